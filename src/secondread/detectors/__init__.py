@@ -1,0 +1,25 @@
+"""Detectors: one method per file. `find` imports only the one that is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from secondread.detectors.contract import Detector
+
+DETECTORS = {
+    "aeflow": "secondread.detectors.aeflow:AEFlow",
+    "padim": "secondread.detectors.padim:PaDiM",
+    "mean-intensity": "secondread.detectors.mean_intensity:MeanIntensity",
+    "pixel-1nn": "secondread.detectors.pixel_1nn:PixelNearestNeighbour",
+    "spectrum": "secondread.detectors.spectrum:Spectrum",
+}
+
+
+def find(name: str) -> type[Detector]:
+    """The detector class called `name`; `KeyError` with the known names where there is none."""
+    if name not in DETECTORS:
+        raise KeyError(f"no detector is called {name!r}; there are {', '.join(sorted(DETECTORS))}")
+    module, attribute = DETECTORS[name].split(":")
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,198 @@
+"""What a method must declare: the cohorts it needs, the stages that train it, the scores it gives.
+
+A detector owns no file, no device, no loop and no hidden randomness. The loop (`secondread.training`)
+runs any detector's stages; calibration turns its raw parts into decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from secondread.detectors.settings import DetectorSettings, StageSettings
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Preprocessed images of one size.
+
+    images    float32 `[N, C, *spatial]`
+    valid     bool `[N, 1, *spatial]`, False where preprocessing padded; None = valid everywhere
+    features  what the stage's `frozen` function returned for these images, if the stage has one;
+              each tensor `[N, ...]`
+    """
+
+    images: Tensor
+    valid: Tensor | None = None
+    features: tuple[Tensor, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(
+            self.images.to(device),
+            None if self.valid is None else self.valid.to(device),
+            None if self.features is None else tuple(t.to(device) for t in self.features),
+        )
+
+
+@dataclass(frozen=True)
+class ScoringNoise:
+    """Randomness at scoring, one stream per image seeded from the image's digest.
+
+    So an image's score does not depend on its batch. `normal((3, 4))` is `[N, 3, 4]`.
+    """
+
+    generators: Sequence[torch.Generator]
+    device: torch.device | str = "cpu"
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        return torch.stack([torch.randn(*shape, generator=g) for g in self.generators]).to(self.device)
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        return torch.stack([torch.rand(*shape, generator=g) for g in self.generators]).to(self.device)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One raw statistic per image, float32 `[N]`. `upper`: higher = more abnormal. `two`: far from
+    the normals' median, either way, = more abnormal (calibration folds it)."""
+
+    values: Tensor
+    tail: Literal["upper", "two"] = "upper"
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How parts (or map parts) become one number: the weighted sum, over `weights`, of the raw values
+    (`scaled=False`, as papers have it) or of values standardised on validation normals. A part
+    that is not named is reported and not mixed."""
+
+    weights: Mapping[str, float]
+    scaled: bool = True
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a detector says of a batch: named parts, and named maps `[N, 1, *spatial]` on the grid of
+    the batch (higher = more abnormal) or none."""
+
+    parts: Mapping[str, Part]
+    maps: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+Batches = Mapping[str, Batch]
+"""One training batch: a Batch for each cohort that the stage is on."""
+
+Loss = Callable[[Batches, torch.Generator], Mapping[str, Tensor]]
+"""Named scalar terms. The loop adds them up, logs each, and takes the gradient of the sum."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Parameters and the loss that trains them, `repeats` times per round (a critic's five, say)."""
+
+    trains: Sequence[nn.Module | nn.Parameter]
+    loss: Loss
+    repeats: int = 1
+    name: str = "step"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training programme.
+
+    name        the recipe's `stages` section of this name holds optimiser, length, batch size
+    on          cohort -> its share of a batch (shares add up to 1)
+    steps       in order, once a round; empty for a stage that only collects
+    frozen      a function of images alone, with parameters that this stage does not train: the loop
+                computes it once per image, keeps it on disk, and gives it as `batch.features`. Not
+                used when the stage augments
+    prepare     before the first step, with an iterator over the stage's batches (data-dependent
+                initialisation, centres, teacher statistics)
+    collect     for each batch of one pass over the data, without gradient (memory banks, moments)
+    each_epoch  after each epoch
+    finish      after the last step or the last `collect`
+    validate    the loss on held-out normals for early stopping and `keep: best`; None = the steps' own
+    """
+
+    name: str
+    on: Mapping[str, float]
+    steps: Sequence[Step] = ()
+    frozen: Callable[[Tensor], tuple[Tensor, ...]] | None = None
+    prepare: Callable[[Iterator[Batches], torch.Generator], None] | None = None
+    collect: Callable[[Batches], None] | None = None
+    each_epoch: Callable[[int], None] | None = None
+    finish: Callable[[], None] | None = None
+    validate: Loss | None = None
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A form of a detector small enough for the laws: at most 32 px, 20 steps, 5 s."""
+
+    settings: DetectorSettings
+    channels: int
+    size: tuple[int, ...]
+    stages: Mapping[str, StageSettings]
+
+
+class Detector(nn.Module):
+    """A method. Subclasses set `Settings`, and define `stages`, `score` and `tiny`.
+
+    `channels` and `size` are those of the preprocessed images. Everything fitted is a parameter or a
+    buffer, so that `state_dict` is the whole fitted state; constructing a detector reads no file
+    other than the weights named in its settings, and with `pretrained=False` none at all (a bundle
+    is loaded so).
+    """
+
+    Settings: ClassVar[type[DetectorSettings]]
+
+    needs: frozenset[str] = frozenset({"normal"})
+    uses: frozenset[str] = frozenset()
+    ranks: frozenset[int] = frozenset({2})
+
+    def __init__(
+        self, settings: DetectorSettings, channels: int, size: Sequence[int], *, pretrained: bool = True
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.channels = channels
+        self.size = tuple(size)
+        if len(self.size) not in self.ranks:
+            raise ValueError(
+                f"detector {settings.name!r} takes rank {sorted(self.ranks)}, "
+                f"and the preprocessing gives images of size {self.size}"
+            )
+
+    def stages(self) -> Iterator[Stage]:
+        raise NotImplementedError
+
+    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+        raise NotImplementedError
+
+    def mixture(self) -> Mixture:
+        """How the parts become the image score."""
+        raise NotImplementedError
+
+    def map_mixture(self) -> Mixture | None:
+        """How the map parts become the map; None where the detector gives no map."""
+        return None
+
+    @classmethod
+    def tiny(cls, rank: int) -> Tiny:
+        raise NotImplementedError
+
+    def load_fitted(self, state: Mapping[str, Tensor]) -> Self:
+        """The fitted state of `state_dict()`, with buffers of fitted length (banks) resized to it."""
+        for name, buffer in list(self.named_buffers()):
+            if name in state and state[name].shape != buffer.shape:
+                owner = self.get_submodule(name.rpartition(".")[0])
+                owner.register_buffer(name.rpartition(".")[2], torch.empty_like(state[name]))
+        self.load_state_dict(dict(state))
+        return self

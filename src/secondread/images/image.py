@@ -1,0 +1,105 @@
+"""What a file becomes: an array with its geometry, and the one error that a bad file raises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class ImageError(Exception):
+    """A file that gives no image: which file, what is wrong with it, what to do.
+
+    `str(error)` is one line. It crosses process borders (it pickles by its three fields).
+    """
+
+    def __init__(self, path: str, problem: str, advice: str = "") -> None:
+        super().__init__(path, problem, advice)
+        self.path = path
+        self.problem = " ".join(problem.split())
+        self.advice = " ".join(advice.split())
+
+    def __str__(self) -> str:
+        line = f"{self.path}: {self.problem}"
+        return f"{line}; {self.advice}" if self.advice else line
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the array's elements lie in the patient, and how the array lies in its file.
+
+    spacing      millimetres between neighbours along each spatial axis of the array, or None where
+                 the file does not say
+    affine       4×4, from array index (in the array's axis order; a 2-D image is `(row, column, 0)`,
+                 a volume `(slice, row, column)`) to millimetres in the patient, RAS+ (NIfTI's
+                 convention); None for plain pictures
+    file_axes    for each spatial axis of the *file*, the axis of the array that it became; None = equal
+    file_flips   for each spatial axis of the file, whether the array runs the other way; None = none
+    file_affine  4×4 of the file's own grid, where it has one (NIfTI maps are written with it)
+    remarks      what a reader should know and a person should be told (tilted gantry, uneven spacing)
+    """
+
+    spacing: tuple[float, ...] | None = None
+    affine: NDArray[np.float64] | None = None
+    file_axes: tuple[int, ...] | None = None
+    file_flips: tuple[bool, ...] | None = None
+    file_affine: NDArray[np.float64] | None = None
+    remarks: tuple[str, ...] = ()
+
+    def to_file_axes(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """An array `[*spatial]` on the image's grid, with the axes in the file's order and direction."""
+        axes = self.file_axes or tuple(range(array.ndim))
+        turned = np.transpose(array, axes)
+        flips = self.file_flips or (False,) * array.ndim
+        return np.ascontiguousarray(turned[tuple(slice(None, None, -1 if flip else 1) for flip in flips)])
+
+
+@dataclass(frozen=True)
+class Voi:
+    """The display window that a DICOM header asks for (PS3.3 C.11.2): window or lookup table.
+
+    With a table, values from `first` map to its entries; with a window, `function` is LINEAR,
+    LINEAR_EXACT or SIGMOID.
+    """
+
+    center: float | None = None
+    width: float | None = None
+    function: str = "LINEAR"
+    table: NDArray[np.float32] | None = None
+    first: float = 0.0
+
+
+@dataclass(frozen=True)
+class Image:
+    """Pixels `[channels, *spatial]` in the file's own physical values, with what is known about them.
+
+    pixels     native dtype where nothing was rescaled, else float32; grey has one channel, colour
+               three (RGB; alpha is composited away and noted in `header["alpha"]`); higher = brighter
+               (MONOCHROME1 is turned round by the reader)
+    geometry   see Geometry
+    source     the reference that was read (`path` or `path#member`)
+    digest     hex BLAKE2b-160 of the bytes that made it: the image's identity in caches, bundles and leak checks
+    voi        the header's display window or lookup table, if any
+    padding    boolean `[*spatial]`, True where the header's PixelPaddingValue says "no image", or None
+    header     acquisition facts free of identity (modality, manufacturer, rows, columns, bits, photometric,
+               transfer_syntax, mode, file_bytes, jpeg_quality, view, body_part, kvp, …), all as strings
+    """
+
+    pixels: NDArray[np.generic]
+    geometry: Geometry
+    source: str
+    digest: str
+    voi: Voi | None = None
+    padding: NDArray[np.bool_] | None = None
+    header: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rank(self) -> int:
+        return self.pixels.ndim - 1
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The spatial size, in array order."""
+        return self.pixels.shape[1:]
