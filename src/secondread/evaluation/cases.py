@@ -1,0 +1,142 @@
+"""Where readings meet labels: test rows of a manifest joined with the readings of a run, nothing lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secondread.errors import UserError
+from secondread.readings.readings import Reading, Readings
+
+if TYPE_CHECKING:
+    from secondread.cohorts.manifest import Manifest, Row
+
+
+@dataclass(frozen=True)
+class Case:
+    """One labelled test image that has a score.
+
+    group   who an interval resamples: the patient, else the study, else the image itself
+    """
+
+    path: str
+    reference: str
+    abnormal: bool
+    reading: Reading
+    finding: str = ""
+    patient: str = ""
+    study: str = ""
+    mask: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def score(self) -> float:
+        assert self.reading.score is not None
+        return self.reading.score
+
+    @property
+    def group(self) -> str:
+        return self.patient or self.study or self.path
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A labelled test image without a score, and why."""
+
+    path: str
+    label: str
+    reason: str
+    study: str = ""
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What an evaluation is made from.
+
+    cases       labelled test images with a score, in the manifest's order
+    failures    labelled test images without one: the reader's reason, or that nobody scored them
+    unlabelled  test rows without a label: left out, counted
+    other_rows  rows of other splits: left out, counted
+    strangers   readings that no row of the manifest names
+    whole       the manifest names no split at all, so every row is a test row
+    """
+
+    cases: tuple[Case, ...]
+    failures: tuple[Failure, ...]
+    unlabelled: int
+    other_rows: int
+    strangers: int
+    whole: bool
+
+
+def join(readings: Readings, manifest: Manifest) -> Cases:
+    """Test rows with their readings: by the file that both name, else by the same path string.
+
+    Raises UserError where no test row has a reading.
+    """
+    rows = list(manifest.rows)
+    whole = not any(row.split for row in rows)
+    test = rows if whole else [row for row in rows if row.split == "test"]
+    if not test:
+        raise UserError("the manifest has no row of split test; run `secondread split` or fill the column")
+    by_reference = {readings.reference(reading): reading for reading in readings.rows}
+    by_path = {reading.path: reading for reading in readings.rows}
+
+    def find(row: Row) -> Reading | None:
+        return by_reference.get(str(Path(manifest.reference(row)).absolute())) or by_path.get(row.path)
+
+    known = {found.path for row in rows if (found := find(row)) is not None}
+    cases: list[Case] = []
+    failures: list[Failure] = []
+    unlabelled = 0
+    matched = 0
+    for row in test:
+        reading = find(row)
+        matched += reading is not None
+        if not row.label:
+            unlabelled += 1
+        elif reading is None:
+            failures.append(Failure(row.path, row.label, "no reading: the run did not score it", row.study_id))
+        elif reading.failed:
+            failures.append(Failure(row.path, row.label, reading.error, row.study_id))
+        else:
+            cases.append(_case(row, reading, manifest))
+    if not matched:
+        raise UserError(
+            f"none of the manifest's {len(test)} test rows has a reading in {readings.directory}; "
+            f"score this manifest first (a row is {test[0].path!r}, "
+            f"a reading is {readings.rows[0].path!r})"
+            if readings.rows
+            else f"{readings.directory}: the table of readings is empty; run `secondread score` first"
+        )
+    return Cases(
+        cases=tuple(cases),
+        failures=tuple(failures),
+        unlabelled=unlabelled,
+        other_rows=len(rows) - len(test),
+        strangers=sum(reading.path not in known for reading in readings.rows),
+        whole=whole,
+    )
+
+
+def _case(row: Row, reading: Reading, manifest: Manifest) -> Case:
+    mask = manifest.mask_reference(row) if row.mask else None
+    return Case(
+        path=row.path,
+        reference=manifest.reference(row),
+        abnormal=row.label == "abnormal",
+        reading=reading,
+        finding=row.finding or "",
+        patient=row.patient_id or "",
+        study=row.study_id or "",
+        mask=None if mask is None else str(mask),
+        extra={key: value for key, value in row.extra.items() if value},
+    )
+
+
+def named(names: Sequence[str], at_most: int = 8) -> str:
+    """Names for one line: the first few, and how many more."""
+    shown = ", ".join(names[:at_most])
+    return shown if len(names) <= at_most else f"{shown} and {len(names) - at_most} more"

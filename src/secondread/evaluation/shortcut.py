@@ -1,0 +1,217 @@
+"""The shortcut check: how far labels and scores can be told from how an image was made and stored.
+
+Three questions, each answered out of sample, cross-validated so that no patient stands on both sides:
+
+- `label`      AUROC of gradient-boosted trees that see only acquisition facts (size, bytes, header
+               fields, border strip), never the picture. Far from 0.5: the data set gives labels away.
+- `follows`    among normals alone, the rank correlation between the detector's score and what the same
+               facts predict of it. High: the detector reads the acquisition.
+- `thumbnail`  AUROC of a supervised logistic regression on 16×16 thumbnails: what low resolution
+               alone could give *with* labels. A ceiling to read the others by, not a shortcut in itself.
+
+An AUROC here may fall below 0.5 by chance; it is printed as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from secondread.evaluation.cases import Case
+from secondread.metrics.roc import auroc
+
+FOLDS = 5
+MOST_CATEGORIES = 12
+LEAST_CASES = 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One figure, or the reason why there is none."""
+
+    value: float | None
+    reason: str = ""
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """The check's result.
+
+    facts      the acquisition facts that vary and were used
+    strongest  single facts with the AUROC of the label from that fact alone (in sample, the better
+               direction), strongest first
+    r_squared  cross-validated R² of the score among normals, given the facts
+    """
+
+    label: Answer
+    follows: Answer
+    thumbnail: Answer
+    facts: tuple[str, ...] = ()
+    strongest: tuple[tuple[str, float], ...] = ()
+    r_squared: float | None = None
+
+
+def check_shortcuts(
+    cases: Sequence[Case],
+    acquisition: Mapping[str, Mapping[str, str]],
+    thumbnails: Mapping[str, NDArray[np.float32]],
+    *,
+    seed: int,
+) -> Shortcut:
+    """Run the check on labelled cases; paths in the two tables are the readings' own."""
+    labels = np.array([case.abnormal for case in cases], bool)
+    groups = np.array([case.group for case in cases])
+    scores = np.array([case.score for case in cases], float)
+    names, facts = facts_table([acquisition.get(case.reading.path, {}) for case in cases])
+    if not acquisition:
+        missing = "the run has no acquisition.csv"
+        label, follows, r_squared = Answer(None, missing), Answer(None, missing), None
+    elif not names:
+        same = "every image has the same acquisition facts"
+        label, follows, r_squared = Answer(None, same), Answer(None, same), None
+    else:
+        label = _label_from(facts, labels, groups, seed, _boosted_classifier)
+        follows, r_squared = _score_from(facts[~labels], scores[~labels], groups[~labels], seed)
+    return Shortcut(
+        label=label,
+        follows=follows,
+        thumbnail=_thumbnail_ceiling(cases, thumbnails, labels, groups, seed),
+        facts=tuple(names),
+        strongest=_strongest(names, facts, labels),
+        r_squared=r_squared,
+    )
+
+
+def facts_table(rows: Sequence[Mapping[str, str]]) -> tuple[list[str], NDArray[np.float64]]:
+    """Facts as columns: numbers as they are (missing = NaN), words as one 0/1 column per word.
+
+    Columns that do not vary are dropped, words with more than 12 different values too.
+    """
+    names: list[str] = []
+    columns: list[NDArray[np.float64]] = []
+    for fact in sorted({key for row in rows for key in row}):
+        texts = [row.get(fact, "").strip() for row in rows]
+        numbers = [_number(text) for text in texts]
+        if all(number is not None for number, text in zip(numbers, texts, strict=True) if text):
+            new = {fact: np.array([np.nan if number is None else number for number in numbers])}
+        elif len(set(texts)) <= MOST_CATEGORIES:
+            new = {
+                f"{fact} = {word or '(none)'}": np.array([float(text == word) for text in texts])
+                for word in sorted(set(texts))
+            }
+        else:
+            continue
+        for name, column in new.items():
+            known = column[~np.isnan(column)]
+            if len(known) and (len(known) < len(column) or np.ptp(known) > 0):
+                names.append(name)
+                columns.append(column)
+    return names, np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+def _boosted_classifier(n: int, seed: int):  # type: ignore[no-untyped-def]
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        max_iter=80, max_depth=3, min_samples_leaf=_leaf(n), early_stopping=False, random_state=seed
+    )
+
+
+def _linear_classifier(n: int, seed: int):  # type: ignore[no-untyped-def]
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500, random_state=seed))
+
+
+def _leaf(n: int) -> int:
+    return int(np.clip(n // 40, 3, 20))
+
+
+def _label_from(  # type: ignore[no-untyped-def]
+    features: NDArray[np.float64], labels: NDArray[np.bool_], groups: NDArray[np.str_], seed: int, make
+) -> Answer:
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fewest = min((len(set(groups[labels == value])) for value in (False, True)), default=0)
+    if fewest < 2 or len(labels) < LEAST_CASES:
+        return Answer(None, "too few images or patients of one label to cross-validate")
+    predicted = np.full(len(labels), np.nan)
+    folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)
+    for inside, outside in folds.split(features, labels, groups):
+        if len(set(labels[inside])) < 2:
+            continue
+        model = make(len(inside), seed).fit(features[inside], labels[inside])
+        predicted[outside] = model.predict_proba(features[outside])[:, 1]
+    done = ~np.isnan(predicted)
+    if len(set(labels[done])) < 2:
+        return Answer(None, "no fold left both labels on both sides")
+    return Answer(float(auroc(labels[done], predicted[done])))
+
+
+def _score_from(
+    features: NDArray[np.float64], scores: NDArray[np.float64], groups: NDArray[np.str_], seed: int
+) -> tuple[Answer, float | None]:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.model_selection import GroupKFold
+
+    folds = min(FOLDS, len(set(groups)))
+    if folds < 2 or len(scores) < LEAST_CASES:
+        return Answer(None, "too few normal images or patients to cross-validate"), None
+    if np.ptp(scores) == 0:
+        return Answer(None, "every normal image has the same score"), None
+    predicted = np.empty(len(scores))
+    for inside, outside in GroupKFold(folds, shuffle=True, random_state=seed).split(features, groups=groups):
+        model = HistGradientBoostingRegressor(
+            max_iter=60, max_depth=3, min_samples_leaf=_leaf(len(inside)), early_stopping=False, random_state=seed
+        )
+        predicted[outside] = model.fit(features[inside], scores[inside]).predict(features[outside])
+    r_squared = 1 - float(np.sum((scores - predicted) ** 2) / np.sum((scores - scores.mean()) ** 2))
+    if np.ptp(predicted) == 0:
+        return Answer(0.0), r_squared
+    return Answer(float(spearmanr(scores, predicted).statistic)), r_squared
+
+
+def _thumbnail_ceiling(
+    cases: Sequence[Case],
+    thumbnails: Mapping[str, NDArray[np.float32]],
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.str_],
+    seed: int,
+) -> Answer:
+    if not thumbnails:
+        return Answer(None, "the run has no thumbnails.npz")
+    has = np.array([case.reading.path in thumbnails for case in cases], bool)
+    if not has.any():
+        return Answer(None, "no test image has a thumbnail")
+    pixels = np.stack(
+        [thumbnails[case.reading.path].ravel() for case, there in zip(cases, has, strict=True) if there]
+    ).astype(np.float64)
+    return _label_from(np.nan_to_num(pixels), labels[has], groups[has], seed, _linear_classifier)
+
+
+def _strongest(
+    names: Sequence[str], facts: NDArray[np.float64], labels: NDArray[np.bool_], at_most: int = 5
+) -> tuple[tuple[str, float], ...]:
+    if len(set(labels.tolist())) < 2:
+        return ()
+    found = []
+    for name, column in zip(names, facts.T, strict=True):
+        known = np.nan_to_num(column, nan=float(np.nanmin(column)) - 1)
+        area = float(auroc(labels, known))
+        found.append((name, max(area, 1 - area)))
+    return tuple(sorted(found, key=lambda pair: -pair[1])[:at_most])

@@ -1,0 +1,201 @@
+"""The table of readings that scoring left in a folder, read back for evaluation and for people.
+
+A folder of readings holds `readings.csv`, `run.json`, `acquisition.csv`, `thumbnails.npz` and, where
+maps were asked for, `maps/`. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.errors import DataError, UserError
+
+NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One image's result, as scoring wrote it.
+
+    path       the reference as given to `score`: a manifest's path string, or a path
+    score      higher = more abnormal; None where the image failed
+    p_value    conformal p-value among calibration normals
+    flagged    whether the score reached the calibrated threshold
+    parts      the raw named statistics of the detector
+    baselines  scores of the trivial one-class baselines, by name
+    seen       the cohort in which the bundle saw these pixels (by digest), or empty
+    error      why the image gave no score, or empty
+    map        the heat map's file, or None
+    """
+
+    path: str
+    digest: str = ""
+    study_id: str = ""
+    score: float | None = None
+    p_value: float | None = None
+    flagged: bool | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    score_without_complexity: float | None = None
+    seen: str = ""
+    error: str = ""
+    map: Path | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.score is None
+
+
+@dataclass(frozen=True)
+class Readings:
+    """All readings of one run.
+
+    rows         in the file's order; where a path stands twice (a failed image read again), the last
+    run          `run.json`: command, versions, seed, bundle, manifest, calibration, recipe, …
+    acquisition  path -> facts about how the image was made and stored
+    thumbnails   path -> float32 `[16, 16]`
+    """
+
+    directory: Path
+    rows: tuple[Reading, ...]
+    run: Mapping[str, Any]
+    acquisition: Mapping[str, Mapping[str, str]]
+    thumbnails: Mapping[str, NDArray[np.float32]]
+
+    @classmethod
+    def read(cls, readings_csv: str | Path) -> Self:
+        """Read `readings.csv` (or the folder that holds it) with what lies beside it.
+
+        Raises UserError where there is no such file or it is not a table of readings, DataError where
+        the file is damaged.
+        """
+        path = Path(readings_csv)
+        if path.is_dir():
+            path = path / "readings.csv"
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; give the readings.csv that `secondread score` wrote")
+        rows = _read_rows(path)
+        return cls(
+            directory=path.parent,
+            rows=rows,
+            run=_read_run(path.parent / "run.json"),
+            acquisition=_read_acquisition(path.parent / "acquisition.csv"),
+            thumbnails=_read_thumbnails(path.parent / "thumbnails.npz"),
+        )
+
+    @property
+    def base(self) -> Path | None:
+        """The folder that the readings' paths are relative to, where the input was a manifest."""
+        base = self.run.get("base")
+        return Path(base) if base else None
+
+    def reference(self, reading: Reading) -> str:
+        """The absolute reference of the image that was read."""
+        path = Path(reading.path)
+        if path.is_absolute() or self.base is None:
+            return str(path.absolute())
+        return str(self.base / path)
+
+
+def _read_rows(path: Path) -> tuple[Reading, ...]:
+    rows: dict[str, Reading] = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        table = csv.DictReader(file)
+        columns = table.fieldnames or []
+        for needed in ("path", "score"):
+            if needed not in columns:
+                raise UserError(
+                    f"{path}: no column {needed!r}; give the readings.csv that `secondread score` wrote"
+                )
+        for row in table:
+            where = f"{path}, line {table.line_num}"
+            if None in row or any(value is None for value in row.values()):
+                raise DataError(f"{where}: the row is cut short or too long; run the same `score` again")
+            rows.pop(row["path"], None)
+            rows[row["path"]] = _reading(row, path.parent, where)
+    return tuple(rows.values())
+
+
+def _reading(row: Mapping[str, str], directory: Path, where: str) -> Reading:
+    def number(column: str) -> float | None:
+        text = row.get(column, "").strip()
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            raise DataError(f"{where}, column {column}: {text!r} is not a number") from None
+        return value if math.isfinite(value) else None
+
+    def group(prefix: str) -> dict[str, float]:
+        found = {name: number(name) for name in row if name.startswith(prefix)}
+        return {name.removeprefix(prefix): value for name, value in found.items() if value is not None}
+
+    score = number("score")
+    error = row.get("error", "").strip()
+    if score is None and not error:
+        error = "no finite score"
+    if error:
+        score = None
+    flagged = row.get("flagged", "").strip().lower()
+    seen = row.get("seen", "").strip()
+    return Reading(
+        path=row["path"],
+        digest=row.get("digest", "").strip(),
+        study_id=row.get("study_id", "").strip(),
+        score=score,
+        p_value=number("p_value"),
+        flagged=None if not flagged or score is None else flagged in {"1", "true", "yes"},
+        parts=group("part_"),
+        baselines=group("baseline_"),
+        score_without_complexity=number("score_without_complexity"),
+        seen="" if seen.lower() in NOT_SEEN else seen,
+        error=error,
+        map=directory / row["map"] if row.get("map", "").strip() else None,
+    )
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); run the same `score` again") from None
+    if not isinstance(run, dict):
+        raise DataError(f"{path}: not a JSON object; run the same `score` again")
+    return run
+
+
+def _read_acquisition(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return {
+            row["path"]: {
+                key: value for key, value in row.items() if key and key != "path" and isinstance(value, str)
+            }
+            for row in csv.DictReader(file)
+            if row.get("path")
+        }
+
+
+def _read_thumbnails(path: Path) -> dict[str, NDArray[np.float32]]:
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            names, pictures = stored["paths"], stored["thumbnails"]
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: damaged ({error}); run the same `score` again") from None
+    return {str(name): np.asarray(picture, np.float32) for name, picture in zip(names, pictures, strict=True)}
