@@ -1,0 +1,207 @@
+"""From the rows of a manifest to the cohorts of a fit: patient-wise, by seed, never a test row."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from secondread.cohorts.manifest import Manifest, Row, patient_of
+from secondread.cohorts.settings import CohortSettings
+from secondread.errors import UserError
+
+ANY_FINDING = "any"
+
+
+@dataclass(frozen=True)
+class Cohorts:
+    """The rows that play each part in a fit.
+
+    normal, unlabelled, abnormal   what a detector may learn from; they share no image
+    validation, calibration        normals of other patients than all of the above and than each other
+    notes                          what a person should know about how they came about
+    shared_patients                patients that stand in more than one split, allowed by the caller
+    """
+
+    normal: list[Row]
+    unlabelled: list[Row]
+    abnormal: list[Row]
+    validation: list[Row]
+    calibration: list[Row]
+    notes: list[str]
+    shared_patients: list[str]
+
+
+def build_cohorts(
+    manifest: Manifest, settings: CohortSettings, seed: int, *, allow_shared_patients: bool = False
+) -> Cohorts:
+    """The cohorts of a manifest under a recipe's settings, the same for the same seed.
+
+    Only rows of the split `train` are used, and normals of the split `validation`, which join the
+    cohort of that name and count towards its share. A patient of a held-out cohort has no image in
+    another cohort. Rows without a patient id count as their study's, or each as its own patient.
+
+    Raises UserError where the manifest has no split, where a patient stands in two splits (unless
+    allowed, and then listed), or where there are too few patients or images for what is asked.
+    """
+    manifest = manifest.where(*settings.where)
+    if settings.fold is not None:
+        manifest = manifest.with_fold(settings.fold)
+    name = manifest.source or "manifest"
+    if not any(row.split for row in manifest.rows):
+        raise UserError(f"{name}: no row has a split; run `secondread split {name} -o FILE` first")
+    shared = patients_in_several_splits(manifest.rows)
+    if shared and not allow_shared_patients:
+        raise UserError(
+            f"{name}: {len(shared)} patients stand in more than one split: {_few(shared)}; split by patient "
+            "with `secondread split`, or pass --allow-shared-patients, which reports will say"
+        )
+
+    notes = _notes_on_patients(manifest.rows)
+    train = [row for row in manifest.rows if row.split == "train"]
+    given = [row for row in manifest.rows if row.split == "validation" and row.label == "normal"]
+    normals = [row for row in train if row.label == "normal"]
+    if not normals:
+        raise UserError(f"{name}: no row has split train and label normal: there is nothing to learn from")
+
+    validation_patients, calibration_patients = _held_out(normals, given, settings, seed, name)
+    held_out = validation_patients | calibration_patients
+    validation = given + [row for row in normals if patient_of(row) in validation_patients]
+    calibration = [row for row in normals if patient_of(row) in calibration_patients]
+    away = [row for row in train if row.label != "normal" and patient_of(row) in held_out]
+    if away:
+        notes.append(f"{len(away)} abnormal or unlabelled images of held-out patients are used nowhere")
+
+    learn = [row for row in train if patient_of(row) not in held_out]
+    normal = [row for row in learn if row.label == "normal"]
+    abnormal = _labelled(learn, settings, seed, name)
+    if settings.anomaly_rate is None:
+        unlabelled = _capped([row for row in learn if not row.label], settings.unlabelled, seed)
+    else:
+        chosen = {row.path for row in abnormal}
+        rest = [row for row in learn if row.label == "abnormal" and row.path not in chosen]
+        normal, mixed = _made_unlabelled(normal, rest, settings, seed, name)
+        unlabelled = [replace(row, label="", finding="", mask="") for row in mixed]
+        if left_out := sum(not row.label for row in learn):
+            notes.append(f"{left_out} images without a label are left out, as unlabelled is made")
+        notes.append(
+            f"unlabelled is made from {len(mixed)} labelled images with labels hidden, "
+            f"{sum(row.label == 'abnormal' for row in mixed)} of them abnormal"
+        )
+    return Cohorts(
+        normal=_capped(normal, settings.max_normal, seed),
+        unlabelled=unlabelled,
+        abnormal=abnormal,
+        validation=validation,
+        calibration=calibration,
+        notes=notes,
+        shared_patients=shared,
+    )
+
+
+def patients_in_several_splits(rows: Iterable[Row]) -> list[str]:
+    """The patients (or studies, where there is no patient id) that stand in more than one split, sorted."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.split and (row.patient_id or row.study_id):
+            splits[patient_of(row)].add(row.split)
+    return sorted(who.partition(" ")[2] for who, where in splits.items() if len(where) > 1)
+
+
+def _held_out(
+    normals: Sequence[Row], given: Sequence[Row], settings: CohortSettings, seed: int, name: str
+) -> tuple[set[str], set[str]]:
+    """Which training patients go to validation and to calibration."""
+    given_patients = {patient_of(row) for row in given}
+    patients = sorted({patient_of(row) for row in normals} - given_patients)
+    total = len(patients) + len(given_patients)
+    n_validation = _share(total, settings.validation, already=len(given_patients))
+    n_calibration = _share(total, settings.calibration)
+    if n_validation + n_calibration >= len(patients):
+        raise UserError(
+            f"{name}: {len(patients)} training patients with normal images are too few to hold out "
+            f"{n_validation} for validation and {n_calibration} for calibration and still learn; "
+            "add normals or lower cohorts.validation and cohorts.calibration"
+        )
+    order = np.random.default_rng([seed, 0]).permutation(len(patients))
+    chosen = [patients[i] for i in order[: n_validation + n_calibration]]
+    return set(chosen[:n_validation]), set(chosen[n_validation:])
+
+
+def _share(total: int, share: float, already: int = 0) -> int:
+    """How many more patients make the share of all; at least one, where a share is asked for."""
+    wanted = max(1, round(share * total)) if share > 0 else 0
+    return max(0, wanted - already)
+
+
+def _labelled(rows: Sequence[Row], settings: CohortSettings, seed: int, name: str) -> list[Row]:
+    """The few labelled abnormal images; a larger number keeps those that a smaller one had."""
+    abnormal = [row for row in rows if row.label == "abnormal"]
+    taken: dict[str, Row] = {}
+    for finding, count in settings.labelled.items():
+        pool = [row for row in abnormal if finding == ANY_FINDING or finding in row.findings]
+        free = [row for row in _shuffled(pool, seed, 1) if row.path not in taken]
+        if len(free) < count:
+            there = Counter(finding for row in abnormal for finding in row.findings)
+            listed = ", ".join(f"{key} ({n})" for key, n in sorted(there.items())) or "none"
+            raise UserError(
+                f"{name}: cohorts.labelled asks for {count} training images with finding {finding!r}, "
+                f"but {len(free)} are there; findings: {listed}; {ANY_FINDING!r} draws from all"
+            )
+        taken.update((row.path, row) for row in free[:count])
+    return list(taken.values())
+
+
+def _made_unlabelled(
+    normal: Sequence[Row], abnormal: Sequence[Row], settings: CohortSettings, seed: int, name: str
+) -> tuple[list[Row], list[Row]]:
+    """The normals that stay, and a mixture with the asked share of abnormal images, shuffled."""
+    rate = settings.anomaly_rate or 0.0
+    if settings.unlabelled is not None:
+        n_abnormal = round(rate * settings.unlabelled)
+        n_normal = settings.unlabelled - n_abnormal
+    else:
+        n_normal = len(normal) // 2
+        n_abnormal = round(n_normal * rate / (1 - rate))
+    if n_normal >= len(normal) or n_abnormal > len(abnormal):
+        raise UserError(
+            f"{name}: an unlabelled cohort at anomaly rate {rate:g} needs {n_normal} normal and {n_abnormal} "
+            f"abnormal training images, but {len(normal)} and {len(abnormal)} are there (and normals must be "
+            "left); lower cohorts.unlabelled or cohorts.anomaly_rate"
+        )
+    shuffled = _shuffled(normal, seed, 2)
+    moved = shuffled[:n_normal]
+    moved_paths = {row.path for row in moved}
+    mixture = moved + _shuffled(abnormal, seed, 3)[:n_abnormal]
+    return [row for row in normal if row.path not in moved_paths], _shuffled(mixture, seed, 4)
+
+
+def _capped(rows: list[Row], most: int | None, seed: int) -> list[Row]:
+    return rows if most is None or len(rows) <= most else _shuffled(rows, seed, 5)[:most]
+
+
+def _shuffled(rows: Sequence[Row], seed: int, purpose: int) -> list[Row]:
+    """An order that depends on the seed and the paths alone, not on the order of the rows."""
+    ordered = sorted(rows, key=lambda row: row.path)
+    return [ordered[i] for i in np.random.default_rng([seed, purpose]).permutation(len(ordered))]
+
+
+def _notes_on_patients(rows: Sequence[Row]) -> list[str]:
+    without = sum(not row.patient_id and not row.study_id for row in rows)
+    studies = sum(not row.patient_id and bool(row.study_id) for row in rows)
+    notes = []
+    if without:
+        notes.append(
+            f"{without} of {len(rows)} images have no patient id: each counts as its own patient, so "
+            "images of one person may stand on both sides"
+        )
+    if studies:
+        notes.append(f"{studies} of {len(rows)} images have no patient id: their study counts as the patient")
+    return notes
+
+
+def _few(names: Sequence[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

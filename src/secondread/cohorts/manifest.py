@@ -1,0 +1,228 @@
+"""The manifest: the CSV that lists images, read with errors that name file, line and column."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from secondread.cohorts.conditions import Condition
+from secondread.errors import UserError
+
+COLUMNS = ("path", "split", "label", "finding", "patient_id", "study_id", "mask")
+SPLITS = ("train", "validation", "test", "")
+LABELS = ("normal", "abnormal", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image as the manifest says it: every field a string, empty where nothing is known.
+
+    `path` and `mask` are references as written (relative to the manifest, `path#member` allowed);
+    `label` is `normal`, `abnormal` or empty = unlabelled; `extra` holds all further columns.
+    """
+
+    path: str
+    split: str = ""
+    label: str = ""
+    finding: str = ""
+    patient_id: str = ""
+    study_id: str = ""
+    mask: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def value(self, column: str) -> str:
+        """The cell of this row in a column, one of the project's own or a further one."""
+        return str(getattr(self, column)) if column in COLUMNS else self.extra.get(column, "")
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings of this image; a cell may hold several, separated by `;`."""
+        return tuple(part.strip() for part in self.finding.split(";") if part.strip())
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of a manifest and the folder that their paths are relative to."""
+
+    rows: tuple[Row, ...]
+    base: Path
+    source: str = ""
+
+    @classmethod
+    def read(cls, path: str | Path) -> Manifest:
+        """The manifest in a CSV file (UTF-8 with or without BOM, comma-separated, first line = columns).
+
+        Raises UserError that names file, line and column where the file cannot be read, is empty, has
+        no `path` column, a row of another length than the header, an unknown split or label, or a
+        path twice.
+        """
+        path = Path(path)
+        rows = tuple(_read_rows(path))
+        if not rows:
+            raise UserError(
+                f"{path}: the manifest lists no image; it needs one line per image below the header"
+            )
+        return cls(rows, path.resolve().parent, str(path))
+
+    def write(self, path: str | Path) -> Path:
+        """Write as CSV; relative paths are rewritten so that they hold from the new place."""
+        path = Path(path)
+        columns = [name for name in COLUMNS if name == "path" or any(row.value(name) for row in self.rows)]
+        columns += self.extra_columns
+        target = path.resolve().parent
+        target.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        with partial.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(columns)
+            for row in self.rows:
+                moved = replace(row, path=self._moved(row.path, target), mask=self._moved(row.mask, target))
+                writer.writerow([moved.value(name) for name in columns])
+        os.replace(partial, path)
+        return path
+
+    def _moved(self, reference: str, target: Path) -> str:
+        if not reference or os.path.isabs(reference) or target == self.base:
+            return reference
+        return Path(os.path.relpath(self.base / reference, target)).as_posix()
+
+    def reference(self, row: Row) -> str:
+        """The row's image as a reference that holds from anywhere."""
+        return os.path.join(self.base, row.path)
+
+    def mask_reference(self, row: Row) -> str | None:
+        """The row's mask as a reference that holds from anywhere, or None where it has none."""
+        return os.path.join(self.base, row.mask) if row.mask else None
+
+    @property
+    def extra_columns(self) -> list[str]:
+        """The further columns, in the order in which they first appear."""
+        seen: dict[str, None] = {}
+        for row in self.rows:
+            seen.update(dict.fromkeys(row.extra))
+        return list(seen)
+
+    def where(self, *conditions: str) -> Manifest:
+        """The rows that meet every condition, such as `view=PA`, `view=PA|AP`, `age>=18`, `site!=B`.
+
+        Raises UserError for a condition that cannot be read, an unknown column, or when no row is left.
+        """
+        if not conditions:
+            return self
+        parsed = [Condition.parse(text) for text in conditions]
+        known = [*COLUMNS, *self.extra_columns]
+        for condition in parsed:
+            if condition.column not in known:
+                raise UserError(
+                    f"{self.source or 'manifest'}: no column {condition.column!r} for the filter "
+                    f"{condition.text!r}; the columns are {', '.join(known)}"
+                )
+        rows = tuple(row for row in self.rows if all(c.holds(row.value(c.column)) for c in parsed))
+        if not rows:
+            raise UserError(
+                f"{self.source or 'manifest'}: no row meets {' and '.join(conditions)}; loosen the filter"
+            )
+        return replace(self, rows=rows)
+
+    def with_fold(self, fold: int) -> Manifest:
+        """Split by the column `fold`: rows of this fold become `test`, all others `train`."""
+        folds = {row.extra.get("fold", "") for row in self.rows}
+        if str(fold) not in folds:
+            known = ", ".join(sorted(folds - {""})) or "none"
+            raise UserError(
+                f"{self.source or 'manifest'}: no row has fold {fold} in the column fold (folds there: {known}); "
+                "run `secondread split MANIFEST --folds K`"
+            )
+        rows = (replace(r, split="test" if r.extra.get("fold") == str(fold) else "train") for r in self.rows)
+        return replace(self, rows=tuple(rows))
+
+    @property
+    def digest(self) -> str:
+        """Hex BLAKE2b-160 of all cells: equal for manifests that say the same."""
+        digest = hashlib.blake2b(digest_size=20)
+        names = [*COLUMNS, *sorted(self.extra_columns)]
+        for row in self.rows:
+            for name in names:
+                if value := row.value(name):
+                    digest.update(f"{name}\x1f{value}\x1e".encode())
+            digest.update(b"\x1d")
+        return digest.hexdigest()
+
+
+def patient_of(row: Row) -> str:
+    """What must stay together: the patient; without a patient id the study; without both the image."""
+    if row.patient_id:
+        return f"patient {row.patient_id}"
+    return f"study {row.study_id}" if row.study_id else f"image {row.path}"
+
+
+def _read_rows(path: Path) -> Iterator[Row]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            try:
+                yield from _parse(path, reader)
+            except csv.Error as error:
+                raise UserError(f"{path}, line {reader.line_num}: not readable as CSV ({error})") from None
+            except UnicodeDecodeError:
+                raise UserError(
+                    f"{path}, after line {reader.line_num}: not UTF-8 text; save it as CSV in UTF-8"
+                ) from None
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such manifest; give the path of a CSV file") from None
+    except OSError as error:
+        raise UserError(f"{path}: the manifest cannot be read ({error.strerror})") from None
+
+
+def _parse(path: Path, reader: Iterable[list[str]]) -> Iterator[Row]:
+    lines = iter(reader)
+    header = [name.strip() for name in next(lines, [])]
+    while header == [] and (line := next(lines, None)) is not None:
+        header = [name.strip() for name in line]
+    _check_header(path, header)
+    further = [name for name in header if name not in COLUMNS]
+    seen: dict[str, int] = {}
+    for cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue
+        number = getattr(reader, "line_num", 0)
+        if len(cells) != len(header):
+            raise UserError(
+                f"{path}, line {number}: {len(cells)} cells where the header has {len(header)} columns; "
+                "quote cells that contain commas, and fill every column"
+            )
+        values = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        known = {name: values[name] for name in COLUMNS if name in values}
+        for column, allowed in (("split", SPLITS), ("label", LABELS)):
+            if column in known:
+                known[column] = known[column].lower()
+                _check_word(path, number, column, known[column], allowed)
+        if not known["path"]:
+            raise UserError(f"{path}, line {number}, column path: empty; every row names an image")
+        first = seen.setdefault(known["path"], number)
+        if first != number:
+            raise UserError(f"{path}, line {number}, column path: {known['path']} is already on line {first}")
+        yield Row(**known, extra={name: values[name] for name in further})
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    if not header:
+        raise UserError(
+            f"{path}: the manifest is empty; its first line must name the columns, among them path"
+        )
+    for position, name in enumerate(header):
+        if name in header[:position]:
+            raise UserError(f"{path}, line 1, column {name}: this column stands twice in the header")
+    if "path" not in header:
+        hint = "; separate the columns by commas" if len(header) == 1 and set(";\t") & set(header[0]) else ""
+        raise UserError(f"{path}, line 1: no column path among {', '.join(header)}{hint}")
+
+
+def _check_word(path: Path, number: int, column: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        words = ", ".join(word for word in allowed if word)
+        raise UserError(f"{path}, line {number}, column {column}: {value!r} is none of {words} or empty")

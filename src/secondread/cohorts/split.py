@@ -1,0 +1,124 @@
+"""Splits and folds by patient, stratified as far as patients allow, by seed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from secondread.cohorts.manifest import COLUMNS, Manifest, Row, patient_of
+from secondread.errors import UserError
+
+
+def split(
+    manifest: Manifest,
+    *,
+    seed: int,
+    test: float = 0.2,
+    validation: float = 0.0,
+    folds: int | None = None,
+    stratify: Sequence[str] = ("label",),
+    again: bool = False,
+) -> Manifest:
+    """The manifest with the column `split` filled, or with `folds` the column `fold` (0 … folds−1).
+
+    test, validation   shares of the images; the rest is `train`
+    folds              number of folds instead; `split` is then left empty, and a recipe names its fold
+    stratify           columns whose values should be spread alike, as far as whole patients allow
+    again              whether a split that is already there may be replaced
+
+    A patient's images stay together (`patient_of`). Patients without any label go to train, and get no
+    fold, because a test cannot use them. Raises UserError for shares or folds that cannot be met.
+    """
+    name = manifest.source or "manifest"
+    column = "fold" if folds is not None else "split"
+    if not again and any(row.split or (folds is not None and row.extra.get("fold")) for row in manifest.rows):
+        raise UserError(f"{name}: rows already have a split or fold; pass --again to replace it")
+    known = {*COLUMNS, *manifest.extra_columns}
+    if unknown := [each for each in stratify if each not in known]:
+        raise UserError(
+            f"{name}: no column {unknown[0]!r} to stratify by; the columns are {', '.join(sorted(known))}"
+        )
+    parts = _parts(test, validation, folds)
+
+    patients: dict[str, list[Row]] = defaultdict(list)
+    for row in manifest.rows:
+        patients[patient_of(row)].append(row)
+    labelled = {who: rows for who, rows in patients.items() if any(row.label for row in rows)}
+    if not labelled:
+        labelled = dict(patients)
+    if len(labelled) < len(parts):
+        raise UserError(
+            f"{name}: {len(labelled)} labelled patients cannot fill {len(parts)} parts; lower --folds"
+        )
+
+    part_of = _assign(labelled, parts, stratify, np.random.default_rng(seed))
+    rest = "" if folds is not None else "train"
+    rows = []
+    for row in manifest.rows:
+        part = part_of.get(patient_of(row), rest)
+        if column == "split":
+            rows.append(replace(row, split=part))
+        else:
+            rows.append(replace(row, split="", extra={**row.extra, "fold": part}))
+    return replace(manifest, rows=tuple(rows))
+
+
+def _parts(test: float, validation: float, folds: int | None) -> dict[str, float]:
+    """Each part's share."""
+    if folds is not None:
+        if folds < 2:
+            raise UserError(f"{folds} folds: give at least 2")
+        return {str(k): 1 / folds for k in range(folds)}
+    if not (0 <= test < 1 and 0 <= validation < 1 and test + validation < 1):
+        raise UserError(
+            f"shares of {test:g} for test and {validation:g} for validation leave nothing to learn from"
+        )
+    shares = {"train": 1 - test - validation, "validation": validation, "test": test}
+    return {part: share for part, share in shares.items() if share > 0}
+
+
+def _assign(
+    patients: dict[str, list[Row]],
+    parts: dict[str, float],
+    stratify: Sequence[str],
+    rng: np.random.Generator,
+) -> dict[str, str]:
+    """Which patient goes to which part.
+
+    Patients come stratum by stratum in random order; each goes to the part whose images so far fall
+    most short of its share, in its stratum first and then over all, as in error diffusion.
+    """
+    strata: dict[tuple[tuple[str, ...], ...], list[str]] = defaultdict(list)
+    for who in sorted(patients):
+        strata[tuple(tuple(sorted({row.value(c) for row in patients[who]})) for c in stratify)].append(who)
+
+    names = list(parts)
+    shares = np.array([parts[name] for name in names])
+    short_over_all = np.zeros(len(names))
+    part_of: dict[str, str] = {}
+    for stratum in sorted(strata):
+        members = strata[stratum]
+        short = rng.permutation(len(names)) * 1e-6
+        for i in rng.permutation(len(members)):
+            who = members[i]
+            count = len(patients[who])
+            short += shares * count
+            short_over_all += shares * count
+            taken = int(np.argmax(short + 0.5 * short_over_all))
+            short[taken] -= count
+            short_over_all[taken] -= count
+            part_of[who] = names[taken]
+    _fill_empty_parts(part_of, names, rng)
+    return part_of
+
+
+def _fill_empty_parts(part_of: dict[str, str], names: Sequence[str], rng: np.random.Generator) -> None:
+    """Give every part at least one patient, taken from the fullest."""
+    for name in names:
+        if name not in part_of.values():
+            fullest = max(names, key=lambda other: sum(part == other for part in part_of.values()))
+            candidates = sorted(who for who, part in part_of.items() if part == fullest)
+            part_of[candidates[int(rng.integers(len(candidates)))]] = name
