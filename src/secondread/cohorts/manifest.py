@@ -63,9 +63,7 @@ class Manifest:
         path = Path(path)
         rows = tuple(_read_rows(path))
         if not rows:
-            raise UserError(
-                f"{path}: the manifest lists no image; it needs one line per image below the header"
-            )
+            raise UserError(f"{path}: the manifest is empty; it needs one line per image below the header")
         return cls(rows, path.resolve().parent, str(path))
 
     def write(self, path: str | Path) -> Path:
@@ -134,8 +132,8 @@ class Manifest:
         if str(fold) not in folds:
             known = ", ".join(sorted(folds - {""})) or "none"
             raise UserError(
-                f"{self.source or 'manifest'}: no row has fold {fold} in the column fold (folds there: {known}); "
-                "run `secondread split MANIFEST --folds K`"
+                f"{self.source or 'manifest'}: no row has fold {fold} in the column fold "
+                f"(folds there: {known}); run `secondread split MANIFEST --folds K`"
             )
         rows = (replace(r, split="test" if r.extra.get("fold") == str(fold) else "train") for r in self.rows)
         return replace(self, rows=tuple(rows))
@@ -211,9 +209,7 @@ def _parse(path: Path, reader: Iterable[list[str]]) -> Iterator[Row]:
 
 def _check_header(path: Path, header: Sequence[str]) -> None:
     if not header:
-        raise UserError(
-            f"{path}: the manifest is empty; its first line must name the columns, among them path"
-        )
+        raise UserError(f"{path}: the manifest is empty; its first line names the columns, among them path")
     for position, name in enumerate(header):
         if name in header[:position]:
             raise UserError(f"{path}, line 1, column {name}: this column stands twice in the header")

@@ -50,9 +50,7 @@ def split(
     if not labelled:
         labelled = dict(patients)
     if len(labelled) < len(parts):
-        raise UserError(
-            f"{name}: {len(labelled)} labelled patients cannot fill {len(parts)} parts; lower --folds"
-        )
+        raise UserError(f"{name}: {len(labelled)} patients with labels cannot fill {len(parts)} parts")
 
     part_of = _assign(labelled, parts, stratify, np.random.default_rng(seed))
     rest = "" if folds is not None else "train"
@@ -74,7 +72,7 @@ def _parts(test: float, validation: float, folds: int | None) -> dict[str, float
         return {str(k): 1 / folds for k in range(folds)}
     if not (0 <= test < 1 and 0 <= validation < 1 and test + validation < 1):
         raise UserError(
-            f"shares of {test:g} for test and {validation:g} for validation leave nothing to learn from"
+            f"shares of {test:g} for test and {validation:g} for validation leave no training images"
         )
     shares = {"train": 1 - test - validation, "validation": validation, "test": test}
     return {part: share for part, share in shares.items() if share > 0}
