@@ -1,0 +1,1 @@
+"""Encoders, decoders and image comparison: plain modules, no training."""

@@ -1,0 +1,37 @@
+"""The layer classes of torch by the rank of the image: 2 for `[N, C, H, W]`, 3 for `[N, C, D, H, W]`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+CONVOLUTION: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED_CONVOLUTION: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+BATCH_NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x` in channels-last memory order, which the matrix units of CPUs and GPUs want; same values."""
+    order = _CHANNELS_LAST.get(x.dim() - 2)
+    return x if order is None else x.contiguous(memory_format=order)
+
+
+def resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Linear interpolation of `[N, C, *spatial]` to `size`; `x` itself where it has that size."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    return nn.functional.interpolate(x, size=size, mode=INTERPOLATION[len(size)], align_corners=False)
+
+
+def area_resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Mean over the cells of a grid of `size`; for masks, the share of each cell that is set."""
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    pool = {
+        1: nn.functional.adaptive_avg_pool1d,
+        2: nn.functional.adaptive_avg_pool2d,
+        3: nn.functional.adaptive_avg_pool3d,
+    }[len(size)]
+    return pool(x, size)

@@ -1,0 +1,131 @@
+"""Encoders: an ImageNet network cut off and frozen, or a small one trained on the normals themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from secondread.networks.by_rank import CONVOLUTION, channels_last
+from secondread.networks.resnet import ResNet, resnet18, resnet50, wide_resnet50_2
+from secondread.networks.squeezenet import SqueezeNet
+from secondread.networks.weights import load_weights
+
+PRETRAINED: dict[str, Callable[[], ResNet | SqueezeNet]] = {
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "wide_resnet50_2": wide_resnet50_2,
+    "squeezenet1_1": SqueezeNet,
+}
+
+
+class PretrainedEncoder(nn.Module):
+    """The maps of an ImageNet network, `[N, 1 or 3, H, W]` in [0, 1] to a tuple of `[N, C, h, w]`.
+
+    Grey is repeated to three channels; the mean and standard deviation of ImageNet are subtracted and
+    divided inside. Its parameters never train, and it stays in eval mode whatever `train()` says, so
+    that the running statistics of batch normalisation do not drift.
+
+    Args:
+        name: one of `PRETRAINED`.
+        layers: whose maps are returned, in the network's order; None = its default, of stride 16.
+        weights: a file or folder (`networks.weights.find_weights`).
+        pretrained: False leaves the parameters at random and reads no file.
+        imagenet_statistics: False scales [0, 1] to [-1, 1] instead (a known fault, for the ablation).
+        batch_norm: "train" lets batch normalisation follow `train()` (a known fault, for the ablation).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: Sequence[str] | None = None,
+        *,
+        weights: str | Path | None = None,
+        pretrained: bool = True,
+        imagenet_statistics: bool = True,
+        batch_norm: Literal["eval", "train"] = "eval",
+    ) -> None:
+        super().__init__()
+        network = PRETRAINED[name]()
+        self.layers = tuple(layers) if layers is not None else (network.default_layer,)
+        order = [step for step, _ in network.steps()]
+        for layer in self.layers:
+            if layer not in order:
+                raise ValueError(f"{name} has no layer {layer!r}; there are {', '.join(order)}")
+        if list(self.layers) != sorted(self.layers, key=order.index):
+            raise ValueError(f"layers of {name} must be named in its order, not {self.layers}")
+        if pretrained:
+            load_weights(network, name, weights, optional=network.tail)
+        network.drop_after(self.layers[-1])
+        self.channels = tuple(network.channels[layer] for layer in self.layers)
+        self.network = network.requires_grad_(False)
+        self.batch_norm = batch_norm
+        mean, deviation = (
+            ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+            if imagenet_statistics
+            else ((0.5,) * 3, (0.5,) * 3)
+        )
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("deviation", torch.tensor(deviation).view(1, 3, 1, 1))
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(mode and self.batch_norm == "train")
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        if images.shape[1] not in (1, 3):
+            raise ValueError(f"a pretrained encoder takes 1 or 3 channels, not {images.shape[1]}")
+        x = channels_last((images - self.mean) / self.deviation)
+        maps = []
+        for name, step in self.network.steps():
+            x = step(x)
+            if name in self.layers:
+                maps.append(x)
+        return tuple(maps)
+
+
+class ConvEncoder(nn.Module):
+    """A small convolutional encoder for 2-D and 3-D, `[N, channels, *S]` to one map of stride `stride`.
+
+    Each halving is a 3×3 convolution of stride 2 and one of stride 1 (3×3×3 in 3-D), with group
+    normalisation and SiLU; the width doubles from `width` up to `widest`; a 1×1 convolution gives
+    the map of `code` channels. Group normalisation sees one image only, so that no score depends on
+    a batch.
+    """
+
+    def __init__(
+        self, rank: int, channels: int, *, width: int = 16, widest: int = 128, code: int = 64, stride: int = 8
+    ) -> None:
+        super().__init__()
+        if stride not in (4, 8, 16):
+            raise ValueError(f"the stride of a conv encoder is 4, 8 or 16, not {stride}")
+        convolution = CONVOLUTION[rank]
+        steps: list[nn.Module] = []
+        planes, previous = width, channels
+        for _ in range(stride.bit_length() - 1):
+            for channels_in, step_stride in ((previous, 2), (planes, 1)):
+                steps += [
+                    convolution(channels_in, planes, 3, step_stride, 1),
+                    nn.GroupNorm(max(1, planes // 8), planes),
+                    nn.SiLU(),
+                ]
+            previous, planes = planes, min(2 * planes, widest)
+        steps.append(convolution(previous, code, 1))
+        self.network = nn.Sequential(*steps)
+        self.channels = (code,)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return (self.network(channels_last(2 * images - 1)),)
+
+
+def map_sizes(encoder: nn.Module, channels: int, size: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """The spatial sizes of the encoder's maps for images `[channels, *size]`, without computing them."""
+    state = {name: tensor.to("meta") for name, tensor in encoder.state_dict().items()}
+    maps = functional_call(encoder, state, (torch.empty(1, channels, *size, device="meta"),))
+    return tuple(tuple(m.shape[2:]) for m in maps)

@@ -1,0 +1,147 @@
+"""Public encoder weights from a file, or downloaded only when a person asks. Never code from a file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from secondread.errors import UserError
+
+FOLDER_VARIABLE = "SECONDREAD_WEIGHTS"
+SUFFIXES = (".safetensors", ".pth")
+HUB_REPOSITORIES = {
+    "resnet18": "timm/resnet18.tv_in1k",
+    "resnet50": "timm/resnet50.tv_in1k",
+    "wide_resnet50_2": "timm/wide_resnet50_2.tv_in1k",
+}
+"""Hub repositories that hold torchvision's ImageNet weights as safetensors under the same names."""
+
+
+def find_weights(name: str, path: str | Path | None = None) -> Path:
+    """The weights file of the network `name`.
+
+    `path` is a file, or a folder that holds `name*.safetensors` or `name*.pth`; without it the
+    folder named by the environment variable SECONDREAD_WEIGHTS is searched. `UserError` names the
+    file expected where none is there.
+    """
+    if path is not None:
+        given = Path(path).expanduser()
+        found = _in_folder(name, given) if given.is_dir() else given
+        if found is None or not found.is_file():
+            place = f"{name}.safetensors or {name}.pth in {given}" if given.is_dir() else str(given)
+            raise UserError(f"encoder weights not found: expected {place}")
+        return found
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if folder:
+        found = _in_folder(name, Path(folder).expanduser())
+        if found is not None:
+            return found
+        raise UserError(f"encoder weights not found: expected {name}.safetensors or {name}.pth in {folder}")
+    raise UserError(
+        f"encoder weights not given: set detector.encoder.weights to the file {name}.safetensors (or .pth), "
+        f"or the environment variable {FOLDER_VARIABLE} to its folder"
+    )
+
+
+def _in_folder(name: str, folder: Path) -> Path | None:
+    for suffix in SUFFIXES:
+        exact = folder / f"{name}{suffix}"
+        if exact.is_file():
+            return exact
+        with_hash = sorted(folder.glob(f"{name}-*{suffix}"))
+        if with_hash:
+            return with_hash[0]
+    return None
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` or `.pth` file (the latter unpickled with `weights_only`)."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"{path}: weights are read from .safetensors or .pth files")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file ({_first_line(error)}); refused") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise UserError(f"{path}: not a file of plain tensors ({_first_line(error)}); refused") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"{path}: expected a state_dict of tensors by parameter name")
+    return dict(state)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+def load_weights(
+    network: nn.Module, name: str, path: str | Path | None = None, *, optional: Sequence[str] = ()
+) -> Path:
+    """Fill `network` from the weights of `name` (see `find_weights`), in the network's own precision.
+
+    Every parameter must be there with its shape and nothing else may be; only modules named in
+    `optional` (the unused tail) may be missing from the file. Returns the file read.
+    """
+    file = find_weights(name, path)
+    state = read_weights(file)
+    own = network.state_dict()
+    ignored = tuple(f"{prefix}." for prefix in optional)
+    missing = [
+        key
+        for key in own
+        if key not in state
+        and not key.startswith(ignored or "\0")
+        and not key.endswith("num_batches_tracked")
+    ]
+    unexpected = [key for key in state if key not in own]
+    if missing or unexpected:
+        example = f"{missing[0]} is missing" if missing else f"{unexpected[0]} is not one of its parameters"
+        raise UserError(f"{file}: these are not weights of {name} ({example})")
+    for key, value in state.items():
+        if value.shape != own[key].shape:
+            raise UserError(
+                f"{file}: these are not weights of {name} "
+                f"({key} has shape {tuple(value.shape)}, expected {tuple(own[key].shape)})"
+            )
+    network.load_state_dict(state, strict=False)
+    return file
+
+
+def download_weights(name: str, folder: str | Path) -> Path:
+    """Fetch the weights of `name` as safetensors from the Hugging Face hub into `folder`.
+
+    Nothing calls this unless a person asks for it. Needs the extra `download` (huggingface-hub).
+    """
+    if name not in HUB_REPOSITORIES:
+        raise UserError(
+            f"no safetensors source is known for {name}; put {name}.safetensors or {name}.pth into a folder "
+            f"and set {FOLDER_VARIABLE} to it"
+        )
+    try:
+        from huggingface_hub import hf_hub_download
+    except ImportError as error:
+        raise UserError(
+            "downloading weights needs huggingface-hub: pip install 'secondread[download]'"
+        ) from error
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"{name}.safetensors"
+    try:
+        fetched = Path(hf_hub_download(HUB_REPOSITORIES[name], "model.safetensors"))
+    except Exception as error:
+        raise UserError(
+            f"download of {name} from {HUB_REPOSITORIES[name]} failed: {_first_line(error)}"
+        ) from error
+    temporary = target.with_suffix(".part")
+    temporary.write_bytes(fetched.read_bytes())
+    temporary.replace(target)
+    return target
