@@ -156,6 +156,8 @@ class Detector(nn.Module):
     needs: frozenset[str] = frozenset({"normal"})
     uses: frozenset[str] = frozenset()
     ranks: frozenset[int] = frozenset({2})
+    gradients_at_scoring: bool = False
+    """`score` takes gradients (inside `torch.enable_grad()`), so it is not run in inference mode."""
 
     def __init__(
         self, settings: DetectorSettings, channels: int, size: Sequence[int], *, pretrained: bool = True

@@ -1,0 +1,110 @@
+"""Checkpoints that survive `kill -9` at any instruction.
+
+A checkpoint is written to a temporary name, synced, and renamed; its name carries its SHA-256, so a
+torn or altered file is recognised and passed over for the one before it. The newest two are kept.
+Loading unpickles tensors, numbers, strings and containers only (`weights_only`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from secondread.errors import UserError
+
+KEPT = 2
+NAME = re.compile(r"^checkpoint-(\d{8})-([0-9a-f]{64})\.pt$")
+
+
+class _HashingFile(io.RawIOBase):
+    """Passes what is written on to a file and hashes it on the way."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.digest = hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        return self.file.write(data)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes a rename in the directory last through a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Checkpoints:
+    """The checkpoints of one fit, in one directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def _files(self) -> list[tuple[int, str, Path]]:
+        if not self.directory.is_dir():
+            return []
+        found = [(NAME.match(path.name), path) for path in self.directory.iterdir()]
+        return sorted((int(m[1]), m[2], path) for m, path in found if m)
+
+    def exist(self) -> bool:
+        return bool(self._files())
+
+    def tidy(self, *, everything: bool) -> None:
+        """Removes what a killed process left half written; with `everything` all checkpoints."""
+        left = [path for _, _, path in self._files()] if everything else []
+        for path in [*left, *self.directory.glob("writing-*.tmp")]:
+            path.unlink(missing_ok=True)
+
+    def save(self, state: Mapping[str, Any]) -> Path:
+        """`UserError` where the disk does not take it; the earlier checkpoints stay."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        files = self._files()
+        number = files[-1][0] + 1 if files else 0
+        temporary = self.directory / f"writing-{os.getpid()}.tmp"
+        try:
+            with temporary.open("wb") as file:
+                hashing = _HashingFile(file)
+                torch.save(dict(state), hashing)
+                file.flush()
+                os.fsync(file.fileno())
+            path = self.directory / f"checkpoint-{number:08d}-{hashing.digest.hexdigest()}.pt"
+            temporary.rename(path)
+            sync_directory(self.directory)
+        except (OSError, RuntimeError) as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise UserError(
+                f"{self.directory}: the checkpoint cannot be written ({error}); "
+                "free some room and continue with --resume"
+            ) from error
+        for _, _, old in self._files()[:-KEPT]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def latest(self) -> dict[str, Any] | None:
+        """The newest checkpoint that is whole, on the CPU; None where there is none."""
+        for _, digest, path in reversed(self._files()):
+            with path.open("rb") as file:
+                whole = hashlib.file_digest(file, "sha256").hexdigest() == digest
+            if whole:
+                return torch.load(path, map_location="cpu", weights_only=True)
+        return None
+
+
+def unfinished(directory: Path) -> bool:
+    """Whether `train(directory=...)` left checkpoints here that `resume=True` would continue."""
+    return Checkpoints(directory / "checkpoints").exist()

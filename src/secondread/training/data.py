@@ -1,0 +1,55 @@
+"""Where the loop gets its images: anything with a length, digests and batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class ImageSource(Protocol):
+    """Preprocessed images of one size, in a fixed order. `preprocessing.PreparedSet` is one."""
+
+    @property
+    def digests(self) -> Sequence[str]:
+        """One hexadecimal digest per image, of its content and of the preprocessing."""
+
+    def __len__(self) -> int: ...
+
+    def batch(
+        self, indices: Sequence[int]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
+        """float32 `[n, C, *spatial]`, and bool `[n, 1, *spatial]` or None where all is valid."""
+
+
+class ArraySource:
+    """Images that are already in memory.
+
+    images  float32 `[n, C, *spatial]`
+    valid   bool `[n, 1, *spatial]`, False where an image is only padding; None = valid everywhere
+    """
+
+    def __init__(self, images: npt.ArrayLike, valid: npt.ArrayLike | None = None) -> None:
+        self.images = np.ascontiguousarray(images, dtype=np.float32)
+        self.valid = None if valid is None else np.ascontiguousarray(valid, dtype=bool)
+        if self.valid is not None and self.valid.shape != (
+            len(self.images),
+            1,
+            *self.images.shape[2:],
+        ):
+            raise ValueError(f"valid has shape {self.valid.shape}, the images {self.images.shape}")
+        self.digests: Sequence[str] = [
+            hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in self.images
+        ]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(
+        self, indices: Sequence[int]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
+        rows = np.asarray(indices, dtype=np.intp)
+        return self.images[rows], None if self.valid is None else self.valid[rows]

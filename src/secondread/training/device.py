@@ -1,0 +1,107 @@
+"""Which device, which precision, how many processes, and the memory order that convolutions like."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from secondread.errors import UserError
+
+Precision = Literal["float32", "bf16"]
+
+
+def choose_device(name: str | None = "auto") -> torch.device:
+    """`auto` (or None): the first CUDA GPU where there is one, else the CPU. `UserError` for a device
+    that this machine does not have."""
+    if name in (None, "auto"):
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(str(name))
+    except RuntimeError as error:
+        raise UserError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:1") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:1")
+    if device.type == "cuda" and not (
+        torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    ):
+        raise UserError(f"device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found; use cpu")
+    return device
+
+
+def cpu_has_amx() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware tiles (Intel AMX)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "amx_bf16" in flags
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """`auto`: bf16 on CPUs with AMX and on GPUs that have it in hardware, else float32."""
+    if name == "float32":
+        return "float32"
+    if name == "bf16":
+        return "bf16"
+    if name != "auto":
+        raise UserError(f"precision {name!r} is not known; use auto, float32 or bf16")
+    if device.type == "cuda":
+        major, _ = torch.cuda.get_device_capability(device)
+        return "bf16" if major >= 8 else "float32"
+    return "bf16" if cpu_has_amx() else "float32"
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    if precision == "bf16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def memory_format(rank: int) -> torch.memory_format:
+    """The channels-last order for images of this rank."""
+    return torch.channels_last if rank == 2 else torch.channels_last_3d
+
+
+def place(module: nn.Module, device: torch.device, rank: int) -> None:
+    """The module on the device, its convolution weights in channels-last order."""
+    module.to(device)
+    module.to(memory_format=memory_format(rank))
+
+
+def to_device(images: Tensor, device: torch.device) -> Tensor:
+    """Images `[N, C, *spatial]` on the device in channels-last order."""
+    return images.to(device, non_blocking=True).contiguous(memory_format=memory_format(images.ndim - 2))
+
+
+def process_rank() -> int:
+    """This process's number under `torchrun`, 0 without it. Only process 0 writes results."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def process_count() -> int:
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def make_fabric(device: torch.device, precision: Precision) -> Fabric:
+    """Fabric for this process, started: alone, or one of those that `torchrun` launched."""
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    several = process_count() > 1
+    devices: int | list[int] = local if several or device.type == "cpu" else [device.index or 0]
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    fabric = Fabric(
+        accelerator=device.type,
+        devices=devices,
+        num_nodes=max(1, process_count() // local),
+        strategy="ddp" if several else "auto",
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+    )
+    fabric.launch()
+    return fabric

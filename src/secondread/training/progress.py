@@ -1,0 +1,65 @@
+"""How a fit shows itself: a bar on a terminal, one line per epoch elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from secondread.training.log import EpochLog
+
+
+class FitProgress:
+    def __init__(self, shown: bool) -> None:
+        self.shown = shown
+        self.bar: Progress | None = None
+        if shown and sys.stderr.isatty():
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=Console(stderr=True),
+            )
+        self.task = self.bar.add_task("", total=None, note="", visible=False) if self.bar else None
+
+    def __enter__(self) -> Self:
+        if self.bar:
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar:
+            self.bar.stop()
+
+    def begin(self, what: str, total: int, done: int = 0) -> None:
+        """A new task of `total` rounds or images."""
+        if self.bar and self.task is not None:
+            self.bar.reset(self.task, description=what, total=total, completed=done, visible=True, note="")
+
+    def advance(self, amount: int = 1) -> None:
+        if self.bar and self.task is not None:
+            self.bar.advance(self.task, amount)
+
+    def epoch(self, stage: str, epoch: EpochLog, epochs: int) -> None:
+        terms = "  ".join(f"{name} {value:.5g}" for name, value in epoch.losses.items())
+        held_out = "" if epoch.validation is None else f"  held-out {epoch.validation:.5g}"
+        skipped = f"  skipped {epoch.skipped}" if epoch.skipped else ""
+        rate = epoch.images / epoch.seconds if epoch.seconds else 0.0
+        if self.bar and self.task is not None:
+            self.bar.update(self.task, note=f"{terms}{held_out}{skipped}")
+        elif self.shown:
+            self.say(
+                f"stage {stage}  epoch {epoch.epoch + 1}/{epochs}  {terms}{held_out}{skipped}  "
+                f"{rate:.0f} images/s"
+            )
+
+    def say(self, line: str) -> None:
+        if self.shown:
+            print(line, file=sys.stderr, flush=True)
