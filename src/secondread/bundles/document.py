@@ -1,0 +1,60 @@
+"""`bundle.json`: the strict schema of all in a bundle that is not a tensor."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from secondread.bundles.tensors import DeclaredFile
+from secondread.settings import Settings
+
+FORMAT = 1
+TENSOR_FILES = (
+    "model.safetensors",
+    "preprocessing.safetensors",
+    "calibration.safetensors",
+    "companions.safetensors",
+)
+FILES = (*TENSOR_FILES, "seen.json")
+
+
+class Provenance(Settings):
+    """How a bundle came to be. No patient's name or id, no absolute path.
+
+    versions          of secondread, python, torch, numpy
+    manifest_digest   of the manifest's content
+    cohorts           images that went into each cohort; `unreadable` those that did not
+    weights           file name -> SHA-256 of pretrained weights
+    training          the loop's log by stage
+    seconds           wall-clock time by part of the fit
+    recalibrated      manifest digests of later `calibrate` runs, with their time
+    """
+
+    created: str
+    versions: dict[str, str]
+    seed: int
+    manifest_digest: str
+    cohorts: dict[str, int]
+    unreadable: dict[str, int] = {}
+    weights: dict[str, str] = {}
+    training: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    device: str = "cpu"
+    precision: str = "float32"
+    allow_shared_patients: bool = False
+    shared_patients: int = 0
+    recalibrated: tuple[dict[str, str], ...] = ()
+
+
+class BundleDocument(Settings):
+    """Everything in `bundle.json`. `files` names each other file of the bundle and no more."""
+
+    format: Literal[1]
+    recipe: dict[str, Any]
+    preprocessing: dict[str, Any]
+    parts: tuple[str, ...]
+    calibration: dict[str, Any]
+    companions: dict[str, dict[str, Any]]
+    provenance: Provenance
+    files: dict[str, DeclaredFile] = Field(max_length=len(FILES))

@@ -1,0 +1,58 @@
+"""What a command did, written next to its output: command, versions, seed, digests, durations."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("secondread", "torch", "numpy", "scipy", "pydicom", "nibabel", "pillow", "monai", "lightning-fabric")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on; a missing one is left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class RunRecord:
+    """Collects what a run did. `write` replaces the file whole, so a reader never sees half of it."""
+
+    def __init__(self, command: Sequence[str] = ()) -> None:
+        self.facts: dict[str, Any] = {"command": list(command), "versions": versions(), "started": now()}
+        self.begun = time.monotonic()
+
+    def write(self, path: Path, **facts: Any) -> Path:
+        """Write all facts so far, with these added and the seconds since the start."""
+        self.facts |= facts
+        durations = {**self.facts.get("durations", {}), "total": round(time.monotonic() - self.begun, 3)}
+        text = json.dumps({**self.facts, "durations": durations}, indent=1, default=str)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+
+def beside(output: Path) -> Path:
+    """The record of an output that is not the command's own folder: `bundle.run.json` beside `bundle`."""
+    return output.with_name(f"{output.name}.run.json")
