@@ -1,0 +1,248 @@
+"""Intervals by resampling patients, so that many images of one patient do not pass for many patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from secondread.metrics.decisions import weighted_decisions
+from secondread.metrics.labelled_scores import Floats, labelled_scores
+from secondread.metrics.precision_recall import weighted_average_precision
+from secondread.metrics.roc import weighted_auroc
+
+Patients = Sequence[Hashable | None] | NDArray[np.generic]
+Statistic = Callable[[Floats], Floats]
+"""Image weights `[b, n]` (how often each image was drawn) to values `[b]`; NaN = undefined there."""
+
+_VALUES_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Percentile interval. `defined` is the share of repeats in which the statistic had a value."""
+
+    low: float
+    high: float
+    defined: float = 1.0
+
+
+@dataclass(frozen=True)
+class Band:
+    """Pointwise interval of a curve over `x`."""
+
+    x: Floats
+    low: Floats
+    high: Floats
+
+
+def patient_weights(patients: Patients, repeats: int, seed: int) -> Iterator[Floats]:
+    """Chunks `[b, n]` of image weights: patients drawn with replacement, `repeats` times.
+
+    Every image of a patient counts as often as the patient was drawn. A patient of None is one of its
+    own. The same seed gives the same draws whatever the statistic, so that differences are paired.
+    """
+    number = patient_numbers(patients)
+    count = int(number.max()) + 1
+    random = np.random.default_rng(seed)
+    at_once = max(1, _VALUES_AT_ONCE // max(count, number.size))
+    for start in range(0, repeats, at_once):
+        rows = min(at_once, repeats - start)
+        drawn = random.integers(0, count, size=(rows, count)) + np.arange(rows)[:, None] * count
+        times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
+        yield times[:, number].astype(np.float64)
+
+
+def patient_numbers(patients: Patients) -> NDArray[np.int64]:
+    """A number per image, equal where the patient is; each None gets its own. ValueError if empty."""
+    if len(patients) == 0:
+        raise ValueError("there are no images to resample")
+    known: dict[object, int] = {}
+    return np.array(
+        [
+            known.setdefault(("image", i) if p is None else ("patient", p), len(known))
+            for i, p in enumerate(patients)
+        ],
+        dtype=np.int64,
+    )
+
+
+def bootstrap(
+    statistic: Statistic, patients: Patients, *, repeats: int = 2000, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Percentile interval of `statistic` over repeats that draw patients with replacement.
+
+    Repeats without a value (one class only) are left out and their share is reported; ValueError
+    where fewer than half have one.
+    """
+    values = np.concatenate([statistic(weights) for weights in patient_weights(patients, repeats, seed)])
+    return interval(values, level)
+
+
+def interval(values: ArrayLike, level: float = 0.95) -> Interval:
+    """The central `level` of the defined values `[repeats]`."""
+    drawn = np.asarray(values, dtype=np.float64)
+    defined = drawn[np.isfinite(drawn)]
+    if defined.size * 2 < drawn.size or not defined.size:
+        raise ValueError(
+            f"the statistic has a value in {defined.size} of {drawn.size} resamples: "
+            "too few patients of a class"
+        )
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), defined.size / drawn.size)
+
+
+def of_images(statistic: Callable[[NDArray[np.int64]], float]) -> Statistic:
+    """A Statistic from a function of drawn image indices (repeats included) that gives one number.
+
+    A ValueError in it (one class only) counts as undefined.
+    """
+
+    def of_weights(weights: Floats) -> Floats:
+        values = np.full(len(weights), np.nan)
+        for row, weight in enumerate(weights):
+            try:
+                values[row] = statistic(np.repeat(np.arange(weight.size), weight.astype(np.int64)))
+            except ValueError:
+                continue
+        return values
+
+    return of_weights
+
+
+def auroc_interval(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: Patients | None = None,
+    *,
+    repeats: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Bootstrap interval of the AUROC; without `patients` every image is its own."""
+    abnormal, values = labelled_scores(labels, scores)
+    return bootstrap(
+        lambda weights: weighted_auroc(abnormal, values, weights),
+        _or_each_image(patients, values.size),
+        repeats=repeats,
+        seed=seed,
+        level=level,
+    )
+
+
+def average_precision_interval(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: Patients | None = None,
+    *,
+    repeats: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Bootstrap interval of the average precision; without `patients` every image is its own."""
+    abnormal, values = labelled_scores(labels, scores)
+    return bootstrap(
+        lambda weights: weighted_average_precision(abnormal, values, weights),
+        _or_each_image(patients, values.size),
+        repeats=repeats,
+        seed=seed,
+        level=level,
+    )
+
+
+def decision_intervals(
+    labels: ArrayLike,
+    flagged: ArrayLike,
+    patients: Patients | None = None,
+    *,
+    repeats: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval | None]:
+    """Intervals of sensitivity, specificity, precision, f1 and accuracy of fixed flags.
+
+    None where most resamples leave a share undefined (precision where nothing is flagged).
+    """
+    count = len(np.asarray(labels))
+    chunks = [
+        weighted_decisions(labels, flagged, weights)
+        for weights in patient_weights(_or_each_image(patients, count), repeats, seed)
+    ]
+    result: dict[str, Interval | None] = {}
+    for name in chunks[0]:
+        values = np.concatenate([chunk[name] for chunk in chunks])
+        result[name] = interval(values, level) if np.isfinite(values).mean() >= 0.5 else None
+    return result
+
+
+def roc_band(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: Patients | None = None,
+    *,
+    points: int = 101,
+    repeats: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Band:
+    """Pointwise bootstrap band of sensitivity over false-positive rates 0 to 1 (linear between points)."""
+    abnormal, values = labelled_scores(labels, scores)
+    grid = np.linspace(0.0, 1.0, points)
+    heights = []
+    for found, alarmed in _cumulated(abnormal, values, _or_each_image(patients, values.size), repeats, seed):
+        x, y = np.append(0.0, alarmed / alarmed[-1]), np.append(0.0, found / found[-1])
+        # where the curve jumps (equal x) np.interp takes the top of the jump
+        heights.append(np.interp(grid, x, y))
+    return _band(grid, heights, level)
+
+
+def precision_recall_band(
+    labels: ArrayLike,
+    scores: ArrayLike,
+    patients: Patients | None = None,
+    *,
+    points: int = 101,
+    repeats: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Band:
+    """Pointwise bootstrap band of precision over recall in (0, 1]: at recall r the precision of the
+    highest threshold that reaches r."""
+    abnormal, values = labelled_scores(labels, scores)
+    grid = np.linspace(1.0 / (points - 1), 1.0, points - 1)
+    heights = []
+    for found, alarmed in _cumulated(abnormal, values, _or_each_image(patients, values.size), repeats, seed):
+        first = np.searchsorted(found / found[-1], grid - 1e-12)
+        heights.append(found[first] / (found[first] + alarmed[first]))
+    return _band(grid, heights, level)
+
+
+def _cumulated(
+    abnormal: NDArray[np.bool_], values: Floats, patients: Patients, repeats: int, seed: int
+) -> Iterator[tuple[Floats, Floats]]:
+    """For each repeat with both classes: weights of abnormal and of normal images at or above each
+    distinct score, from the highest score down."""
+    order = np.argsort(-values, kind="stable")
+    starts = np.append(0, np.flatnonzero(np.diff(values[order])) + 1)
+    for weights in patient_weights(patients, repeats, seed):
+        drawn = weights[:, order]
+        found = np.cumsum(np.add.reduceat(drawn * abnormal[order], starts, axis=1), axis=1)
+        alarmed = np.cumsum(np.add.reduceat(drawn * ~abnormal[order], starts, axis=1), axis=1)
+        for row in np.flatnonzero((found[:, -1] > 0) & (alarmed[:, -1] > 0)):
+            yield found[row], alarmed[row]
+
+
+def _band(grid: Floats, heights: list[Floats], level: float) -> Band:
+    if not heights:
+        raise ValueError("no resample holds both classes: too few patients of a class")
+    low, high = np.quantile(np.stack(heights), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Band(grid, low, high)
+
+
+def _or_each_image(patients: Patients | None, count: int) -> Patients:
+    chosen: Patients = [None] * count if patients is None else patients
+    if len(chosen) != count:
+        raise ValueError(f"{len(chosen)} patients are given for {count} images")
+    return chosen

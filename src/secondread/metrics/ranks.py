@@ -1,0 +1,51 @@
+"""Rank correlation, and Holm's correction for several tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from secondread.metrics.labelled_scores import Floats
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """Spearman's rho and its two-sided p-value (of no association)."""
+
+    rho: float
+    p_value: float
+    n: int
+
+
+def spearman(first: ArrayLike, second: ArrayLike) -> RankCorrelation:
+    """Correlation of the ranks of two `[n]` vectors, ties as mid-ranks.
+
+    ValueError for fewer than 3 values, a value that is not finite, or a constant vector.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.ndim != 1 or a.shape != b.shape or a.size < 3:
+        raise ValueError(f"two vectors of one length of at least 3 are needed, not {a.shape} and {b.shape}")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("a rank correlation needs finite values")
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        raise ValueError("a constant has no rank correlation")
+    result = stats.spearmanr(a, b)
+    return RankCorrelation(float(result.statistic), float(result.pvalue), a.size)
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Adjusted p-values `max_{j <= i} min(1, (m - j + 1) p_(j))` in the given order (Holm 1979).
+
+    Rejecting those at or below a level keeps the chance of any false rejection at that level.
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    if given.ndim != 1 or not ((given >= 0) & (given <= 1)).all():
+        raise ValueError("p-values must be a vector of numbers between 0 and 1")
+    order = np.argsort(given, kind="stable")
+    stepped = np.maximum.accumulate(np.minimum(1.0, given[order] * np.arange(given.size, 0, -1)))
+    adjusted = np.empty_like(stepped)
+    adjusted[order] = stepped
+    return adjusted
