@@ -38,6 +38,8 @@ class Geometry:
     file_axes    for each spatial axis of the *file*, the axis of the array that it became; None = equal
     file_flips   for each spatial axis of the file, whether the array runs the other way; None = none
     file_affine  4×4 of the file's own grid, where it has one (NIfTI maps are written with it)
+    slice_origins  `[slices, 3]`, RAS+ millimetres of each slice's first pixel, only where the slices lie
+                 unevenly, so that no affine can say it; `affine` is then the even grid of the same extent
     remarks      what a reader should know and a person should be told (tilted gantry, uneven spacing)
     """
 
@@ -47,6 +49,21 @@ class Geometry:
     file_flips: tuple[bool, ...] | None = None
     file_affine: NDArray[np.float64] | None = None
     remarks: tuple[str, ...] = ()
+    slice_origins: NDArray[np.float64] | None = None
+
+    def position(self, index: tuple[int, ...]) -> NDArray[np.float64]:
+        """RAS+ millimetres of one element, given its index in array order; exact for uneven slices too.
+
+        Raises ValueError where the file does not say where its pixels lie.
+        """
+        if self.affine is None:
+            raise ValueError("the image has no position in the patient")
+        if self.slice_origins is not None:
+            slice_index, row, column = index
+            step = self.affine[:3, 1:3] @ np.array([row, column], dtype=np.float64)
+            return np.asarray(self.slice_origins[slice_index] + step, dtype=np.float64)
+        padded = np.array([*index, *(0,) * (3 - len(index)), 1.0], dtype=np.float64)
+        return np.asarray((self.affine @ padded)[:3], dtype=np.float64)
 
     def to_file_axes(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
         """An array `[*spatial]` on the image's grid, with the axes in the file's order and direction."""

@@ -1,0 +1,223 @@
+"""Stored values of a DICOM file's frames, whatever their compression."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.images.dicom_dataset import said, text, value, whole_number
+from secondread.images.image import ImageError
+from secondread.images.limits import ReadLimits
+
+if TYPE_CHECKING:
+    from pydicom.filereader import FileDataset
+
+DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
+RLE = "1.2.840.10008.1.2.5"
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+
+
+def has_pixels(dataset: FileDataset) -> bool:
+    """Whether the file holds pixels at all (reports, plans, structure sets and directories do not)."""
+    return any(keyword in dataset for keyword in _PIXEL_KEYWORDS)
+
+
+def frame_count(path: str, dataset: FileDataset) -> int:
+    """NumberOfFrames, 1 where the header leaves it out."""
+    return max(1, whole_number(path, dataset, "NumberOfFrames", 1))
+
+
+def stored_values(
+    path: str, dataset: FileDataset, limits: ReadLimits, frame: int | None
+) -> tuple[NDArray[np.generic], str]:
+    """Frames as stored, `[frames, rows, columns, samples]`, and their photometric interpretation.
+
+    YBR becomes RGB. Bits above BitsStored (old overlays) are masked; signs follow PixelRepresentation. With `frame`
+    only that one is decoded. Raises ImageError, before decoding where the header already says too much.
+    """
+    if not has_pixels(dataset):
+        what = text(dataset, "Modality") or "unknown modality"
+        raise ImageError(path, f"a DICOM file without pixels ({what})", "leave it out of the manifest")
+    if not any(value(dataset, keyword) for keyword in _PIXEL_KEYWORDS):
+        raise ImageError(path, "the element that should hold the pixels is empty", "export it again")
+    rows = whole_number(path, dataset, "Rows")
+    columns = whole_number(path, dataset, "Columns")
+    samples = whole_number(path, dataset, "SamplesPerPixel", 1)
+    frames = frame_count(path, dataset)
+    if frame is not None and frame >= frames:
+        raise ImageError(path, f"the file has frames 0 to {frames - 1}")
+    wanted = frames if frame is None else 1
+    limits.check_shape(path, (samples, wanted, rows, columns))
+    _set_transfer_syntax(path, dataset)
+    try:
+        pixels, photometric = _decode(path, dataset, limits, frame, frames)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(path, "decoding needs more memory than is allowed") from error
+    except Exception as error:
+        raise ImageError(path, f"pixels cannot be decoded ({said(error)})", "export it again") from error
+    return pixels.reshape(wanted, rows, columns, samples), photometric
+
+
+def _set_transfer_syntax(path: str, dataset: FileDataset) -> None:
+    """Where the file meta header leaves the syntax out, take the one that the elements were read in."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if getattr(dataset, "file_meta", None) is None:
+        dataset.file_meta = FileMetaDataset()
+    if value(dataset.file_meta, "TransferSyntaxUID") is not None:
+        return
+    if "PixelData" in dataset and dataset["PixelData"].is_undefined_length:
+        raise ImageError(path, "compressed pixels without a transfer syntax in the header", "export it again")
+    implicit, little = dataset.original_encoding
+    native = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else native
+
+
+def _decode(
+    path: str, dataset: FileDataset, limits: ReadLimits, frame: int | None, frames: int
+) -> tuple[NDArray[np.generic], str]:
+    from pydicom.pixels import convert_color_space, get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    allocated = whole_number(path, dataset, "BitsAllocated")
+    stored = whole_number(path, dataset, "BitsStored", allocated)
+    photometric = text(dataset, "PhotometricInterpretation") or "MONOCHROME2"
+    if str(syntax) == DEFLATED_FRAMES or (str(syntax) == RLE and allocated == 1):
+        return _packed_frames(path, dataset, frame, frames, allocated, str(syntax)), photometric
+    if syntax.is_encapsulated:
+        _check_codestream(path, dataset, limits)
+    if str(syntax) == JPEG_EXTENDED and stored > 8:
+        return _twelve_bit_jpeg(path, dataset, frame, frames), photometric
+    high = whole_number(path, dataset, "HighBit", stored - 1)
+    odd_place = high != stored - 1 and stored <= high < allocated and not syntax.is_encapsulated
+    options = {"correct_unused_bits": False} if odd_place else {}
+    pixels, facts = get_decoder(syntax).as_array(dataset, index=frame, **options)  # type: ignore[arg-type]
+    photometric = str(facts.get("photometric_interpretation", photometric))
+    if photometric in ("YBR_FULL", "YBR_FULL_422"):
+        pixels, photometric = convert_color_space(pixels, photometric, "RGB"), "RGB"
+    if odd_place:
+        pixels = (pixels << (allocated - 1 - high)) >> (allocated - stored)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False), photometric
+
+
+def _encoded_frames(dataset: FileDataset, frame: int | None, frames: int) -> list[bytes]:
+    from pydicom.encaps import generate_frames, get_frame
+
+    if frame is not None:
+        return [get_frame(dataset.PixelData, frame, number_of_frames=frames)]
+    found = list(generate_frames(dataset.PixelData, number_of_frames=frames))
+    if len(found) < frames:
+        raise ValueError(f"{len(found)} of {frames} frames are in the file")
+    return found[:frames]
+
+
+def _packed_frames(
+    path: str, dataset: FileDataset, frame: int | None, frames: int, allocated: int, syntax: str
+) -> NDArray[np.generic]:
+    """Frames whose bytes are deflated or run-length packed, with bits packed into bytes where one is allocated."""
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    values = rows * columns * whole_number(path, dataset, "SamplesPerPixel", 1)
+    length = (values * allocated + 7) // 8
+    kind = "i" if whole_number(path, dataset, "PixelRepresentation", 0) else "u"
+    out = []
+    for encoded in _encoded_frames(dataset, frame, frames):
+        if syntax == RLE:
+            data = _unpack_run_lengths(encoded[64:], length)
+        else:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(encoded, length)
+        if len(data) < length:
+            raise ValueError(f"a frame has {len(data)} of {length} bytes")
+        if allocated == 1:
+            bits = np.unpackbits(np.frombuffer(data, np.uint8), count=values, bitorder="little")
+            out.append(bits)
+        else:
+            out.append(np.frombuffer(data, f"<{kind}{allocated // 8}", count=values))
+    return np.concatenate(out)
+
+
+def _unpack_run_lengths(encoded: bytes, length: int) -> bytes:
+    """PackBits (PS3.5 annex G) of one segment, until `length` bytes are out."""
+    out, at = bytearray(), 0
+    while len(out) < length and at < len(encoded):
+        control = encoded[at]
+        if control < 128:
+            out += encoded[at + 1 : at + 2 + control]
+            at += control + 2
+        elif control > 128:
+            out += encoded[at + 1 : at + 2] * (257 - control)
+            at += 2
+        else:
+            at += 1
+    return bytes(out[:length])
+
+
+def _twelve_bit_jpeg(path: str, dataset: FileDataset, frame: int | None, frames: int) -> NDArray[np.generic]:
+    """12-bit lossy JPEG through GDCM itself, which reads it although pydicom does not ask it to."""
+    import gdcm
+
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    if whole_number(path, dataset, "SamplesPerPixel", 1) != 1:
+        raise ImageError(path, "12-bit JPEG in colour is not read")
+    signed = whole_number(path, dataset, "PixelRepresentation", 0)
+    out = []
+    for encoded in _encoded_frames(dataset, frame, frames):
+        fragment = gdcm.Fragment()
+        fragment.SetByteStringValue(encoded)
+        fragments = gdcm.SequenceOfFragments.New()
+        fragments.AddFragment(fragment)
+        element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+        element.SetValue(fragments.__ref__())
+        image = gdcm.Image()
+        image.SetNumberOfDimensions(2)
+        image.SetDimensions((columns, rows, 1))
+        image.SetDataElement(element)
+        grey = gdcm.PhotometricInterpretation.GetPIType("MONOCHROME2")
+        image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
+        image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(JPEG_EXTENDED)))
+        image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, signed))
+        buffer = image.GetBuffer()
+        if not buffer:
+            raise ImageError(path, "12-bit JPEG that GDCM cannot decode", "export it again")
+        decoded = buffer.encode("utf-8", "surrogateescape") if isinstance(buffer, str) else bytes(buffer)
+        out.append(np.frombuffer(decoded, "<i2" if signed else "<u2", count=rows * columns))
+    return np.concatenate(out)
+
+
+def _check_codestream(path: str, dataset: FileDataset, limits: ReadLimits) -> None:
+    """Codecs allocate by their own header: refuse a codestream far larger than the file's header says."""
+    from pydicom.encaps import generate_fragments
+
+    first = next((part for part in generate_fragments(dataset.PixelData) if len(part) > 16), b"")
+    size = codestream_size(first)
+    if size is None:
+        return
+    limits.check_shape(path, size)
+    rows, columns = int(dataset.Rows), int(dataset.Columns)
+    if size[0] * size[1] > 4 * rows * columns:
+        raise ImageError(
+            path, f"the compressed frame is {size[0]}×{size[1]}, the header says {rows}×{columns}", "export it again"
+        )
+
+
+def codestream_size(data: bytes) -> tuple[int, int] | None:
+    """Rows and columns in a JPEG, JPEG-LS or JPEG 2000 header, None where there is none."""
+    if data[:4] == b"\xff\x4f\xff\x51" and len(data) >= 24:
+        x, y, left, top = (int.from_bytes(data[at : at + 4], "big") for at in (8, 12, 16, 20))
+        return y - top, x - left
+    at = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while at + 9 < len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif marker in (0xC0, 0xC1, 0xC2, 0xC3, 0xF7):
+            return int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None

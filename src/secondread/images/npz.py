@@ -1,0 +1,143 @@
+"""NumPy archives in MedMNIST's layout: arrays of many small images, read one image at a time."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from secondread.images.colour import channels_first, refuse_non_finite
+from secondread.images.image import Geometry, Image, ImageError
+from secondread.images.limits import ReadLimits
+from secondread.images.source import Reference, digest_of
+
+_MAX_OPEN = 4
+
+
+@dataclass(frozen=True)
+class Member:
+    """One array of an archive: its name, and shape and type from its header."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def list_members(path: str | Path) -> list[Member]:
+    """The arrays that an npz holds, from their headers alone; arrays of Python objects are left out.
+
+    Raises ImageError for a file that is not such an archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [entry.filename for entry in archive.infolist() if entry.filename.endswith(".npy")]
+            found = []
+            for name in names:
+                with archive.open(name) as stream:
+                    shape, _, dtype = _array_header(str(path), stream)
+                if not dtype.hasobject:
+                    found.append(Member(name.removesuffix(".npy"), shape, str(dtype)))
+            return found
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError) as error:
+        raise ImageError(str(path), f"not a NumPy archive that can be read ({error})") from error
+
+
+def read_npz(reference: Reference, limits: ReadLimits) -> Image:
+    """One image of an archive: `archive.npz#train_images/17`.
+
+    An array `[n, rows, columns]` or `[n, rows, columns, 3]` holds 2-D images, `[n, slices, rows, columns]` volumes.
+    Nothing is unpickled. The digest is that of the image's own bytes. Raises ImageError.
+    """
+    name, _, number = (reference.member or "").rpartition("/")
+    if not name or not number.isdecimal():
+        arrays = ", ".join(f"{m.name} {m.shape}" for m in list_members(reference.path)[:12])
+        raise ImageError(
+            reference.text, f"an archive of arrays ({arrays})", "name one image, such as #train_images/0"
+        )
+    try:
+        array = _open_array(reference, name)
+        return array.image(reference, int(number), limits)
+    except ImageError:
+        raise
+    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError) as error:
+        raise ImageError(reference.text, f"cannot be read ({error})", "copy the archive again") from error
+
+
+class _OpenArray:
+    """An array inside an archive with its stream kept open, so that reading in order unpacks it once."""
+
+    def __init__(self, reference: Reference, name: str) -> None:
+        self.archive = zipfile.ZipFile(reference.path)
+        try:
+            self.stream = self.archive.open(f"{name}.npy")
+        except KeyError:
+            held = ", ".join(sorted(n.removesuffix(".npy") for n in self.archive.namelist()))
+            self.archive.close()
+            raise ImageError(reference.text, f"no array '{name}'", f"it holds {held[:300]}") from None
+        self.shape, self.fortran, self.dtype = _array_header(reference.text, self.stream)
+        self.start = self.stream.tell()
+        if self.dtype.hasobject:
+            raise ImageError(reference.text, f"'{name}' holds Python objects, which are never loaded")
+        if self.fortran or not 3 <= len(self.shape) <= 5 or self.dtype.kind not in "buif":
+            raise ImageError(
+                reference.text, f"'{name}' {self.shape} {self.dtype} is no stack of images in C order"
+            )
+
+    def close(self) -> None:
+        self.stream.close()
+        self.archive.close()
+
+    def image(self, reference: Reference, number: int, limits: ReadLimits) -> Image:
+        count, *shape = self.shape
+        if number >= count:
+            raise ImageError(reference.text, f"the array has images 0 to {count - 1}")
+        limits.check_shape(reference.text, tuple(shape))
+        length = math.prod(shape) * self.dtype.itemsize
+        self.stream.seek(self.start + number * length)
+        data = self.stream.read(length)
+        if len(data) != length:
+            raise ImageError(reference.text, "the archive ends within this image", "copy the archive again")
+        pixels = np.frombuffer(data, self.dtype).reshape(shape)
+        if pixels.dtype == np.bool_:
+            pixels = pixels.astype(np.uint8)
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        header = {"format": "npz", "mode": "grey", "bits": str(8 * self.dtype.itemsize), "file_bytes": str(length)}
+        if len(shape) > 2 and shape[-1] in (1, 3):
+            header["mode"] = "RGB" if shape[-1] == 3 else "grey"
+        else:
+            pixels = pixels[..., np.newaxis]
+        pixels = channels_first(pixels, header)
+        if pixels.ndim > 4:
+            raise ImageError(reference.text, f"an image of shape {tuple(shape)} is neither 2-D nor 3-D")
+        refuse_non_finite(reference.text, pixels)
+        header["rows"], header["columns"] = str(pixels.shape[-2]), str(pixels.shape[-1])
+        return Image(pixels, Geometry(), reference.text, digest_of(data), header=header)
+
+
+_open_arrays: OrderedDict[tuple[str, int, int, str], _OpenArray] = OrderedDict()
+
+
+def _open_array(reference: Reference, name: str) -> _OpenArray:
+    state = reference.path.stat()
+    key = (str(reference.path), state.st_mtime_ns, state.st_size, name)
+    if key not in _open_arrays:
+        _open_arrays[key] = _OpenArray(reference, name)
+        while len(_open_arrays) > _MAX_OPEN:
+            _open_arrays.popitem(last=False)[1].close()
+    _open_arrays.move_to_end(key)
+    return _open_arrays[key]
+
+
+def _array_header(path: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(stream)
+    raise ImageError(path, f"arrays of NumPy format {version} are not read", "save them again with numpy.savez")

@@ -1,0 +1,94 @@
+"""A reference becomes an image: the format is told by the file's first bytes, never by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secondread.images.dicom_dataset import is_dicom
+from secondread.images.dicom_series import Series, read_series, series_in_folder
+from secondread.images.image import Image, ImageError
+from secondread.images.limits import ReadLimits
+from secondread.images.npz import Member, list_members, read_npz
+from secondread.images.source import Reference, read_bytes
+
+__all__ = ["Member", "ReadLimits", "Series", "list_members", "read_image", "series_in_folder"]
+
+_ZIP_MAGIC = b"PK\x03\x04"
+_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def read_image(
+    reference: str | Path, *, limits: ReadLimits = ReadLimits(), as_volume: bool | None = None
+) -> Image:
+    """The image that a reference names.
+
+    A reference is a file, or `folder` (the folder's only DICOM series), `folder#<series key>`, `file#frame/N` (one
+    frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI) or `archive.npz#array/N`. With `as_volume` an image of
+    the other rank is refused. Raises ImageError and nothing else.
+    """
+    found = Reference.parse(reference)
+    try:
+        image = _read(found, limits)
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise ImageError(found.text, "reading needs more memory than is allowed") from error
+    except RecursionError as error:
+        raise ImageError(found.text, "nested too deeply to be read") from error
+    except Exception as error:
+        raise ImageError(found.text, f"cannot be read ({type(error).__name__}: {error})") from error
+    if as_volume is not None and as_volume != (image.rank == 3):
+        wanted, got = ("a volume", "a 2-D image") if as_volume else ("a 2-D image", "a volume")
+        raise ImageError(found.text, f"{got}, where {wanted} is asked for")
+    return image
+
+
+def _read(reference: Reference, limits: ReadLimits) -> Image:
+    if reference.path.is_dir():
+        return read_series(reference, limits)
+    with reference.path.open("rb") as stream:
+        if stream.read(4) == _ZIP_MAGIC:
+            return read_npz(reference, limits)
+    data = read_bytes(reference.path, limits)
+    kind = format_of(data)
+    if kind == "dicom":
+        from secondread.images.dicom import read_dicom
+
+        return read_dicom(reference, data, limits)
+    if kind == "nifti":
+        from secondread.images.nifti import read_nifti
+
+        return read_nifti(reference, data, limits)
+    if kind is not None:
+        from secondread.images import raster
+
+        reader = {"png": raster.read_png, "jpeg": raster.read_jpeg, "tiff": raster.read_tiff}[kind]
+        return reader(reference, data, limits)
+    raise ImageError(reference.text, _what_else(data), "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read")
+
+
+def format_of(data: bytes) -> str | None:
+    """"dicom", "nifti", "png", "jpeg", "tiff", "npz", or None, from a file's first bytes (1 KiB is enough)."""
+    from secondread.images.nifti import GZIP_MAGIC, gunzip_start, is_nifti
+    from secondread.images.raster import JPEG_MAGIC, PNG_MAGIC
+
+    if data.startswith(PNG_MAGIC):
+        return "png"
+    if data.startswith(JPEG_MAGIC):
+        return "jpeg"
+    if data[128:132] == b"DICM":
+        return "dicom"
+    if data[:4] in _TIFF_MAGICS:
+        return "tiff"
+    if data[:4] == _ZIP_MAGIC:
+        return "npz"
+    if is_nifti(data[:544]) or (data[:2] == GZIP_MAGIC and is_nifti(gunzip_start(data))):
+        return "nifti"
+    return "dicom" if is_dicom(data) else None
+
+
+def _what_else(data: bytes) -> str:
+    start = data[:512]
+    if start and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start):
+        return "a text file, not an image"
+    return "not a format that is read (its first bytes are no known image's)"
