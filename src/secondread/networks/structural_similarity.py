@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-_CONVOLVE = {1: nn.functional.conv1d, 2: nn.functional.conv2d, 3: nn.functional.conv3d}
+from secondread.networks.gaussian_blur import blur_axis
+from secondread.networks.precision import full_precision
 
 
 def structural_similarity_map(
@@ -20,27 +21,18 @@ def structural_similarity_map(
     count: S' = S - window + 1; the window shrinks to the image where that is smaller. Always float32.
     Source: Wang et al., IEEE Transactions on Image Processing 13(4), 2004.
     """
-    with torch.autocast(x.device.type, enabled=False):
+    with full_precision(x):
         x, y = x.float(), y.float()
         n, channels, *size = x.shape
         pairs = torch.cat((x, y, x * x, y * y, x * y), dim=1).reshape(n * 5 * channels, 1, *size)
         for axis in range(len(size)):
-            pairs = _blur(pairs, axis, min(window, size[axis]), deviation)
+            pairs = blur_axis(pairs, axis, deviation, min(window, size[axis]))
         mean_x, mean_y, xx, yy, xy = pairs.reshape(n, 5, channels, *pairs.shape[2:]).unbind(dim=1)
         c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
         variances = (xx - mean_x**2).clamp_min(0) + (yy - mean_y**2).clamp_min(0)
         covariance = xy - mean_x * mean_y
         luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
         return (luminance * (2 * covariance + c2) / (variances + c2)).mean(dim=1, keepdim=True)
-
-
-def _blur(x: Tensor, axis: int, window: int, deviation: float) -> Tensor:
-    rank = x.dim() - 2
-    offsets = torch.arange(window, device=x.device, dtype=torch.float32) - (window - 1) / 2
-    kernel = torch.exp(-0.5 * (offsets / deviation) ** 2)
-    shape = [1] * rank
-    shape[axis] = window
-    return _CONVOLVE[rank](x, (kernel / kernel.sum()).view(1, 1, *shape))
 
 
 def structural_similarity(

@@ -1,0 +1,288 @@
+"""AE-FLOW: an autoencoder whose code passes a normalizing flow (Zhao, Ding, Zhang, ICLR 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor
+
+from secondread.detectors.contract import (
+    Batch,
+    Batches,
+    Detector,
+    Mixture,
+    Part,
+    Scores,
+    ScoringNoise,
+    Stage,
+    Step,
+    Tiny,
+)
+from secondread.detectors.encoder_settings import EncoderSettings, build_encoder
+from secondread.detectors.settings import DetectorSettings, StageSettings
+from secondread.detectors.valid_positions import highest_over, mean_over, valid_on
+from secondread.flows.flow import Flow
+from secondread.networks.by_rank import resize
+from secondread.networks.decoder import Decoder
+from secondread.networks.encoder import map_sizes
+from secondread.networks.feature_normalisation import FeatureNormalisation
+from secondread.networks.structural_similarity import structural_similarity
+from secondread.settings import Settings
+
+
+class FlowSettings(Settings):
+    blocks: PositiveInt = 8
+    subnet: Literal["conv", "resnet"] = "conv"
+    hidden: PositiveInt = Field(256, description="width of a conv subnet")
+    clamp: float = Field(2.0, gt=0, description="bound of each log-scale")
+    positions: bool = Field(False, description="give each subnet a learned embedding of the position")
+    embedding: PositiveInt = Field(8, description="channels of that embedding")
+
+
+class FeatureSettings(Settings):
+    """Between encoder and flow; all off in the paper. See `networks.feature_normalisation`."""
+
+    standardise: Literal["none", "channel", "position"] = "none"
+    projection: PositiveInt | None = Field(None, description="channels that reach the flow")
+    kind: Literal["pca", "random"] = "pca"
+
+
+class DecoderSettings(Settings):
+    form: Literal["paper", "student"] = Field("paper", description="student: tanh everywhere (ablation)")
+    hidden: tuple[PositiveInt, ...] = Field((512, 256, 64), description="widths between map and image")
+
+
+class AEFlowSettings(DetectorSettings):
+    """The defaults are the paper's, with the flow term of the loss per dimension."""
+
+    name: Literal["aeflow"] = "aeflow"
+    encoder: EncoderSettings = EncoderSettings()
+    features: FeatureSettings = FeatureSettings()
+    flow: FlowSettings = FlowSettings()
+    decoder: DecoderSettings = DecoderSettings()
+    alpha: float = Field(0.5, ge=0, le=1, description="weight of the flow in the loss")
+    flow_loss: Literal["nats", "per_dimension", "bits_per_dimension"] = "per_dimension"
+    beta: float = Field(0.9, ge=0, le=1, description="weight of the likelihood in the score")
+    likelihood: Literal["nats", "per_dimension", "exp_per_dimension"] = "per_dimension"
+    pool: Literal["mean", "top", "max"] = Field("mean", description="of the likelihood over positions")
+    top_share: float = Field(0.1, gt=0, le=1, description="the share of positions that `top` averages")
+    two_tailed: tuple[Literal["likelihood", "reconstruction", "latent", "log_determinant"], ...] = ()
+    extra_parts: tuple[Literal["latent", "log_determinant", "residual"], ...] = Field(
+        (), description="reported, and mixed only where calibration.part_weights names them"
+    )
+    scaled: bool = Field(True, description="standardise the parts on validation normals before mixing")
+    map: Literal["residual", "likelihood", "both"] = "residual"
+    residual_weight: float = Field(0.5, ge=0, le=1, description="of the residual in the map `both`")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AEFlowSettings:
+        if self.likelihood == "nats" and self.pool != "mean":
+            raise ValueError("likelihood `nats` is the sum over all positions; pool must be mean")
+        if self.encoder.name == "conv" and self.features.projection is not None:
+            raise ValueError("a conv encoder shares its decoder with the autoencoder stage: no projection")
+        return self
+
+
+class AEFlow(Detector):
+    """An encoder's map h goes through a normalizing flow to z', from which a decoder rebuilds the image.
+
+        h = encoder(x),  z' = f(n(h)),  x' = decoder(z')
+        log p = log N(z'; 0, I) + log |det dz'/dn|
+        loss  = alpha * (-log p) / D + (1 - alpha) * mean (x' - x)^2
+        score = beta * S_flow + (1 - beta) * S_recon,   S_recon = -SSIM(x, x')
+        S_flow = -log p / D,  or -log p,  or -exp(log p / D)
+
+    n is the optional feature normalisation (the identity in the paper), D the number of channels times
+    valid positions. The decoder sees z', not the flow's inverse. Reconstruction lives in the range of
+    tanh: its target is 2x - 1, clipped to [-1, 1], with as many channels as the images have (the paper
+    copies grey to three); SSIM is taken on [0, 1] with an 11×11 window.
+
+    Encoders: ImageNet ones (rank 2, frozen, eval mode, stride 16), with stage `flow` alone; or `conv`
+    (ranks 2 and 3), with a stage `autoencoder` (encoder and decoder, squared error) before it.
+
+    Parts: `likelihood` and `reconstruction`; on demand `latent` (mean of z'^2), `log_determinant`
+    (-log|det| / D), `residual` (mean |x' - x|). Padding is left out of each. Maps: `residual`, |x' - x|
+    as in the paper, and `likelihood`, -log p per position and channel, interpolated to the image.
+
+    Source: Y. Zhao, Q. Ding, X. Zhang, AE-FLOW: Autoencoders with normalizing flows for medical images
+    anomaly detection, ICLR 2023.
+    """
+
+    Settings = AEFlowSettings
+    settings: AEFlowSettings
+    ranks = frozenset({2, 3})
+
+    def __init__(
+        self, settings: AEFlowSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
+    ) -> None:
+        self.ranks = frozenset({2, 3} if settings.encoder.name == "conv" else {2})
+        super().__init__(settings, channels, size, pretrained=pretrained)
+        rank = len(self.size)
+        self.encoder = build_encoder(settings.encoder, rank, channels, pretrained=pretrained)
+        self.map_size = map_sizes(self.encoder, channels, self.size)[-1]
+        self.normalisation = FeatureNormalisation(
+            self.encoder.channels[-1],
+            self.map_size,
+            standardise=settings.features.standardise,
+            projection=settings.features.projection,
+            kind=settings.features.kind,
+        )
+        self.flow = Flow(
+            rank,
+            self.normalisation.channels,
+            blocks=settings.flow.blocks,
+            subnet=settings.flow.subnet,
+            hidden=settings.flow.hidden,
+            clamp=settings.flow.clamp,
+            positions=self.map_size if settings.flow.positions else None,
+            embedding=settings.flow.embedding,
+        )
+        self.decoder = Decoder(
+            rank,
+            self.normalisation.channels,
+            settings.decoder.hidden,
+            channels,
+            self.size,
+            tanh_everywhere=settings.decoder.form == "student",
+        )
+
+    def stages(self) -> Iterator[Stage]:
+        on = {"normal": 1.0}
+        if self.settings.encoder.name == "conv":
+            yield Stage(
+                "autoencoder",
+                on,
+                [Step((self.encoder, self.decoder), self.autoencoder_loss, name="autoencoder")],
+            )
+        drifts = self.settings.encoder.batch_norm == "train"
+        yield Stage(
+            "flow",
+            on,
+            [Step((self.flow, self.decoder), self.loss, name="flow")],
+            frozen=None if drifts else self.encode,
+            prepare=self.prepare if self.normalisation.needs_fit else None,
+        )
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """h, `[N, C, *map_size]`: what the stage `flow` does not train."""
+        return (self.encoder(images)[-1],)
+
+    def prepare(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
+        """Fit the feature normalisation to the normals."""
+        self.normalisation.fit(
+            ((self._features(b["normal"]), valid_on(b["normal"].valid, self.map_size)) for b in batches),
+            generator,
+        )
+
+    def autoencoder_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = batches["normal"]
+        decoded = self.decoder(self.encoder(batch.images)[-1])
+        return {"reconstruction": self._squared_error(decoded, batch)}
+
+    def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = batches["normal"]
+        z, _, negative_log_density = self._flow(batch)
+        positions = valid_on(batch.valid, self.map_size)
+        nats_per_dimension = mean_over(negative_log_density, positions).mean() / z.shape[1]
+        unit = {
+            "nats": z[0].numel(),
+            "per_dimension": 1.0,
+            "bits_per_dimension": 1 / torch.log(torch.tensor(2.0)).item(),
+        }[self.settings.flow_loss]
+        return {
+            "flow": self.settings.alpha * unit * nats_per_dimension,
+            "reconstruction": (1 - self.settings.alpha) * self._squared_error(self.decoder(z), batch),
+        }
+
+    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+        z, log_determinant, negative_log_density = self._flow(batch)
+        decoded = self.decoder(z)
+        positions = valid_on(batch.valid, self.map_size)
+        per_channel = negative_log_density / z.shape[1]
+        target = self._target(batch)
+        residual = (decoded - target).abs().mean(dim=1, keepdim=True) / 2
+        similarity = structural_similarity((decoded + 1) / 2, (target + 1) / 2, batch.valid)
+        values = {
+            "likelihood": self._likelihood(per_channel, positions, z.shape[1]),
+            "reconstruction": -similarity,
+        }
+        if "latent" in self.settings.extra_parts:
+            values["latent"] = mean_over(z.square(), positions)
+        if "log_determinant" in self.settings.extra_parts:
+            values["log_determinant"] = -mean_over(log_determinant, positions) / z.shape[1]
+        if "residual" in self.settings.extra_parts:
+            values["residual"] = mean_over(residual, batch.valid)
+        maps = {}
+        if self.settings.map != "likelihood":
+            maps["residual"] = residual
+        if self.settings.map != "residual":
+            maps["likelihood"] = resize(per_channel, self.size)
+        return Scores(
+            {
+                name: Part(v, "two" if name in self.settings.two_tailed else "upper")
+                for name, v in values.items()
+            },
+            maps,
+        )
+
+    def mixture(self) -> Mixture:
+        beta = self.settings.beta
+        return Mixture({"likelihood": beta, "reconstruction": 1 - beta}, scaled=self.settings.scaled)
+
+    def map_mixture(self) -> Mixture:
+        if self.settings.map == "both":
+            weight = self.settings.residual_weight
+            return Mixture({"residual": weight, "likelihood": 1 - weight}, scaled=True)
+        return Mixture({self.settings.map: 1.0}, scaled=False)
+
+    @classmethod
+    def tiny(cls, rank: int) -> Tiny:
+        flow = FlowSettings(blocks=2, hidden=16)
+        if rank == 2:
+            settings = AEFlowSettings(
+                encoder=EncoderSettings(name="resnet18", weights="random"),
+                features=FeatureSettings(standardise="channel", projection=16),
+                flow=flow,
+                decoder=DecoderSettings(hidden=(32, 16, 8)),
+                map="both",
+            )
+            return Tiny(settings, 1, (32, 32), {"flow": StageSettings(steps=8, batch_size=4)})
+        settings = AEFlowSettings(
+            encoder=EncoderSettings(name="conv", width=8, widest=16, code=8, stride=4),
+            flow=flow.model_copy(update={"positions": True}),
+            decoder=DecoderSettings(hidden=(8,)),
+            map="both",
+        )
+        stage = StageSettings(steps=6, batch_size=4)
+        return Tiny(settings, 1, (16,) * rank, {"autoencoder": stage, "flow": stage})
+
+    def _features(self, batch: Batch) -> Tensor:
+        return (batch.features or self.encode(batch.images))[0]
+
+    def _flow(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """z' `[N, K, *map_size]`; log-determinant and -log p per position, `[N, 1, *map_size]`, nats."""
+        z, log_determinant = self.flow.transform(self.normalisation(self._features(batch)))
+        return z, log_determinant, -(self.flow.latent.log_density_map(z) + log_determinant)
+
+    def _likelihood(self, per_channel: Tensor, positions: Tensor | None, channels: int) -> Tensor:
+        form, pool = self.settings.likelihood, self.settings.pool
+        if pool == "mean":
+            value = mean_over(per_channel, positions)
+        else:
+            value = highest_over(per_channel, positions, self.settings.top_share if pool == "top" else 0.0)
+        if form == "exp_per_dimension":
+            return -torch.exp(-value)
+        if form == "nats":
+            count = per_channel[0].numel() if positions is None else positions.flatten(1).sum(dim=1)
+            return value * channels * count
+        return value
+
+    def _target(self, batch: Batch) -> Tensor:
+        return (2 * batch.images.float() - 1).clamp(-1, 1)
+
+    def _squared_error(self, decoded: Tensor, batch: Batch) -> Tensor:
+        return mean_over((decoded - self._target(batch)).square(), batch.valid).mean()

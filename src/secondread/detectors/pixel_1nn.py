@@ -1,0 +1,103 @@
+"""Pixel 1-NN: how far an image is from the nearest normal, thumbnail against thumbnail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from secondread.detectors.contract import (
+    Batch,
+    Batches,
+    Detector,
+    Mixture,
+    Part,
+    Scores,
+    ScoringNoise,
+    Stage,
+    Tiny,
+)
+from secondread.detectors.settings import DetectorSettings, StageSettings
+from secondread.networks.by_rank import area_resize
+
+CHUNK = 1024
+
+
+class PixelNearestNeighbourSettings(DetectorSettings):
+    name: Literal["pixel-1nn"] = "pixel-1nn"
+    side: PositiveInt | None = Field(None, description="thumbnail's side; empty = 32 in 2-D and 16 in 3-D")
+    bank: PositiveInt = Field(10_000, description="most normals kept, a uniform sample where there are more")
+
+
+class PixelNearestNeighbour(Detector):
+    """score = min over normals b of sqrt(mean (x - b)^2), on images averaged down to `side` per axis.
+
+    The bank `[n, dimensions]` float32 grows to `bank` normals; from then on each further normal
+    replaces a random one with the probability that keeps the sample uniform (reservoir sampling,
+    Vitter 1985), drawn from a generator seeded by the number of normals seen.
+    """
+
+    Settings = PixelNearestNeighbourSettings
+    settings: PixelNearestNeighbourSettings
+    ranks = frozenset({2, 3})
+
+    def __init__(
+        self,
+        settings: PixelNearestNeighbourSettings,
+        channels: int,
+        size: tuple[int, ...],
+        *,
+        pretrained: bool = True,
+    ) -> None:
+        super().__init__(settings, channels, size, pretrained=pretrained)
+        side = settings.side or {2: 32, 3: 16}[len(self.size)]
+        self.thumbnail = tuple(min(side, length) for length in self.size)
+        dimensions = channels * torch.Size(self.thumbnail).numel()
+        self.bank: Tensor
+        self.seen: Tensor
+        self.register_buffer("bank", torch.empty(0, dimensions))
+        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
+
+    def stages(self) -> Iterator[Stage]:
+        yield Stage("bank", {"normal": 1.0}, collect=self.collect)
+
+    def collect(self, batches: Batches) -> None:
+        rows = self._thumbnails(batches["normal"].images).to(self.bank.device)
+        room = self.settings.bank - len(self.bank)
+        self.seen += len(rows[:room]) if room > 0 else 0
+        if room > 0:
+            self.bank = torch.cat((self.bank, rows[:room]))
+            rows = rows[room:]
+        for row in rows:
+            self.seen += 1
+            generator = torch.Generator().manual_seed(int(self.seen))
+            place = int(torch.randint(int(self.seen), (), generator=generator))
+            if place < len(self.bank):
+                self.bank[place] = row
+
+    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+        rows = self._thumbnails(batch.images)
+        nearest = torch.full((len(rows),), torch.inf, device=rows.device)
+        for chunk in self.bank.split(CHUNK):
+            # without matrix products: an image's distance must not depend on its batch
+            distance = torch.cdist(rows, chunk, compute_mode="donot_use_mm_for_euclid_dist")
+            nearest = torch.minimum(nearest, distance.amin(dim=1))
+        return Scores({"distance": Part(nearest / rows.shape[1] ** 0.5)})
+
+    def mixture(self) -> Mixture:
+        return Mixture({"distance": 1.0}, scaled=False)
+
+    @classmethod
+    def tiny(cls, rank: int) -> Tiny:
+        return Tiny(
+            PixelNearestNeighbourSettings(side=8),
+            1,
+            (16,) * rank,
+            {"bank": StageSettings(epochs=1, batch_size=4)},
+        )
+
+    def _thumbnails(self, images: Tensor) -> Tensor:
+        return area_resize(images.float(), self.thumbnail).flatten(1)

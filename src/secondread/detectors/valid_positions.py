@@ -1,0 +1,45 @@
+"""Means that leave padding out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from secondread.networks.by_rank import area_resize
+
+
+def valid_on(valid: Tensor | None, size: tuple[int, ...]) -> Tensor | None:
+    """`valid` `[N, 1, *S]` on a map's grid `[N, 1, *size]`: cells that are at least half valid.
+
+    Where an image has no such cell, its most valid ones; so every image has at least one.
+    """
+    if valid is None:
+        return None
+    share = area_resize(valid.float(), size)
+    most = share.flatten(1).amax(dim=1).view(-1, *[1] * (share.dim() - 1))
+    return share >= most.clamp_max(0.5)
+
+
+def mean_over(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Mean of `[N, C, *S]` over channels and valid positions (`[N, 1, *S]` or None = all): `[N]`."""
+    values = values.float().mean(dim=1, keepdim=True)
+    if valid is None:
+        return values.flatten(1).mean(dim=1)
+    return (values * valid).flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp_min(1)
+
+
+def highest_over(values: Tensor, valid: Tensor | None, share: float) -> Tensor:
+    """Mean of the highest `share` of `[N, 1, *S]` (of its valid positions, at least one): `[N]`.
+
+    `share` = 0 gives the maximum.
+    """
+    flat = values.float().flatten(1)
+    if valid is None:
+        kept = torch.full((len(flat),), flat.shape[1], device=flat.device)
+    else:
+        flat = flat.masked_fill(~valid.flatten(1), -torch.inf)
+        kept = valid.flatten(1).sum(dim=1)
+    count = (kept * share).ceil().long().clamp_min(1)
+    most = flat.topk(int(count.max()), dim=1).values
+    chosen = torch.arange(most.shape[1], device=flat.device) < count[:, None]
+    return most.masked_fill(~chosen, 0).sum(dim=1) / count
