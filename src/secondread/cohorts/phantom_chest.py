@@ -129,7 +129,7 @@ def _lesion(
         profile = np.exp(-0.5 * (distance / (0.62 * radius)) ** 2)
         mottle = ndimage.gaussian_filter(exposure.standard_normal(lungs.shape), 1.3 * scale)
         strength = body.uniform(0.2, 0.3)
-        profile = profile * (1 + 0.45 * mottle / mottle.std())
+        profile = profile * (1 + 0.3 * mottle / mottle.std())
     shape = _soft(distance - radius, 0.6 * scale)
     return strength * profile * np.clip(lungs + 0.2, 0, 1), (shape > 0.5) & (lungs > 0.3)
 

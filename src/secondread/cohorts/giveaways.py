@@ -1,0 +1,114 @@
+"""Labels that acquisition gives away: facts of a file that go with its label, without a look at the picture.
+
+A numeric fact x is measured by AUROC = P(x of an abnormal > x of a normal) + P(equal) / 2, with the
+Mann–Whitney test; a categorical one by the share of the label's entropy that it removes,
+I(fact; label) / H(label), with the G-test; and each of its values by whether all images that have it
+carry one label (hypergeometric tail). All p-values are multiplied by the number of tests (Bonferroni).
+Images count as independent here, so p-values are too small where patients have many images.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+STRONG_AUROC = 0.7
+STRONG_SHARE = 0.15
+LARGEST_P = 0.01
+SMALLEST_COUNT = 5
+
+Facts = Mapping[str, float | str]
+
+
+@dataclass(frozen=True)
+class Giveaway:
+    """One fact that goes with the label: a line that says how, and which images it concerns."""
+
+    fact: str
+    line: str
+    strength: float
+    indices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Tested:
+    giveaway: Giveaway
+    p: float
+    strong: bool
+
+
+def giveaways(facts: Sequence[Facts], abnormal: Sequence[bool]) -> list[Giveaway]:
+    """The facts that tell the label of these images, strongest first.
+
+    facts     one mapping per labelled image; a fact may be missing in some
+    abnormal  their labels
+    """
+    label = np.asarray(abnormal, dtype=bool)
+    if label.all() or not label.any():
+        return []
+    tested: list[_Tested] = []
+    for name in sorted({name for each in facts for name in each}):
+        values = [each.get(name) for each in facts]
+        there = [value is not None for value in values]
+        if all(isinstance(value, int | float) for value in values if value is not None):
+            tested += _numeric(name, values, label)
+            if not all(there):
+                tested += _categorical(f"{name} known", ["yes" if known else "no" for known in there], label)
+        else:
+            tested += _categorical(name, ["(none)" if v is None else str(v) for v in values], label)
+    found = [each.giveaway for each in tested if each.strong and each.p * len(tested) < LARGEST_P]
+    return sorted(found, key=lambda each: -each.strength)
+
+
+def _numeric(name: str, values: Sequence[float | str | None], label: np.ndarray) -> list[_Tested]:
+    known = np.array([value is not None and np.isfinite(float(value)) for value in values])
+    numbers = np.array(
+        [float(value) for value, there in zip(values, known, strict=True) if there and value is not None]
+    )
+    positive = label[known]
+    if min(positive.sum(), (~positive).sum()) < SMALLEST_COUNT or np.ptp(numbers) == 0:
+        return []
+    test = stats.mannwhitneyu(numbers[positive], numbers[~positive], method="asymptotic")
+    auroc = float(test.statistic) / (positive.sum() * (~positive).sum())
+    line = (
+        f"{name} tells the label: AUROC {auroc:.2f} over {len(numbers)} images (medians "
+        f"{np.median(numbers[~positive]):.4g} normal, {np.median(numbers[positive]):.4g} abnormal)"
+    )
+    distance = abs(auroc - 0.5)
+    giveaway = Giveaway(name, line, 2 * distance)
+    return [_Tested(giveaway, float(test.pvalue), distance >= STRONG_AUROC - 0.5)]
+
+
+def _categorical(name: str, values: Sequence[str], label: np.ndarray) -> list[_Tested]:
+    counts = Counter(values)
+    if len(counts) < 2 or len(counts) > len(values) / 2:
+        return []
+    kinds = list(counts)
+    table = np.zeros((len(kinds), 2))
+    np.add.at(table, ([kinds.index(value) for value in values], label.astype(int)), 1)
+    g = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood")
+    share = float(g.statistic) / (2 * len(values) * stats.entropy(table.sum(axis=0)))
+    shown = ", ".join(
+        f"{kind}: {table[kinds.index(kind), 0]:.0f} normal and {table[kinds.index(kind), 1]:.0f} abnormal"
+        for kind, _ in counts.most_common(4)
+    )
+    whole = Giveaway(
+        name,
+        f"{name} tells {share:.0%} of the label's uncertainty over {len(values)} images ({shown})",
+        share,
+    )
+    tested = [_Tested(whole, float(g.pvalue), share >= STRONG_SHARE)]
+    for kind, (normals, abnormals) in zip(kinds, table, strict=True):
+        if min(normals, abnormals) == 0 and (count := int(normals + abnormals)) >= SMALLEST_COUNT:
+            word, of_label = ("normal", ~label) if abnormals == 0 else ("abnormal", label)
+            p = float(stats.hypergeom.sf(count - 1, len(label), int(of_label.sum()), count))
+            line = (
+                f"all {count} images with {name} {kind} are {word} ({of_label.sum()} of all {len(label)} are)"
+            )
+            indices = tuple(i for i, value in enumerate(values) if value == kind)
+            tested.append(_Tested(Giveaway(name, line, count / len(label), indices), p, True))
+    return tested

@@ -1,0 +1,199 @@
+"""A folder, DICOM tree or archive becomes a manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from secondread.cohorts.dicom_tree import DicomFile, rows_of_dicom
+from secondread.cohorts.folder_names import columns_from_folders, is_mask, match_masks
+from secondread.cohorts.header_warnings import header_warnings
+from secondread.cohorts.identities import hashing, key_beside, read_key
+from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.npz_rows import rows_of_npz
+from secondread.cohorts.set_aside import SetAside
+from secondread.errors import DataError, UserError
+from secondread.images.header import Header, read_header
+from secondread.images.image import ImageError
+from secondread.images.pool import Failed, map_in_workers
+
+_NEVER_IMAGES = {
+    *(
+        ".csv",
+        ".css",
+        ".doc",
+        ".docx",
+        ".gz.md5",
+        ".html",
+        ".ipynb",
+        ".js",
+        ".json",
+        ".key",
+        ".log",
+        ".md",
+        ".pdf",
+    ),
+    *(".py", ".rst", ".sh", ".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml"),
+}
+_NEVER_IMAGE_NAMES = {"DICOMDIR", "LICENSE", "LICENCE", "README", "Thumbs.db", "desktop.ini"}
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """The manifest (its base is the source's folder), what became no row, and what a person should know.
+
+    `key_path` is the file that holds the key of the hashed ids, where one was used.
+    """
+
+    manifest: Manifest
+    set_aside: list[SetAside]
+    warnings: list[str]
+    key_path: Path | None
+
+
+def index(
+    src: str | Path,
+    *,
+    manifest_path: str | Path | None = None,
+    as_images: bool = False,
+    keep_ids: bool = False,
+    keep_derived: bool = False,
+    key: str | Path | None = None,
+    where: Sequence[str] = (),
+    normal_class: int = 0,
+    workers: int = 2,
+) -> IndexResult:
+    """List the images of a file or folder; nothing is written but, where it is needed, the key.
+
+    src            a folder, searched to its end, or one file
+    manifest_path  where the manifest will be written; the key of hashed ids lies beside it
+    as_images      keep CT, MR and PT slices as images
+    keep_ids       leave the headers' patient and study ids as they are, instead of keyed hashes
+    keep_derived   take derived CT, MR and PT series too
+    key            a file with the key (see `identities`)
+    where          filters on the columns
+    normal_class   the label of an archive that means normal
+    workers        processes that read headers; 0 = this one
+
+    Raises UserError where the source is missing or nothing in it is an image or meets the filters, and
+    DataError where it holds files but none can be read.
+    """
+    src = Path(src)
+    if not src.exists():
+        raise UserError(f"{src}: no such file or folder")
+    base = (src if src.is_dir() else src.parent).resolve()
+    paths = list(_files(src, base, manifest_path))
+    headers, aside = _headers(base, paths, workers)
+    if not headers:
+        if aside:
+            raise DataError(
+                f"{src}: none of {len(aside)} files is an image that can be read; first: {aside[0]}"
+            )
+        raise UserError(f"{src}: no image in this folder")
+
+    dicom = [DicomFile(path, header) for path, header in headers.items() if header.kind == "dicom"]
+    hashed = any(file.header.patient_id or file.header.study_uid for file in dicom) and not keep_ids
+    secret, key_path = _key(key, manifest_path) if hashed else (None, None)
+    rows, apart = rows_of_dicom(
+        dicom, as_images=as_images, keep_derived=keep_derived, identify=hashing(secret)
+    )
+    aside += apart
+    pictures = [path for path, header in headers.items() if header.kind in ("raster", "nifti")]
+    images = [path for path in pictures if not is_mask(path)]
+    masks, lone_masks = match_masks(images, [path for path in pictures if is_mask(path)])
+    aside += [SetAside(path, "mask that fits no image, or several") for path in lone_masks]
+    rows += [Row(path, mask=masks.get(path, "")) for path in images]
+    rows = _with_folder_columns(rows)
+    archives = [path for path, header in headers.items() if header.kind == "npz"]
+    for path in archives:
+        rows += rows_of_npz(base / path, path, normal_class)
+    if not rows:
+        raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
+
+    warnings = header_warnings(dicom)
+    if archives:
+        warnings.append(f"in archives, label {normal_class} was taken as normal and every other as abnormal")
+    without = sum(not row.patient_id and not row.study_id for row in rows)
+    if without:
+        warnings.append(f"{without} of {len(rows)} images have no patient id: each counts as its own patient")
+    rows.sort(key=lambda row: _natural(row.path))
+    manifest = Manifest(_only_filled(rows), base, str(src)).where(*where)
+    return IndexResult(manifest, aside, warnings, key_path)
+
+
+def _files(src: Path, base: Path, manifest_path: str | Path | None) -> Iterator[str]:
+    """The paths, relative to the base, of all files that may be images; hidden ones are skipped."""
+    if src.is_file():
+        yield src.name
+        return
+    own = Path(manifest_path).resolve() if manifest_path else None
+    for folder, folders, names in os.walk(base):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+        for name in sorted(names):
+            path = Path(folder, name)
+            skipped = (
+                name.startswith(".") or name in _NEVER_IMAGE_NAMES or path.suffix.lower() in _NEVER_IMAGES
+            )
+            if not skipped and path != own:
+                yield path.relative_to(base).as_posix()
+
+
+def _headers(base: Path, paths: Sequence[str], workers: int) -> tuple[dict[str, Header], list[SetAside]]:
+    headers: dict[str, Header] = {}
+    aside: list[SetAside] = []
+    whole = [str(base / path) for path in paths]
+    for path, result in zip(paths, map_in_workers(read_header, whole, workers=workers), strict=True):
+        if isinstance(result, Failed):
+            aside.append(SetAside(path, _reason(result.error)))
+        else:
+            headers[path] = result.value
+    return headers, aside
+
+
+def _reason(error: ImageError) -> str:
+    return f"{error.problem}; {error.advice}" if error.advice else error.problem
+
+
+def _key(key: str | Path | None, manifest_path: str | Path | None) -> tuple[bytes, Path]:
+    if key is not None:
+        return read_key(key), Path(key)
+    if manifest_path is None:
+        raise UserError(
+            "ids in DICOM headers are replaced by keyed hashes: give a key, the manifest's path, or keep_ids"
+        )
+    return key_beside(manifest_path)
+
+
+def _with_folder_columns(rows: Sequence[Row]) -> list[Row]:
+    said = columns_from_folders([row.path for row in rows])
+    return [
+        replace(row, split=columns.split, label=columns.label, finding=columns.finding)
+        for row, columns in zip(rows, said, strict=True)
+    ]
+
+
+def _only_filled(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows without further columns that are empty in all of them."""
+    filled = {name for row in rows for name, value in row.extra.items() if value}
+    return tuple(replace(row, extra={k: v for k, v in row.extra.items() if k in filled}) for row in rows)
+
+
+def _natural(path: str) -> list[tuple[int, int, str]]:
+    """A sort key in which image 2 comes before image 10."""
+    pieces: list[tuple[int, int, str]] = []
+    word = ""
+    number = ""
+    for letter in path + "\0":
+        if letter.isdecimal() and letter.isascii():
+            if word:
+                pieces.append((1, 0, word))
+                word = ""
+            number += letter
+        else:
+            if number:
+                pieces.append((0, int(number), number))
+                number = ""
+            word += letter
+    return [*pieces, (1, 0, word)]

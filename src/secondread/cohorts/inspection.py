@@ -1,0 +1,86 @@
+"""One image of a manifest, looked at closely: what `check` gathers in the workers that decode."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.images.acquisition import acquisition
+from secondread.images.image import ImageError
+from secondread.images.read import read_image
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """Facts of one image.
+
+    digest        of the bytes that made it; `content` of its decoded pixels (grey kept in three equal
+                  channels counts as grey), so that a copy in another format is found
+    constant      whether all pixels are equal
+    non_finite    how many pixels are NaN or infinite
+    facts         acquisition facts, as in `secondread.images.acquisition`
+    mask_problem  what is wrong with its mask; empty where nothing is, or where it has none
+    mask_empty    whether its mask marks nothing; None where it has none that could be read
+    """
+
+    digest: str
+    content: str
+    size: tuple[int, ...]
+    channels: int
+    modality: str
+    constant: bool
+    non_finite: int
+    facts: dict[str, float | str] = field(default_factory=dict)
+    mask_problem: str = ""
+    mask_empty: bool | None = None
+
+
+def inspect(item: tuple[str, str | None]) -> Inspection:
+    """Read an image and its mask (references). Raises ImageError where the image cannot be read."""
+    reference, mask_reference = item
+    image = read_image(reference)
+    pixels = _as_grey(image.pixels)
+    finite = np.isfinite(pixels) if pixels.dtype.kind == "f" else np.ones(1, dtype=bool)
+    problem, empty = _inspect_mask(mask_reference, image.size) if mask_reference else ("", None)
+    return Inspection(
+        digest=image.digest,
+        content=_content(pixels),
+        size=image.size,
+        channels=pixels.shape[0],
+        modality=image.header.get("modality", ""),
+        constant=bool(np.all(pixels == pixels.flat[0])),
+        non_finite=int(np.size(finite) - np.count_nonzero(finite)),
+        facts=acquisition(image),
+        mask_problem=problem,
+        mask_empty=empty,
+    )
+
+
+def _inspect_mask(reference: str, size: tuple[int, ...]) -> tuple[str, bool | None]:
+    try:
+        mask = read_image(reference)
+    except ImageError as error:
+        return error.problem, None
+    if mask.size != size:
+        return f"its size {_times(mask.size)} is not the image's {_times(size)}", None
+    return "", not np.any(mask.pixels > 0)
+
+
+def _as_grey(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
+    equal = (
+        pixels.shape[0] == 3 and np.array_equal(pixels[0], pixels[1]) and np.array_equal(pixels[0], pixels[2])
+    )
+    return pixels[:1] if equal else pixels
+
+
+def _content(pixels: NDArray[np.generic]) -> str:
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=20)
+    digest.update(np.ascontiguousarray(pixels, dtype=np.float32).data)
+    return digest.hexdigest()
+
+
+def _times(size: tuple[int, ...]) -> str:
+    return "×".join(map(str, size))
