@@ -1,0 +1,169 @@
+"""The cache of prepared images on disk, so that an image is decoded once.
+
+    entries/<preprocessing digest>/<first 2>/<content key>   prepared images, one file each (see entry.py)
+    seen/<first 2>/<reference key>                           what a reference held at its last decoding
+
+An entry is found by the content's digest and the fitted preprocessing's digest. The content's digest is found
+without reading the file again while size and time of change (nanoseconds) are those of the last decoding, as
+git does with its index. References are hashed, so the names of files do not say whose images these are. Writers
+need no lock: every file appears whole by a rename, and two writers of one entry write the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from secondread.errors import UserError
+from secondread.preprocessing.entry import read_entry, write_entry, write_whole
+from secondread.preprocessing.prepared import Prepared
+
+MARK = "secondread-cache"
+STALE_SECONDS = 3600.0
+"""Temporary files older than this belong to a writer that was killed."""
+
+
+class Cache:
+    """Prepared images in `directory`, which is made where it is missing.
+
+    limit_bytes  `trim` deletes the entries that were not used for longest above this size; None = no limit
+
+    Raises UserError where the directory cannot be used, or holds other files.
+    """
+
+    def __init__(self, directory: str | Path, limit_bytes: int | None = None) -> None:
+        self.directory = Path(directory).expanduser().absolute()
+        self.limit_bytes = limit_bytes
+        mark = self.directory / MARK
+        try:
+            if not mark.is_file():
+                if self.directory.is_dir() and any(self.directory.iterdir()) and not mark.is_file():
+                    raise UserError(
+                        f"{self.directory}: is no cache and not empty; name an empty or a new folder"
+                    )
+                write_whole(mark, b"prepared images of secondread; may be deleted at any time\n")
+        except OSError as error:
+            raise UserError(
+                f"{self.directory}: the cache cannot be used ({error.strerror}); name a writable folder"
+            ) from error
+
+    def find(self, reference: str, preprocessing_digest: str) -> Prepared | None:
+        """The prepared image of a file that has not changed since it was decoded; None = prepare it.
+
+        Its arrays are memory-mapped and read-only.
+        """
+        content = self._content_of(reference)
+        if content is None:
+            return None
+        path = self._entry_path(content, preprocessing_digest)
+        prepared = read_entry(path, _entry_key(content, preprocessing_digest))
+        if prepared is not None:
+            with contextlib.suppress(OSError):
+                os.utime(path)
+        return prepared
+
+    def store(
+        self, reference: str, preprocessing_digest: str, prepared: Prepared, fingerprint: str | None
+    ) -> None:
+        """Keep a prepared image. `fingerprint` is that of the file *before* it was read: where the file has
+        changed in the meantime, the reference is not noted. Raises OSError where the disk refuses."""
+        content = _hashed(f"{prepared.digest} {_member(reference)}")
+        path = self._entry_path(content, preprocessing_digest)
+        write_entry(path, prepared, _entry_key(content, preprocessing_digest))
+        if fingerprint is not None and fingerprint == fingerprint_of(reference):
+            note = json.dumps({"fingerprint": fingerprint, "content": content})
+            write_whole(self._note_path(reference), note.encode())
+
+    def size(self) -> int:
+        """Bytes of all files in the cache."""
+        return sum(size for _, size, _ in self._files())
+
+    def clear(self) -> None:
+        """Delete all entries. Arrays that are in use stay valid until they are let go."""
+        for name in ("entries", "seen"):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
+
+    def trim(self, keep: Collection[Path] = ()) -> None:
+        """Delete leftovers of killed writers and, above the limit, what was not used for longest."""
+        files = list(self._files())
+        now = time.time()
+        for path, _, used in files:
+            if path.name.endswith(".tmp") and now - used > STALE_SECONDS:
+                path.unlink(missing_ok=True)
+        if self.limit_bytes is None:
+            return
+        total = sum(size for _, size, _ in files)
+        kept = set(keep)
+        entries = self.directory / "entries"
+        for path, size, _ in sorted(files, key=lambda found: found[2]):
+            if total <= self.limit_bytes:
+                return
+            if entries in path.parents and path not in kept and not path.name.endswith(".tmp"):
+                path.unlink(missing_ok=True)
+                total -= size
+
+    def entry_path(self, reference: str, preprocessing_digest: str) -> Path | None:
+        """Where the entry of this reference lies, as far as the reference has been seen."""
+        content = self._content_of(reference)
+        return None if content is None else self._entry_path(content, preprocessing_digest)
+
+    def _content_of(self, reference: str) -> str | None:
+        try:
+            note = json.loads(self._note_path(reference).read_bytes())
+            return str(note["content"]) if note["fingerprint"] == fingerprint_of(reference) else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _entry_path(self, content: str, preprocessing_digest: str) -> Path:
+        return self.directory / "entries" / preprocessing_digest / content[:2] / content
+
+    def _note_path(self, reference: str) -> Path:
+        key = _hashed(os.path.abspath(reference))
+        return self.directory / "seen" / key[:2] / key
+
+    def _files(self) -> Iterator[tuple[Path, int, float]]:
+        for folder, _, names in os.walk(self.directory):
+            for name in names:
+                path = Path(folder, name)
+                with contextlib.suppress(OSError):
+                    stat = path.stat()
+                    yield path, stat.st_size, stat.st_mtime
+
+
+def fingerprint_of(reference: str) -> str | None:
+    """Size and times of change of the file (of every file directly in a series' folder) behind a reference;
+    None where it cannot be looked at."""
+    path = Path(reference)
+    try:
+        if not path.exists():
+            path = Path(reference.rpartition("#")[0])
+        if not path.is_dir():
+            return _fingerprint(path)
+        parts = [f"{found.name} {_fingerprint(found)}" for found in sorted(path.iterdir()) if found.is_file()]
+        return _hashed("\n".join(parts))
+    except (OSError, ValueError):
+        return None
+
+
+def _fingerprint(path: Path) -> str:
+    stat = path.stat()
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+
+
+def _member(reference: str) -> str:
+    """What follows `#` in a reference to a part of a file; parts of one file share its digest."""
+    return "" if Path(reference).exists() else reference.rpartition("#")[2]
+
+
+def _entry_key(content: str, preprocessing_digest: str) -> str:
+    return f"{content} {preprocessing_digest}"
+
+
+def _hashed(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()

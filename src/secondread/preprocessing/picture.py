@@ -1,0 +1,76 @@
+"""What preprocessing's intensity steps pass from one to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.images.image import Image, ImageError
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Values on the image's own grid while steps work on them.
+
+    values   float32 `[C, *spatial]`, finite everywhere
+    valid    bool `[*spatial]`, False where the file holds no image (pixel padding, non-finite voxels);
+             None = valid everywhere
+    image    what was read, for its header
+    remarks  what a person should know about this one image
+    """
+
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_] | None
+    image: Image
+    remarks: tuple[str, ...] = ()
+
+    def with_values(self, values: NDArray[np.floating]) -> Self:
+        return replace(self, values=values.astype(np.float32, copy=False))
+
+    def with_remark(self, remark: str) -> Self:
+        return replace(self, remarks=(*self.remarks, remark))
+
+    def sample(self, over: str) -> NDArray[np.float32]:
+        """The values that a statistic is taken over, flat: `all` valid ones, or the `foreground`, those
+        above the picture's lowest value (a skull-stripped or collimated background is exactly that).
+        """
+        values = self.values if self.valid is None else self.values[:, self.valid]
+        flat = values.reshape(-1)
+        if over == "foreground":
+            above = flat[flat > flat.min()]
+            return above if above.size else flat
+        return flat
+
+
+def picture_of(image: Image) -> Picture:
+    """The image as float32, with voxels that hold no image set to the lowest valid value.
+
+    Raises ImageError where no voxel is finite.
+    """
+    with np.errstate(over="ignore"):
+        values = image.pixels.astype(np.float32)
+    valid = None if image.padding is None else ~image.padding
+    remarks: tuple[str, ...] = ()
+    if image.pixels.dtype.kind == "f":
+        finite = np.isfinite(values).all(axis=0)
+        lost = int(finite.size - np.count_nonzero(finite))
+        if lost:
+            valid = finite if valid is None else valid & finite
+            remarks = (f"{lost} of {finite.size} voxels are not finite and are ignored",)
+            if lost == finite.size:
+                raise ImageError(image.source, "no voxel is finite", "export the image again")
+    if valid is not None:
+        if valid.all():
+            valid = None
+        elif not valid.any():
+            raise ImageError(
+                image.source,
+                "every pixel is marked as padding or not finite",
+                "check PixelPaddingValue in the header",
+            )
+        else:
+            values[:, ~valid] = values[:, valid].min()
+    return Picture(values, valid, image, remarks)

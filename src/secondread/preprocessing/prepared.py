@@ -1,0 +1,32 @@
+"""An image as detectors see it, with all that is needed to bring a map back to its file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.preprocessing.placement import Placement
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One preprocessed image.
+
+    pixels       float32 `[C, *size]`, finite; read-only where it comes from the cache
+    valid        bool `[*size]`, False where there is no image (padding, beyond the aligned image's edge);
+                 None = valid everywhere
+    placement    see Placement
+    digest       of the bytes that made the image
+    acquisition  facts about the file, for the shortcut check
+    thumbnail    float32 `[16, 16]` of the image before preprocessing
+    """
+
+    pixels: NDArray[np.float32]
+    valid: NDArray[np.bool_] | None
+    placement: Placement
+    digest: str
+    acquisition: Mapping[str, float | str] = field(default_factory=dict)
+    thumbnail: NDArray[np.float32] = field(default_factory=lambda: np.zeros((16, 16), np.float32))

@@ -1,0 +1,161 @@
+"""Preprocessing: the same way from image to array at fit and at scoring, and back for maps."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.errors import UserError
+from secondread.images.acquisition import acquisition, thumbnail
+from secondread.images.image import Image, ImageError
+from secondread.preprocessing.align import Aligner
+from secondread.preprocessing.colour import to_grey, to_rgb
+from secondread.preprocessing.grid import fit_grid
+from secondread.preprocessing.picture import picture_of
+from secondread.preprocessing.placement import Placement
+from secondread.preprocessing.prepared import Prepared
+from secondread.preprocessing.settings import PreprocessingSettings
+
+ARITHMETIC = 1
+"""Counted up when the same settings would give other numbers, so that old cache entries are not used."""
+
+
+class Preprocessing:
+    """Settings, with what normals have taught (the mean normal image, where the recipe aligns).
+
+        image ─► values: window, percentiles, standardise ─► grid: resample, fit to size ─► align ─► Prepared
+
+    Deterministic: equal images give equal arrays.
+    """
+
+    def __init__(self, settings: PreprocessingSettings, *, aligner: Aligner | None = None) -> None:
+        self.settings = settings
+        self._aligner = aligner
+
+    @property
+    def needs_fit(self) -> bool:
+        """Whether `fit` must still see normals before `apply` can be used."""
+        return self.settings.align is not None and self._aligner is None
+
+    @property
+    def unaligned(self) -> Preprocessing:
+        """The same without the align step: it needs no fit, and is what `fit_prepared` reads."""
+        steps = tuple(step for step in self.settings.steps if step is not self.settings.align)
+        return Preprocessing(self.settings.model_copy(update={"steps": steps}))
+
+    def fit(self, images: Callable[[], Iterator[Image]]) -> Self:
+        """Learn from normal images what the steps need; reads none where no step needs it."""
+        return self.fit_prepared(lambda: map(self.unaligned.apply, images()))
+
+    def fit_prepared(self, normals: Callable[[], Iterator[Prepared]]) -> Self:
+        """`fit` on normals that `unaligned` has prepared already."""
+        step = self.settings.align
+        if step is not None:
+            pixels = (prepared.pixels for prepared in normals())
+            self._aligner = Aligner.fit(step.align, self.settings.size, pixels)
+        return self
+
+    def apply(self, image: Image) -> Prepared:
+        """The image on the prepared grid.
+
+        Raises ImageError where the image does not fit the recipe (rank, channels, spacing missing).
+        """
+        self._require_fit()
+        settings = self.settings
+        if image.rank != len(settings.size):
+            raise ImageError(
+                image.source,
+                f"has {image.rank} spatial axes ({'×'.join(map(str, image.size))}), "
+                f"and the recipe prepares images with {len(settings.size)}",
+                "give volumes to a recipe for volumes and pictures to one for pictures",
+            )
+        picture = picture_of(image)
+        if settings.colour == "grey" and picture.values.shape[0] != 1:
+            picture = picture.with_values(to_grey(picture.values, image.source))
+        for step in settings.intensity_steps:
+            picture = step.apply(picture)
+        factors = None if settings.resample is None else settings.resample.factors(image)
+        grid = fit_grid(image.size, settings.size, settings.fit, factors)
+        pixels = grid.resample(picture.values)
+        inside = grid.inside()
+        valid = inside
+        if inside is not None:
+            pixels[:, ~inside] = picture.values.min()
+        if picture.valid is not None:
+            held = grid.resample(picture.valid[np.newaxis].astype(np.float32))[0] >= 0.5
+            valid = held if inside is None else held & inside
+        if settings.colour == "rgb":
+            pixels = to_rgb(pixels, image.source)
+        placement = Placement(grid, image.geometry, remarks=(*image.geometry.remarks, *picture.remarks))
+        prepared = Prepared(pixels, valid, placement, image.digest, acquisition(image), thumbnail(image))
+        return self.align(prepared)
+
+    def align(self, prepared: Prepared) -> Prepared:
+        """The align step alone, on what `unaligned` prepared; nothing where the recipe has none."""
+        self._require_fit()
+        if self._aligner is None:
+            return prepared
+        found = self._aligner.find(prepared.pixels)
+        placement = replace(
+            prepared.placement, alignment=found.matrix, aligned=found.outcome, similarity=found.similarity
+        )
+        if found.matrix is None:
+            return replace(prepared, placement=placement)
+        pixels, valid = self._aligner.move(prepared.pixels, prepared.valid, found.matrix)
+        return replace(prepared, pixels=pixels, valid=valid, placement=placement)
+
+    def to_file_grid(
+        self, array: NDArray[np.floating], placement: Placement, outside: float | None = None
+    ) -> NDArray[np.float32]:
+        """A map `[*size]` on the file's own grid and axis order (see Placement.to_file_grid)."""
+        return placement.to_file_grid(array, outside)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[np.float32]]]:
+        """What `from_state` needs beside the settings: JSON, and arrays."""
+        arrays = {} if self._aligner is None else self._aligner.state()
+        return {"arithmetic": ARITHMETIC}, arrays
+
+    @classmethod
+    def from_state(
+        cls,
+        settings: PreprocessingSettings,
+        data: Mapping[str, Any],
+        arrays: Mapping[str, NDArray[np.float32]],
+    ) -> Self:
+        """Raises ValueError where the state is of another arithmetic or does not fit the settings."""
+        if data.get("arithmetic") != ARITHMETIC:
+            raise ValueError(
+                f"preprocessing was fitted with arithmetic {data.get('arithmetic')}, "
+                f"and this version has {ARITHMETIC}"
+            )
+        expected = set() if settings.align is None else {"align_mean"}
+        if set(arrays) != expected:
+            raise ValueError(
+                f"preprocessing has arrays {sorted(arrays)}, and the settings need {sorted(expected)}"
+            )
+        if settings.align is None:
+            return cls(settings)
+        return cls(settings, aligner=Aligner.from_state(settings.align.align, settings.size, arrays))
+
+    @property
+    def digest(self) -> str:
+        """Hex BLAKE2b-160 over settings, fitted state and arithmetic: equal digests prepare equally."""
+        self._require_fit()
+        hashed = hashlib.blake2b(digest_size=20)
+        data, arrays = self.state()
+        document = {"settings": self.settings.model_dump(mode="json"), "state": data}
+        hashed.update(json.dumps(document, sort_keys=True).encode())
+        for name in sorted(arrays):
+            hashed.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+            hashed.update(np.ascontiguousarray(arrays[name]).tobytes())
+        return hashed.hexdigest()
+
+    def _require_fit(self) -> None:
+        if self.needs_fit:
+            raise UserError("preprocessing has an align step and must be fitted on normal images first")

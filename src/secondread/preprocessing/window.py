@@ -1,0 +1,136 @@
+"""Window: physical values to display values in [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import model_validator
+
+from secondread.images.image import ImageError, Voi
+from secondread.preprocessing.picture import Picture
+from secondread.settings import Settings
+
+CT_WINDOWS: dict[str, tuple[float, float]] = {
+    "brain-shibata": (-14.0, 113.0),
+    "brain": (0.0, 80.0),
+    "stroke": (20.0, 60.0),
+    "subdural": (-30.0, 170.0),
+    "bone": (-800.0, 2000.0),
+    "lung": (-1350.0, 150.0),
+    "mediastinum": (-125.0, 225.0),
+    "abdomen": (-150.0, 250.0),
+    "liver": (-45.0, 105.0),
+}
+"""Hounsfield units shown as 0 and as 1. `brain-shibata` is clip(HU + 14, 0, 127) / 127 (Shibata et al. 2021,
+on head CT); the others are the customary widths and levels (brain 80/40, stroke 40/40, subdural 200/70,
+bone 2800/600, lung 1500/−600, mediastinum 350/50, abdomen 400/50, liver 150/30)."""
+
+Preset = Literal[
+    "header",
+    "brain-shibata",
+    "brain",
+    "stroke",
+    "subdural",
+    "bone",
+    "lung",
+    "mediastinum",
+    "abdomen",
+    "liver",
+]
+
+
+class Bounds(Settings):
+    """Values shown as 0 and as 1."""
+
+    low: float
+    high: float
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low < self.high:
+            raise ValueError(f"low ({self.low:g}) must lie below high ({self.high:g})")
+        return self
+
+
+class Window(Settings):
+    """clip((x − low) / (high − low), 0, 1), with the bounds given, named, or taken from the header.
+
+    `header` applies the display window or lookup table of a DICOM header (PS3.3 C.11.2). A file without one
+    is shown over the range of its integer type (0–255, 0–65535; 0 to 2^bits − 1 where the header says
+    bits), and a file of other numbers from its lowest to its highest value, as viewers do, with a remark
+    that says so.
+    """
+
+    window: Preset | Bounds
+
+    def apply(self, picture: Picture) -> Picture:
+        image = picture.image
+        if isinstance(self.window, Bounds):
+            return picture.with_values(_linear(picture.values, self.window.low, self.window.high))
+        if self.window == "header":
+            return _by_header(picture)
+        if image.pixels.dtype == np.uint8:
+            raise ImageError(
+                image.source,
+                f"is an 8-bit picture and holds no Hounsfield units, which window {self.window!r} needs",
+                "use window: header for pictures",
+            )
+        return picture.with_values(_linear(picture.values, *CT_WINDOWS[self.window]))
+
+
+def _linear(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    shown = (values - np.float32(low)) * np.float32(1.0 / (high - low))
+    return np.clip(shown, 0.0, 1.0, out=shown)
+
+
+def _by_header(picture: Picture) -> Picture:
+    voi = picture.image.voi
+    if voi is not None and voi.table is not None:
+        return picture.with_values(_by_table(picture.values, voi.table, voi.first))
+    if voi is not None and voi.center is not None and voi.width is not None:
+        return picture.with_values(_by_voi(picture.values, voi, picture.image.source))
+    dtype = picture.image.pixels.dtype
+    if dtype.kind == "b":
+        return picture
+    if dtype.kind == "u" and dtype.itemsize <= 2:
+        bits = picture.image.header.get("bits", "")
+        stated = int(bits) if bits.isdigit() else 0
+        depth = stated if 1 <= stated <= 8 * dtype.itemsize else 8 * dtype.itemsize
+        return picture.with_values(_linear(picture.values, 0.0, float(2**depth - 1)))
+    low, high = float(picture.values.min()), float(picture.values.max())
+    shown = _linear(picture.values, low, high) if high > low else np.zeros_like(picture.values)
+    return picture.with_values(shown).with_remark(
+        f"no display window in the header: shown from its lowest to its highest value ({low:g} to {high:g})"
+    )
+
+
+def _by_table(values: NDArray[np.float32], table: NDArray[np.float32], first: float) -> NDArray[np.float32]:
+    index = np.clip(np.rint(values - first), 0, len(table) - 1).astype(np.intp)
+    top = float(table.max())
+    return (table / top if top > 0 else np.zeros_like(table))[index].astype(np.float32)
+
+
+def _by_voi(values: NDArray[np.float32], voi: Voi, source: str) -> NDArray[np.float32]:
+    assert voi.center is not None
+    assert voi.width is not None
+    center, width = voi.center, voi.width
+    if voi.function == "SIGMOID":
+        if width <= 0:
+            raise ImageError(source, f"window width is {width:g}", "give the window in the recipe")
+        exponent = np.clip(-4.0 * (values - center) / width, -80.0, 80.0)
+        return (1.0 / (1.0 + np.exp(exponent))).astype(np.float32)
+    if voi.function == "LINEAR_EXACT":
+        if width <= 0:
+            raise ImageError(source, f"window width is {width:g}", "give the window in the recipe")
+        return _linear(values, center - width / 2, center + width / 2)
+    if voi.function != "LINEAR":
+        raise ImageError(
+            source, f"VOI LUT function {voi.function!r} is unknown", "give the window in the recipe"
+        )
+    if width < 1:
+        raise ImageError(source, f"window width is {width:g}", "give the window in the recipe")
+    if width == 1:
+        return (values > center - 0.5).astype(np.float32)
+    return _linear(values, center - 0.5 - (width - 1) / 2, center - 0.5 + (width - 1) / 2)
