@@ -84,7 +84,10 @@ class BatchPlan:
     def in_order(self) -> list[dict[str, Indices]]:
         """One unshuffled pass over every cohort of the stage; a batch holds what is left of each."""
         chunks = {
-            cohort: [np.arange(at, min(at + count, self.sizes[cohort])) for at in range(0, self.sizes[cohort], count)]
+            cohort: [
+                np.arange(at, min(at + count, self.sizes[cohort]))
+                for at in range(0, self.sizes[cohort], count)
+            ]
             for cohort, count in self.counts.items()
         }
         length = max(len(parts) for parts in chunks.values())
@@ -101,5 +104,7 @@ def shard(batch: BatchIndices, rank: int, processes: int) -> dict[str, Indices]:
     parts = {cohort: np.array_split(indices, processes)[rank] for cohort, indices in batch.items()}
     if any(len(indices) < processes for indices in batch.values()):
         sizes = {cohort: len(indices) for cohort, indices in batch.items()}
-        raise UserError(f"a batch of {sizes} images cannot be shared by {processes} processes; raise batch_size")
+        raise UserError(
+            f"a batch of {sizes} images cannot be shared by {processes} processes; raise batch_size"
+        )
     return parts

@@ -19,9 +19,7 @@ class ImageSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(
-        self, indices: Sequence[int]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
+    def batch(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
         """float32 `[n, C, *spatial]`, and bool `[n, 1, *spatial]` or None where all is valid."""
 
 
@@ -48,8 +46,6 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(
-        self, indices: Sequence[int]
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
+    def batch(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
         rows = np.asarray(indices, dtype=np.intp)
         return self.images[rows], None if self.valid is None else self.valid[rows]

@@ -31,7 +31,9 @@ def choose_device(name: str | None = "auto") -> torch.device:
     if device.type == "cuda" and not (
         torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     ):
-        raise UserError(f"device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found; use cpu")
+        raise UserError(
+            f"device {name!r} is not there: {torch.cuda.device_count()} CUDA devices found; use cpu"
+        )
     return device
 
 
@@ -69,10 +71,12 @@ def memory_format(rank: int) -> torch.memory_format:
     return torch.channels_last if rank == 2 else torch.channels_last_3d
 
 
-def place(module: nn.Module, device: torch.device, rank: int) -> None:
+def place(module: nn.Module, device: torch.device) -> None:
     """The module on the device, its convolution weights in channels-last order."""
     module.to(device)
-    module.to(memory_format=memory_format(rank))
+    for part in module.modules():
+        if isinstance(part, nn.modules.conv._ConvNd) and part.weight.ndim > 3:
+            part.to(memory_format=memory_format(part.weight.ndim - 2))
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:

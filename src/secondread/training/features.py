@@ -56,9 +56,9 @@ class _Form:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, output: Tensor) -> _Form:
-        kept = torch.float16 if output.dtype == torch.float32 else output.dtype
-        return cls(tuple(output.shape[1:]), kept)
+    def of(cls, output: Tensor, exact: bool) -> _Form:
+        halved = output.dtype == torch.float32 and not exact
+        return cls(tuple(output.shape[1:]), torch.float16 if halved else output.dtype)
 
 
 class FrozenFeatures:
@@ -87,9 +87,9 @@ def frozen_features(
 ) -> FrozenFeatures:
     """The features of every image of the source: those already in `directory`, or computed into it.
     Under several processes each computes its part; the directory must be one that all see."""
-    if not (directory / "form.json").exists():
-        if not _compute(frozen, source, directory, fabric, batch_size, advance, exact=False):
-            _compute(frozen, source, directory, fabric, batch_size, advance, exact=True)
+    for exact in (False, True):
+        if not (directory / "form.json").exists():
+            _compute(frozen, source, directory, fabric, batch_size, advance, exact=exact)
     return FrozenFeatures(directory)
 
 
@@ -103,17 +103,16 @@ def _compute(
     advance: Callable[[int], None],
     *,
     exact: bool,
-) -> bool:
-    """Writes the files; False where float16 overflowed and nothing was kept."""
+) -> None:
+    """Writes the files. Where float16 overflows they stay without their `form.json`, so unused; with
+    `exact` float32 is kept as it is."""
 
     def outputs(indices: Sequence[int]) -> tuple[Tensor, ...]:
         images = to_device(torch.from_numpy(source.batch(indices)[0]), fabric.device)
         with fabric.autocast():
             return frozen(images)
 
-    forms = [_Form.of(output) for output in outputs([0])]
-    if exact:
-        forms = [_Form(form.shape, torch.float32 if form.dtype == torch.float16 else form.dtype) for form in forms]
+    forms = [_Form.of(output, exact) for output in outputs([0])]
     paths = [directory / f"output-{number:02d}.npy" for number in range(len(forms))]
     if fabric.is_global_zero:
         directory.mkdir(parents=True, exist_ok=True)
@@ -138,12 +137,9 @@ def _compute(
         array.flush()
     anywhere = fabric.all_reduce(torch.tensor(float(overflow), device=fabric.device), reduce_op="sum")
     fabric.barrier()
-    if bool(anywhere):
-        return False
-    if fabric.is_global_zero:
+    if fabric.is_global_zero and not bool(anywhere):
         temporary = directory / "form.tmp"
         temporary.write_text(json.dumps({"bfloat16": [form.dtype == torch.bfloat16 for form in forms]}))
         temporary.rename(directory / "form.json")
         sync_directory(directory)
     fabric.barrier()
-    return True

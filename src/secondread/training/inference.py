@@ -39,7 +39,7 @@ def score_batch(
     device = torch.device(device)
     chosen: Precision = choose_precision(precision, device)
     detector.eval()
-    place(detector, device, len(detector.size))
+    place(detector, device)
     batch = Batch(
         to_device(torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)), device),
         None if valid is None else torch.from_numpy(np.ascontiguousarray(valid)).to(device),
@@ -77,6 +77,4 @@ def score_set(
             if number + 1 < len(chunks):
                 waiting = pool.submit(source.batch, chunks[number + 1])
             digests = [source.digests[row] for row in rows]
-            yield score_batch(
-                detector, images, valid, digests, device=device, precision=precision, maps=maps
-            )
+            yield score_batch(detector, images, valid, digests, device=device, precision=precision, maps=maps)

@@ -122,7 +122,7 @@ def train(
                 continue
             if saved is not None:
                 detector.load_fitted(saved["detector"])
-            place(detector, fabric.device, len(detector.size))
+            place(detector, fabric.device)
             _agree(fabric, detector)
             if saved is None or not saved["done"]:
                 _run_stage(run, number, stage, _stage_settings(stage, stages), saved)
@@ -185,6 +185,7 @@ class _Progress:
     lr: float = 0.0
     best_loss: float = math.inf
     best_epoch: int | None = None
+    loss_at_gain: float = math.inf
     epochs_without_gain: int = 0
     stopped: bool = False
 
@@ -296,9 +297,7 @@ def _train_stage(
         order = plan.epoch(at.epoch)
         rounds = min(rounds_per_epoch, int(total) - at.epoch * rounds_per_epoch)
         upcoming = [shard(batch, fabric.global_rank, fabric.world_size) for batch in order]
-        coming = loader.batches(
-            upcoming[at.round * batches_per_round : rounds * batches_per_round], at.epoch
-        )
+        coming = loader.batches(upcoming[at.round * batches_per_round : rounds * batches_per_round], at.epoch)
         run.progress.begin(f"{stage.name} {at.epoch + 1}/{epochs}", rounds, at.round)
         detector.train()
         while at.round < rounds:
@@ -348,10 +347,12 @@ def _train_stage(
             if average is not None:
                 average.swap()
             loss = _held_out_loss(run, stage, settings, held_out, features)
-            if loss < at.best_loss - (settings.early_stop.min_delta if settings.early_stop else 0.0):
-                at.best_loss, at.best_epoch, at.epochs_without_gain = loss, at.epoch, 0
+            if loss < at.best_loss:
+                at.best_loss, at.best_epoch = loss, at.epoch
                 if settings.keep == "best":
                     best = _snapshot(detector, trained)
+            if loss < at.loss_at_gain - (settings.early_stop.min_delta if settings.early_stop else 0.0):
+                at.loss_at_gain, at.epochs_without_gain = loss, 0
             else:
                 at.epochs_without_gain += 1
             if average is not None:
@@ -470,7 +471,9 @@ def _held_out_loss(
     fabric = run.fabric
     kept = {VALIDATION: features[VALIDATION]} if VALIDATION in features else {}
     loader = Loader({VALIDATION: held_out}, fabric.device, kept)
-    plan = BatchPlan({VALIDATION: len(held_out)}, {VALIDATION: 1.0}, settings.batch_size, run.seed, stage.name)
+    plan = BatchPlan(
+        {VALIDATION: len(held_out)}, {VALIDATION: 1.0}, settings.batch_size, run.seed, stage.name
+    )
     mine = list(enumerate(plan.in_order()))[fabric.global_rank :: fabric.world_size]
     losses: Sequence[Loss] = [stage.validate] if stage.validate else [step.loss for step in stage.steps]
     total = torch.zeros(2, dtype=torch.float64)

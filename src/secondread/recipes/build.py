@@ -1,0 +1,57 @@
+"""From a recipe to its detector. Imports torch."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+import torch
+from pydantic import ValidationError
+
+from secondread.detectors import DETECTORS, find
+from secondread.detectors.contract import Detector
+from secondread.errors import UserError
+from secondread.recipes.mistakes import mistakes
+from secondread.recipes.recipe import Recipe
+
+
+def build_detector(recipe: Recipe, *, pretrained: bool = True, source: str = "recipe") -> Detector:
+    """The recipe's detector, untrained, with parameters drawn from the recipe's seed.
+
+    pretrained  False reads no weights (a bundle brings them)
+    source      what messages call the recipe
+
+    Raises `UserError` for an unknown detector, settings that it does not have, or a size that it
+    does not take.
+    """
+    name = recipe.detector["name"]
+    if name not in DETECTORS:
+        near = get_close_matches(name, DETECTORS, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(
+            f"{source}: detector.name is {name!r}; {hint}detectors are {', '.join(sorted(DETECTORS))}"
+        )
+    kind = find(name)
+    try:
+        settings = kind.Settings.model_validate(recipe.detector)
+    except ValidationError as error:
+        raise UserError("\n".join(mistakes(error, kind.Settings, source, below="detector"))) from None
+    preprocessing = recipe.preprocessing
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        try:
+            detector = kind(settings, preprocessing.channels, preprocessing.size, pretrained=pretrained)
+        except ValueError as error:
+            raise UserError(f"{source}: {error}") from error
+    _check_stages(recipe, detector, source)
+    return detector
+
+
+def _check_stages(recipe: Recipe, detector: Detector, source: str) -> None:
+    """Every stage of the recipe is one of the detector's: a misspelt one would train nothing."""
+    names = [stage.name for stage in detector.stages()]
+    unknown = [name for name in recipe.stages if name not in names]
+    if unknown:
+        raise UserError(
+            f"{source}: stages.{unknown[0]} is not a stage of {recipe.detector['name']}; "
+            f"its stages are {', '.join(names) or 'none'}"
+        )

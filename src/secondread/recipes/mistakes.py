@@ -1,0 +1,109 @@
+"""Mistakes in settings, each as one line that says where, what was written, and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+
+def mistakes(error: ValidationError, model: type[BaseModel], source: str, below: str = "") -> list[str]:
+    """One line per mistake. `source`: the file; `below`: the dotted name under which the model lies."""
+    return [_line(details, model, source, below) for details in error.errors(include_url=False)]
+
+
+def _line(details: ErrorDetails, model: type[BaseModel], source: str, below: str) -> str:
+    path = _written_path(details["loc"], model)
+    key = ".".join([*([below] if below else []), *map(str, path)])
+    where = f"{source}: {key}" if key else source
+    match details["type"]:
+        case "extra_forbidden":
+            allowed = _allowed_names(path[:-1], model)
+            near = get_close_matches(str(path[-1]), allowed, n=1)
+            hint = f"did you mean {near[0]}? " if near else ""
+            return f"{where} is not a setting; {hint}allowed here: {', '.join(allowed)}"
+        case "missing":
+            return f"{where} is missing"
+        case _:
+            return f"{where} is {_shown(details['input'])}: {_plain(details['msg'])}"
+
+
+def _plain(message: str) -> str:
+    message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return message[:1].lower() + message[1:]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _written_path(location: Sequence[int | str], model: type[BaseModel]) -> list[int | str]:
+    """The location without the names of union members, which pydantic puts in and nobody wrote."""
+    path: list[int | str] = []
+    here: list[Any] = [model]
+    for part in location:
+        models = list(_models(here))
+        if isinstance(part, int):
+            path.append(part)
+            here = [argument for kind in here for argument in get_args(_bare(kind))] or [Any]
+            continue
+        fields = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        mappings = [kind for kind in _alternatives(here) if get_origin(kind) is dict]
+        if fields:
+            path.append(part)
+            here = fields
+        elif mappings:
+            path.append(part)
+            here = [get_args(kind)[1] for kind in mappings]
+        elif part == location[-1] or not _is_member_name(part, here):
+            path.append(part)
+    return path
+
+
+def _is_member_name(part: str, here: Sequence[Any]) -> bool:
+    names = [getattr(kind, "__name__", str(kind)) for kind in _alternatives(here)]
+    tags = [name for m in _models(here) for name in m.model_fields]
+    return part in names or part in tags or "[" in part or part in {"str", "int", "float", "bool"}
+
+
+def _bare(kind: Any) -> Any:
+    """Without `Annotated`."""
+    while hasattr(kind, "__metadata__"):
+        kind = kind.__origin__
+    return kind
+
+
+def _alternatives(kinds: Sequence[Any]) -> Iterator[Any]:
+    for kind in kinds:
+        bare = _bare(kind)
+        if get_origin(bare) in (Union, UnionType):
+            yield from _alternatives(get_args(bare))
+        else:
+            yield bare
+
+
+def _models(kinds: Sequence[Any]) -> Iterator[type[BaseModel]]:
+    for kind in _alternatives(kinds):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield kind
+
+
+def _allowed_names(path: Sequence[int | str], model: type[BaseModel]) -> list[str]:
+    """The settings that the model at the path has."""
+    here: list[Any] = [model]
+    for part in path:
+        following: list[Any] = []
+        for kind in _alternatives(here):
+            if isinstance(kind, type) and issubclass(kind, BaseModel) and part in kind.model_fields:
+                following.append(kind.model_fields[str(part)].annotation)
+            elif get_origin(kind) is dict:
+                following.append(get_args(kind)[1])
+            elif get_origin(kind) in (tuple, list):
+                following.extend(argument for argument in get_args(kind) if argument is not Ellipsis)
+        here = following
+    return sorted({name for m in _models(here) for name in m.model_fields})
