@@ -2,8 +2,8 @@
 
     python benchmarks/read_zoo.py [FOLDER] [--workers N]
 
-FOLDER holds any files; with a `manifest.csv` that has a column `pydicom_alone` (empty = no pixels), the files with
-pixels are counted apart. Without FOLDER, the developers' `dicom-zoo` beside the checkout is read.
+FOLDER holds any files; with a `manifest.csv` that has a column `pydicom_alone` (empty = no pixels), the files
+with pixels are counted apart. Without FOLDER, the developers' `dicom-zoo` beside the checkout is read.
 """
 
 from __future__ import annotations
@@ -19,22 +19,16 @@ from secondread.images.read import read_image
 ZOO = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom-zoo"
 
 
-def facts(path: str) -> str:
-    """What the file became, as one line."""
-    image = read_image(path)
-    return f"{image.pixels.shape} {image.pixels.dtype}"
-
-
-def listed(folder: Path) -> tuple[list[str], set[str]]:
-    """The files to read, and those among them that the manifest says have pixels."""
+def listed(folder: Path) -> tuple[list[str], list[bool]]:
+    """The files to read, and for each whether the manifest says that it has pixels."""
     table = folder / "manifest.csv"
     if not table.exists():
         files = [str(path) for path in sorted(folder.rglob("*")) if path.is_file()]
-        return files, set()
+        return files, [False] * len(files)
     with table.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     files = [str(folder / row["path"]) for row in rows]
-    return files, {path for path, row in zip(files, rows, strict=True) if row["pydicom_alone"]}
+    return files, [bool(row["pydicom_alone"]) for row in rows]
 
 
 def main() -> None:
@@ -45,16 +39,16 @@ def main() -> None:
     files, with_pixels = listed(chosen.folder)
     started = time.perf_counter()
     images = images_with_pixels = 0
-    for path, result in zip(files, map_in_workers(facts, files, workers=chosen.workers), strict=True):
+    for result in map_in_workers(read_image, files, workers=chosen.workers):
         if isinstance(result, Done):
             images += 1
-            images_with_pixels += path in with_pixels
+            images_with_pixels += with_pixels[result.index]
         else:
             print(str(result.error).removeprefix(str(chosen.folder) + "/"))
     seconds = time.perf_counter() - started
     print(f"{images} of {len(files)} files give an image ({seconds:.1f} s, {chosen.workers} workers)")
-    if with_pixels:
-        print(f"{images_with_pixels} of the {len(with_pixels)} files with pixels give an image")
+    if any(with_pixels):
+        print(f"{images_with_pixels} of the {sum(with_pixels)} files with pixels give an image")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 
-def channels_first(pixels: NDArray[np.generic], header: dict[str, str]) -> NDArray[np.generic]:
+def channels_first(pixels: NDArray[Any], header: dict[str, str]) -> NDArray[Any]:
     """`[*spatial, 1 | 2 | 3 | 4]` (grey, grey and alpha, RGB, RGBA) as `[1 or 3, *spatial]`.
 
     Alpha is composited on black and noted in `header["alpha"]` as "opaque" or "composited on black". Colour
@@ -21,7 +23,7 @@ def channels_first(pixels: NDArray[np.generic], header: dict[str, str]) -> NDArr
     return np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
 
 
-def _equal_channels(pixels: NDArray[np.generic]) -> bool:
+def _equal_channels(pixels: NDArray[Any]) -> bool:
     first = pixels[..., 0]
     probe = (slice(None, None, 37),) * (pixels.ndim - 1)
     if not np.array_equal(first[probe], pixels[..., 1][probe]):
@@ -29,7 +31,7 @@ def _equal_channels(pixels: NDArray[np.generic]) -> bool:
     return np.array_equal(first, pixels[..., 1]) and np.array_equal(first, pixels[..., 2])
 
 
-def _without_alpha(pixels: NDArray[np.generic], header: dict[str, str]) -> NDArray[np.generic]:
+def _without_alpha(pixels: NDArray[Any], header: dict[str, str]) -> NDArray[Any]:
     colour, alpha = pixels[..., :-1], pixels[..., -1:]
     if pixels.dtype == np.bool_ or not np.issubdtype(pixels.dtype, np.integer):
         header["alpha"] = "ignored"
@@ -43,7 +45,7 @@ def _without_alpha(pixels: NDArray[np.generic], header: dict[str, str]) -> NDArr
     return np.rint(blended).astype(pixels.dtype)
 
 
-def refuse_non_finite(path: str, pixels: NDArray[np.generic], ignore: NDArray[np.bool_] | None = None) -> None:
+def refuse_non_finite(path: str, pixels: NDArray[Any], ignore: NDArray[np.bool_] | None = None) -> None:
     """Raise ImageError with the count where `[channels, *spatial]` floats hold NaN or infinity.
 
     Voxels that are True in `ignore` `[*spatial]` (declared padding) may hold anything.

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 def read_dicom(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     """The image in a DICOM file.
 
-    One frame, or `path#frame/N`: 2-D. Several frames with positions: a volume, ordered along the normal. Several
-    frames without positions of their own (a cine, a set of captures), or with several at one position: still of rank
-    3, in the file's order, and a remark says that the first axis is not space. Raises ImageError.
+    One frame, or `path#frame/N`: 2-D. Several frames with positions: a volume, ordered along the normal.
+    Several frames without positions of their own (a cine, a set of captures), or with several at one
+    position: still of rank 3, in the file's order, and a remark says that the first axis is not space. Raises
+    ImageError.
     """
     with quiet_pydicom():
         return _read(reference, data, limits)

@@ -34,7 +34,7 @@ def is_dicom(start: bytes) -> bool:
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Read DICOM inside this: values are checked where they are used, and pydicom's own warnings are not printed."""
+    """Read DICOM inside this: values are checked where used, and pydicom's warnings are not printed."""
     import pydicom.config
 
     logging.getLogger("pydicom").addHandler(_silence)
@@ -69,7 +69,9 @@ def parse_dicom(
     except MemoryError as error:
         raise ImageError(path, "reading needs more memory than is allowed") from error
     except Exception as error:
-        raise ImageError(path, f"a DICOM file that cannot be parsed ({said(error)})", "export it again") from error
+        raise ImageError(
+            path, f"a DICOM file that cannot be parsed ({said(error)})", "export it again"
+        ) from error
 
 
 def _check_deflated(path: str, data: bytes, limits: ReadLimits) -> None:
@@ -129,7 +131,7 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 
 def whole_number(path: str, dataset: Dataset, keyword: str, default: int | None = None) -> int:
-    """An element that must be a whole number. Raises ImageError where it is missing (without a default) or is not."""
+    """An element that must be a whole number; `default` where it is missing. Raises ImageError."""
     found = value(dataset, keyword)
     if found is None and default is not None:
         return default
@@ -150,12 +152,14 @@ def first_item(dataset: Dataset | None, keyword: str) -> Dataset | None:
 
 
 def frame_item(dataset: Dataset, frame: int, keyword: str) -> Dataset | None:
-    """A functional group of one frame (PS3.3 C.7.6.16): the frame's own item, else the shared one, else None."""
+    """A functional group of one frame (PS3.3 C.7.6.16): its own item, else the shared one, else None."""
     try:
         own = dataset["PerFrameFunctionalGroupsSequence"][frame]
     except (KeyError, IndexError, TypeError):
         own = None
-    return first_item(own, keyword) or first_item(first_item(dataset, "SharedFunctionalGroupsSequence"), keyword)
+    return first_item(own, keyword) or first_item(
+        first_item(dataset, "SharedFunctionalGroupsSequence"), keyword
+    )
 
 
 def _is_multiple(found: Any) -> bool:

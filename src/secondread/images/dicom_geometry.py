@@ -27,7 +27,7 @@ class NotAStack(Exception):
 
 @dataclass(frozen=True)
 class Plane:
-    """A slice in DICOM's LPS millimetres: first pixel's centre, direction of growing column and row index, spacing."""
+    """A slice in LPS millimetres: centre of the first pixel, directions of growing indices, spacing."""
 
     origin: NDArray[np.float64]
     along_columns: NDArray[np.float64]
@@ -52,9 +52,13 @@ class Plane:
 
 
 def plane_of(dataset: Dataset, frame: int = 0) -> Plane | None:
-    """The plane of a file or of one of its frames; None where position, orientation or spacing is not said."""
-    position = _triple(frame_item(dataset, frame, "PlanePositionSequence"), dataset, "ImagePositionPatient", 3)
-    direction = _triple(frame_item(dataset, frame, "PlaneOrientationSequence"), dataset, "ImageOrientationPatient", 6)
+    """The plane of a file or frame; None where position, orientation or spacing is not said."""
+    position = _triple(
+        frame_item(dataset, frame, "PlanePositionSequence"), dataset, "ImagePositionPatient", 3
+    )
+    direction = _triple(
+        frame_item(dataset, frame, "PlaneOrientationSequence"), dataset, "ImageOrientationPatient", 6
+    )
     measures = frame_item(dataset, frame, "PixelMeasuresSequence")
     spacing = _triple(measures, dataset, "PixelSpacing", 2)
     if position is None or direction is None or spacing is None or min(spacing) <= 0:
@@ -72,8 +76,8 @@ def plane_of(dataset: Dataset, frame: int = 0) -> Plane | None:
 def frame_planes(dataset: Dataset, frames: int) -> list[Plane] | None:
     """A plane for each frame of a multi-frame file, or None where its frames have no positions of their own.
 
-    Read from functional groups (enhanced CT, MR, PET), from GridFrameOffsetVector (RT dose) or, for reconstructed
-    nuclear medicine, from the detector's position and SpacingBetweenSlices.
+    Read from functional groups (enhanced CT, MR, PET), from GridFrameOffsetVector (RT dose) or, for
+    reconstructed nuclear medicine, from the detector's position and SpacingBetweenSlices.
     """
     if value(dataset, "PerFrameFunctionalGroupsSequence") is not None:
         planes = [plane_of(dataset, frame) for frame in range(frames)]
@@ -82,14 +86,22 @@ def frame_planes(dataset: Dataset, frames: int) -> list[Plane] | None:
     first, offsets = plane_of(dataset), numbers(dataset, "GridFrameOffsetVector")
     if first is not None and len(offsets) == frames:
         return [_moved(first, offset - offsets[0]) for offset in offsets]
-    detector, step = first_item(dataset, "DetectorInformationSequence"), number(dataset, "SpacingBetweenSlices")
+    detector, step = (
+        first_item(dataset, "DetectorInformationSequence"),
+        number(dataset, "SpacingBetweenSlices"),
+    )
     if detector is None or step is None or "TOMO" not in text(dataset, "ImageType"):
         return None
-    position, direction = numbers(detector, "ImagePositionPatient"), numbers(detector, "ImageOrientationPatient")
+    position, direction = (
+        numbers(detector, "ImagePositionPatient"),
+        numbers(detector, "ImageOrientationPatient"),
+    )
     spacing = numbers(dataset, "PixelSpacing")
     if len(position) != 3 or len(direction) != 6 or len(spacing) != 2:
         return None
-    start = Plane(np.array(position), np.array(direction[:3]), np.array(direction[3:]), spacing[0], spacing[1])
+    start = Plane(
+        np.array(position), np.array(direction[:3]), np.array(direction[3:]), spacing[0], spacing[1]
+    )
     return [_moved(start, step * index) for index in range(frames)]
 
 
@@ -105,7 +117,7 @@ def _moved(plane: Plane, distance: float) -> Plane:
 
 
 def flat_geometry(dataset: Dataset, frame: int = 0) -> Geometry:
-    """The geometry of one 2-D image: its plane, or at least its spacing, and what to know about the latter."""
+    """The geometry of one 2-D image: its plane, or at least its spacing with a remark."""
     plane = plane_of(dataset, frame)
     if plane is not None:
         step = plane.normal * (plane.thickness or 1.0)
@@ -135,9 +147,9 @@ def flat_spacing(dataset: Dataset, frame: int = 0) -> tuple[tuple[float, float] 
 def stack(planes: Sequence[Plane]) -> tuple[list[int], Geometry]:
     """The order of slices along the common normal, and the volume's geometry.
 
-    The affine's slice column is `(last − first origin) / (n − 1)`, so that it also says the shear of a tilted gantry;
-    `spacing[0]` is that column's length. Where slices lie unevenly, `slice_origins` holds each one's place. Tilt and
-    unevenness are told in `remarks`. Raises NotAStack.
+    The affine's slice column is `(last − first origin) / (n − 1)`, so that it also says the shear of a tilted
+    gantry; `spacing[0]` is that column's length. Where slices lie unevenly, `slice_origins` holds each one's
+    place. Tilt and unevenness are told in `remarks`. Raises NotAStack.
     """
     first = planes[0]
     for plane in planes:
@@ -158,7 +170,9 @@ def stack(planes: Sequence[Plane]) -> tuple[list[int], Geometry]:
     gaps = np.diff(heights[order])
     places = 1 + int((gaps > _SAME_PLACE).sum())
     if places < len(planes):
-        raise NotAStack(f"{len(planes)} slices at {places} positions (several times, echoes, phases or segments)")
+        raise NotAStack(
+            f"{len(planes)} slices at {places} positions (several times, echoes, phases or segments)"
+        )
     origins = np.array([planes[index].origin for index in order])
     lowest = planes[order[0]]
     step = (origins[-1] - origins[0]) / (len(planes) - 1)
@@ -183,7 +197,8 @@ def _uneven(gaps: NDArray[np.float64], off_grid: float) -> list[str]:
     if off_grid <= _tolerance(gaps):
         return []
     return [
-        f"uneven slice spacing: {gaps.min():.3g} to {gaps.max():.3g} mm along the normal (median {np.median(gaps):.3g}),"
+        f"uneven slice spacing: {gaps.min():.3g} to {gaps.max():.3g} mm along the normal"
+        f" (median {np.median(gaps):.3g}),"
         f" up to {off_grid:.3g} mm off the even grid of the affine"
     ]
 
@@ -202,7 +217,7 @@ def _lengths(plane: Plane, step: NDArray[np.float64]) -> tuple[float, float, flo
 
 
 def _triple(group: Dataset | None, dataset: Dataset, keyword: str, count: int) -> NDArray[np.float64] | None:
-    """Numbers from a functional group, else from the data set itself, if there are as many finite ones as needed."""
+    """`count` finite numbers from a functional group, else from the data set itself, else None."""
     for source in (group, dataset):
         found = numbers(source, keyword) if source is not None else []
         if len(found) == count and np.isfinite(found).all():

@@ -36,8 +36,9 @@ def stored_values(
 ) -> tuple[NDArray[np.generic], str]:
     """Frames as stored, `[frames, rows, columns, samples]`, and their photometric interpretation.
 
-    YBR becomes RGB. Bits above BitsStored (old overlays) are masked; signs follow PixelRepresentation. With `frame`
-    only that one is decoded. Raises ImageError, before decoding where the header already says too much.
+    YBR becomes RGB. Bits above BitsStored (old overlays) are masked; signs follow PixelRepresentation. With
+    `frame` only that one is decoded. Raises ImageError, before decoding where the header already says too
+    much.
     """
     if not has_pixels(dataset):
         what = text(dataset, "Modality") or "unknown modality"
@@ -121,7 +122,7 @@ def _encoded_frames(dataset: FileDataset, frame: int | None, frames: int) -> lis
 def _packed_frames(
     path: str, dataset: FileDataset, frame: int | None, frames: int, allocated: int, syntax: str
 ) -> NDArray[np.generic]:
-    """Frames whose bytes are deflated or run-length packed, with bits packed into bytes where one is allocated."""
+    """Frames that are deflated or run-length packed; one-bit pixels lie eight to a byte."""
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     values = rows * columns * whole_number(path, dataset, "SamplesPerPixel", 1)
     length = (values * allocated + 7) // 8
@@ -202,7 +203,9 @@ def _check_codestream(path: str, dataset: FileDataset, limits: ReadLimits) -> No
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     if size[0] * size[1] > 4 * rows * columns:
         raise ImageError(
-            path, f"the compressed frame is {size[0]}×{size[1]}, the header says {rows}×{columns}", "export it again"
+            path,
+            f"the compressed frame is {size[0]}×{size[1]}, the header says {rows}×{columns}",
+            "export it again",
         )
 
 

@@ -78,7 +78,8 @@ def read_series(reference: Reference, limits: ReadLimits) -> Image:
     """The volume of a folder's only series, or of `folder#key`: slices ordered along the normal.
 
     Window and facts are those of the middle slice; the digest is that of all slices' digests in order. Raises
-    ImageError where the slices make no volume, where one of them is damaged, or where the folder holds several.
+    ImageError where the slices make no volume, where one of them is damaged, or where the folder holds
+    several.
     """
     with quiet_pydicom():
         return _read(reference, _chosen(reference), limits)
@@ -92,7 +93,8 @@ def _read(reference: Reference, series: Series, limits: ReadLimits) -> Image:
     for file in series.files[1:]:
         slices.append(_read_slice(str(file), read_bytes(file, limits), limits))
         if slices[-1].pixels.shape != first.shape:
-            sizes = f"{first.shape[0]}×{first.shape[1]} and {slices[-1].pixels.shape[0]}×{slices[-1].pixels.shape[1]}"
+            other = slices[-1].pixels.shape
+            sizes = f"{first.shape[0]}×{first.shape[1]} and {other[0]}×{other[1]}"
             raise ImageError(path, f"slices of different sizes ({sizes}, {file.name})", "read them as images")
     try:
         order, geometry = stack([one.plane for one in slices])
@@ -137,7 +139,9 @@ def _read_slice(path: str, data: bytes, limits: ReadLimits) -> _Slice:
         raise ImageError(path, "a multi-frame file inside a series of slices", "read it by itself")
     plane = plane_of(dataset)
     if plane is None:
-        raise ImageError(path, "the slice has no position, orientation or spacing", "read the files as images")
+        raise ImageError(
+            path, "the slice has no position, orientation or spacing", "read the files as images"
+        )
     stored, photometric = stored_values(path, dataset, limits, None)
     values = physical_values(path, dataset, stored, photometric, [0])
     facts = acquisition_facts(dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 class Values:
     """Physical values `[frames, rows, columns, 1 or 3]`, with window and padding on the same scale."""
 
-    pixels: NDArray[np.generic]
+    pixels: NDArray[Any]
     voi: Voi | None
     padding: NDArray[np.bool_] | None
     remarks: tuple[str, ...] = ()
 
 
 def physical_values(
-    path: str, dataset: FileDataset, stored: NDArray[np.generic], photometric: str, frames: list[int]
+    path: str, dataset: FileDataset, stored: NDArray[Any], photometric: str, frames: list[int]
 ) -> Values:
-    """Values in the modality's unit (PS3.3 C.11.1), higher = brighter, with what the header says of their display.
+    """Values in the modality's unit (PS3.3 C.11.1), higher = brighter, and how the header shows them.
 
-    A palette becomes RGB. MONOCHROME1, where low is bright, is turned round within the range that its bits can hold,
-    and the window or table with it. Raises ImageError.
+    A palette becomes RGB. MONOCHROME1, where low is bright, is turned round within the range that its bits
+    can hold, and the window or table with it. Raises ImageError.
     """
     if photometric == "PALETTE COLOR":
         return Values(_palette(path, dataset, stored), None, None)
@@ -42,26 +42,32 @@ def physical_values(
     try:
         pixels = _modality(dataset, stored, frames)
     except Exception as error:
-        raise ImageError(path, f"the modality LUT cannot be applied ({said(error)})", "export it again") from error
+        raise ImageError(
+            path, f"the modality LUT cannot be applied ({said(error)})", "export it again"
+        ) from error
     voi = _voi(dataset, frames[len(frames) // 2])
     if photometric != "MONOCHROME1":
         return Values(pixels, voi, padding)
     total = _lowest_plus_highest(dataset, stored, pixels, frames)
     turned = (total - pixels.astype(np.float64)).astype(pixels.dtype)
-    return Values(turned, _turned_voi(voi, total), padding, ("MONOCHROME1: turned so that higher is brighter",))
+    return Values(
+        turned, _turned_voi(voi, total), padding, ("MONOCHROME1: turned so that higher is brighter",)
+    )
 
 
-def _palette(path: str, dataset: FileDataset, stored: NDArray[np.generic]) -> NDArray[np.generic]:
+def _palette(path: str, dataset: FileDataset, stored: NDArray[Any]) -> NDArray[Any]:
     from pydicom.pixels import apply_color_lut
 
     try:
         return np.asarray(apply_color_lut(stored[..., 0], dataset))[..., :3]
     except Exception as error:
-        raise ImageError(path, f"the colour palette cannot be applied ({said(error)})", "export it again") from error
+        raise ImageError(
+            path, f"the colour palette cannot be applied ({said(error)})", "export it again"
+        ) from error
 
 
-def _padding(dataset: FileDataset, stored: NDArray[np.generic]) -> NDArray[np.bool_] | None:
-    """Where PixelPaddingValue, or its range, lies; a signed value in an unsigned image is read by its bits."""
+def _padding(dataset: FileDataset, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Where PixelPaddingValue or its range lies; a sign that does not fit is read by its bits."""
     if np.issubdtype(stored.dtype, np.floating):
         low = number(dataset, "FloatPixelPaddingValue")
         if low is None:
@@ -79,7 +85,7 @@ def _padding(dataset: FileDataset, stored: NDArray[np.generic]) -> NDArray[np.bo
     return mask if mask.any() else None
 
 
-def _in_range(end: float, dtype: np.dtype[np.generic], bits: int) -> int:
+def _in_range(end: float, dtype: np.dtype[Any], bits: int) -> int:
     limits = np.iinfo(dtype)
     end = int(end)
     if end < limits.min:
@@ -87,7 +93,7 @@ def _in_range(end: float, dtype: np.dtype[np.generic], bits: int) -> int:
     return end - (1 << bits) if end > limits.max else end
 
 
-def _modality(dataset: FileDataset, stored: NDArray[np.generic], frames: list[int]) -> NDArray[np.generic]:
+def _modality(dataset: FileDataset, stored: NDArray[Any], frames: list[int]) -> NDArray[Any]:
     """Modality LUT, or slope and intercept (of each frame where they differ), or dose scaling, or nothing."""
     if first_item(dataset, "ModalityLUTSequence") is not None:
         from pydicom.pixels import apply_modality_lut
@@ -116,7 +122,7 @@ def _slope_intercept(dataset: FileDataset, frame: int) -> tuple[float, float]:
 
 
 def _lowest_plus_highest(
-    dataset: FileDataset, stored: NDArray[np.generic], pixels: NDArray[np.generic], frames: list[int]
+    dataset: FileDataset, stored: NDArray[Any], pixels: NDArray[Any], frames: list[int]
 ) -> float:
     """The sum of the two ends of the possible values: the value v turned round is this sum minus v."""
     if np.issubdtype(stored.dtype, np.floating) or first_item(dataset, "ModalityLUTSequence") is not None:

@@ -19,7 +19,7 @@ class ReadLimits:
     max_bytes: int = 2**32
 
     def check_shape(self, path: str, shape: tuple[int, ...]) -> None:
-        """Raise ImageError where an image of `shape` (every axis, channels too) would be too large or empty."""
+        """Raise ImageError where an image of `shape`, channels included, is too large or empty."""
         voxels = 1
         for length in shape:
             if length <= 0:
@@ -28,7 +28,7 @@ class ReadLimits:
         if voxels > self.max_voxels:
             raise ImageError(
                 path,
-                f"the header says {_times(shape)} = {voxels:,} values, above the limit of {self.max_voxels:,}",
+                f"the header says {_times(shape)} = {voxels:,} values; the limit is {self.max_voxels:,}",
                 "raise max_voxels if the file is genuine",
             )
 

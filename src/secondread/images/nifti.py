@@ -56,11 +56,12 @@ def nifti_header(path: str, start: bytes) -> Any:
 
 
 def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
-    """A NIfTI volume `[channels, slice, row, column]`, slices from feet to head, rows from front to back, columns
-    from the patient's right to left (as DICOM shows an axial slice); a grid of one slice is a 2-D image.
+    """A NIfTI volume `[channels, slice, row, column]`, slices from feet to head, rows from front to back,
+    columns from the patient's right to left (as DICOM shows an axial slice); one slice is a 2-D image.
 
     The affine, the axes' order and their turns are kept in `geometry`, so that maps go back on the file's own
-    grid. A file with a fourth axis (time, direction) is refused unless `path#frame/N` names one. Raises ImageError.
+    grid. A file with a fourth axis (time, direction) is refused unless `path#frame/N` names one. Raises
+    ImageError.
     """
     path = reference.text
     packed = data[:2] == GZIP_MAGIC
@@ -91,7 +92,10 @@ def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     else:
         pixels = _rescaled(pixels, slope, intercept)[..., np.newaxis]
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        remarks = (*remarks, "no orientation in the header: read as stored from left to right in RAS millimetres")
+        remarks = (
+            *remarks,
+            "no orientation in the header: read as stored from left to right in RAS millimetres",
+        )
     pixels, geometry = _canonical(pixels, affine, remarks)
     pixels = channels_first(pixels, facts)
     refuse_non_finite(path, pixels)
@@ -134,23 +138,35 @@ def _voxels(path: str, data: bytes, packed: bool, first: int, length: int) -> by
     return found
 
 
-def _rescaled(pixels: NDArray[np.generic], slope: float | None, intercept: float | None) -> NDArray[np.generic]:
+def _rescaled(
+    pixels: NDArray[np.generic], slope: float | None, intercept: float | None
+) -> NDArray[np.generic]:
     if slope is None or (slope == 1 and intercept in (None, 0)):
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     return (pixels.astype(np.float64) * slope + (intercept or 0.0)).astype(np.float32)
 
 
-def _canonical(
-    pixels: NDArray[np.generic], affine: NDArray[np.float64], remarks: tuple[str, ...]
-) -> tuple[NDArray[np.generic], Geometry]:
-    """`[i, j, k, channels]` in file order, turned so that the axes run to Superior, Posterior, Left."""
+def canonical_axes(affine: NDArray[np.float64]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """For each file axis, which array axis it becomes and whether it is turned.
+
+    The array's axes then run to Superior, Posterior and Left.
+    """
     from nibabel.orientations import io_orientation
 
     orientation = io_orientation(affine)
     if np.isnan(orientation).any():
         orientation = np.array([[0, 1], [1, 1], [2, 1]])
     axes = tuple(2 - int(world) for world, _ in orientation)
-    flips = tuple(bool(direction != (1 if axis == 0 else -1)) for axis, (_, direction) in zip(axes, orientation, strict=True))
+    wanted = [1 if axis == 0 else -1 for axis in axes]
+    flips = tuple(int(direction) != sign for sign, (_, direction) in zip(wanted, orientation, strict=True))
+    return axes, flips
+
+
+def _canonical(
+    pixels: NDArray[np.generic], affine: NDArray[np.float64], remarks: tuple[str, ...]
+) -> tuple[NDArray[np.generic], Geometry]:
+    """`[i, j, k, channels]` in file order, turned to the canonical axes, with the way back."""
+    axes, flips = canonical_axes(affine)
     to_file = np.zeros((4, 4))
     to_file[3, 3] = 1.0
     for file_axis, (axis, flip) in enumerate(zip(axes, flips, strict=True)):
@@ -168,8 +184,10 @@ def _canonical(
 
 def _single_slice(pixels: NDArray[np.generic], geometry: Geometry) -> tuple[NDArray[np.generic], Geometry]:
     """A volume of one slice as a 2-D image `(row, column)`; the third column of the affine is its normal."""
-    assert geometry.affine is not None and geometry.spacing is not None
-    assert geometry.file_axes is not None and geometry.file_flips is not None
+    assert geometry.affine is not None
+    assert geometry.spacing is not None
+    assert geometry.file_axes is not None
+    assert geometry.file_flips is not None
     single = pixels.shape.index(1)
     kept = [axis for axis in range(3) if axis != single]
     affine = geometry.affine[:, [*kept, single, 3]]

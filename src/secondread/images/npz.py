@@ -51,8 +51,8 @@ def list_members(path: str | Path) -> list[Member]:
 def read_npz(reference: Reference, limits: ReadLimits) -> Image:
     """One image of an archive: `archive.npz#train_images/17`.
 
-    An array `[n, rows, columns]` or `[n, rows, columns, 3]` holds 2-D images, `[n, slices, rows, columns]` volumes.
-    Nothing is unpickled. The digest is that of the image's own bytes. Raises ImageError.
+    An array `[n, rows, columns]` or `[n, rows, columns, 3]` holds 2-D images, `[n, slices, rows, columns]`
+    volumes. Nothing is unpickled. The digest is that of the image's own bytes. Raises ImageError.
     """
     name, _, number = (reference.member or "").rpartition("/")
     if not name or not number.isdecimal():
@@ -107,7 +107,12 @@ class _OpenArray:
         if pixels.dtype == np.bool_:
             pixels = pixels.astype(np.uint8)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-        header = {"format": "npz", "mode": "grey", "bits": str(8 * self.dtype.itemsize), "file_bytes": str(length)}
+        header = {
+            "format": "npz",
+            "mode": "grey",
+            "bits": str(8 * self.dtype.itemsize),
+            "file_bytes": str(length),
+        }
         if len(shape) > 2 and shape[-1] in (1, 3):
             header["mode"] = "RGB" if shape[-1] == 3 else "grey"
         else:
@@ -140,4 +145,6 @@ def _array_header(path: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, 
         return np.lib.format.read_array_header_1_0(stream)
     if version == (2, 0):
         return np.lib.format.read_array_header_2_0(stream)
-    raise ImageError(path, f"arrays of NumPy format {version} are not read", "save them again with numpy.savez")
+    raise ImageError(
+        path, f"arrays of NumPy format {version} are not read", "save them again with numpy.savez"
+    )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from secondread.images.image import ImageError
-from secondread.images.worker import WORKER, call, end_of_item
+from secondread.images.worker import ENVIRONMENT, call, end_of_item, name_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -57,14 +57,15 @@ def map_in_workers(
     """`function(item)` for each item, in the items' order, in `workers` processes of their own.
 
     A worker that takes longer than `timeout_s` for one item is killed, one whose address space would pass
-    `memory_bytes` gets a MemoryError, and one that dies is replaced: each costs its item (Failed), never the rest. At
-    most `ahead` results (four per worker) wait for the caller while workers go on in the background. Closing the
-    iterator, Ctrl-C and the end of this process end the workers.
+    `memory_bytes` gets a MemoryError, and one that dies is replaced: each costs its item (Failed), never the
+    rest. At most `ahead` results (four per worker) wait for the caller while workers go on in the background.
+    Closing the iterator, Ctrl-C and the end of this process end the workers.
 
-    `function`, `initializer` and the items are pickled, so the functions must be at the top level of a module that
-    can be imported; `__main__` is not imported again. An exception other than ImageError becomes an ImageError with
-    its type and message. With `workers=0` everything runs here, without limits. Raises ValueError where a function
-    cannot be sent to another process, and RuntimeError where workers cannot start.
+    `function`, `initializer` and the items are pickled, so the functions must be at the top level of a module
+    that can be imported; `__main__` is not imported again. An exception other than ImageError becomes an
+    ImageError with its type and message. With `workers=0` everything runs here, without limits. Raises
+    ValueError where a function cannot be sent to another process, and RuntimeError where workers cannot
+    start.
     """
     if workers <= 0:
         return _map_here(function, items, initializer, initargs)
@@ -105,7 +106,7 @@ class _Worker:
         ours, theirs = socket.socketpair()
         path = [os.path.abspath(entry) for entry in sys.path]
         start = f"import sys; sys.path[:] = {path!r}; from secondread.images.worker import main; main()"
-        environment = dict(os.environ, **WORKER.environment)
+        environment = dict(os.environ, **ENVIRONMENT)
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", start, str(theirs.fileno()), str(os.getpid()), str(memory_bytes)],
@@ -212,7 +213,7 @@ class _Pool:
                 self.changed.notify_all()
 
     def _feed(self) -> None:
-        """Give an item to every free worker while the look-ahead has room; start workers as items call for them."""
+        """Give an item to every free worker while the look-ahead has room; start workers as needed."""
         while not self.exhausted and self.given - self.taken < self.ahead:
             free = next((worker for worker in self.workers if worker.index is None), None)
             if free is None and len(self.workers) >= self.count:
@@ -266,10 +267,12 @@ class _Pool:
         status = worker.kill()
         self.workers.remove(worker)
         if not worker.ready:
-            raise RuntimeError(f"a worker process ended before it could start ({why or f'exit status {status}'})")
+            raise RuntimeError(
+                f"a worker process ended before it could start ({why or f'exit status {status}'})"
+            )
         if worker.index is not None:
             why = why or end_of_item(status)
-            name = item_name(worker.item)
+            name = name_of(worker.item)
             self._finish(worker.index, Failed(worker.index, ImageError(name, why, "the other files go on")))
 
     def _finish(self, index: int, result: Done[Any] | Failed) -> None:
@@ -279,13 +282,6 @@ class _Pool:
 
 
 _pools: weakref.WeakSet[_Pool] = weakref.WeakSet()
-
-
-def item_name(item: Any) -> str:
-    """What an error calls an item."""
-    from secondread.images.worker import name_of
-
-    return name_of(item)
 
 
 @atexit.register

@@ -42,7 +42,7 @@ def read_png(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
 
 
 def read_jpeg(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
-    """A JPEG at its full resolution; the quantisation table gives `header["jpeg_quality"]`. Raises ImageError."""
+    """A JPEG at full resolution, `header["jpeg_quality"]` from its tables. Raises ImageError."""
     from PIL import JpegImagePlugin
 
     try:
@@ -62,7 +62,7 @@ def read_jpeg(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     return _finish(reference, data, pixels, header, remarks)
 
 
-def _samples(picture: Any) -> NDArray[np.generic]:
+def _samples(picture: Any) -> NDArray[Any]:
     """What a PIL picture holds, as `[rows, columns, channels]`."""
     if picture.mode == "P":
         picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
@@ -76,11 +76,11 @@ def _samples(picture: Any) -> NDArray[np.generic]:
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def _png_16_bit_colour(data: bytes, kind: int) -> NDArray[np.uint16]:
+def _png_16_bit_colour(data: bytes, kind: int) -> NDArray[Any]:
     """16-bit colour from a decoder that keeps only 8: high and low bytes are unpacked one after the other.
 
-    Pillow unpacks a big-endian sample by its first byte and a little-endian one by its second. Grey with alpha is
-    four bytes a pixel and unpacks as if it were 8-bit RGBA.
+    Pillow unpacks a big-endian sample by its first byte and a little-endian one by its second. Grey with
+    alpha is four bytes a pixel and unpacks as if it were 8-bit RGBA.
     """
     if kind == 4:
         planes = _png_unpacked(data, "RGBA", "RGBA").astype(np.uint16)
@@ -92,7 +92,7 @@ def _png_16_bit_colour(data: bytes, kind: int) -> NDArray[np.uint16]:
     return high
 
 
-def _png_unpacked(data: bytes, mode: str, layout: str) -> NDArray[np.uint8]:
+def _png_unpacked(data: bytes, mode: str, layout: str) -> NDArray[Any]:
     from PIL import PngImagePlugin
 
     with PngImagePlugin.PngImageFile(io.BytesIO(data)) as picture:
@@ -113,7 +113,7 @@ def read_tiff(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             pages = list(tiff.pages[:]) if len(tiff.pages) <= 100_000 else []
             pages = _chosen_pages(reference, pages)
-            first = pages[0]
+            first: Any = pages[0]
             limits.check_shape(reference.text, (len(pages), *first.shape))
             header = {"format": "TIFF", "bits": str(first.bitspersample), "mode": str(first.photometric.name)}
             header["compression"] = str(first.compression.name)
@@ -146,7 +146,7 @@ def _numbered(tiff: Any, pages: list[Any]) -> list[tuple[int, Any]]:
     return [(page.index, page) for page in pages]
 
 
-def _tiff_page(page: Any, data: bytes, index: int) -> NDArray[np.generic]:
+def _tiff_page(page: Any, data: bytes, index: int) -> NDArray[Any]:
     """`[rows, columns, channels]` of one page."""
     try:
         pixels = page.asarray()
@@ -168,12 +168,14 @@ def _tiff_page(page: Any, data: bytes, index: int) -> NDArray[np.generic]:
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def _tiff_page_by_pillow(page: Any, data: bytes, index: int) -> NDArray[np.generic]:
+def _tiff_page_by_pillow(page: Any, data: bytes, index: int) -> NDArray[Any]:
     """A page in a compression (LZW, JPEG) that tifffile leaves to an optional package."""
     from PIL import TiffImagePlugin
 
     if page.bitspersample == 16 and page.samplesperpixel > 1:
-        raise ValueError(f"16-bit colour in {page.compression.name} compression; save it with deflate or none")
+        raise ValueError(
+            f"16-bit colour in {page.compression.name} compression; save it with deflate or none"
+        )
     with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as picture:
         picture.seek(index)
         pixels = _samples(picture)
@@ -185,7 +187,7 @@ def _tiff_page_by_pillow(page: Any, data: bytes, index: int) -> NDArray[np.gener
 def _finish(
     reference: Reference,
     data: bytes,
-    pixels: NDArray[np.generic],
+    pixels: NDArray[Any],
     header: dict[str, str],
     remarks: tuple[str, ...] = (),
 ) -> Image:
@@ -202,4 +204,6 @@ def _finish(
 
 def _damaged(reference: Reference, format_name: str, error: Exception) -> ImageError:
     said = " ".join(str(error).split())[:200] or type(error).__name__
-    return ImageError(reference.text, f"a {format_name} that cannot be decoded ({said})", "copy or export it again")
+    return ImageError(
+        reference.text, f"a {format_name} that cannot be decoded ({said})", "copy or export it again"
+    )

@@ -13,18 +13,19 @@ from secondread.images.source import Reference, read_bytes
 
 __all__ = ["Member", "ReadLimits", "Series", "list_members", "read_image", "series_in_folder"]
 
+_DEFAULT = ReadLimits()
 _ZIP_MAGIC = b"PK\x03\x04"
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_image(
-    reference: str | Path, *, limits: ReadLimits = ReadLimits(), as_volume: bool | None = None
+    reference: str | Path, *, limits: ReadLimits = _DEFAULT, as_volume: bool | None = None
 ) -> Image:
     """The image that a reference names.
 
-    A reference is a file, or `folder` (the folder's only DICOM series), `folder#<series key>`, `file#frame/N` (one
-    frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI) or `archive.npz#array/N`. With `as_volume` an image of
-    the other rank is refused. Raises ImageError and nothing else.
+    A reference is a file, or `folder` (the folder's only DICOM series), `folder#<series key>`, `file#frame/N`
+    (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI) or `archive.npz#array/N`. With `as_volume`
+    an image of the other rank is refused. Raises ImageError and nothing else.
     """
     found = Reference.parse(reference)
     try:
@@ -64,11 +65,11 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
 
         reader = {"png": raster.read_png, "jpeg": raster.read_jpeg, "tiff": raster.read_tiff}[kind]
         return reader(reference, data, limits)
-    raise ImageError(reference.text, _what_else(data), "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read")
+    raise ImageError(reference.text, what_else(data), "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read")
 
 
 def format_of(data: bytes) -> str | None:
-    """"dicom", "nifti", "png", "jpeg", "tiff", "npz", or None, from a file's first bytes (1 KiB is enough)."""
+    """The format ("dicom", "nifti", "png", "jpeg", "tiff", "npz") or None, from a file's first KiB."""
     from secondread.images.nifti import GZIP_MAGIC, gunzip_start, is_nifti
     from secondread.images.raster import JPEG_MAGIC, PNG_MAGIC
 
@@ -87,7 +88,8 @@ def format_of(data: bytes) -> str | None:
     return "dicom" if is_dicom(data) else None
 
 
-def _what_else(data: bytes) -> str:
+def what_else(data: bytes) -> str:
+    """What a file that is no image seems to be."""
     start = data[:512]
     if start and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start):
         return "a text file, not an image"

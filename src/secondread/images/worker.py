@@ -11,28 +11,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
 from secondread.images.image import ImageError
 
-
-@dataclass(frozen=True)
-class _Start:
-    """What a worker is started with: one thread for each library, as workers are the parallelism."""
-
-    environment: dict[str, str] = field(
-        default_factory=lambda: {
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-            "MKL_NUM_THREADS": "1",
-            "MALLOC_ARENA_MAX": "2",
-        }
-    )
-
-
-WORKER = _Start()
+# Workers are the parallelism, so that each library keeps to one thread; few arenas keep the address space
+# small.
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "2",
+}
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -83,7 +75,7 @@ def call(function: Callable[[Any], Any], item: Any) -> tuple[ImageError | None, 
 
 
 def name_of(item: Any) -> str:
-    """What an error calls an item: a path or reference itself, an object's `path`, a tuple's first element."""
+    """What an error calls an item: itself, its `path`, or a tuple's first element."""
     if isinstance(item, tuple) and item:
         item = item[0]
     named = getattr(item, "path", None)
@@ -108,12 +100,19 @@ def _limit_memory(memory_bytes: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone, even while a decoder hangs.
+    """End this process when the one that started it is gone.
 
-    A thread looks every second. A decoder that hangs while it holds the interpreter stops that thread too, so on Linux
-    the kernel is asked as well, but for the parent's death only while its starting thread lives; a timer signal is
-    therefore used, which the kernel delivers by ending the process where no handler is set.
+    Linux does it by a signal, even while a decoder hangs (the signal is bound to the parent's thread that
+    started this process, the pool's own, which lives as long as its workers); elsewhere a thread looks every
+    second.
     """
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0:
+            if os.getppid() != parent:
+                os._exit(1)
+            return
 
     def watch() -> None:
         while os.getppid() == parent:

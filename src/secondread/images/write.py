@@ -1,0 +1,71 @@
+"""Maps go back to disk on the grid of the file that they explain."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.images.image import Geometry
+
+
+def write_map(path_stem: str | Path, array: NDArray[np.generic], geometry: Geometry) -> Path:
+    """Write a map `[*spatial]`, its axes in the file's order (`Geometry.to_file_axes`), and return the path.
+
+    A 2-D map becomes `path_stem` + ".tiff" (float32, deflate), a volume `path_stem` + ".nii.gz" (float32)
+    with the file's own affine. Where the file is DICOM, which has no affine of its own, the axes are written
+    as (column, row, slice), as viewers expect, with the affine of the series. The file appears under its name
+    only when it is complete. Raises ValueError for another rank, OSError where it cannot be written.
+    """
+    values = np.ascontiguousarray(array, dtype=np.float32)
+    if values.ndim == 2:
+        return _complete(Path(f"{path_stem}.tiff"), lambda path: _write_tiff(path, values))
+    if values.ndim == 3:
+        return _complete(Path(f"{path_stem}.nii.gz"), lambda path: _write_nifti(path, values, geometry))
+    raise ValueError(f"a map has 2 or 3 axes, not {values.ndim}")
+
+
+def _write_tiff(path: Path, values: NDArray[np.float32]) -> None:
+    import tifffile
+
+    tifffile.imwrite(path, values, compression="zlib", photometric="minisblack", metadata=None)
+
+
+def _write_nifti(path: Path, values: NDArray[np.float32], geometry: Geometry) -> None:
+    import nibabel
+
+    affine = geometry.file_affine
+    if affine is None:
+        values = values.transpose(2, 1, 0)
+        if geometry.affine is not None:
+            affine = geometry.affine[:, [2, 1, 0, 3]]
+        else:
+            affine = np.diag([*reversed(geometry.spacing or (1.0, 1.0, 1.0)), 1.0])
+    volume = nibabel.Nifti1Image(values, affine)
+    volume.header.set_xyzt_units("mm")
+    nibabel.save(volume, path)
+
+
+def _complete(path: Path, write: Callable[[Path], None]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
+    handle, temporary = tempfile.mkstemp(suffix=suffix, prefix=".", dir=path.parent)
+    os.close(handle)
+    try:
+        write(Path(temporary))
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
