@@ -82,7 +82,7 @@ class Aligner:
             raise UserError("align finds the mean of normal images, and was given none that shows anything")
         bounds = _bounds(settings)
         transforms = [np.eye(len(size) + 1)] * len(small)
-        mean = np.mean(small, axis=0, dtype=np.float64).astype(np.float32)
+        mean = np.asarray(np.mean(small, axis=0, dtype=np.float64), np.float32)
         for _ in range(settings.rounds):
             template = Template(mean, tuple(size), settings.stiffness)
             transforms = [

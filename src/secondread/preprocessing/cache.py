@@ -5,8 +5,8 @@
 
 An entry is found by the content's digest and the fitted preprocessing's digest. The content's digest is found
 without reading the file again while size and time of change (nanoseconds) are those of the last decoding, as
-git does with its index. References are hashed, so the names of files do not say whose images these are. Writers
-need no lock: every file appears whole by a rename, and two writers of one entry write the same.
+git does with its index. References are hashed, so file names do not say whose images these are. Writers need
+no lock: every file appears whole by a rename, and two writers of one entry write the same.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Cache:
         if content is None:
             return None
         path = self._entry_path(content, preprocessing_digest)
-        prepared = read_entry(path, _entry_key(content, preprocessing_digest))
+        prepared = read_entry(path)
         if prepared is not None:
             with contextlib.suppress(OSError):
                 os.utime(path)
@@ -75,7 +75,7 @@ class Cache:
         changed in the meantime, the reference is not noted. Raises OSError where the disk refuses."""
         content = _hashed(f"{prepared.digest} {_member(reference)}")
         path = self._entry_path(content, preprocessing_digest)
-        write_entry(path, prepared, _entry_key(content, preprocessing_digest))
+        write_entry(path, prepared)
         if fingerprint is not None and fingerprint == fingerprint_of(reference):
             note = json.dumps({"fingerprint": fingerprint, "content": content})
             write_whole(self._note_path(reference), note.encode())
@@ -159,10 +159,6 @@ def _fingerprint(path: Path) -> str:
 def _member(reference: str) -> str:
     """What follows `#` in a reference to a part of a file; parts of one file share its digest."""
     return "" if Path(reference).exists() else reference.rpartition("#")[2]
-
-
-def _entry_key(content: str, preprocessing_digest: str) -> str:
-    return f"{content} {preprocessing_digest}"
 
 
 def _hashed(text: str) -> str:

@@ -28,12 +28,11 @@ ALIGNED_TO = 64
 LONGEST_HEAD = 1 << 22
 
 
-def write_entry(path: Path, prepared: Prepared, key: str) -> None:
+def write_entry(path: Path, prepared: Prepared) -> None:
     """Write one entry under its final name, whole or not at all. Raises OSError (a full disk, say)."""
     pixels = prepared.pixels
     stored = pixels[:1] if pixels.shape[0] > 1 and pixels.strides[0] == 0 else pixels
     head = {
-        "key": key,
         "shape": list(pixels.shape),
         "stored": stored.shape[0],
         "valid": prepared.valid is not None,
@@ -67,13 +66,13 @@ def write_whole(path: Path, data: bytes) -> None:
         raise
 
 
-def read_entry(path: Path, key: str) -> Prepared | None:
-    """The prepared image with its arrays mapped read-only; None where there is no whole entry of this key."""
+def read_entry(path: Path) -> Prepared | None:
+    """The prepared image with its arrays mapped read-only; None where there is no whole entry."""
     try:
         head, start = _head_of(path)
     except (OSError, ValueError):
         return None
-    if head is None or head.get("key") != key:
+    if head is None:
         return None
     try:
         mapped = np.memmap(path, dtype=np.uint8, mode="r")

@@ -55,7 +55,7 @@ def picture_of(image: Image) -> Picture:
     valid = None if image.padding is None else ~image.padding
     remarks: tuple[str, ...] = ()
     if image.pixels.dtype.kind == "f":
-        finite = np.isfinite(values).all(axis=0)
+        finite: NDArray[np.bool_] = np.asarray(np.isfinite(values).all(axis=0))
         lost = int(finite.size - np.count_nonzero(finite))
         if lost:
             valid = finite if valid is None else valid & finite

@@ -72,8 +72,8 @@ def prepare_many(
     """The prepared image of each reference, or why there is none, in order and as they become ready.
 
     Files that the cache does not hold are decoded and prepared in `workers` processes (0 = in this one,
-    without limits of time and memory); what it holds is mapped from disk. `progress` is told how many are done.
-    Raises UserError where preprocessing is not fitted or the disk refuses the cache.
+    without limits of time and memory); what it holds is mapped from disk. `progress` is told how many
+    are done. Raises UserError where preprocessing is not fitted or the disk refuses the cache.
     """
     digest = preprocessing.digest
     unaligned = preprocessing.unaligned.digest if preprocessing.settings.align is not None else None

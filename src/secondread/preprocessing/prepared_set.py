@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -12,6 +13,7 @@ from secondread.errors import DataError
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.entry import read_entry
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import USUAL_LIMITS, prepare_many
 from secondread.preprocessing.prepared import Prepared
@@ -39,6 +41,7 @@ class PreparedSet(Sequence[Prepared]):
         self._cache = cache
         self._preprocessing_digest = preprocessing.digest
         self._held: list[Prepared] = []
+        self._entries: list[Path | None] = []
 
     def add(self, position: int, reference: str, found: Prepared | ImageError) -> None:
         if isinstance(found, ImageError):
@@ -52,6 +55,8 @@ class PreparedSet(Sequence[Prepared]):
         self._thumbnails.append(found.thumbnail)
         if self._cache is None:
             self._held.append(found)
+        else:
+            self._entries.append(self._cache.entry_path(reference, self._preprocessing_digest))
 
     @property
     def thumbnails(self) -> NDArray[np.float32]:
@@ -76,10 +81,12 @@ class PreparedSet(Sequence[Prepared]):
             raise IndexError(f"image {index} of {len(self)}")
         if self._cache is None:
             return self._held[index]
+        entry = self._entries[index]
+        found = None if entry is None else read_entry(entry)
+        if found is not None:
+            return found
         reference = self.references[index]
-        found = self._cache.find(reference, self._preprocessing_digest)
-        if found is None:
-            found = self._again(reference)
+        found = self._again(reference)
         if found.digest != self.digests[index]:
             raise DataError(f"{reference}: has changed since this run began; start again")
         return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
-from pydantic_core import PydanticCustomError
 
 from secondread.preprocessing.align import Align
 from secondread.preprocessing.colour import Colour
@@ -18,15 +17,9 @@ from secondread.settings import Settings
 STEP_NAMES = ("window", "percentiles", "standardise", "resample", "align")
 
 
-def _name_of(step: Any) -> str:
+def _name_of(step: Any) -> str | None:
     names = list(step) if isinstance(step, dict) else list(type(step).model_fields) if step else []
-    if len(names) == 1 and names[0] in STEP_NAMES:
-        return str(names[0])
-    raise PydanticCustomError(
-        "preprocessing_step",
-        "a step is one name with its settings, such as {{window: header}}; names are {names}, not {given}",
-        {"names": ", ".join(STEP_NAMES), "given": ", ".join(map(str, names)) or repr(step)},
-    )
+    return str(names[0]) if len(names) == 1 and names[0] in STEP_NAMES else None
 
 
 Step = Annotated[
@@ -35,7 +28,12 @@ Step = Annotated[
     | Annotated[Standardise, Tag("standardise")]
     | Annotated[Resample, Tag("resample")]
     | Annotated[Align, Tag("align")],
-    Discriminator(_name_of),
+    Discriminator(
+        _name_of,
+        custom_error_type="preprocessing_step",
+        custom_error_message="a step is one name with its settings, such as window: header; names are "
+        + ", ".join(STEP_NAMES),
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,10 @@ def inverse(matrix: Matrix) -> Matrix:
     return np.asarray(np.linalg.inv(matrix), np.float64)
 
 
-def warp(array: NDArray[np.float32], matrix: Matrix, *, order: int) -> NDArray[np.float32]:
+def warp(array: NDArray[np.float32], matrix: Matrix, *, order: Literal[1, 3]) -> NDArray[np.float32]:
     """out[i] = array[matrix · i], by splines of `order`; outside of the array the values of its edge."""
     rank = array.ndim
-    warped = affine_transform(
-        array, matrix[:rank, :rank], matrix[:rank, rank], order=order, mode="nearest", output=np.float32
-    )
+    warped = affine_transform(array, matrix[:rank, :rank], matrix[:rank, rank], order=order, mode="nearest")
     return np.asarray(warped, np.float32)
 
 
