@@ -1,3 +1,38 @@
-"""secondread: a second reader for medical images. Research use, not a medical device."""
+"""secondread: a second reader for medical images. Research use, not a medical device.
+
+In Python as on the command line:
+
+    recipe = Recipe.load("aeflow")
+    manifest = Manifest.read("manifest.csv")
+    bundle = fit(recipe, manifest, "bundle")
+    readings = Bundle.load("bundle").score("new-images/")
+    evaluation = evaluate("readings/readings.csv", manifest)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+__all__ = ["Bundle", "Manifest", "Recipe", "evaluate", "fit"]
+
+_HOMES = {
+    "Bundle": "secondread.bundles.bundle",
+    "Manifest": "secondread.cohorts.manifest",
+    "Recipe": "secondread.recipes.recipe",
+    "evaluate": "secondread.evaluation.evaluate",
+    "fit": "secondread.bundles.fit",
+}
+
+if TYPE_CHECKING:
+    from secondread.bundles.bundle import Bundle
+    from secondread.bundles.fit import fit
+    from secondread.cohorts.manifest import Manifest
+    from secondread.evaluation.evaluate import evaluate
+    from secondread.recipes.recipe import Recipe
+
+
+def __getattr__(name: str) -> Any:
+    """Imported when first asked for, so that `import secondread` costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -14,7 +14,9 @@ def default_cache_directory() -> Path:
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "secondread"
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "secondread" / "cache"
+        return (
+            Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "secondread" / "cache"
+        )
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "secondread"
 
 

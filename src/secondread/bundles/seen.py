@@ -30,7 +30,10 @@ class Seen(Settings):
 
     @classmethod
     def of(
-        cls, images: Mapping[str, Iterable[str]], patients: Mapping[str, Iterable[str | None]], key: str | None = None
+        cls,
+        images: Mapping[str, Iterable[str]],
+        patients: Mapping[str, Iterable[str | None]],
+        key: str | None = None,
     ) -> Seen:
         """From digests and *raw* patient ids by cohort; missing ids are left out."""
         key = key or secrets.token_hex(16)
@@ -38,7 +41,8 @@ class Seen(Settings):
             key=key,
             images={cohort: tuple(sorted(set(digests))) for cohort, digests in images.items()},
             patients={
-                cohort: tuple(sorted({hash_patient(p, key) for p in ids if p})) for cohort, ids in patients.items()
+                cohort: tuple(sorted({hash_patient(p, key) for p in ids if p}))
+                for cohort, ids in patients.items()
             },
         )
 
@@ -55,7 +59,10 @@ class Seen(Settings):
         more = Seen.of({cohort: digests}, {cohort: patients}, self.key)
         return Seen(
             key=self.key,
-            images={**self.images, cohort: tuple(sorted({*self.images.get(cohort, ()), *more.images[cohort]}))},
+            images={
+                **self.images,
+                cohort: tuple(sorted({*self.images.get(cohort, ()), *more.images[cohort]})),
+            },
             patients={
                 **self.patients,
                 cohort: tuple(sorted({*self.patients.get(cohort, ()), *more.patients[cohort]})),

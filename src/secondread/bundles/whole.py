@@ -68,5 +68,7 @@ def sync(path: Path) -> None:
 def cannot_write(path: Path, error: OSError) -> UserError:
     """The one line for a write that failed."""
     if error.errno in NO_ROOM:
-        return UserError(f"{path}: no room left to write it ({error.strerror}); free some space and run again")
+        return UserError(
+            f"{path}: no room left to write it ({error.strerror}); free some space and run again"
+        )
     return UserError(f"{path}: cannot be written ({error.strerror or error}); choose another place with -o")

@@ -64,6 +64,7 @@ class Readings:
     run          `run.json`: command, versions, seed, bundle, manifest, calibration, recipe, …
     acquisition  path -> facts about how the image was made and stored
     thumbnails   path -> float32 `[16, 16]`
+    studies      study id -> its reading (`studies.csv`), whose `path` is the study id
     """
 
     directory: Path
@@ -71,6 +72,7 @@ class Readings:
     run: Mapping[str, Any]
     acquisition: Mapping[str, Mapping[str, str]]
     thumbnails: Mapping[str, NDArray[np.float32]]
+    studies: Mapping[str, Reading] = field(default_factory=dict)
 
     @classmethod
     def read(cls, readings_csv: str | Path) -> Self:
@@ -84,13 +86,14 @@ class Readings:
             path = path / "readings.csv"
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the readings.csv that `secondread score` wrote")
-        rows = _read_rows(path)
+        rows = _read_rows(path, "path")
         return cls(
             directory=path.parent,
             rows=rows,
             run=_read_run(path.parent / "run.json"),
             acquisition=_read_acquisition(path.parent / "acquisition.csv"),
             thumbnails=_read_thumbnails(path.parent / "thumbnails.npz"),
+            studies=_read_studies(path.parent / "studies.csv"),
         )
 
     @property
@@ -107,26 +110,28 @@ class Readings:
         return str(self.base / path)
 
 
-def _read_rows(path: Path) -> tuple[Reading, ...]:
+def _read_rows(path: Path, name: str) -> tuple[Reading, ...]:
     rows: dict[str, Reading] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         table = csv.DictReader(file)
         columns = table.fieldnames or []
-        for needed in ("path", "score"):
+        for needed in (name, "score"):
             if needed not in columns:
-                raise UserError(
-                    f"{path}: no column {needed!r}; give the readings.csv that `secondread score` wrote"
-                )
+                raise UserError(f"{path}: no column {needed!r}; give the table that `secondread score` wrote")
         for row in table:
             where = f"{path}, line {table.line_num}"
             if None in row or any(value is None for value in row.values()):
                 raise DataError(f"{where}: the row is cut short or too long; run the same `score` again")
-            rows.pop(row["path"], None)
-            rows[row["path"]] = _reading(row, path.parent, where)
+            rows.pop(row[name], None)
+            rows[row[name]] = _reading(row, row[name], path.parent, where)
     return tuple(rows.values())
 
 
-def _reading(row: Mapping[str, str], directory: Path, where: str) -> Reading:
+def _read_studies(path: Path) -> dict[str, Reading]:
+    return {row.path: row for row in _read_rows(path, "study_id")} if path.is_file() else {}
+
+
+def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> Reading:
     def number(column: str) -> float | None:
         text = row.get(column, "").strip()
         if not text:
@@ -150,7 +155,7 @@ def _reading(row: Mapping[str, str], directory: Path, where: str) -> Reading:
     flagged = row.get("flagged", "").strip().lower()
     seen = row.get("seen", "").strip()
     return Reading(
-        path=row["path"],
+        path=name,
         digest=row.get("digest", "").strip(),
         study_id=row.get("study_id", "").strip(),
         score=score,

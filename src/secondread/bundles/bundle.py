@@ -1,0 +1,234 @@
+"""A fitted model on disk: a folder of JSON and safetensors, written whole, loaded without trust.
+
+    bundle.json                recipe, fitted preprocessing, calibration, provenance; size and SHA-256 of
+                               each other file, type and shape of each tensor
+    model.safetensors          the detector's fitted state
+    preprocessing.safetensors  arrays of the fitted preprocessing
+    calibration.safetensors    arrays of the calibration
+    companions.safetensors     the trivial baselines fitted on the same normals
+    seen.json                  what the fit saw, as digests and keyed hashes
+
+Loading runs no code from the folder and believes no size before it is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor
+
+from secondread.bundles.companions import Companions
+from secondread.bundles.document import FILES, FORMAT, TENSOR_FILES, BundleDocument, Provenance
+from secondread.bundles.seen import Seen
+from secondread.bundles.tensors import DeclaredFile, read_declared, read_tensors, write_tensors
+from secondread.bundles.whole import whole_folder
+from secondread.calibration.calibration import Calibration
+from secondread.detectors.contract import Detector
+from secondread.errors import DataError, UserError
+from secondread.preprocessing.preprocessing import Preprocessing
+from secondread.recipes.build import build_detector
+from secondread.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from secondread.readings.readings import Reading
+
+LARGEST_JSON = 256 << 20
+MODEL, PREPROCESSING, CALIBRATION, COMPANIONS = TENSOR_FILES
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything that scoring needs, and where it came from.
+
+    parts   the names of the detector's raw statistics, in the order of the readings' columns
+    digest  SHA-256 of `bundle.json`, which names the digests of all else; empty before it is saved
+    path    the folder, or None before it is saved
+    """
+
+    recipe: Recipe
+    preprocessing: Preprocessing
+    detector: Detector
+    parts: tuple[str, ...]
+    calibration: Calibration
+    companions: Companions
+    provenance: Provenance
+    seen: Seen
+    path: Path | None = None
+    digest: str = ""
+    device: str = "cpu"
+
+    @property
+    def has_complexity(self) -> bool:
+        """Whether the score has input complexity taken out."""
+        return self.calibration.settings.complexity != "none"
+
+    def save(self, path: str | Path) -> Self:
+        """Write the bundle to a new folder `path`, whole or not at all, and return it as saved.
+
+        Raises UserError where `path` exists already or the disk is full.
+        """
+        path = Path(path)
+        if path.exists():
+            raise UserError(f"{path}: there is something already; remove it or choose another place with -o")
+        with whole_folder(path) as folder:
+            document, text = self._write(folder)
+            (folder / "bundle.json").write_bytes(text)
+        digest = hashlib.sha256(text).hexdigest()
+        return replace(self, path=path, digest=digest)
+
+    def _write(self, folder: Path) -> tuple[BundleDocument, bytes]:
+        preprocessing, preprocessing_arrays = self.preprocessing.state()
+        calibration, calibration_arrays = self.calibration.state()
+        companions, companion_tensors = self.companions.state()
+        files = {
+            MODEL: write_tensors(folder / MODEL, self.detector.state_dict()),
+            PREPROCESSING: write_tensors(folder / PREPROCESSING, preprocessing_arrays),
+            CALIBRATION: write_tensors(folder / CALIBRATION, calibration_arrays),
+            COMPANIONS: write_tensors(folder / COMPANIONS, companion_tensors),
+        }
+        seen = self.seen.model_dump_json().encode()
+        (folder / "seen.json").write_bytes(seen)
+        files["seen.json"] = DeclaredFile(bytes=len(seen), sha256=hashlib.sha256(seen).hexdigest())
+        document = BundleDocument(
+            format=FORMAT,
+            recipe=without_places(self.recipe.model_dump(mode="json")),
+            preprocessing=preprocessing,
+            parts=self.parts,
+            calibration=calibration,
+            companions=companions,
+            provenance=self.provenance,
+            files=files,
+        )
+        text = json.dumps(document.model_dump(mode="json"), indent=1, allow_nan=False).encode()
+        return document, text
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "cpu") -> Self:
+        """Read a bundle that is exactly what its `bundle.json` says.
+
+        Raises UserError where there is no bundle at `path`, DataError in one line where something in it
+        is damaged, was changed, or is not what a bundle may hold.
+        """
+        path = Path(path)
+        document, digest = read_document(path)
+        tensors = {name: read_tensors(path / name, document.files[name]) for name in TENSOR_FILES}
+        try:
+            seen = Seen.model_validate_json(read_declared(path / "seen.json", document.files["seen.json"]))
+            recipe = Recipe.model_validate(document.recipe)
+            detector = load_detector(recipe, tensors[MODEL])
+            preprocessing = Preprocessing.from_state(
+                recipe.preprocessing, document.preprocessing, to_arrays(tensors[PREPROCESSING])
+            )
+            calibration = Calibration.from_state(document.calibration, to_arrays(tensors[CALIBRATION]))
+            companions = Companions.from_state(
+                document.companions, tensors[COMPANIONS], detector.channels, detector.size
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+            raise DataError(f"{path}: the bundle does not fit together ({one_line(error)})") from error
+        return cls(
+            recipe=recipe,
+            preprocessing=preprocessing,
+            detector=detector.to(device),
+            parts=document.parts,
+            calibration=calibration,
+            companions=companions.to(device),
+            provenance=document.provenance,
+            seen=seen,
+            path=path,
+            digest=digest,
+            device=device,
+        )
+
+    def score(
+        self,
+        inputs: Any,
+        *,
+        where: Sequence[str] = (),
+        workers: int | None = None,
+        batch_size: int | None = None,
+    ) -> list[Reading]:
+        """Readings of images in memory: a manifest (object or path), a folder, a file, or several.
+
+        `secondread.readings.score` does the same into a folder, with maps and resume.
+        """
+        from secondread.readings.pipeline import read_images  # above this room; a shorthand for people
+
+        return [
+            result.reading
+            for result in read_images(self, inputs, where=where, workers=workers, batch_size=batch_size)
+        ]
+
+
+def read_document(path: Path) -> tuple[BundleDocument, str]:
+    """`bundle.json` of the folder `path`, checked against its schema, and its SHA-256."""
+    file = path / "bundle.json"
+    if not file.is_file():
+        raise UserError(
+            f"{path}: no bundle here (it has no bundle.json); give the folder that `fit -o` wrote"
+        )
+    if file.stat().st_size > LARGEST_JSON:
+        raise DataError(f"{file}: {file.stat().st_size:,} bytes is too long for a bundle.json")
+    text = file.read_bytes()
+    try:
+        document = BundleDocument.model_validate_json(text)
+    except ValidationError as error:
+        raise DataError(f"{file}: {first_problem(error)}; the bundle was changed or damaged") from error
+    for name in sorted(document.files.keys() ^ set(FILES)):
+        problem = "is missing from its file list" if name in FILES else "does not belong in its file list"
+        raise DataError(f"{file}: {name!r} {problem}; the bundle was changed or damaged")
+    return document, hashlib.sha256(text).hexdigest()
+
+
+def load_detector(recipe: Recipe, state: Mapping[str, Tensor]) -> Detector:
+    """The recipe's detector with a fitted state; parameters are compared on the meta device first, so
+    that a recipe that asks for more memory than its tensors hold is refused before it gets any."""
+    with torch.device("meta"):
+        planned = build_detector(recipe, pretrained=False)
+    parameters = dict(planned.named_parameters())
+    names = planned.state_dict().keys()
+    for name in sorted(names ^ state.keys()):
+        where = "recipe" if name in names else "model.safetensors"
+        raise ValueError(f"only the {where} has {name!r}")
+    for name, parameter in parameters.items():
+        if parameter.shape != state[name].shape:
+            raise ValueError(
+                f"{name!r} is {list(state[name].shape)} where the recipe makes {list(parameter.shape)}"
+            )
+    detector = build_detector(recipe, pretrained=False)
+    return detector.load_fitted(state).eval()
+
+
+def without_places(value: Any) -> Any:
+    """A recipe's values with absolute paths cut to their file names, so that none leaves the machine."""
+    if isinstance(value, dict):
+        return {key: without_places(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_places(item) for item in value]
+    if isinstance(value, str) and (Path(value).is_absolute() or value.startswith("~")):
+        return Path(value).name
+    return value
+
+
+def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    return f"{where}: {one_line(problem['msg'])}"
+
+
+def one_line(error: object) -> str:
+    """An error's message, with its type where the message alone says nothing, in one line."""
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if isinstance(error, KeyError) or not text else text

@@ -1,0 +1,350 @@
+"""A fit: rows of a manifest become cohorts, cohorts a fitted detector, and all of it a bundle.
+
+    manifest ─► cohorts ─► preprocessing fitted on normals ─► prepared sets ─► detector's stages
+                                                                    └─► companions ─► calibration ─► bundle
+
+Only cohorts reach anything that learns: a test row is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from secondread.bundles.bundle import Bundle, read_document, without_places
+from secondread.bundles.companions import NAMES, Companions, build_companion, takes
+from secondread.bundles.document import Provenance
+from secondread.bundles.gathering import gather_scores
+from secondread.bundles.places import available_cores, default_cache_directory
+from secondread.bundles.progress import counting, say
+from secondread.bundles.seen import Seen
+from secondread.bundles.unfinished import Unfinished
+from secondread.calibration.calibration import Calibration
+from secondread.calibration.settings import CalibrationSettings
+from secondread.cohorts.cohorts import Cohorts, build_cohorts
+from secondread.cohorts.manifest import Manifest, Row
+from secondread.detectors.contract import Detector
+from secondread.errors import DataError, UserError
+from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.prepare import fit_preprocessing
+from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
+from secondread.preprocessing.preprocessing import Preprocessing
+from secondread.recipes.build import build_detector
+from secondread.recipes.recipe import Recipe
+from secondread.record import now, versions
+from secondread.training.device import choose_device, process_count, process_rank
+from secondread.training.log import TrainingLog
+from secondread.training.loop import train
+
+COHORTS = ("normal", "unlabelled", "abnormal", "validation", "calibration")
+MOST_UNREADABLE = 0.5
+
+
+@dataclass
+class Seconds:
+    """Wall-clock time by part of the fit."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent[part] = round(self.spent.get(part, 0.0) + time.monotonic() - begun, 3)
+
+
+def fit(
+    recipe: Recipe | str | Path,
+    manifest: Manifest | str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    cache: str | Path | Cache | None = None,
+    device: str | None = "auto",
+    workers: int | None = None,
+    seed: int | None = None,
+    allow_shared_patients: bool = False,
+    progress: bool = True,
+) -> Bundle:
+    """Fit a recipe on a manifest and save the bundle to `out`.
+
+    resume   continue a fit that was stopped; a finished one of the same recipe and data is loaded
+    cache    folder of prepared images; none = `default_cache_directory()`
+    workers  processes that decode; none = one per core, 0 = this process
+    seed     in place of the recipe's
+
+    Raises UserError for inputs that a person must change (patients in train and test among them),
+    DataError where a cohort cannot be read, `training.interruption.Interrupted` on Ctrl-C.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    manifest = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
+    out = Path(out)
+    seconds = Seconds()
+    identity = {
+        "recipe": digest_of(without_places(recipe.model_dump(mode="json"))),
+        "manifest": manifest.digest,
+        "seed": recipe.seed,
+        "allow_shared_patients": allow_shared_patients,
+    }
+    if out.exists():
+        return finished_before(out, identity, device, resume=resume)
+    cohorts = build_cohorts(
+        manifest, recipe.cohorts, recipe.seed, allow_shared_patients=allow_shared_patients
+    )
+    for note in cohorts.notes:
+        say(f"note: {note}", shown=progress)
+    detector = build_detector(recipe)
+    refuse_missing_cohorts(detector, cohorts, recipe)
+    unfinished = Unfinished(out, identity)
+    if process_rank() == 0:
+        unfinished.begin(resume=resume)
+    workers = max(1, available_cores() // process_count()) if workers is None else workers
+    kept = cache if isinstance(cache, Cache) else Cache(cache or default_cache_directory())
+
+    with seconds.of("prepare"):
+        preprocessing = fitted_preprocessing(recipe, manifest, cohorts, kept, workers, progress)
+        sets = prepare_cohorts(manifest, cohorts, preprocessing, kept, workers, progress)
+    learn = {name: images for name, images in sets.items() if name != "calibration" and len(images)}
+    with seconds.of("train"):
+        log = train(
+            detector,
+            learn,
+            recipe.stages,
+            seed=recipe.seed,
+            directory=unfinished.folder / "detector",
+            device=device,
+            precision=recipe.precision,
+            resume=resume,
+            progress=progress,
+        )
+    place = str(choose_device(device))
+    with seconds.of("companions"):
+        companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
+    with seconds.of("calibrate"):
+        calibration, parts = calibrate(recipe, detector, sets, cohorts, place)
+    bundle = Bundle(
+        recipe=recipe,
+        preprocessing=preprocessing,
+        detector=detector,
+        parts=parts,
+        calibration=calibration,
+        companions=companions,
+        provenance=provenance(recipe, manifest, cohorts, sets, log, seconds, allow_shared_patients),
+        seen=what_was_seen(cohorts, sets),
+        device=place,
+    )
+    if process_rank() != 0:
+        return bundle
+    saved = bundle.save(out)
+    unfinished.clear()
+    return saved
+
+
+def finished_before(out: Path, identity: Mapping[str, Any], device: str | None, *, resume: bool) -> Bundle:
+    """The bundle that an earlier run of the same fit left; UserError where it is another's."""
+    document, _ = read_document(out)
+    earlier = {
+        "recipe": digest_of(document.recipe),
+        "manifest": document.provenance.manifest_digest,
+        "seed": document.provenance.seed,
+        "allow_shared_patients": document.provenance.allow_shared_patients,
+    }
+    if not resume:
+        raise UserError(f"{out}: there is a bundle already; remove it or choose another place with -o")
+    for name, value in identity.items():
+        if earlier[name] != value:
+            raise UserError(f"{out}: a finished bundle of another {name}; choose another place with -o")
+    return Bundle.load(out, device=str(choose_device(device)))
+
+
+def refuse_missing_cohorts(detector: Detector, cohorts: Cohorts, recipe: Recipe) -> None:
+    for name in sorted(detector.needs):
+        if not getattr(cohorts, name):
+            raise UserError(
+                f"detector {recipe.detector['name']} needs the cohort {name!r}, and the manifest and the recipe's "
+                "cohorts section give none"
+            )
+
+
+def fitted_preprocessing(
+    recipe: Recipe, manifest: Manifest, cohorts: Cohorts, cache: Cache, workers: int, shown: bool
+) -> Preprocessing:
+    """Fitted on the normal cohort, where a step needs it."""
+    preprocessing = Preprocessing(recipe.preprocessing)
+    if not preprocessing.needs_fit:
+        return preprocessing
+    references = [manifest.reference(row) for row in cohorts.normal]
+    with counting("fitting preprocessing", shown=shown, total=len(references)) as note:
+        return fit_preprocessing(references, preprocessing, cache=cache, workers=workers, progress=note)
+
+
+def prepare_cohorts(
+    manifest: Manifest,
+    cohorts: Cohorts,
+    preprocessing: Preprocessing,
+    cache: Cache,
+    workers: int,
+    shown: bool,
+) -> dict[str, PreparedSet]:
+    """Every cohort's images, prepared; what cannot be read is left out and said.
+
+    Raises DataError where more than half of a cohort cannot be read.
+    """
+    sets: dict[str, PreparedSet] = {}
+    for name in COHORTS:
+        rows: list[Row] = getattr(cohorts, name)
+        references = [manifest.reference(row) for row in rows]
+        with counting(f"preparing {name}", shown=shown and bool(rows), total=len(rows)) as note:
+            sets[name] = prepare_set(references, preprocessing, cache=cache, workers=workers, progress=note)
+        errors = sets[name].errors
+        if len(errors) > MOST_UNREADABLE * len(rows):
+            raise DataError(
+                f"{len(errors)} of {len(rows)} images of cohort {name!r} cannot be read; first: {errors[0]}"
+            )
+        for error in errors[:5]:
+            say(f"not read: {error}", shown=shown)
+        if len(errors) > 5:
+            say(f"… and {len(errors) - 5} more of cohort {name!r}", shown=shown)
+    refuse_equal_images(sets)
+    return sets
+
+
+def refuse_equal_images(sets: Mapping[str, PreparedSet]) -> None:
+    """Raises UserError where a calibration image is, byte for byte, one that the detector learns from:
+    its p-values would promise too much."""
+    learnt = {digest for name in COHORTS[:-1] for digest in sets[name].digests}
+    held_out = sets["calibration"]
+    twice = [
+        reference
+        for reference, digest in zip(held_out.references, held_out.digests, strict=True)
+        if digest in learnt
+    ]
+    if twice:
+        names = ", ".join(Path(reference).name for reference in twice[:5])
+        raise UserError(
+            f"{len(twice)} calibration image(s) are copies of images in other cohorts: {names}; "
+            "remove the copies (`secondread check` lists them), or give copies one patient_id"
+        )
+
+
+def fit_companions(
+    recipe: Recipe,
+    learn: Mapping[str, PreparedSet],
+    sets: Mapping[str, PreparedSet],
+    cohorts: Cohorts,
+    folder: Path,
+    device: str,
+) -> Companions:
+    """The trivial baselines that take this rank, fitted and calibrated on the same images."""
+    channels, size = recipe.preprocessing.channels, recipe.preprocessing.size
+    detectors: dict[str, Detector] = {}
+    calibrations: dict[str, Calibration] = {}
+    settings = CalibrationSettings(false_alarm_rate=recipe.calibration.false_alarm_rate)
+    for name in NAMES:
+        if not takes(name, size):
+            continue
+        detector = build_companion(name, channels, size)
+        train(
+            detector,
+            {"normal": learn["normal"]},
+            {},
+            seed=recipe.seed,
+            directory=folder / name,
+            device=device,
+            precision="float32",
+            progress=False,
+        )
+        detectors[name] = detector
+        scored = {
+            cohort: gather_scores(
+                detector, sets[cohort], getattr(cohorts, cohort), settings,
+                device=device, precision="float32", seed=recipe.seed, maps=False,
+            )
+            for cohort in ("validation", "calibration")
+        }  # fmt: skip
+        calibrations[name] = Calibration.fit(
+            scored["validation"], scored["calibration"], mixture=detector.mixture(), settings=settings
+        )
+    return Companions(detectors, calibrations)
+
+
+def calibrate(
+    recipe: Recipe, detector: Detector, sets: Mapping[str, PreparedSet], cohorts: Cohorts, device: str
+) -> tuple[Calibration, tuple[str, ...]]:
+    """The calibration from held-out normals, and the names of the detector's parts."""
+    scored = {
+        cohort: gather_scores(
+            detector, sets[cohort], getattr(cohorts, cohort), recipe.calibration,
+            device=device, precision=recipe.precision, seed=recipe.seed,
+        )
+        for cohort in ("validation", "calibration")
+    }  # fmt: skip
+    for name, gathered in scored.items():
+        if not len(gathered):
+            raise UserError(
+                f"no image of cohort {name!r} has a finite score; raise cohorts.{name}, or mend the recipe"
+            )
+    calibration = Calibration.fit(
+        scored["validation"],
+        scored["calibration"],
+        mixture=detector.mixture(),
+        map_mixture=detector.map_mixture(),
+        settings=recipe.calibration,
+    )
+    return calibration, tuple(scored["validation"].raw.parts)
+
+
+def provenance(
+    recipe: Recipe,
+    manifest: Manifest,
+    cohorts: Cohorts,
+    sets: Mapping[str, PreparedSet],
+    log: TrainingLog,
+    seconds: Seconds,
+    allow_shared_patients: bool,
+) -> Provenance:
+    return Provenance(
+        created=now(),
+        versions=versions(),
+        seed=recipe.seed,
+        manifest_digest=manifest.digest,
+        cohorts={name: len(images) for name, images in sets.items()},
+        unreadable={name: len(images.errors) for name, images in sets.items() if images.errors},
+        weights=weight_digests(recipe.detector),
+        training=log.to_json(),
+        seconds=seconds.spent,
+        device=log.device,
+        precision=log.precision,
+        allow_shared_patients=allow_shared_patients,
+        shared_patients=len(cohorts.shared_patients),
+    )
+
+
+def what_was_seen(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Seen:
+    return Seen.of(
+        {name: images.digests for name, images in sets.items()},
+        {name: [row.patient_id for row in getattr(cohorts, name)] for name in COHORTS},
+    )
+
+
+def weight_digests(value: Any) -> dict[str, str]:
+    """Name and SHA-256 of every file that a detector's settings name."""
+    if isinstance(value, Mapping):
+        return {name: digest for item in value.values() for name, digest in weight_digests(item).items()}
+    if isinstance(value, str) and "/" in value and Path(value).expanduser().is_file():
+        path = Path(value).expanduser()
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {}
+
+
+def digest_of(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()

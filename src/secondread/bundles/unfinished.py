@@ -1,0 +1,64 @@
+"""A fit that is under way: its folder beside the bundle to be, and which fit it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secondread.bundles.whole import cannot_write, write_whole
+from secondread.errors import UserError
+
+IDENTITY = "fit.json"
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """`OUT.partial`, where checkpoints lie until the bundle `OUT` is whole.
+
+    identity  what must be equal for a fit to be continued: recipe, manifest, seed, shared patients
+    """
+
+    out: Path
+    identity: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.partial")
+
+    def begin(self, *, resume: bool) -> bool:
+        """Make the folder, or take it up again; returns whether there is something to continue.
+
+        Raises UserError where another fit lies there, or one lies there and `resume` is not asked for.
+        """
+        file = self.folder / IDENTITY
+        if file.is_file():
+            if not resume:
+                raise UserError(
+                    f"{self.folder}: an unfinished fit; continue it with --resume, or remove the folder to start anew"
+                )
+            self._refuse_another(json.loads(file.read_text(encoding="utf-8")))
+            return True
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise UserError(
+                f"{self.folder}: not a folder of an unfinished fit; remove it or choose another -o"
+            )
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        write_whole(file, json.dumps(self.identity, indent=1).encode())
+        return False
+
+    def _refuse_another(self, earlier: dict[str, Any]) -> None:
+        for name, value in self.identity.items():
+            if earlier.get(name) != value:
+                raise UserError(
+                    f"{self.folder}: an unfinished fit with another {name}; "
+                    "give the same command as before with --resume, or remove the folder to start anew"
+                )
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,57 @@
+"""`secondread calibrate`: the same model with a calibration of this site's normals."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import one_line
+from secondread.cli.options import CacheDirectory, Device, Quiet, Where, Workers
+
+
+@one_line("run the same command again")
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Bundle.")],
+    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) whose normal rows calibrate.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the new bundle.")],
+    false_alarm_rate: Annotated[
+        float | None, typer.Option("--false-alarm-rate", help="Share of normals that may be flagged.")
+    ] = None,
+    where: Where = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    cache: CacheDirectory = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make p-values and threshold anew from the manifest's normals (not its test rows), same model."""
+    from secondread.bundles.bundle import Bundle
+    from secondread.bundles.recalibrate import recalibrate
+    from secondread.cohorts.manifest import Manifest
+    from secondread.record import RunRecord, beside
+    from secondread.training.device import choose_device
+
+    record = RunRecord(sys.argv)
+    rows = Manifest.read(manifest).where(*where or ())
+    loaded = Bundle.load(bundle, device=str(choose_device(device)))
+    renewed = recalibrate(
+        loaded,
+        rows,
+        output,
+        false_alarm_rate=false_alarm_rate,
+        cache=cache,
+        workers=workers,
+        progress=not quiet,
+    )
+    facts = renewed.calibration.describe()
+    record.write(
+        beside(output),
+        digests={"manifest": rows.digest, "from": loaded.digest, "bundle": renewed.digest},
+        calibration=facts,
+    )
+    if not quiet:
+        for name, value in facts.items():
+            typer.echo(f"{name.replace('_', ' ')}: {value}", err=True)
+    typer.echo(output)

@@ -1,0 +1,46 @@
+"""`secondread check`: what is wrong with a manifest's images before anything is fitted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.options import Quiet, Where, Workers
+
+
+@one_line("run the same command again")
+def check(
+    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV).")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the findings as CSV.")
+    ] = None,
+    where: Where = None,
+    seed: Annotated[int, typer.Option(help="Seed of the shortcut check.")] = 0,
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Look for unreadable, constant, duplicate or mismatched images and leaks; exit 1 where some are found."""
+    import csv
+
+    from secondread.bundles.places import available_cores
+    from secondread.cohorts.check import check as check_manifest
+    from secondread.cohorts.manifest import Manifest
+    from secondread.record import RunRecord, beside
+
+    record = RunRecord(sys.argv)
+    source = Manifest.read(manifest).where(*where or ())
+    findings = check_manifest(source, seed=seed, workers=available_cores() if workers is None else workers)
+    for finding in findings:
+        typer.echo(finding)
+    if output is not None:
+        with open(output, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([["finding"], *([str(f)] for f in findings)])
+        record.write(beside(output), seed=seed, digests={"manifest": source.digest}, findings=len(findings))
+    if findings:
+        raise typer.Exit(FINDINGS)
+    if not quiet:
+        typer.echo(f"nothing found in {len(source.rows)} images", err=True)

@@ -1,0 +1,109 @@
+"""The main job, step by step, into one folder."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from secondread.bundles.fit import fit
+from secondread.bundles.progress import counting
+from secondread.cli.evaluate import summary
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.phantoms import make_phantoms
+from secondread.cohorts.split import split
+from secondread.errors import DataError, UserError
+from secondread.evaluation.evaluate import evaluate
+from secondread.readings.score import score
+from secondread.recipes.recipe import Recipe
+from secondread.record import RunRecord
+from secondread.reports.report import write_report
+
+OWN = ("phantoms", "cache", "bundle", "bundle.partial", "readings", "report")
+NORMALS, ABNORMALS = 260, 60
+BOOTSTRAP = 1000
+
+
+def demonstrate(
+    output: Path,
+    *,
+    data: Path | None,
+    recipe: str,
+    settings: Sequence[str],
+    seed: int,
+    device: str,
+    workers: int | None,
+    command: Sequence[str],
+    say: Callable[[str], None],
+    progress: bool,
+) -> Path:
+    """Phantoms (or `data`), fit, score with maps, evaluate; returns the report's path."""
+    record = RunRecord(command)
+    chosen = Recipe.load(recipe, set=settings)
+    clear(output)
+    begun = time.monotonic()
+    durations: dict[str, float] = {}
+
+    def step(title: str) -> None:
+        durations[title] = round(time.monotonic() - begun, 2)
+        say(f"[{time.monotonic() - begun:5.1f} s] {title}")
+
+    say("secondread: research use, not a medical device")
+    step("images")
+    manifest = phantoms(output, chosen, seed) if data is None else real(data, output, seed)
+    tested = manifest.where("split=test")
+    say(f"          {len(manifest.rows)} images, {len(tested.rows)} of them for the test")
+    record.write(output / "run.json", seed=seed, digests={"manifest": manifest.digest}, finished=False)
+
+    step("fit")
+    bundle = fit(
+        chosen, manifest, output / "bundle",
+        cache=output / "cache", device=device, workers=workers, seed=seed, progress=progress,
+    )  # fmt: skip
+    step("score")
+    with counting("scoring", shown=progress, total=len(tested.rows)) as note:
+        scored = score(
+            bundle, tested, output / "readings", maps=True, workers=workers, command=command, progress=note
+        )
+    if scored.nothing_readable:
+        raise DataError(f"{output / 'readings'}: none of {len(tested.rows)} test images can be read")
+    step("evaluate")
+    evaluation = evaluate(output / "readings" / "readings.csv", manifest, seed=seed, bootstrap=BOOTSTRAP)
+    report = write_report(evaluation, output / "report")
+    step("done")
+    say(summary(evaluation.metrics()))
+    record.write(
+        output / "run.json",
+        digests={"manifest": manifest.digest, "bundle": bundle.digest},
+        durations=durations,
+        finished=True,
+    )
+    return report
+
+
+def clear(output: Path) -> None:
+    """Remove what an earlier demonstration left; UserError where the folder holds something else."""
+    if output.exists():
+        if any(output.iterdir()) and not (output / "run.json").is_file():
+            raise UserError(f"{output}: a folder with other things in it; choose a new one with -o")
+        for name in OWN:
+            shutil.rmtree(output / name, ignore_errors=True)
+    output.mkdir(parents=True, exist_ok=True)
+
+
+def phantoms(output: Path, recipe: Recipe, seed: int) -> Manifest:
+    """Phantoms of the recipe's rank: films, or heads."""
+    if len(recipe.preprocessing.size) == 3:
+        path = make_phantoms(output / "phantoms", seed=seed, rank=3, n_normal=60, n_abnormal=15)
+    else:
+        path = make_phantoms(output / "phantoms", seed=seed, n_normal=NORMALS, n_abnormal=ABNORMALS)
+    return Manifest.read(path)
+
+
+def real(data: Path, output: Path, seed: int) -> Manifest:
+    """The manifest, split by patient where it has no split yet."""
+    manifest = Manifest.read(data)
+    if any(row.split for row in manifest.rows):
+        return manifest
+    return Manifest.read(split(manifest, seed=seed, test=0.3).write(output / "manifest.csv"))

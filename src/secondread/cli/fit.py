@@ -1,0 +1,66 @@
+"""`secondread fit`: a recipe and a manifest become a bundle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import one_line
+from secondread.cli.options import AllowSharedPatients, CacheDirectory, Device, Quiet, Seed, Where, Workers
+
+
+@one_line("continue with the same command and --resume")
+def fit(
+    recipe: Annotated[str, typer.Argument(help="A preset's name (see `recipes`) or a YAML file.")],
+    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with a split.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundle.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. detector.alpha=0.3.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a fit that was stopped.")] = False,
+    allow_shared_patients: AllowSharedPatients = False,
+    where: Where = None,
+    seed: Seed = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    cache: CacheDirectory = None,
+    quiet: Quiet = False,
+) -> None:
+    """Learn what normal looks like from the manifest's training rows; writes a bundle."""
+    from secondread.cohorts.manifest import Manifest
+    from secondread.recipes.recipe import Recipe
+
+    chosen = Recipe.load(recipe, set=list(settings or ()))
+    rows = Manifest.read(manifest).where(*where or ())
+
+    from secondread.bundles.fit import fit as fit_bundle
+    from secondread.record import RunRecord, beside
+    from secondread.training.device import process_rank
+
+    record = RunRecord(sys.argv)
+    bundle = fit_bundle(
+        chosen,
+        rows,
+        output,
+        resume=resume,
+        cache=cache,
+        device=device,
+        workers=workers,
+        seed=seed,
+        allow_shared_patients=allow_shared_patients,
+        progress=not quiet,
+    )
+    if process_rank() == 0:
+        record.write(
+            beside(output),
+            seed=bundle.provenance.seed,
+            digests={"manifest": rows.digest, "bundle": bundle.digest},
+            durations=bundle.provenance.seconds,
+            manifest=str(manifest.absolute()),
+            recipe=recipe,
+            cohorts=bundle.provenance.cohorts,
+        )
+        typer.echo(output)

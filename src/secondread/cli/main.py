@@ -1,0 +1,55 @@
+"""The command line. Each command imports what it needs only when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from secondread import __version__
+from secondread.cli.calibrate import calibrate
+from secondread.cli.check import check
+from secondread.cli.demo import demo
+from secondread.cli.doctor import doctor
+from secondread.cli.evaluate import evaluate
+from secondread.cli.fit import fit
+from secondread.cli.index import index
+from secondread.cli.recipes import recipes
+from secondread.cli.score import score
+from secondread.cli.split import split
+
+app = typer.Typer(
+    name="secondread",
+    help="A second reader for medical images: learns normal, ranks what is abnormal, shows where, and says "
+    "how often it would be wrong. Research use, not a medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, index, split, check, fit, score, calibrate, evaluate, recipes, doctor):
+    app.command()(command)
+
+
+def show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"secondread {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: bool = typer.Option(
+        False, "--version", callback=show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point of the `secondread` command."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        typer.echo("secondread: interrupted", err=True)
+        sys.exit(130)

@@ -1,0 +1,29 @@
+"""Options that several commands share, said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed; the recipe's own where none is given.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the result's path.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=0, help="Processes that decode images; 0 = none but this one.")
+]
+CacheDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache", help="Folder for prepared images [SECONDREAD_CACHE, or the user's cache folder]."
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="Only rows that fulfil this, e.g. view=PA. May be given several times."),
+]
+AllowSharedPatients = Annotated[
+    bool,
+    typer.Option("--allow-shared-patients", help="Accept test patients in train; every report will say so."),
+]

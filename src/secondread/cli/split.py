@@ -1,0 +1,58 @@
+"""`secondread split`: patient-wise splits or folds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import one_line
+from secondread.cli.options import Quiet, Where
+
+
+@one_line("run the same command again")
+def split(
+    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New manifest.")],
+    test: Annotated[float, typer.Option(help="Share of images for test.")] = 0.2,
+    validation: Annotated[float, typer.Option(help="Share of images for validation.")] = 0.0,
+    folds: Annotated[int | None, typer.Option(help="Folds instead of one split (column `fold`).")] = None,
+    stratify: Annotated[list[str] | None, typer.Option(help="Columns to spread alike.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Replace a split that is there.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    where: Where = None,
+    quiet: Quiet = False,
+) -> None:
+    """Split a manifest by patient into train, validation and test, or into folds."""
+    from collections import Counter
+
+    from secondread.cohorts.manifest import Manifest
+    from secondread.cohorts.split import split as split_manifest
+    from secondread.record import RunRecord, beside
+
+    record = RunRecord(sys.argv)
+    source = Manifest.read(manifest).where(*where or ())
+    result = split_manifest(
+        source,
+        seed=seed,
+        test=test,
+        validation=validation,
+        folds=folds,
+        stratify=tuple(stratify or ("label",)),
+        again=again,
+    )
+    result.write(output)
+    column = "split" if folds is None else "fold"
+    counts = Counter((row.value(column) or "none", row.label or "unlabelled") for row in result.rows)
+    record.write(
+        beside(output),
+        seed=seed,
+        digests={"manifest": source.digest, "result": result.digest},
+        rows=len(result.rows),
+    )
+    if not quiet:
+        for (part, label), count in sorted(counts.items()):
+            typer.echo(f"{part:>12}  {label:<12} {count:6}", err=True)
+    typer.echo(output)

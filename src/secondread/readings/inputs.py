@@ -1,0 +1,149 @@
+"""What a person gives to score becomes a list of images: manifests, folders, archives, single files."""
+
+from __future__ import annotations
+
+import csv
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from secondread.cohorts.index import index
+from secondread.cohorts.manifest import Manifest
+from secondread.errors import DataError, UserError
+from secondread.images.npz import list_members
+
+Source = str | Path | Manifest
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image to be read.
+
+    path       what the readings call it: the manifest's own string, or the path as given
+    reference  what opens it from anywhere
+    study_id   the study that it belongs to, or empty
+    problem    why it cannot be read, where that is known already, or empty
+    """
+
+    path: str
+    reference: str
+    study_id: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images to be read, in order, each once.
+
+    manifest         the manifest's file, where one manifest is the whole input
+    manifest_digest  of its rows after filters
+    base             the folder that `path`s are relative to, or None
+    set_apart        what a folder holds that is not to be scored (localisers, derived series), and why
+    """
+
+    items: tuple[Item, ...]
+    manifest: str | None = None
+    manifest_digest: str | None = None
+    base: str | None = None
+    set_apart: tuple[str, ...] = ()
+
+
+def gather(sources: Source | Sequence[Source], *, where: Sequence[str] = (), workers: int = 0) -> Inputs:
+    """The images of one or several sources.
+
+    A CSV with a column `path` is a manifest; a folder is walked as `secondread index` does; an npz gives
+    all its images; anything else is one image. Raises UserError where a source does not exist, there is
+    nothing to read, or `where` is given for something that has no columns.
+    """
+    listed: Sequence[Source] = [sources] if isinstance(sources, str | Path | Manifest) else list(sources)
+    if not listed:
+        raise UserError("nothing to score; give a manifest, a folder or files")
+    if len(listed) == 1:
+        manifest = as_manifest(listed[0])
+        if manifest is not None:
+            return of_manifest(manifest.where(*where))
+    items: list[Item] = []
+    apart: list[str] = []
+    for source in listed:
+        found = _items_of(source, where, workers)
+        items += found.items
+        apart += found.set_apart
+    unique = {item.path: item for item in items}
+    return Inputs(tuple(unique.values()), set_apart=tuple(apart))
+
+
+def as_manifest(source: Source) -> Manifest | None:
+    """The manifest that a source is, or None."""
+    if isinstance(source, Manifest):
+        return source
+    path = Path(source)
+    return Manifest.read(path) if path.is_file() and is_table(path) else None
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file's name or first line says that it is a manifest."""
+    if path.suffix.lower() == ".csv":
+        return True
+    with open(path, "rb") as file:
+        line = file.readline(4096)
+    try:
+        return "path" in next(csv.reader([line.decode("utf-8-sig")]), []) and b"," in line
+    except (UnicodeDecodeError, csv.Error):
+        return False
+
+
+def of_manifest(manifest: Manifest) -> Inputs:
+    items = (Item(row.path, manifest.reference(row), row.study_id) for row in manifest.rows)
+    return Inputs(
+        items=_unique(items),
+        manifest=str(Path(manifest.source).absolute()) if manifest.source else None,
+        manifest_digest=manifest.digest,
+        base=str(manifest.base),
+    )
+
+
+def _unique(items: Iterable[Item]) -> tuple[Item, ...]:
+    return tuple({item.path: item for item in items}.values())
+
+
+def _items_of(source: Source, where: Sequence[str], workers: int) -> Inputs:
+    manifest = as_manifest(source)
+    if manifest is not None:
+        kept = manifest.where(*where)
+        return Inputs(tuple(Item(kept.reference(r), kept.reference(r), r.study_id) for r in kept.rows))
+    if isinstance(source, Manifest):  # pragma: no cover - as_manifest has returned it
+        raise TypeError
+    text = str(source)
+    file = Path(text)
+    if file.is_dir():
+        return _of_folder(file, where, workers)
+    if where:
+        raise UserError(f"{text}: --where filters rows of a manifest or folder, and this is one file")
+    if file.suffix.lower() == ".npz" and file.is_file():
+        members = [
+            f"{text}#{m.name}/{i}" for m in list_members(file) if len(m.shape) >= 3 for i in range(m.shape[0])
+        ]
+        return Inputs(tuple(Item(member, member) for member in members))
+    if not file.exists() and not Path(text.partition("#")[0]).exists():
+        raise UserError(f"{text}: no such file or folder")
+    return Inputs((Item(text, text),))
+
+
+def _of_folder(folder: Path, where: Sequence[str], workers: int) -> Inputs:
+    """Every image below a folder. A file that cannot be read is an item with its problem, and what
+    `index` sets apart on purpose is listed. Study ids are hashed under a key that is not kept."""
+    with tempfile.TemporaryDirectory(prefix="secondread-") as scratch:
+        found = index(folder, manifest_path=Path(scratch, "manifest.csv"), where=where, workers=workers)
+    items = [
+        Item(str(folder / row.path), str(folder / row.path), row.study_id) for row in found.manifest.rows
+    ]
+    broken = [aside for aside in found.set_aside if aside.unreadable]
+    items += [
+        Item(str(folder / aside.path), str(folder / aside.path), problem=aside.reason) for aside in broken
+    ]
+    if not items:
+        raise DataError(f"{folder}: nothing in it is an image")
+    return Inputs(
+        tuple(items), set_apart=tuple(str(aside) for aside in found.set_aside if not aside.unreadable)
+    )

@@ -1,0 +1,76 @@
+"""Heat maps on the input's own grid, and pictures of them over the image, on the bundle's one scale."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from secondread.images.write import write_map
+from secondread.readings.pipeline import Result
+
+HEAT = np.array(
+    [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]], np.float32
+)
+"""Six colours from dark to light in perceived even steps, for values 0, 0.2 … 1."""
+
+
+def write_maps(folder: Path, result: Result, scale: tuple[float, float]) -> Path | None:
+    """Write `maps/<path>.map.tiff` or `.nii.gz` and `maps/<path>.overlay.png`; return the map's path.
+
+    scale   the map values that the overlay shows as nothing and as full heat, equal for all images
+    """
+    if result.map is None or result.placement is None or result.picture is None:
+        return None
+    stem = folder / "maps" / file_stem(result.reading.path)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    heat = result.placement.to_file_grid(result.map)
+    written = write_map(stem.with_name(f"{stem.name}.map"), heat, result.placement.geometry)
+    picture = result.placement.to_file_grid(result.picture)
+    if heat.ndim == 3:
+        heat, picture = hottest_slice(heat, picture)
+    save_overlay(stem.with_name(f"{stem.name}.overlay.png"), picture, heat, scale)
+    return written
+
+
+def file_stem(path: str) -> str:
+    """A relative path that is safe to write to, and different for different inputs.
+
+    `films/a.png` stays; absolute paths, `..`, archive members and odd characters are replaced, and a
+    hash then keeps two such paths apart.
+    """
+    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".")]
+    safe = [re.sub(r"[^\w.,+=@ -]", "_", part) if part != ".." else "__" for part in parts]
+    if "/".join(safe) == path and len(path) < 200:
+        return path
+    return f"{'/'.join(safe)[-160:].lstrip('/')}.{hashlib.blake2b(path.encode(), digest_size=4).hexdigest()}"
+
+
+def hottest_slice(
+    heat: NDArray[np.float32], picture: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The slice, along the file's axis with the fewest, that holds the highest value of the map."""
+    axis = int(np.argmin(heat.shape))
+    number = int(np.unravel_index(int(np.argmax(heat)), heat.shape)[axis])
+    return np.take(heat, number, axis), np.take(picture, number, axis)
+
+
+def save_overlay(
+    path: Path, picture: NDArray[np.float32], heat: NDArray[np.float32], scale: tuple[float, float]
+) -> None:
+    """The image in grey with the map over it, as PNG."""
+    low, high = scale
+    amount = np.clip((heat - low) / max(high - low, 1e-12), 0, 1)
+    bottom, top = float(picture.min()), float(picture.max())
+    grey = (picture - bottom) / max(top - bottom, 1e-12) * 255
+    position = amount * (len(HEAT) - 1)
+    below = np.minimum(position.astype(int), len(HEAT) - 2)
+    part = (position - below)[..., np.newaxis]
+    colour = HEAT[below] * (1 - part) + HEAT[below + 1] * part
+    opacity = 0.6 * amount[..., np.newaxis]
+    mixed = grey[..., np.newaxis] * (1 - opacity) + colour * opacity
+    Picture.fromarray(mixed.round().astype(np.uint8)).save(path, compress_level=1)

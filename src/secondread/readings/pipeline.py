@@ -1,0 +1,250 @@
+"""Reading images with a bundle as one stream: decoding and preprocessing in worker processes, the
+gathering of batches in a thread, compute here. The slowest of them sets the pace."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.bundles.bundle import Bundle
+from secondread.bundles.gathering import with_complexity
+from secondread.bundles.places import available_cores
+from secondread.calibration.raw_scores import RawScores
+from secondread.images.image import ImageError
+from secondread.preprocessing.placement import Placement
+from secondread.preprocessing.prepare import prepare_many
+from secondread.preprocessing.prepared import Prepared
+from secondread.readings.inputs import Item, Source, gather
+from secondread.readings.readings import Reading
+from secondread.training.inference import score_batch
+
+if TYPE_CHECKING:
+    from secondread.preprocessing.cache import Cache
+
+ELEMENTS_PER_BATCH = 1 << 20
+AHEAD = 3
+Gathered = list[tuple[Item, Prepared | ImageError]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A reading, and what its files are made of.
+
+    map      float32 `[*size]` on the prepared grid, or None
+    picture  float32 `[*size]`, the first channel of the prepared image, kept where there is a map
+    """
+
+    reading: Reading
+    acquisition: dict[str, float | str] = field(default_factory=dict)
+    thumbnail: NDArray[np.float32] | None = None
+    map: NDArray[np.float32] | None = None
+    picture: NDArray[np.float32] | None = None
+    placement: Placement | None = None
+
+
+def default_batch_size(size: Sequence[int]) -> int:
+    """As many images as hold about a million elements: 16 of 256×256, one volume of 128³."""
+    return max(1, min(64, ELEMENTS_PER_BATCH // math.prod(size)))
+
+
+def default_workers() -> int:
+    """Half of the cores decode, at least one; the others are left to compute."""
+    return max(1, available_cores() // 2)
+
+
+def read_images(
+    bundle: Bundle,
+    inputs: Source | Sequence[Source],
+    *,
+    where: Sequence[str] = (),
+    maps: bool = False,
+    workers: int | None = None,
+    batch_size: int | None = None,
+) -> Iterator[Result]:
+    """A result for each image of the inputs, in their order; a file that cannot be read has an error."""
+    workers = default_workers() if workers is None else workers
+    items = gather(inputs, where=where, workers=workers).items
+    return read_items(bundle, items, maps=maps, workers=workers, batch_size=batch_size)
+
+
+def read_items(
+    bundle: Bundle,
+    items: Sequence[Item],
+    *,
+    maps: bool = False,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    cache: Cache | None = None,
+    timeout_s: float = 60.0,
+) -> Iterator[Result]:
+    """A result for each item, in order."""
+    seen = bundle.seen.cohorts_of_image()
+    workers = default_workers() if workers is None else workers
+    size = batch_size or default_batch_size(bundle.detector.size)
+
+    def prepared() -> Iterator[tuple[Item, Prepared | ImageError]]:
+        broken = {item.path for item in items if item.problem}
+        wanted = [item for item in items if item.path not in broken]
+        stream = prepare_many(
+            [item.reference for item in wanted],
+            bundle.preprocessing,
+            cache=cache,
+            workers=workers,
+            timeout_s=timeout_s,
+        )
+        for item in items:
+            yield item, ImageError(item.path, item.problem) if item.path in broken else next(stream)
+
+    for gathered in ahead(lambda: batches(prepared(), size), AHEAD):
+        yield from read_batch(bundle, gathered, seen, maps=maps)
+
+
+def batches(stream: Iterator[tuple[Item, Prepared | ImageError]], size: int) -> Iterator[Gathered]:
+    """Groups with at most `size` prepared images; failures travel along in their place."""
+    group: Gathered = []
+    images = 0
+    for item, prepared in stream:
+        group.append((item, prepared))
+        images += isinstance(prepared, Prepared)
+        if images == size or len(group) >= 4 * size:
+            yield group
+            group, images = [], 0
+    if group:
+        yield group
+
+
+def ahead(make: Callable[[], Iterator[Gathered]], depth: int) -> Iterator[Gathered]:
+    """The same items, produced in a thread that runs at most `depth` of them ahead."""
+    waiting: queue.Queue[Gathered | BaseException | None] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(value: Gathered | BaseException | None) -> bool:
+        while not stopped.is_set():
+            try:
+                waiting.put(value, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def produce() -> None:
+        stream = make()
+        try:
+            for value in stream:
+                if not put(value):
+                    break
+            else:
+                put(None)
+        except BaseException as error:
+            put(error)
+        finally:
+            getattr(stream, "close", lambda: None)()
+
+    thread = threading.Thread(target=produce, name="secondread-gather", daemon=True)
+    thread.start()
+    try:
+        while (value := waiting.get()) is not None:
+            if isinstance(value, BaseException):
+                raise value
+            yield value
+    finally:
+        stopped.set()
+        thread.join(timeout=10)
+
+
+def read_batch(bundle: Bundle, gathered: Gathered, seen: dict[str, str], *, maps: bool) -> Iterator[Result]:
+    """Results of one batch, in its order."""
+    images = [prepared for _, prepared in gathered if isinstance(prepared, Prepared)]
+    scored = iter(_score(bundle, images, seen, maps=maps) if images else ())
+    for item, prepared in gathered:
+        if isinstance(prepared, ImageError):
+            problem = f"{prepared.problem}; {prepared.advice}" if prepared.advice else prepared.problem
+            yield Result(Reading(path=item.path, study_id=item.study_id, error=problem))
+        else:
+            result = next(scored)
+            yield replace(result, reading=replace(result.reading, path=item.path, study_id=item.study_id))
+
+
+def _score(
+    bundle: Bundle, images: Sequence[Prepared], seen: dict[str, str], *, maps: bool
+) -> Iterator[Result]:
+    pixels = np.stack([image.pixels for image in images])
+    valid = stack_valid(images)
+    digests = [image.digest for image in images]
+    raw = score_batch(
+        bundle.detector,
+        pixels,
+        valid,
+        digests,
+        device=bundle.device,
+        precision=bundle.recipe.precision,
+        maps=maps,
+    )
+    raw = with_complexity(raw, pixels, bundle.calibration.settings)
+    scores = combined(raw, bundle.calibration.combine)
+    finite = np.isfinite(scores)
+    p_values = np.full(len(images), np.nan)
+    flags = np.zeros(len(images), bool)
+    p_values[finite] = bundle.calibration.p_values(scores[finite])
+    flags[finite] = bundle.calibration.flag(scores[finite])
+    plain = combined(raw, bundle.calibration.combine_without_complexity) if bundle.has_complexity else None
+    heat = bundle.calibration.combine_maps(raw) if raw.maps and bundle.calibration.maps else None
+    baselines = {
+        name.replace("-", "_"): combined(
+            score_batch(
+                companion, pixels, valid, digests, device=bundle.device, precision="float32", maps=False
+            ),
+            bundle.companions.calibrations[name].combine,
+        )
+        for name, companion in bundle.companions.detectors.items()
+    }
+    for i, image in enumerate(images):
+        reading = Reading(
+            path="",
+            digest=image.digest,
+            score=float(scores[i]) if finite[i] else None,
+            p_value=float(p_values[i]) if finite[i] else None,
+            flagged=bool(flags[i]) if finite[i] else None,
+            parts={name: float(values[i]) for name, values in raw.parts.items()},
+            baselines={
+                name: float(values[i]) for name, values in baselines.items() if np.isfinite(values[i])
+            },
+            score_without_complexity=None if plain is None or not finite[i] else float(plain[i]),
+            seen=seen.get(image.digest, ""),
+            error="" if finite[i] else "the detector's score is not a finite number",
+        )
+        kept = heat is not None and bool(finite[i])
+        yield Result(
+            reading,
+            dict(image.acquisition),
+            image.thumbnail,
+            heat[i] if heat is not None and kept else None,
+            image.pixels[0] if kept else None,
+            image.placement,
+        )
+
+
+def combined(raw: RawScores, combine: Callable[[RawScores], NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Scores `[n]`, nan for an image with a part that is not finite."""
+    scores = np.full(len(raw), np.nan)
+    finite = np.flatnonzero(raw.finite)
+    if len(finite):
+        scores[finite] = combine(raw.without_maps().select(finite))
+    return scores
+
+
+def stack_valid(images: Sequence[Prepared]) -> NDArray[np.bool_] | None:
+    """bool `[n, 1, *size]`, or None where every image is valid everywhere."""
+    if all(image.valid is None for image in images):
+        return None
+    size = images[0].pixels.shape[1:]
+    return np.stack(
+        [(np.ones(size, bool) if image.valid is None else image.valid)[np.newaxis] for image in images]
+    )

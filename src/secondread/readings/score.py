@@ -1,0 +1,208 @@
+"""Scoring into a folder: readings row by row, maps, studies, and a record of the run."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from secondread.bundles.bundle import Bundle
+from secondread.bundles.whole import cannot_write
+from secondread.errors import UserError
+from secondread.readings.inputs import Inputs, Source, gather
+from secondread.readings.maps import write_maps
+from secondread.readings.pipeline import Result, default_workers, read_items
+from secondread.readings.readings import Readings
+from secondread.readings.studies import read_studies, write_studies
+from secondread.readings.table import Columns, ReadingsTable
+from secondread.record import RunRecord
+
+if TYPE_CHECKING:
+    from secondread.preprocessing.cache import Cache
+
+WAITING_FOR_WRITER = 64
+
+
+@dataclass(frozen=True)
+class ScoreSummary:
+    """What a run did.
+
+    readings  the table's path
+    scored    images that this run gave a score; `earlier` had one before
+    failed    images without a score, with the reason, in the table's order
+    flagged   of all images in the table
+    """
+
+    readings: Path
+    scored: int
+    earlier: int
+    failed: tuple[tuple[str, str], ...]
+    flagged: int
+    set_apart: tuple[str, ...] = ()
+
+    @property
+    def nothing_readable(self) -> bool:
+        return self.scored + self.earlier == 0
+
+
+def score(
+    bundle: Bundle,
+    inputs: Source | Sequence[Source],
+    out: str | Path,
+    *,
+    maps: bool = False,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    resume: bool = True,
+    where: Sequence[str] = (),
+    cache: Cache | None = None,
+    timeout_s: float = 60.0,
+    command: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> ScoreSummary:
+    """Score images into the folder `out`; what an earlier run of the same bundle wrote there is kept.
+
+    maps       also write heat maps on each input's own grid
+    resume     skip images that have a reading; False = refuse a folder that has readings
+    timeout_s  longest time to decode one file
+    command    what the person typed, for `run.json`
+    progress   called with images done and images in all
+
+    Raises UserError for wrong inputs, for a folder with another bundle's readings and for a full disk;
+    a file that cannot be read is a row with an error.
+    """
+    out = Path(out)
+    workers = default_workers() if workers is None else workers
+    found = gather(inputs, where=where, workers=workers)
+    record = RunRecord(command)
+    refuse_other_readings(out, bundle, found, resume=resume)
+    columns = Columns(
+        bundle.parts,
+        tuple(name.replace("-", "_") for name in bundle.companions.names),
+        without_complexity=bundle.has_complexity,
+    )
+    try:
+        with ReadingsTable(out, columns) as table:
+            record.write(out / "run.json", **describe(bundle, found), finished=False)
+            wanted = [item for item in found.items if item.path not in table.done]
+            results = read_items(
+                bundle,
+                wanted,
+                maps=maps,
+                workers=workers,
+                batch_size=batch_size,
+                cache=cache,
+                timeout_s=timeout_s,
+            )
+            scored = 0
+            try:
+                with _Writer(table, bundle, len(found.items), progress) as writer:
+                    for result in results:
+                        scored += result.reading.score is not None
+                        writer.put(result)
+            finally:
+                results.close()
+                table.finish()
+            earlier = len(table.done)
+        rows = Readings.read(out / "readings.csv").rows
+        studies = read_studies(rows, bundle.calibration)
+        if studies:
+            write_studies(out / "studies.csv", studies)
+        failed = tuple((row.path, row.error) for row in rows if row.failed)
+        record.write(
+            out / "run.json",
+            finished=True,
+            images=len(rows),
+            failed=len(failed),
+            set_apart=list(found.set_apart),
+        )
+    except OSError as error:
+        raise cannot_write(Path(error.filename or out), error) from error
+    return ScoreSummary(
+        out / "readings.csv", scored, earlier, failed, sum(bool(row.flagged) for row in rows), found.set_apart
+    )
+
+
+def describe(bundle: Bundle, inputs: Inputs) -> dict[str, Any]:
+    """What evaluation and a later reader must know about a run."""
+    scale = bundle.calibration.map_scale
+    return {
+        "seed": bundle.provenance.seed,
+        "bundle": str(bundle.path.absolute()) if bundle.path else None,
+        "digests": {"bundle": bundle.digest, "manifest": inputs.manifest_digest},
+        "manifest": inputs.manifest,
+        "base": inputs.base,
+        "device": bundle.device,
+        "calibration": bundle.calibration.describe(),
+        "map_scale": None if scale is None else list(scale),
+        "map_threshold": bundle.calibration.map_threshold,
+        "recipe": bundle.recipe.model_dump(mode="json"),
+        "provenance": bundle.provenance.model_dump(mode="json"),
+        "patients_seen": {"key": bundle.seen.key, "patients": bundle.seen.patients},
+        "allow_shared_patients": bundle.provenance.allow_shared_patients,
+        "research_use": "research use, not a medical device",
+    }
+
+
+def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs, *, resume: bool) -> None:
+    """Raises UserError where `out` holds readings that this run may not be mixed with."""
+    if not (out / "readings.csv").is_file():
+        return
+    if not resume:
+        raise UserError(f"{out}: there are readings already; choose another folder with -o")
+    earlier = Readings.read(out / "readings.csv").run
+    if earlier.get("digests", {}).get("bundle") != bundle.digest:
+        raise UserError(f"{out}: holds readings of another bundle; choose another folder with -o")
+    if earlier.get("base") != inputs.base:
+        raise UserError(f"{out}: holds readings of other inputs; choose another folder with -o")
+
+
+class _Writer:
+    """Maps and rows are written in a thread of their own, while the next batch is computed."""
+
+    def __init__(
+        self, table: ReadingsTable, bundle: Bundle, total: int, progress: Callable[[int, int], None] | None
+    ) -> None:
+        self.table = table
+        self.scale = bundle.calibration.map_scale
+        self.total = total
+        self.progress = progress
+        self.done = len(table.done)
+        self.error: BaseException | None = None
+        self.waiting: queue.Queue[Result | None] = queue.Queue(WAITING_FOR_WRITER)
+        self.thread = threading.Thread(target=self._run, name="secondread-write", daemon=True)
+
+    def put(self, result: Result) -> None:
+        if self.error is not None:
+            raise self.error
+        self.waiting.put(result)
+
+    def _run(self) -> None:
+        while (result := self.waiting.get()) is not None:
+            if self.error is None:
+                try:
+                    self._write(result)
+                except BaseException as error:
+                    self.error = error
+
+    def _write(self, result: Result) -> None:
+        reading = result.reading
+        if result.map is not None and self.scale is not None:
+            reading = replace(reading, map=write_maps(self.table.folder, result, self.scale))
+        self.table.append(reading, result.acquisition, result.thumbnail)
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+    def __enter__(self) -> _Writer:
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.waiting.put(None)
+        self.thread.join()
+        if self.error is not None and kind is None:
+            raise self.error

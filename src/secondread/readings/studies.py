@@ -1,0 +1,73 @@
+"""From the readings of images to the readings of studies: a study's score is that of its worst image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from secondread.bundles.whole import write_whole
+from secondread.calibration.calibration import Calibration
+from secondread.readings.readings import Reading
+from secondread.readings.table import as_text, to_csv
+
+COLUMNS = ("study_id", "score", "p_value", "flagged", "images", "failed", "worst_image")
+
+
+@dataclass(frozen=True)
+class StudyReading:
+    """One study: the highest score among its images, judged against calibration studies.
+
+    p_value, flagged   None where the calibration normals had no study ids
+    failed        images of the study that gave no score; a study with none that did has no score
+    worst_image   the path of the image with that score
+    """
+
+    study_id: str
+    score: float | None
+    p_value: float | None
+    flagged: bool | None
+    images: int
+    failed: int
+    worst_image: str
+
+
+def read_studies(readings: Iterable[Reading], calibration: Calibration) -> list[StudyReading]:
+    """Studies in the order of their first image; images without a study id are left out."""
+    grouped: dict[str, list[Reading]] = {}
+    for reading in readings:
+        if reading.study_id:
+            grouped.setdefault(reading.study_id, []).append(reading)
+    return [read_study(study, images, calibration) for study, images in grouped.items()]
+
+
+def read_study(study_id: str, images: list[Reading], calibration: Calibration) -> StudyReading:
+    scored = [image for image in images if image.score is not None]
+    failed = len(images) - len(scored)
+    if not scored:
+        return StudyReading(study_id, None, None, None, len(images), failed, "")
+    worst = max(scored, key=lambda image: image.score or 0.0)
+    score = np.array([worst.score])
+    judged = calibration.studies is not None
+    return StudyReading(
+        study_id,
+        worst.score,
+        float(calibration.study_p_values(score)[0]) if judged else None,
+        bool(calibration.flag_studies(score)[0]) if judged else None,
+        len(images),
+        failed,
+        worst.path,
+    )
+
+
+def write_studies(path: Path, studies: Iterable[StudyReading]) -> None:
+    rows = [
+        [
+            as_text(value)
+            for value in (s.study_id, s.score, s.p_value, s.flagged, s.images, s.failed, s.worst_image)
+        ]
+        for s in studies
+    ]
+    write_whole(path, to_csv([COLUMNS, *rows]).encode())
