@@ -100,20 +100,24 @@ def index(
         dicom, as_images=as_images, keep_derived=keep_derived, identify=hashing(secret)
     )
     aside += apart
-    pictures = [path for path, header in headers.items() if header.kind in ("raster", "nifti")]
+    pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
     images = [path for path in pictures if not is_mask(path)]
     masks, lone_masks = match_masks(images, [path for path in pictures if is_mask(path)])
     aside += [SetAside(path, "mask that fits no image, or several") for path in lone_masks]
     rows += [Row(path, mask=masks.get(path, "")) for path in images]
     rows = _with_folder_columns(rows)
-    archives = [path for path, header in headers.items() if header.kind == "npz"]
-    for path in archives:
-        rows += rows_of_npz(base / path, path, normal_class)
+    archived: list[Row] = []
+    for path in (path for path, header in headers.items() if header.kind == "npz"):
+        try:
+            archived += rows_of_npz(base / path, path, normal_class)
+        except ImageError as error:
+            aside.append(SetAside(path, _reason(error)))
+    rows += archived
     if not rows:
         raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
 
     warnings = header_warnings(dicom)
-    if archives:
+    if archived:
         warnings.append(f"in archives, label {normal_class} was taken as normal and every other as abnormal")
     without = sum(not row.patient_id and not row.study_id for row in rows)
     if without:
@@ -146,7 +150,7 @@ def _headers(base: Path, paths: Sequence[str], workers: int) -> tuple[dict[str, 
     whole = [str(base / path) for path in paths]
     for path, result in zip(paths, map_in_workers(read_header, whole, workers=workers), strict=True):
         if isinstance(result, Failed):
-            aside.append(SetAside(path, _reason(result.error)))
+            aside.append(SetAside(path, _reason(result.error), unreadable=True))
         else:
             headers[path] = result.value
     return headers, aside
