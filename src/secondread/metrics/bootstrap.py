@@ -41,8 +41,8 @@ class Band:
 def patient_weights(patients: Patients, repeats: int, seed: int) -> Iterator[Floats]:
     """Chunks `[b, n]` of image weights: patients drawn with replacement, `repeats` times.
 
-    Every image of a patient counts as often as the patient was drawn. A patient of None is one of its
-    own. The same seed gives the same draws whatever the statistic, so that differences are paired.
+    Every image of a patient counts as often as the patient was drawn. A patient of None or "" is one
+    of its own. The same seed gives the same draws whatever the statistic, so that differences are paired.
     """
     number = patient_numbers(patients)
     count = int(number.max()) + 1
@@ -56,13 +56,13 @@ def patient_weights(patients: Patients, repeats: int, seed: int) -> Iterator[Flo
 
 
 def patient_numbers(patients: Patients) -> NDArray[np.int64]:
-    """A number per image, equal where the patient is; each None gets its own. ValueError if empty."""
+    """A number per image, equal where the patient is; each None or "" gets its own. ValueError if empty."""
     if len(patients) == 0:
         raise ValueError("there are no images to resample")
     known: dict[object, int] = {}
     return np.array(
         [
-            known.setdefault(("image", i) if p is None else ("patient", p), len(known))
+            known.setdefault(("image", i) if p is None or p == "" else ("patient", p), len(known))
             for i, p in enumerate(patients)
         ],
         dtype=np.int64,

@@ -106,7 +106,7 @@ class PixelAccumulator:
     ) -> None:
         """One map `[*spatial]` (float32, higher = more abnormal) and its mask of one shape, nonzero
         where abnormal; `mask` None = no lesion. Pixels outside `valid` are left out. A `patient` of
-        None is one of its own. ValueError for other shapes or a valid pixel that is not finite.
+        None or "" is one of its own. ValueError for other shapes or a valid pixel that is not finite.
         """
         values = np.asarray(map, dtype=np.float32)
         abnormal = np.zeros(values.shape, np.bool_) if mask is None else np.asarray(mask) != 0
@@ -123,7 +123,7 @@ class PixelAccumulator:
         self._normal += np.bincount(bins[counted & ~abnormal], minlength=self._normal.size)
         self._abnormal += np.bincount(bins[abnormal], minlength=self._abnormal.size)
         self._add_lesions(bins, abnormal)
-        key = ("map", self._images) if patient is None else ("patient", patient)
+        key = ("map", self._images) if patient is None or patient == "" else ("patient", patient)
         self._add_patient(self._patients.setdefault(key, _Patient()), values, bins, abnormal, counted)
         self._images += 1
 

@@ -1,0 +1,305 @@
+"""From raw scores to decisions: mixing on validation normals, conformal p-values on calibration normals."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from secondread.calibration.complexity_difference import complexity_difference, complexity_of
+from secondread.calibration.complexity_line import ComplexityLine
+from secondread.calibration.conformal import Conformal
+from secondread.calibration.description import describe
+from secondread.calibration.gathered_scores import GatheredScores
+from secondread.calibration.map_mixture import CalibratedMaps, MapPartScale
+from secondread.calibration.part_mixture import PartMixture, PartScale, require_finite
+from secondread.calibration.raw_scores import Floats, RawScores
+from secondread.calibration.settings import CalibrationSettings
+from secondread.calibration.studies import study_scores
+from secondread.errors import UserError
+
+if TYPE_CHECKING:
+    from secondread.detectors.contract import Mixture
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns a detector's raw scores into a score, a p-value and a flag.
+
+    mixture           parts to the score, scaled on validation normals
+    adjusted          the same where complexity is taken out; None without complexity
+    line              complexity: residual, its line
+    maps              map parts to the map; None where the detector gives none
+    images, studies   conformal calibration per image and, where calibration normals have study ids,
+                      per study (its score is the largest of its images')
+    """
+
+    settings: CalibrationSettings
+    mixture: PartMixture
+    adjusted: PartMixture | None
+    line: ComplexityLine | None
+    maps: CalibratedMaps | None
+    images: Conformal
+    studies: Conformal | None
+    validation_images: int
+    without_patient: int
+    images_per_study: float | None
+    recalibrated: bool = False
+
+    @classmethod
+    def fit(
+        cls,
+        validation: RawScores | GatheredScores,
+        calibration: RawScores | GatheredScores,
+        *,
+        mixture: Mixture,
+        map_mixture: Mixture | None = None,
+        settings: CalibrationSettings | None = None,
+        calibration_patients: Sequence[Hashable | None] | None = None,
+        calibration_studies: Sequence[str | None] | None = None,
+    ) -> Self:
+        """Scale and mix on `validation` normals; p-values and thresholds from `calibration` normals.
+
+        Either cohort comes as RawScores or, so that no map is kept, as GatheredScores (which hold
+        patients and studies themselves). Map statistics come from `map_mixture`'s parts where both
+        are given; a detector with a map mixture whose scores came without maps gets no map rule. An
+        image without a patient counts as a patient of its own, which `describe` says.
+
+        Raises UserError where there is no validation normal, or weights name an unknown part;
+        ValueError, with the index, where a score is not finite.
+        """
+        settings = settings or CalibrationSettings()
+        scaling, held_out = (
+            _gathered(validation, settings),
+            _gathered(calibration, settings, calibration_patients, calibration_studies),
+        )
+        if not len(scaling):
+            raise UserError("there is no validation normal: parts cannot be scaled; raise cohorts.validation")
+        weights = settings.part_weights if settings.part_weights is not None else dict(mixture.weights)
+        raw = scaling.raw
+        plain = PartMixture.fit(raw, weights, scaled=mixture.scaled)
+        adjusted, line = None, None
+        if settings.complexity == "difference":
+            if settings.complexity_part not in weights:
+                raise UserError(
+                    f"calibration.complexity_part {settings.complexity_part!r} is not among the mixed parts, "
+                    f"{', '.join(sorted(weights))}"
+                )
+            adjusted = PartMixture.fit(complexity_difference(raw, settings), weights, scaled=mixture.scaled)
+        elif settings.complexity == "residual":
+            line = ComplexityLine.fit(complexity_of(raw), plain.combine(raw))
+        maps = None
+        if map_mixture is not None and scaling.maps.pixels:
+            maps = CalibratedMaps.fit(scaling.maps, map_mixture.weights, settings, scaled=map_mixture.scaled)
+        fitted = cls(
+            settings=settings,
+            mixture=plain,
+            adjusted=adjusted,
+            line=line,
+            maps=maps,
+            images=Conformal.fit([], []),
+            studies=None,
+            validation_images=len(scaling),
+            without_patient=0,
+            images_per_study=None,
+        )
+        return fitted._calibrated(held_out)
+
+    def recalibrate(
+        self,
+        calibration: RawScores | GatheredScores,
+        *,
+        patients: Sequence[Hashable | None] | None = None,
+        studies: Sequence[str | None] | None = None,
+        false_alarm_rate: float | None = None,
+    ) -> Self:
+        """The same score scale, colour scale and map rule, with p-values and thresholds (image, study,
+        pixel) redone from normals of another site, or for another rate.
+
+        Without maps in `calibration` the pixel threshold of the former site is dropped, not kept.
+        """
+        settings = self.settings
+        if false_alarm_rate is not None:
+            settings = CalibrationSettings.model_validate(
+                {**settings.model_dump(), "false_alarm_rate": false_alarm_rate}
+            )
+        cleared = None if self.maps is None else replace(self.maps, threshold=None)
+        same = replace(self, settings=settings, maps=cleared, recalibrated=True)
+        return same._calibrated(_gathered(calibration, settings, patients, studies))
+
+    def _calibrated(self, normals: GatheredScores) -> Self:
+        scores = self.combine(normals.raw) if len(normals) else np.zeros(0)
+        studies, per_study = None, None
+        if any(study is not None for study in normals.studies):
+            grouped = study_scores(scores, normals.studies, normals.patients)
+            studies = Conformal.fit(grouped.scores, grouped.patients)
+            per_study = float(grouped.images.mean())
+        maps = self.maps
+        if maps is not None and normals.maps.pixels:
+            maps = maps.with_threshold(normals.maps, self.settings.pixel_false_alarm_rate)
+        return replace(
+            self,
+            maps=maps,
+            images=Conformal.fit(scores, normals.patients),
+            studies=studies,
+            without_patient=sum(patient is None for patient in normals.patients),
+            images_per_study=per_study,
+        )
+
+    def combine(self, raw: RawScores) -> Floats:
+        """Scores `[n]`, higher = more abnormal, each from its own image alone.
+
+        ValueError names the image whose score is not finite (`RawScores.finite` finds them first).
+        """
+        if self.adjusted is not None:
+            return self.adjusted.combine(complexity_difference(raw, self.settings))
+        scores = self.mixture.combine(raw)
+        if self.line is None:
+            return scores
+        adjusted = self.line.residual(complexity_of(raw), scores)
+        require_finite(adjusted, "the score of image")
+        return adjusted
+
+    def combine_without_complexity(self, raw: RawScores) -> Floats:
+        """The score as it would be with `complexity: none`, to be shown beside it."""
+        return self.mixture.combine(raw)
+
+    def p_values(self, scores: ArrayLike) -> Floats:
+        """Conformal p-values of image scores; see `Conformal.p_values`."""
+        return self.images.p_values(scores)
+
+    @property
+    def threshold(self) -> float:
+        """Image scores at or above it are flagged; +inf where there are too few normals for the rate."""
+        return self.images.threshold(self.settings.false_alarm_rate)
+
+    def flag(self, scores: ArrayLike) -> NDArray[np.bool_]:
+        """`[n]`, True where the p-value is at most the chosen false-alarm rate."""
+        values = np.asarray(scores, dtype=np.float64)
+        require_finite(values, "the score of image")
+        return values >= self.threshold
+
+    def study_p_values(self, scores: ArrayLike) -> Floats:
+        """Conformal p-values of study scores (`study_scores`). ValueError without study calibration."""
+        if self.studies is None:
+            raise ValueError("the calibration normals had no study ids, so studies have no p-value")
+        return self.studies.p_values(scores)
+
+    @property
+    def study_threshold(self) -> float | None:
+        """Study scores at or above it are flagged; None where calibration normals had no study ids."""
+        return None if self.studies is None else self.studies.threshold(self.settings.false_alarm_rate)
+
+    def flag_studies(self, scores: ArrayLike) -> NDArray[np.bool_]:
+        """`[m]`, the flags of study scores. ValueError without study calibration."""
+        if self.study_threshold is None:
+            raise ValueError("the calibration normals had no study ids, so studies cannot be flagged")
+        values = np.asarray(scores, dtype=np.float64)
+        require_finite(values, "the score of study")
+        return values >= self.study_threshold
+
+    def combine_maps(self, raw: RawScores) -> NDArray[np.float32]:
+        """Maps `[n, *size]`, higher = more abnormal. ValueError where there are none."""
+        if self.maps is None or raw.maps is None:
+            raise ValueError("there are no maps to combine")
+        return self.maps.combine(raw.maps)
+
+    @property
+    def map_scale(self) -> tuple[float, float] | None:
+        """Lower and upper end of the common colour scale, fixed by validation normals."""
+        return None if self.maps is None else (self.maps.low, self.maps.high)
+
+    @property
+    def map_threshold(self) -> float | None:
+        """Pixels at or above it are called; from calibration normals' pixels."""
+        return None if self.maps is None else self.maps.threshold
+
+    def describe(self) -> dict[str, Any]:
+        """The promise and its limits, as JSON; see `description.describe`."""
+        return describe(self)
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """JSON and arrays from which `from_state` makes an equal calibration. No patient id is kept."""
+        arrays: dict[str, NDArray[Any]] = {
+            "image_scores": self.images.scores,
+            "image_weights": self.images.weights,
+        }
+        if self.studies is not None:
+            arrays |= {"study_scores": self.studies.scores, "study_weights": self.studies.weights}
+        document = {
+            "format": FORMAT,
+            "settings": self.settings.model_dump(mode="json"),
+            "mixture": asdict(self.mixture),
+            "adjusted": None if self.adjusted is None else asdict(self.adjusted),
+            "line": None if self.line is None else asdict(self.line),
+            "maps": None if self.maps is None else asdict(self.maps),
+            "patients": self.images.patients,
+            "study_patients": None if self.studies is None else self.studies.patients,
+            "validation_images": self.validation_images,
+            "without_patient": self.without_patient,
+            "images_per_study": self.images_per_study,
+            "recalibrated": self.recalibrated,
+        }
+        return document, arrays
+
+    @classmethod
+    def from_state(cls, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """Raises ValueError, KeyError or TypeError where the state does not fit together."""
+        if document["format"] != FORMAT:
+            raise ValueError(
+                f"calibration format {document['format']} is not known; this version reads {FORMAT}"
+            )
+        maps = document["maps"]
+        studies = document["study_patients"]
+        return cls(
+            settings=CalibrationSettings.model_validate(document["settings"]),
+            mixture=_mixture_from(document["mixture"]),
+            adjusted=None if document["adjusted"] is None else _mixture_from(document["adjusted"]),
+            line=None if document["line"] is None else ComplexityLine(**document["line"]),
+            maps=None
+            if maps is None
+            else CalibratedMaps(
+                **{**maps, "parts": {name: MapPartScale(**scale) for name, scale in maps["parts"].items()}}
+            ),
+            images=Conformal(
+                np.asarray(arrays["image_scores"], np.float64),
+                np.asarray(arrays["image_weights"], np.float64),
+                int(document["patients"]),
+            ),
+            studies=None
+            if studies is None
+            else Conformal(
+                np.asarray(arrays["study_scores"], np.float64),
+                np.asarray(arrays["study_weights"], np.float64),
+                int(studies),
+            ),
+            validation_images=int(document["validation_images"]),
+            without_patient=int(document["without_patient"]),
+            images_per_study=document["images_per_study"],
+            recalibrated=bool(document["recalibrated"]),
+        )
+
+
+def _mixture_from(document: Mapping[str, Any]) -> PartMixture:
+    parts = {name: PartScale(**scale) for name, scale in document["parts"].items()}
+    return PartMixture(bool(document["scaled"]), parts)
+
+
+def _gathered(
+    scores: RawScores | GatheredScores,
+    settings: CalibrationSettings,
+    patients: Sequence[Hashable | None] | None = None,
+    studies: Sequence[str | None] | None = None,
+) -> GatheredScores:
+    if isinstance(scores, GatheredScores):
+        if patients is not None or studies is not None:
+            raise ValueError("gathered scores hold their own patients and studies: give those to add()")
+        return scores
+    gathered = GatheredScores(map_sample=settings.map_sample)
+    gathered.add(scores, patients=patients, studies=studies)
+    return gathered

@@ -1,0 +1,114 @@
+"""Conformal p-values against calibration normals, and the threshold and promise that follow.
+
+V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World (2005); with several images
+per patient the hierarchical form of Y. Lee, R. Barber, R. Willett, "Distribution-free inference with
+hierarchical data" (2023): every patient weighs 1, shared among the patient's images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from secondread.calibration.part_mixture import require_finite
+from secondread.calibration.raw_scores import Floats
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Calibration scores, ascending, with weights that add up to 1 for each of `patients`."""
+
+    scores: Floats
+    weights: Floats
+    patients: int
+
+    def __post_init__(self) -> None:
+        if self.scores.ndim != 1 or self.scores.shape != self.weights.shape:
+            raise ValueError(
+                f"calibration scores {self.scores.shape} and weights {self.weights.shape} differ"
+            )
+        require_finite(self.scores, "the score of calibration image")
+        if (np.diff(self.scores) < 0).any() or (self.weights <= 0).any():
+            raise ValueError("calibration scores must ascend and their weights be above 0")
+        if not math.isclose(float(self.weights.sum()), self.patients, rel_tol=1e-9, abs_tol=1e-9):
+            raise ValueError(
+                f"calibration weights add up to {self.weights.sum()} for {self.patients} patients"
+            )
+
+    @classmethod
+    def fit(cls, scores: ArrayLike, patients: Sequence[Hashable | None]) -> Self:
+        """From scores `[n]` and a patient each; a patient of None is one of its own."""
+        values = np.asarray(scores, dtype=np.float64)
+        if values.shape != (len(patients),):
+            raise ValueError(f"{len(patients)} patients are given for calibration scores {values.shape}")
+        require_finite(values, "the score of calibration image")
+        known: dict[object, int] = {}
+        number = np.array(
+            [
+                known.setdefault(("image", i) if p is None else ("patient", p), len(known))
+                for i, p in enumerate(patients)
+            ],
+            dtype=np.int64,
+        )
+        weights = 1.0 / np.bincount(number)[number] if number.size else np.zeros(0)
+        order = np.argsort(values, kind="stable")
+        return cls(values[order], weights[order], len(known))
+
+    @cached_property
+    def _above(self) -> Floats:
+        """`[n + 1]`: weight of the calibration scores from each place upwards (0 past the end)."""
+        # rounding keeps three thirds one, so that a p-value equals the rate where it should
+        return np.append(np.round(np.cumsum(self.weights[::-1])[::-1], 9), 0.0)
+
+    def p_values(self, scores: ArrayLike) -> Floats:
+        """`(1 + sum of weights with calibration score >= s) / (patients + 1)`, `[n]` in (0, 1].
+
+        For a new normal image of a new patient, exchangeable with these, `P(p <= a) <= a` for every a.
+        ValueError names a score that is not finite.
+        """
+        values = np.asarray(scores, dtype=np.float64)
+        require_finite(values, "the score of image")
+        return (1.0 + self._above[np.searchsorted(self.scores, values, side="left")]) / (self.patients + 1)
+
+    def threshold(self, rate: float) -> float:
+        """Flagging scores at or above it is flagging `p <= rate`, exactly; +inf where no score can be.
+
+        It lies one floating-point step above the highest calibration score whose p-value exceeds `rate`.
+        """
+        if not 0.0 < rate < 1.0:
+            raise ValueError(f"the false-alarm rate {rate} must lie between 0 and 1")
+        if 1.0 / (self.patients + 1) > at_most(rate):
+            return math.inf
+        own = (1.0 + self._above[:-1]) / (self.patients + 1)
+        kept = self.scores[own > at_most(rate)]
+        return float(np.nextafter(kept[-1], np.inf))
+
+    def realised_range(self, rate: float, level: float = 0.95) -> tuple[float, float] | None:
+        """The range in which the false-alarm rate among new normals lies for this calibration set.
+
+        With k = floor(rate (n + 1)) of n patients, the realised rate follows Beta(k, n + 1 - k) over
+        calibration sets: exact for one image per patient and no ties, approximate otherwise. None
+        where nothing can be flagged.
+        """
+        flagged = math.floor(rate * (self.patients + 1) + 1e-9)
+        if flagged == 0:
+            return None
+        realised = stats.beta(flagged, self.patients + 1 - flagged)
+        return float(realised.ppf((1 - level) / 2)), float(realised.ppf((1 + level) / 2))
+
+
+def at_most(rate: float) -> float:
+    """The rate with room for the last bit of a quotient."""
+    return rate * (1.0 + 1e-12)
+
+
+def patients_needed(rate: float) -> int:
+    """The fewest calibration patients with which anything can be flagged: `ceil(1 / rate) - 1`."""
+    return math.ceil(1.0 / rate - 1e-9) - 1

@@ -1,0 +1,93 @@
+"""One score from several parts: fold, standardise on validation normals, add up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from secondread.calibration.raw_scores import Floats, RawScores, Tail
+from secondread.errors import UserError
+
+# below this share of its size, a part's spread is float32 rounding, and dividing by it would
+# turn the rounding of a batch into a score
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class PartScale:
+    """How one part enters: `weight * (fold(x) - mean) / sd`, fold(x) = |x - median| where two-tailed.
+
+    `spread` is False where the part does not vary among validation normals; then sd is 1.
+    """
+
+    weight: float
+    tail: Tail
+    median: float
+    mean: float
+    sd: float
+    spread: bool
+
+    @classmethod
+    def fit(cls, values: Floats, weight: float, tail: Tail) -> Self:
+        """From the part `[n]` on validation normals."""
+        median = float(np.median(values))
+        folded = np.abs(values - median) if tail == "two" else values
+        mean, sd = float(folded.mean()), float(folded.std())
+        spread = sd > _ROUNDING * float(np.abs(values).max())
+        return cls(float(weight), tail, median, mean, sd if spread else 1.0, spread)
+
+    def fold(self, values: Floats) -> Floats:
+        return np.abs(values - self.median) if self.tail == "two" else values
+
+
+@dataclass(frozen=True)
+class PartMixture:
+    """The weighted sum of parts; of standardised parts where `scaled`."""
+
+    scaled: bool
+    parts: Mapping[str, PartScale]
+
+    @classmethod
+    def fit(cls, validation: RawScores, weights: Mapping[str, float], *, scaled: bool) -> Self:
+        """UserError where a weight names no part, or there is no validation normal."""
+        for name in weights:
+            if name not in validation.parts:
+                known = ", ".join(sorted(validation.parts))
+                raise UserError(f"calibration mixes the part {name!r}, and the detector gives {known}")
+        if not weights:
+            raise UserError("calibration mixes no part: name at least one in part_weights")
+        if not len(validation):
+            raise UserError("there is no validation normal: parts cannot be scaled; raise cohorts.validation")
+        for name in weights:
+            require_finite(validation.parts[name], f"part {name!r} of validation image")
+        return cls(
+            scaled,
+            {
+                name: PartScale.fit(validation.parts[name], weight, validation.tails[name])
+                for name, weight in weights.items()
+            },
+        )
+
+    def combine(self, raw: RawScores) -> Floats:
+        """Scores `[n]`, each from its own image alone. ValueError names an image that is not finite."""
+        total = np.zeros(len(raw))
+        for name, scale in self.parts.items():
+            if name not in raw.parts:
+                raise ValueError(f"the raw scores lack the part {name!r}; they hold {sorted(raw.parts)}")
+            values = np.asarray(raw.parts[name], dtype=np.float64)
+            require_finite(values, f"part {name!r} of image")
+            folded = scale.fold(values)
+            total = total + scale.weight * ((folded - scale.mean) / scale.sd if self.scaled else folded)
+        require_finite(total, "the score of image")
+        return total
+
+
+def require_finite(values: Floats, what: str) -> None:
+    """ValueError that names the first index whose value is not finite."""
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        more = f" (and {wrong.size - 1} more)" if wrong.size > 1 else ""
+        raise ValueError(f"{what} {wrong[0]} is {values[wrong[0]]}{more}; scores must be finite")
