@@ -25,7 +25,7 @@ class Case:
     reference: str
     abnormal: bool
     reading: Reading
-    finding: str = ""
+    findings: tuple[str, ...] = ()
     patient: str = ""
     study: str = ""
     mask: str | None = None
@@ -98,7 +98,9 @@ def join(readings: Readings, manifest: Manifest) -> Cases:
         if not row.label:
             unlabelled += 1
         elif reading is None:
-            failures.append(Failure(row.path, row.label, "no reading: the run did not score it", row.study_id))
+            failures.append(
+                Failure(row.path, row.label, "no reading: the run did not score it", row.study_id)
+            )
         elif reading.failed:
             failures.append(Failure(row.path, row.label, reading.error, row.study_id))
         else:
@@ -122,16 +124,15 @@ def join(readings: Readings, manifest: Manifest) -> Cases:
 
 
 def _case(row: Row, reading: Reading, manifest: Manifest) -> Case:
-    mask = manifest.mask_reference(row) if row.mask else None
     return Case(
         path=row.path,
         reference=manifest.reference(row),
         abnormal=row.label == "abnormal",
         reading=reading,
-        finding=row.finding or "",
-        patient=row.patient_id or "",
-        study=row.study_id or "",
-        mask=None if mask is None else str(mask),
+        findings=row.findings,
+        patient=row.patient_id,
+        study=row.study_id,
+        mask=manifest.mask_reference(row),
         extra={key: value for key, value in row.extra.items() if value},
     )
 

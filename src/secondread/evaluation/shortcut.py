@@ -22,20 +22,12 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from secondread.evaluation.cases import Case
+from secondread.evaluation.estimates import Estimate, Resampling, area_estimate
 from secondread.metrics.roc import auroc
 
 FOLDS = 5
 MOST_CATEGORIES = 12
 LEAST_CASES = 10
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One figure, or the reason why there is none."""
-
-    value: float | None
-    reason: str = ""
-    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,9 +40,9 @@ class Shortcut:
     r_squared  cross-validated R² of the score among normals, given the facts
     """
 
-    label: Answer
-    follows: Answer
-    thumbnail: Answer
+    label: Estimate
+    follows: Estimate
+    thumbnail: Estimate
     facts: tuple[str, ...] = ()
     strongest: tuple[tuple[str, float], ...] = ()
     r_squared: float | None = None
@@ -60,8 +52,7 @@ def check_shortcuts(
     cases: Sequence[Case],
     acquisition: Mapping[str, Mapping[str, str]],
     thumbnails: Mapping[str, NDArray[np.float32]],
-    *,
-    seed: int,
+    how: Resampling,
 ) -> Shortcut:
     """Run the check on labelled cases; paths in the two tables are the readings' own."""
     labels = np.array([case.abnormal for case in cases], bool)
@@ -70,17 +61,17 @@ def check_shortcuts(
     names, facts = facts_table([acquisition.get(case.reading.path, {}) for case in cases])
     if not acquisition:
         missing = "the run has no acquisition.csv"
-        label, follows, r_squared = Answer(None, missing), Answer(None, missing), None
+        label, follows, r_squared = Estimate(None, reason=missing), Estimate(None, reason=missing), None
     elif not names:
         same = "every image has the same acquisition facts"
-        label, follows, r_squared = Answer(None, same), Answer(None, same), None
+        label, follows, r_squared = Estimate(None, reason=same), Estimate(None, reason=same), None
     else:
-        label = _label_from(facts, labels, groups, seed, _boosted_classifier)
-        follows, r_squared = _score_from(facts[~labels], scores[~labels], groups[~labels], seed)
+        label = _label_from(facts, labels, groups, how, _boosted_classifier)
+        follows, r_squared = _score_from(facts[~labels], scores[~labels], groups[~labels], how.seed)
     return Shortcut(
         label=label,
         follows=follows,
-        thumbnail=_thumbnail_ceiling(cases, thumbnails, labels, groups, seed),
+        thumbnail=_thumbnail_ceiling(cases, thumbnails, labels, groups, how),
         facts=tuple(names),
         strongest=_strongest(names, facts, labels),
         r_squared=r_squared,
@@ -143,47 +134,51 @@ def _leaf(n: int) -> int:
 
 
 def _label_from(  # type: ignore[no-untyped-def]
-    features: NDArray[np.float64], labels: NDArray[np.bool_], groups: NDArray[np.str_], seed: int, make
-) -> Answer:
+    features: NDArray[np.float64], labels: NDArray[np.bool_], groups: NDArray[np.str_], how: Resampling, make
+) -> Estimate:
     from sklearn.model_selection import StratifiedGroupKFold
 
     fewest = min((len(set(groups[labels == value])) for value in (False, True)), default=0)
     if fewest < 2 or len(labels) < LEAST_CASES:
-        return Answer(None, "too few images or patients of one label to cross-validate")
+        return Estimate(None, reason="too few images or patients of one label to cross-validate")
     predicted = np.full(len(labels), np.nan)
-    folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=seed)
+    folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=how.seed)
     for inside, outside in folds.split(features, labels, groups):
         if len(set(labels[inside])) < 2:
             continue
-        model = make(len(inside), seed).fit(features[inside], labels[inside])
+        model = make(len(inside), how.seed).fit(features[inside], labels[inside])
         predicted[outside] = model.predict_proba(features[outside])[:, 1]
     done = ~np.isnan(predicted)
     if len(set(labels[done])) < 2:
-        return Answer(None, "no fold left both labels on both sides")
-    return Answer(float(auroc(labels[done], predicted[done])))
+        return Estimate(None, reason="no fold left both labels on both sides")
+    return area_estimate(labels[done], predicted[done], groups[done], how)
 
 
 def _score_from(
     features: NDArray[np.float64], scores: NDArray[np.float64], groups: NDArray[np.str_], seed: int
-) -> tuple[Answer, float | None]:
+) -> tuple[Estimate, float | None]:
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import GroupKFold
 
     folds = min(FOLDS, len(set(groups)))
     if folds < 2 or len(scores) < LEAST_CASES:
-        return Answer(None, "too few normal images or patients to cross-validate"), None
+        return Estimate(None, reason="too few normal images or patients to cross-validate"), None
     if np.ptp(scores) == 0:
-        return Answer(None, "every normal image has the same score"), None
+        return Estimate(None, reason="every normal image has the same score"), None
     predicted = np.empty(len(scores))
     for inside, outside in GroupKFold(folds, shuffle=True, random_state=seed).split(features, groups=groups):
         model = HistGradientBoostingRegressor(
-            max_iter=60, max_depth=3, min_samples_leaf=_leaf(len(inside)), early_stopping=False, random_state=seed
+            max_iter=60,
+            max_depth=3,
+            min_samples_leaf=_leaf(len(inside)),
+            early_stopping=False,
+            random_state=seed,
         )
         predicted[outside] = model.fit(features[inside], scores[inside]).predict(features[outside])
     r_squared = 1 - float(np.sum((scores - predicted) ** 2) / np.sum((scores - scores.mean()) ** 2))
     if np.ptp(predicted) == 0:
-        return Answer(0.0), r_squared
-    return Answer(float(spearmanr(scores, predicted).statistic)), r_squared
+        return Estimate(0.0), r_squared
+    return Estimate(float(spearmanr(scores, predicted).statistic)), r_squared
 
 
 def _thumbnail_ceiling(
@@ -191,17 +186,17 @@ def _thumbnail_ceiling(
     thumbnails: Mapping[str, NDArray[np.float32]],
     labels: NDArray[np.bool_],
     groups: NDArray[np.str_],
-    seed: int,
-) -> Answer:
+    how: Resampling,
+) -> Estimate:
     if not thumbnails:
-        return Answer(None, "the run has no thumbnails.npz")
+        return Estimate(None, reason="the run has no thumbnails.npz")
     has = np.array([case.reading.path in thumbnails for case in cases], bool)
     if not has.any():
-        return Answer(None, "no test image has a thumbnail")
+        return Estimate(None, reason="no test image has a thumbnail")
     pixels = np.stack(
         [thumbnails[case.reading.path].ravel() for case, there in zip(cases, has, strict=True) if there]
     ).astype(np.float64)
-    return _label_from(np.nan_to_num(pixels), labels[has], groups[has], seed, _linear_classifier)
+    return _label_from(np.nan_to_num(pixels), labels[has], groups[has], how, _linear_classifier)
 
 
 def _strongest(

@@ -1,0 +1,124 @@
+"""The score beside simpler ones on the same images: trivial baselines, and itself without complexity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.evaluation.cases import Case
+from secondread.evaluation.estimates import (
+    Estimate,
+    Resampling,
+    area_estimate,
+    one_label_only,
+    precision_estimate,
+)
+from secondread.evaluation.units import Units
+from secondread.metrics.bootstrap import bootstrap
+from secondread.metrics.ranks import spearman
+from secondread.metrics.roc import weighted_auroc
+
+BASELINES = {"mean_intensity": "Mean intensity", "pixel_1nn": "Pixel 1-NN", "spectrum": "Spectrum"}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A trivial one-class score fitted on the same normals.
+
+    lead  the method's AUROC minus the baseline's, on the same resamples
+    """
+
+    name: str
+    auroc: Estimate
+    lead: Estimate
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """The score with its complexity part, and the same score without it.
+
+    `follows` and `follows_without`: Spearman correlation with the image's complexity among normals.
+    """
+
+    auroc: Estimate
+    auroc_without: Estimate
+    average_precision: Estimate
+    average_precision_without: Estimate
+    gain: Estimate
+    follows: float | None
+    follows_without: float | None
+    values: NDArray[np.float64]
+    scores_without: NDArray[np.float64]
+
+
+def compare_baselines(cases: Sequence[Case], units: Units, how: Resampling) -> dict[str, Baseline]:
+    """The three baselines by name, in a fixed order; a missing column gives an estimate with a reason."""
+    found = {}
+    for name in BASELINES:
+        values = np.array([case.reading.baselines.get(name, np.nan) for case in cases], float)
+        if not len(values) or np.isnan(values).any():
+            missing = Estimate(None, reason="the readings have no such column, or not for every image")
+            found[name] = Baseline(name, missing, missing)
+        else:
+            found[name] = Baseline(
+                name,
+                area_estimate(units.abnormal, values, units.groups, how),
+                difference(units, units.scores, values, how),
+            )
+    return found
+
+
+def compare_complexity(cases: Sequence[Case], units: Units, how: Resampling) -> Complexity | None:
+    """None where the run's calibration had no complexity part."""
+    without = np.array(
+        [
+            np.nan if case.reading.score_without_complexity is None else case.reading.score_without_complexity
+            for case in cases
+        ],
+        float,
+    )
+    if not len(without) or np.isnan(without).any():
+        return None
+    complexity = np.array([case.reading.parts.get("complexity", np.nan) for case in cases], float)
+    normal = ~units.abnormal
+    return Complexity(
+        auroc=area_estimate(units.abnormal, units.scores, units.groups, how),
+        auroc_without=area_estimate(units.abnormal, without, units.groups, how),
+        average_precision=precision_estimate(units.abnormal, units.scores, units.groups, how),
+        average_precision_without=precision_estimate(units.abnormal, without, units.groups, how),
+        gain=difference(units, units.scores, without, how),
+        follows=_correlation(units.scores[normal], complexity[normal]),
+        follows_without=_correlation(without[normal], complexity[normal]),
+        values=complexity,
+        scores_without=without,
+    )
+
+
+def difference(
+    units: Units, first: NDArray[np.float64], second: NDArray[np.float64], how: Resampling
+) -> Estimate:
+    """AUROC of the first score minus that of the second, with a paired patient-grouped interval."""
+    if (reason := one_label_only(units.abnormal)) is not None:
+        return Estimate(None, reason=reason)
+
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return weighted_auroc(units.abnormal, first, weights) - weighted_auroc(
+            units.abnormal, second, weights
+        )
+
+    value = float(statistic(np.ones((1, len(units))))[0])
+    try:
+        found = bootstrap(statistic, units.groups, repeats=how.repeats, seed=how.seed)
+    except ValueError:
+        return Estimate(value)
+    return Estimate(value, (found.low, found.high))
+
+
+def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    try:
+        return spearman(first, second).rho
+    except ValueError:
+        return None

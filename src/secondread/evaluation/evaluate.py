@@ -1,0 +1,118 @@
+"""Readings meet labels: everything that can be said of a run on test rows, in one object."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from secondread.cohorts.manifest import Manifest
+from secondread.errors import UserError
+from secondread.evaluation.cases import Cases, join
+from secondread.evaluation.comparisons import Baseline, Complexity, compare_baselines, compare_complexity
+from secondread.evaluation.document import metrics_document
+from secondread.evaluation.estimates import Resampling
+from secondread.evaluation.groups import Group, per_finding, per_subgroup
+from secondread.evaluation.leaks import refuse_seen
+from secondread.evaluation.levels import Level, image_units, measure, study_units
+from secondread.evaluation.pixels import PixelEvaluation, evaluate_pixels
+from secondread.evaluation.promise import image_promise, map_threshold, study_promise
+from secondread.evaluation.shortcut import Shortcut, check_shortcuts
+from secondread.evaluation.warnings import Warning, warnings_of
+from secondread.readings.readings import Readings
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `metrics.json` and the report are made from.
+
+    cases            who took part, and who did not, with reasons
+    shared_patients  test patients that the fit saw; empty unless it was allowed to share
+    studies          None where no row has a study id, or every study is one image
+    pixels           None where no abnormal image has a mask
+    complexity       None where the run's calibration had no complexity part
+    """
+
+    readings: Readings
+    manifest: Manifest
+    cases: Cases
+    shared_patients: tuple[str, ...]
+    images: Level
+    studies: Level | None
+    findings: tuple[Group, ...]
+    subgroups: Mapping[str, tuple[Group, ...]]
+    baselines: Mapping[str, Baseline]
+    complexity: Complexity | None
+    shortcut: Shortcut
+    pixels: PixelEvaluation | None
+    prevalence: float | None
+    how: Resampling
+    where: tuple[str, ...]
+    warnings: tuple[Warning, ...]
+
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`: JSON-able, null (None) with a reason beside it where a figure does not exist."""
+        return metrics_document(self)
+
+
+def evaluate(
+    readings_csv: str | Path | Readings,
+    manifest: str | Path | Manifest,
+    *,
+    prevalence: float | None = None,
+    seed: int = 0,
+    bootstrap: int = 2000,
+    where: Sequence[str] = (),
+    workers: int | None = None,
+) -> Evaluation:
+    """Judge readings by the manifest's test rows (all rows, where it names no split).
+
+    prevalence  the share of abnormal cases where the model is to be used: adds PPV and NPV
+    bootstrap   resamples of patients behind every interval
+    where       conditions on the manifest's columns, such as `view=PA`
+    workers     processes that read maps and masks; None = as many as there are cores, 0 = this one
+
+    Raises UserError where nothing can be joined, or the bundle saw a test image, or a test patient
+    without having been allowed to.
+    """
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise UserError(f"prevalence {prevalence:g}: give a share between 0 and 1, such as 0.1")
+    how = Resampling(bootstrap, seed)
+    readings = readings_csv if isinstance(readings_csv, Readings) else Readings.read(readings_csv)
+    manifest = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    manifest = manifest.where(*where)
+    joined = join(readings, manifest)
+    cases = joined.cases
+    shared = refuse_seen(cases, readings)
+    units, promise = image_units(cases), image_promise(readings)
+    images = measure(units, promise, how, prevalence)
+    by_study = study_units(cases, readings)
+    studies = None
+    if 0 < len(by_study) < sum(bool(case.study) for case in cases):
+        studies = measure(by_study, study_promise(readings), how, prevalence, unit="study")
+    baselines = compare_baselines(cases, units, how)
+    shortcut = check_shortcuts(cases, readings.acquisition, readings.thumbnails, how)
+    cores = os.cpu_count() or 1
+    pixels = evaluate_pixels(
+        cases, threshold=map_threshold(readings), workers=min(cores, 8) if workers is None else workers
+    )
+    return Evaluation(
+        readings=readings,
+        manifest=manifest,
+        cases=joined,
+        shared_patients=tuple(shared),
+        images=images,
+        studies=studies,
+        findings=per_finding(cases, units, promise, how),
+        subgroups=per_subgroup(cases, units, promise, how),
+        baselines=baselines,
+        complexity=compare_complexity(cases, units, how),
+        shortcut=shortcut,
+        pixels=pixels,
+        prevalence=prevalence,
+        how=how,
+        where=tuple(where),
+        warnings=warnings_of(joined, shared, images, baselines, shortcut, pixels, readings),
+    )

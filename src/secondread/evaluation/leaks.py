@@ -1,0 +1,48 @@
+"""No image and no patient that the bundle saw may be evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from secondread.bundles.seen import hash_patient
+from secondread.errors import DataError, UserError
+from secondread.evaluation.cases import Case, named
+from secondread.readings.readings import Readings
+
+
+def refuse_seen(cases: Sequence[Case], readings: Readings) -> list[str]:
+    """The patients shared by the fit and the test, which is empty unless the fit was allowed to share.
+
+    Raises UserError naming the images (by content digest, as scoring wrote it) or the patients (by
+    keyed hash against `patients_seen` of run.json) that the bundle saw.
+    """
+    seen = [case for case in cases if case.reading.seen]
+    if seen:
+        names = named([f"{case.path} ({case.reading.seen})" for case in seen])
+        raise UserError(
+            f"{len(seen)} test image(s) were seen by the bundle and cannot be evaluated: {names}; "
+            "take them out of the manifest's test rows, or fit again without them"
+        )
+    shared = shared_patients(cases, readings)
+    if shared and not readings.run.get("allow_shared_patients"):
+        raise UserError(
+            f"{len(shared)} test patient(s) were seen by the bundle: {named(shared)}; "
+            "split by patient and fit again, or fit with --allow-shared-patients, which every report prints"
+        )
+    return shared
+
+
+def shared_patients(cases: Sequence[Case], readings: Readings) -> list[str]:
+    """Test patients whose keyed hash is among those of the bundle, sorted."""
+    recorded = readings.run.get("patients_seen")
+    if not recorded:
+        return []
+    try:
+        key = recorded["key"]
+        hashes = {hash for cohort in recorded["patients"].values() for hash in cohort}
+        patients = sorted({case.patient for case in cases if case.patient})
+        return [patient for patient in patients if hash_patient(patient, key) in hashes]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(
+            f"{readings.directory / 'run.json'}: patients_seen is damaged; run the same `score` again"
+        ) from None

@@ -1,0 +1,137 @@
+"""Operating points: what flagging at a threshold gives, and where that threshold came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.evaluation.estimates import Estimate, Resampling
+from secondread.evaluation.promise import Promise
+from secondread.evaluation.units import Units
+from secondread.metrics.bootstrap import decision_intervals
+from secondread.metrics.decisions import Decisions, decide, predictive_values
+from secondread.metrics.precision_recall import best_f1
+from secondread.metrics.roc import youden
+
+Kind = Literal["calibrated", "rate", "oracle"]
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Decisions at one threshold, with patient-grouped intervals.
+
+    kind       calibrated: the run's own threshold; rate: another conformal false-alarm rate, read off
+               the p-values; oracle: chosen on these very labels, so out of reach in use
+    promised   the false-alarm rate that calibration promised, if any
+    threshold  scores at or above it are flagged; None where decisions came from p-values
+    ppv, npv   at the stated prevalence, or None where none was stated
+    """
+
+    name: str
+    kind: Kind
+    promised: float | None
+    threshold: float | None
+    table: Decisions
+    sensitivity: Estimate
+    specificity: Estimate
+    precision: Estimate
+    f1: Estimate
+    accuracy: Estimate
+    ppv: float | None = None
+    npv: float | None = None
+
+    @property
+    def false_alarm_rate(self) -> Estimate:
+        """Observed among normals: one minus specificity."""
+        value, interval = self.specificity.value, self.specificity.interval
+        return Estimate(
+            None if value is None else 1 - value,
+            None if interval is None else (1 - interval[1], 1 - interval[0]),
+            self.specificity.reason,
+        )
+
+
+def operating_points(
+    units: Units, promise: Promise, rates: Sequence[float], how: Resampling, prevalence: float | None
+) -> tuple[OperatingPoint, ...]:
+    """The run's own decisions, those at other conformal rates (flag where p ≤ rate), and the oracles."""
+    abnormal, scores = units.abnormal, units.scores
+    points = []
+    if units.flagged is not None:
+        points.append(
+            decided(
+                units, units.flagged, "Calibrated threshold", "calibrated", how, prevalence,
+                promised=promise.rate, threshold=promise.threshold,
+            )
+        )  # fmt: skip
+    if len(units) and not np.isnan(units.p_values).any():
+        for rate in rates:
+            if promise.rate is None or not math.isclose(rate, promise.rate):
+                at_rate = units.p_values <= rate
+                points.append(
+                    decided(units, at_rate, f"p ≤ {rate:g}", "rate", how, prevalence, promised=rate)
+                )
+    if abnormal.any() and not abnormal.all():
+        for name, threshold in (
+            ("Youden", youden(abnormal, scores).threshold),
+            ("Best F1", best_f1(abnormal, scores).threshold),
+        ):
+            above = scores >= threshold
+            points.append(decided(units, above, name, "oracle", how, prevalence, threshold=threshold))
+    return tuple(points)
+
+
+def decided(
+    units: Units,
+    flagged: NDArray[np.bool_],
+    name: str,
+    kind: Kind,
+    how: Resampling,
+    prevalence: float | None,
+    *,
+    promised: float | None = None,
+    threshold: float | None = None,
+) -> OperatingPoint:
+    """One set of decisions. A share of nothing is None with its reason; so are precision, F1 and
+    accuracy where a label is missing."""
+    table = decide(units.abnormal, flagged)
+    normal, abnormal = int((~units.abnormal).sum()), int(units.abnormal.sum())
+    intervals = decision_intervals(units.abnormal, flagged, units.groups, repeats=how.repeats, seed=how.seed)
+
+    def estimate(share: str, reason: str) -> Estimate:
+        value = float(getattr(table, share))
+        interval = intervals[share]
+        if reason or math.isnan(value):
+            return Estimate(None, reason=reason or "nothing was flagged")
+        return Estimate(value, None if interval is None else (interval.low, interval.high))
+
+    no_normal = "" if normal else "no normal case was scored"
+    no_abnormal = "" if abnormal else "no abnormal case was scored"
+    predictive = (
+        predictive_values(table.sensitivity, table.specificity, prevalence)
+        if prevalence is not None and normal and abnormal
+        else None
+    )
+    return OperatingPoint(
+        name=name,
+        kind=kind,
+        promised=promised,
+        threshold=threshold,
+        table=table,
+        sensitivity=estimate("sensitivity", no_abnormal),
+        specificity=estimate("specificity", no_normal),
+        precision=estimate("precision", no_normal or no_abnormal),
+        f1=estimate("f1", no_normal or no_abnormal),
+        accuracy=estimate("accuracy", no_normal or no_abnormal),
+        ppv=None if predictive is None else _number(predictive.positive),
+        npv=None if predictive is None else _number(predictive.negative),
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

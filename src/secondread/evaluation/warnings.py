@@ -1,0 +1,231 @@
+"""What a reader must know before believing the figures, most serious first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from secondread.evaluation.cases import Cases, named
+from secondread.evaluation.comparisons import BASELINES, Baseline
+from secondread.evaluation.levels import Level
+from secondread.evaluation.pixels import PixelEvaluation
+from secondread.evaluation.shortcut import Shortcut
+from secondread.readings.readings import Readings
+
+TELLING = 0.65
+"""An AUROC from acquisition alone whose whole interval lies above this is a shortcut."""
+FOLLOWING = 0.4
+"""A rank correlation of the score with acquisition among normals from which it is worth a warning."""
+FEW = 20
+
+
+@dataclass(frozen=True)
+class Warning:
+    """A title of a few words and one or two sentences. `kind` is a stable name for scripts."""
+
+    kind: str
+    title: str
+    text: str
+
+
+def warnings_of(
+    cases: Cases,
+    shared_patients: Sequence[str],
+    images: Level,
+    baselines: Mapping[str, Baseline],
+    shortcut: Shortcut,
+    pixels: PixelEvaluation | None,
+    readings: Readings,
+) -> tuple[Warning, ...]:
+    found = [
+        _shared(shared_patients),
+        _one_label(images),
+        _wrong_way(images),
+        _beaten(baselines),
+        _telling(shortcut),
+        _following(shortcut),
+        _promise_broken(images),
+        _too_few_calibration(images),
+        _failed(cases),
+        _unfinished(readings),
+        _unread_maps(pixels),
+        _few(images),
+        _no_patients(cases),
+        _no_split(cases),
+    ]
+    return tuple(warning for warning in found if warning is not None)
+
+
+def _shared(patients: Sequence[str]) -> Warning | None:
+    if not patients:
+        return None
+    return Warning(
+        "shared_patients",
+        "The fit saw test patients",
+        f"{len(patients)} test patient(s) were in the fit, which was allowed by --allow-shared-patients: "
+        f"{named(patients)}. The figures below are likely too good.",
+    )
+
+
+def _one_label(images: Level) -> Warning | None:
+    reason = images.auroc.reason
+    return (
+        Warning("one_label", "Ranking cannot be judged", f"There is no AUROC: {reason}.") if reason else None
+    )
+
+
+def _wrong_way(images: Level) -> Warning | None:
+    interval = images.auroc.interval
+    if interval is None or interval[1] >= 0.5:
+        return None
+    return Warning(
+        "below_chance",
+        "The score ranks the wrong way round",
+        f"Its AUROC interval ends at {interval[1]:.3f}, below chance: what this model calls abnormal is "
+        "commoner among the normal images here.",
+    )
+
+
+def _beaten(baselines: Mapping[str, Baseline]) -> Warning | None:
+    better = [name for name, baseline in baselines.items() if (baseline.lead.interval or (0, 0))[1] < 0]
+    if not better:
+        return None
+    names = " and ".join(f"{BASELINES[name]} (AUROC {baselines[name].auroc.value:.3f})" for name in better)
+    return Warning(
+        "beaten_by_baseline",
+        "A trivial baseline ranks better",
+        f"{names} does better than this model on these images.",
+    )
+
+
+def _telling(shortcut: Shortcut) -> Warning | None:
+    label = shortcut.label
+    if label.value is None or label.interval is None or label.interval[0] <= TELLING:
+        return None
+    facts = ", ".join(f"{name} ({area:.2f})" for name, area in shortcut.strongest[:3])
+    return Warning(
+        "shortcut",
+        "Labels can be told without looking",
+        f"How an image was made and stored gives its label away with AUROC {label.value:.3f} "
+        f"({label.interval[0]:.3f} to {label.interval[1]:.3f}); most telling: {facts}. "
+        "A high AUROC on such data need not mean that pathology was found.",
+    )
+
+
+def _following(shortcut: Shortcut) -> Warning | None:
+    if shortcut.follows.value is None or shortcut.follows.value < FOLLOWING:
+        return None
+    return Warning(
+        "score_follows_acquisition",
+        "The score follows acquisition",
+        "Among normal images alone, acquisition facts predict the score with rank correlation "
+        f"{shortcut.follows.value:.2f}.",
+    )
+
+
+def _promise_broken(images: Level) -> Warning | None:
+    point, promise = images.calibrated, images.promise
+    if point is None or promise.rate is None:
+        return None
+    observed = point.false_alarm_rate
+    highest = promise.rate_range[1] if promise.rate_range else promise.rate
+    if observed.value is None or observed.interval is None or observed.interval[0] <= highest:
+        return None
+    return Warning(
+        "false_alarms",
+        "More false alarms than promised",
+        f"{observed.value:.1%} of normal images were flagged ({observed.interval[0]:.1%} to "
+        f"{observed.interval[1]:.1%}), where calibration promised {promise.rate:.1%} and no more than "
+        f"{highest:.1%} fits its size: these normals do not resemble the calibration normals. Recalibrate on "
+        "normals of this site with `secondread calibrate`.",
+    )
+
+
+def _too_few_calibration(images: Level) -> Warning | None:
+    promise = images.promise
+    if promise.rate is None:
+        return Warning(
+            "no_calibration",
+            "No calibrated threshold",
+            "The run's record names no calibration, so decisions cannot be judged against a promise.",
+        )
+    if promise.threshold is None:
+        return Warning(
+            "calibration_too_small",
+            "Calibration set too small",
+            f"A false-alarm rate of {promise.rate:g} needs at least {promise.needed} calibration patients "
+            f"and there were {promise.patients}: nothing can be flagged.",
+        )
+    if promise.rate_range is not None and promise.rate_range[1] > 2.5 * promise.rate:
+        return Warning(
+            "calibration_small",
+            "Small calibration set",
+            f"With {promise.patients} calibration patients the true false-alarm rate may lie anywhere from "
+            f"{promise.rate_range[0]:.1%} to {promise.rate_range[1]:.1%} (95 %).",
+        )
+    return None
+
+
+def _failed(cases: Cases) -> Warning | None:
+    if not cases.failures:
+        return None
+    total = len(cases.failures) + len(cases.cases)
+    return Warning(
+        "failed",
+        "Images without a score",
+        f"{len(cases.failures)} of {total} labelled test images have no score and are left out; "
+        "each is listed below with its reason.",
+    )
+
+
+def _unfinished(readings: Readings) -> Warning | None:
+    if readings.run.get("finished", True):
+        return None
+    return Warning(
+        "unfinished",
+        "Unfinished run",
+        "The scoring run did not finish; run the same `secondread score` again.",
+    )
+
+
+def _unread_maps(pixels: PixelEvaluation | None) -> Warning | None:
+    if pixels is None or not pixels.failures:
+        return None
+    return Warning(
+        "failed_pixels",
+        "Maps or masks not read",
+        f"{len(pixels.failures)} image(s) are left out of the pixel metrics: {pixels.failures[0].reason}",
+    )
+
+
+def _few(images: Level) -> Warning | None:
+    fewest = min(images.normal, images.abnormal)
+    if images.auroc.reason or fewest >= FEW:
+        return None
+    label = "normal" if images.normal < images.abnormal else "abnormal"
+    return Warning(
+        "few", "Few images", f"There are only {fewest} {label} test images; look at the intervals."
+    )
+
+
+def _no_patients(cases: Cases) -> Warning | None:
+    without = sum(not case.patient for case in cases.cases)
+    if not without:
+        return None
+    how_many = "No test image has a" if without == len(cases.cases) else f"{without} test images have no"
+    return Warning(
+        "no_patient_ids",
+        "Patients unknown",
+        f"{how_many} patient id: intervals and cross-validation take images "
+        "as independent, and patients shared with the fit cannot be noticed.",
+    )
+
+
+def _no_split(cases: Cases) -> Warning | None:
+    if not cases.whole:
+        return None
+    return Warning(
+        "no_split",
+        "No split in the manifest",
+        "The manifest names no split, so all its labelled rows count as test rows.",
+    )
