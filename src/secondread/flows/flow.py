@@ -80,6 +80,7 @@ class Flow(nn.Module):
         condition = self._condition(z)
         x = z.float()
         for block in reversed(self.blocks):
+            assert isinstance(block, CouplingBlock)
             x = block.inverse(x, condition)
         return x
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,11 @@ CONVOLUTION: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Con
 TRANSPOSED_CONVOLUTION: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_ADAPTIVE_MEAN: dict[int, Callable[..., Tensor]] = {
+    1: nn.functional.adaptive_avg_pool1d,
+    2: nn.functional.adaptive_avg_pool2d,
+    3: nn.functional.adaptive_avg_pool3d,
+}
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
@@ -29,9 +36,4 @@ def area_resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
     """Mean over the cells of a grid of `size`; for masks, the share of each cell that is set."""
     if tuple(x.shape[2:]) == tuple(size):
         return x
-    pool = {
-        1: nn.functional.adaptive_avg_pool1d,
-        2: nn.functional.adaptive_avg_pool2d,
-        3: nn.functional.adaptive_avg_pool3d,
-    }[len(size)]
-    return pool(x, size)
+    return _ADAPTIVE_MEAN[len(size)](x, size)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from torch import Tensor, nn
 
+from secondread.networks.fused_convolution import convolve
+
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut."""
@@ -22,15 +24,14 @@ class BasicBlock(nn.Module):
             raise ValueError("a basic block has no inner width to change")
         self.conv1 = nn.Conv2d(channels_in, planes, 3, stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
-        self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(planes, planes, 3, 1, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
         self.downsample = _shortcut(channels_in, planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+        x = convolve(x, self.conv1, self.bn1)
+        return convolve(x, self.conv2, self.bn2, add=shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -47,22 +48,33 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, planes * self.expansion, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(planes * self.expansion)
-        self.relu = nn.ReLU(inplace=True)
         self.downsample = _shortcut(channels_in, planes * self.expansion, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+        x = convolve(x, self.conv1, self.bn1)
+        x = convolve(x, self.conv2, self.bn2)
+        return convolve(x, self.conv3, self.bn3, add=shortcut)
 
 
-def _shortcut(channels_in: int, channels_out: int, stride: int) -> nn.Sequential | None:
+class Shortcut(nn.Sequential):
+    """A 1×1 convolution and batch normalisation, where stride or channels change."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        convolution = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+        norm = nn.BatchNorm2d(channels_out)
+        super().__init__(convolution, norm)
+        self.layers = (convolution, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        convolution, norm = self.layers
+        return convolve(x, convolution, norm, relu=False)
+
+
+def _shortcut(channels_in: int, channels_out: int, stride: int) -> Shortcut | None:
     if stride == 1 and channels_in == channels_out:
         return None
-    return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 1, stride, bias=False), nn.BatchNorm2d(channels_out)
-    )
+    return Shortcut(channels_in, channels_out, stride)
 
 
 class ResNet(nn.Module):
@@ -81,7 +93,6 @@ class ResNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
-        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         self.channels = {"stem": 64}
         channels = 64
@@ -104,7 +115,7 @@ class ResNet(nn.Module):
                 yield name, getattr(self, name)
 
     def _stem(self, x: Tensor) -> Tensor:
-        return self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        return self.maxpool(convolve(x, self.conv1, self.bn1))
 
     def drop_after(self, layer: str) -> None:
         """Delete what lies behind `layer`."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from secondread.networks.fused_convolution import convolve
+
 
 class Fire(nn.Module):
     """A 1×1 convolution that squeezes, then 1×1 and 3×3 convolutions side by side that expand."""
@@ -18,8 +20,8 @@ class Fire(nn.Module):
         self.expand3x3 = nn.Conv2d(squeeze, expand, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.squeeze(x).relu_()
-        return torch.cat((self.expand1x1(x).relu_(), self.expand3x3(x).relu_()), dim=1)
+        x = convolve(x, self.squeeze)
+        return torch.cat((convolve(x, self.expand1x1), convolve(x, self.expand3x3)), dim=1)
 
 
 class SqueezeNet(nn.Module):
@@ -38,7 +40,7 @@ class SqueezeNet(nn.Module):
         super().__init__()
         self.features = nn.Sequential(
             nn.Conv2d(3, 64, 3, 2),
-            nn.ReLU(inplace=True),
+            nn.Identity(),  # torchvision's ReLU; here `_stem` applies it
             nn.MaxPool2d(3, 2, ceil_mode=True),
             Fire(64, 16, 64),
             Fire(128, 16, 64),
@@ -60,12 +62,17 @@ class SqueezeNet(nn.Module):
     def steps(self) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
         """The layers in order, by the name under which their map is asked for."""
         for index, layer in enumerate(self.features):
-            yield f"features.{index}", layer
+            yield f"features.{index}", self._stem if index == 0 else layer
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return convolve(x, self.features[0])
 
     def drop_after(self, layer: str) -> None:
         """Delete what lies behind `layer`."""
-        self.features = self.features[: int(layer.rpartition(".")[2]) + 1]
+        del self.features[int(layer.rpartition(".")[2]) + 1 :]
         del self.classifier
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(x)).flatten(1)
+        for _, step in self.steps():
+            x = step(x)
+        return self.classifier(x).flatten(1)

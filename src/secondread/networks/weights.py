@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -127,7 +128,7 @@ def download_weights(name: str, folder: str | Path) -> Path:
             f"and set {FOLDER_VARIABLE} to it"
         )
     try:
-        from huggingface_hub import hf_hub_download
+        hub = import_module("huggingface_hub")
     except ImportError as error:
         raise UserError(
             "downloading weights needs huggingface-hub: pip install 'secondread[download]'"
@@ -136,7 +137,7 @@ def download_weights(name: str, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.safetensors"
     try:
-        fetched = Path(hf_hub_download(HUB_REPOSITORIES[name], "model.safetensors"))
+        fetched = Path(hub.hf_hub_download(HUB_REPOSITORIES[name], "model.safetensors"))
     except Exception as error:
         raise UserError(
             f"download of {name} from {HUB_REPOSITORIES[name]} failed: {_first_line(error)}"

@@ -1,0 +1,94 @@
+"""Convolution, batch normalisation, addition and ReLU of a frozen network in one pass over memory."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class _Folded(NamedTuple):
+    stamp: tuple[object, ...]
+    weight: Tensor
+    bias: Tensor
+
+
+def convolve(
+    x: Tensor,
+    convolution: nn.Conv2d,
+    norm: nn.BatchNorm2d | None = None,
+    *,
+    add: Tensor | None = None,
+    relu: bool = True,
+) -> Tensor:
+    """relu(norm(convolution(x)) + add), each but the convolution where it is given.
+
+    Without gradient on a CPU, with `norm` in eval mode, this is one oneDNN call on a folded weight (in
+    autocast's precision where that is on); the folded weight is kept beside the convolution and made
+    anew when a parameter has changed. Elsewhere the layers run one after another. Both agree to the
+    rounding of the precision in use.
+    """
+    if _can_fuse(x, convolution, norm):
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+        folded = _fold(convolution, norm, dtype)
+        geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
+        x = x.to(dtype)
+        if add is None:
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, folded.weight, folded.bias, *geometry, "relu" if relu else "none", [], ""
+            )
+        return torch.ops.mkldnn._convolution_pointwise(
+            x,
+            add.to(dtype),
+            folded.weight,
+            folded.bias,
+            *geometry,
+            "add",
+            1.0,
+            "relu" if relu else None,
+            [],
+            "",
+        )
+    y = convolution(x)
+    if norm is not None:
+        y = norm(y)
+    if add is not None:
+        y = y + add
+    return functional.relu(y, inplace=True) if relu else y
+
+
+def _can_fuse(x: Tensor, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> bool:
+    return (
+        x.device.type == "cpu"
+        and not torch.is_grad_enabled()
+        and torch.backends.mkldnn.is_available()
+        and not (norm is not None and norm.training)
+        and (torch.is_autocast_enabled("cpu") or x.dtype == convolution.weight.dtype)
+        and torch.get_autocast_dtype("cpu") is not torch.float16
+    )
+
+
+def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, dtype: torch.dtype) -> _Folded:
+    """weight * gamma / deviation, and beta + (bias - mean) * gamma / deviation."""
+    tensors = [convolution.weight, convolution.bias]
+    if norm is not None:
+        tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+    stamp = (dtype, *((t.data_ptr(), t._version) for t in tensors if t is not None))
+    kept = convolution.__dict__.get("_folded")
+    if isinstance(kept, _Folded) and kept.stamp == stamp:
+        return kept
+    weight = convolution.weight.detach().float()
+    bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias.detach().float()
+    if norm is not None:
+        mean, variance = norm.running_mean, norm.running_var
+        if mean is None or variance is None:
+            raise ValueError("batch normalisation without running statistics cannot be folded")
+        gain = norm.weight.detach().float() * (variance.float() + norm.eps).rsqrt()
+        weight = weight * gain.view(-1, 1, 1, 1)
+        bias = norm.bias.detach().float() + (bias - mean.float()) * gain
+    weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+    folded = _Folded(stamp, weight, bias.to(dtype))
+    convolution.__dict__["_folded"] = folded
+    return folded

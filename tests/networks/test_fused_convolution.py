@@ -1,0 +1,58 @@
+import pytest
+import torch
+
+from secondread.networks.encoder import PRETRAINED, PretrainedEncoder
+
+
+def randomised(name):
+    torch.manual_seed(0)
+    encoder = PretrainedEncoder(name, pretrained=False)
+    with torch.no_grad():
+        for buffer_name, buffer in encoder.network.named_buffers():
+            if buffer_name.endswith("running_mean"):
+                buffer.normal_(0, 0.2)
+            elif buffer_name.endswith("running_var"):
+                buffer.uniform_(0.5, 2)
+    return encoder
+
+
+@pytest.mark.parametrize("name", sorted(PRETRAINED))
+def test_one_pass_gives_what_the_layers_give_one_by_one(name):
+    encoder = randomised(name)
+    images = torch.rand(2, 1, 64, 64)
+    layered = encoder(images)[0].detach()  # with gradient on, nothing is fused
+    with torch.no_grad():
+        fused = encoder(images)[0]
+    scale = float(layered.abs().max())
+    torch.testing.assert_close(fused / scale, layered / scale, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
+def test_bfloat16_differs_by_its_rounding_only(name):
+    encoder = randomised(name)
+    images = torch.rand(2, 1, 64, 64)
+    with torch.no_grad():
+        exact = encoder(images)[0]
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = encoder(images)[0]
+    assert rough.dtype == torch.bfloat16
+    assert float((rough - exact).norm() / exact.norm()) < 0.03
+
+
+@torch.no_grad()
+def test_a_changed_parameter_is_folded_anew():
+    encoder = randomised("resnet18")
+    images = torch.rand(1, 1, 64, 64)
+    before = encoder(images)[0].clone()
+    other = PretrainedEncoder("resnet18", pretrained=False)
+    encoder.load_state_dict(other.state_dict())
+    torch.testing.assert_close(encoder(images)[0], other(images)[0])
+    assert not torch.allclose(encoder(images)[0], before)
+
+
+@torch.no_grad()
+def test_folding_leaves_no_trace_in_the_state():
+    encoder = randomised("resnet18")
+    names = set(encoder.state_dict())
+    encoder(torch.rand(1, 1, 64, 64))
+    assert set(encoder.state_dict()) == names
