@@ -13,7 +13,37 @@ from pydantic_core import ErrorDetails
 
 def mistakes(error: ValidationError, model: type[BaseModel], source: str, below: str = "") -> list[str]:
     """One line per mistake. `source`: the file; `below`: the dotted name under which the model lies."""
-    return [_line(details, model, source, below) for details in error.errors(include_url=False)]
+    return [_line(details, model, source, below) for details in _one_per_choice(error)]
+
+
+def _one_per_choice(error: ValidationError) -> list[ErrorDetails]:
+    """Where a setting takes one of several forms, pydantic tells why each was refused; the form that
+    was meant is the one that got furthest, else the first."""
+    kept: list[ErrorDetails] = []
+    choices: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for details in error.errors(include_url=False):
+        choice = _choice(details["loc"])
+        if choice is None:
+            kept.append(details)
+        elif choice not in choices:
+            choices[choice] = [details]
+            kept.append(details)
+        else:
+            choices[choice].append(details)
+    for choice, refused in choices.items():
+        furthest = [details for details in refused if len(details["loc"]) > len(choice) + 1]
+        if furthest:
+            at = kept.index(refused[0])
+            kept[at : at + 1] = furthest
+    return kept
+
+
+def _choice(location: Sequence[int | str]) -> tuple[int | str, ...] | None:
+    """The place at which one of several forms is named, if the location passes one."""
+    for at, part in enumerate(location):
+        if isinstance(part, str) and "[" in part:
+            return tuple(location[:at])
+    return None
 
 
 def _line(details: ErrorDetails, model: type[BaseModel], source: str, below: str) -> str:
@@ -28,6 +58,8 @@ def _line(details: ErrorDetails, model: type[BaseModel], source: str, below: str
             return f"{where} is not a setting; {hint}allowed here: {', '.join(allowed)}"
         case "missing":
             return f"{where} is missing"
+        case "model_type" | "dict_type" | "model_attributes_type" | "dataclass_type":
+            return f"{where} is {_shown(details['input'])}: it should be a mapping of settings"
         case _:
             return f"{where} is {_shown(details['input'])}: {_plain(details['msg'])}"
 
@@ -48,6 +80,9 @@ def _written_path(location: Sequence[int | str], model: type[BaseModel]) -> list
     here: list[Any] = [model]
     for part in location:
         models = list(_models(here))
+        repeated = bool(path) and part == path[-1] and not any(part in m.model_fields for m in models)
+        if isinstance(part, str) and ("[" in part or repeated):
+            continue
         if isinstance(part, int):
             path.append(part)
             here = [argument for kind in here for argument in get_args(_bare(kind))] or [Any]
@@ -68,7 +103,7 @@ def _written_path(location: Sequence[int | str], model: type[BaseModel]) -> list
 def _is_member_name(part: str, here: Sequence[Any]) -> bool:
     names = [getattr(kind, "__name__", str(kind)) for kind in _alternatives(here)]
     tags = [name for m in _models(here) for name in m.model_fields]
-    return part in names or part in tags or "[" in part or part in {"str", "int", "float", "bool"}
+    return part in names or part in tags or part in {"str", "int", "float", "bool"}
 
 
 def _bare(kind: Any) -> Any:
