@@ -16,7 +16,7 @@ def test_a_value_that_only_normals_have_is_found_though_it_is_rare():
     label = np.arange(200) < 100
     mode = ["RGBA" if i >= 188 else "RGB" for i in range(200)]
     (found,) = giveaways([{"mode": m} for m in mode], label)
-    assert "all 12 images with mode RGBA are normal" in found.line
+    assert "all 12 images with pixel mode RGBA are normal" in found.line
     assert found.indices == tuple(range(188, 200))
 
 

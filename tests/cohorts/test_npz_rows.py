@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from secondread.cohorts.npz_rows import rows_of_npz
-from secondread.errors import UserError
+from secondread.images.image import ImageError
 
 
 def saved(folder, **arrays):
@@ -41,9 +41,9 @@ def test_other_classes_and_several_labels_become_findings(tmp_path):
 
 def test_labels_that_do_not_fit_are_refused(tmp_path):
     path = saved(tmp_path, train_images=np.zeros((3, 4, 4), np.uint8), train_labels=np.zeros((2, 1), int))
-    with pytest.raises(UserError, match="train_labels"):
+    with pytest.raises(ImageError, match="train_labels"):
         rows_of_npz(path, "x")
-    with pytest.raises(UserError, match="no array train_images"):
+    with pytest.raises(ImageError, match="no array train_images"):
         rows_of_npz(saved(tmp_path, data=np.zeros(3)), "x")
 
 

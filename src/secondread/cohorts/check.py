@@ -21,8 +21,8 @@ class Finding:
 
     severity  `error`: results would be wrong or images would fail; `warning`: results may mislead;
               `note`: worth knowing
-    kind      a word for scripts: unreadable, constant, non-finite, duplicate, patients, mask, size,
-              channels, modality, giveaway
+    kind      a word for scripts: unreadable (non-finite values too), constant, duplicate, patients, mask,
+              size, channels, modality, giveaway
     line      what was found
     paths     the images it concerns, as the manifest writes them
     """
@@ -59,7 +59,7 @@ def check(
 
     findings = [
         *_unreadable(unreadable),
-        *_degenerate(read),
+        *_constant(read),
         *_duplicates(read),
         *_patients(rows),
         *_masks(read),
@@ -76,13 +76,9 @@ def _unreadable(failed: Sequence[tuple[Row, ImageError]]) -> Iterator[Finding]:
         yield Finding("error", "unreadable", f"{row.path}: {error.problem}{advice}", (row.path,))
 
 
-def _degenerate(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
+def _constant(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
     if constant := [row.path for row, seen in read if seen.constant]:
         yield Finding("error", "constant", f"{_images(constant)} of one value throughout", tuple(constant))
-    if non_finite := [row.path for row, seen in read if seen.non_finite]:
-        yield Finding(
-            "error", "non-finite", f"{_images(non_finite)} with NaN or infinite pixels", tuple(non_finite)
-        )
 
 
 def _duplicates(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:

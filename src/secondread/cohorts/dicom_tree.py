@@ -79,7 +79,7 @@ def rows_of_dicom(
         header = file.header
         if header.modality in NO_IMAGES:
             aside.append(SetAside(file.path, f"modality {header.modality} holds no image"))
-        elif not header.size:
+        elif not header.size or not header.has_pixels:
             aside.append(SetAside(file.path, "no pixels"))
         elif header.modality in SLICE_MODALITIES:
             if file.is_localiser:
@@ -136,7 +136,7 @@ def _row(reference: str, files: Sequence[DicomFile], identify: Identify) -> Row:
 
 def _spacing(files: Sequence[DicomFile]) -> str:
     """Millimetres as `slice x row x column`, or `row x column` for an image."""
-    within = [f"{value:.4g}" for value in files[0].header.spacing or ()]
+    within = [f"{value:.4g}" for value in files[0].header.spacing]
     if len(files) > 1 and within:
         gaps = np.diff(np.sort(_positions(files)))
         within = [f"{float(np.median(gaps)):.4g}", *within]
@@ -150,7 +150,7 @@ def _why_no_volume(files: Sequence[DicomFile], others: int) -> str:
     grids = {file.header.size for file in files}
     if len(grids) > 1:
         return f"mixed series: {len(grids)} image sizes"
-    if any(file.header.orientation is None or file.header.position is None for file in files):
+    if not all(_has_place(file) for file in files):
         return "no positions in the headers, so its slices cannot be ordered; index with --as images"
     directions = np.array([file.header.orientation for file in files], dtype=float)
     if np.ptp(directions, axis=0).max() > 2 * _SAME_DIRECTION:
@@ -162,11 +162,15 @@ def _why_no_volume(files: Sequence[DicomFile], others: int) -> str:
     return ""
 
 
+def _has_place(file: DicomFile) -> bool:
+    return len(file.header.orientation) == 6 and len(file.header.position) == 3
+
+
 def _positions(files: Sequence[DicomFile]) -> np.ndarray:
     """Where each slice lies along the normal of the first, in millimetres."""
-    if any(file.header.orientation is None or file.header.position is None for file in files):
+    if not all(_has_place(file) for file in files):
         return np.zeros(len(files))
-    row, column = np.reshape(files[0].header.orientation or (0.0,) * 6, (2, 3))
+    row, column = np.reshape(files[0].header.orientation, (2, 3))
     normal = np.cross(row, column)
     return np.array([file.header.position for file in files], dtype=float) @ normal
 

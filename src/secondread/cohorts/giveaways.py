@@ -20,6 +20,7 @@ STRONG_AUROC = 0.7
 STRONG_SHARE = 0.15
 LARGEST_P = 0.01
 SMALLEST_COUNT = 5
+_SAID_AS = {"alpha": "alpha channel (RGBA)", "mode": "pixel mode"}
 
 Facts = Mapping[str, float | str]
 
@@ -87,9 +88,11 @@ def _categorical(name: str, values: Sequence[str], label: np.ndarray) -> list[_T
     counts = Counter(values)
     if len(counts) < 2 or len(counts) > len(values) / 2:
         return []
+    said = _SAID_AS.get(name, name)
     kinds = list(counts)
     table = np.zeros((len(kinds), 2))
-    np.add.at(table, ([kinds.index(value) for value in values], label.astype(int)), 1)
+    for value, is_abnormal in zip(values, label, strict=True):
+        table[kinds.index(value), int(is_abnormal)] += 1
     g = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood")
     share = float(g.statistic) / (2 * len(values) * stats.entropy(table.sum(axis=0)))
     shown = ", ".join(
@@ -98,7 +101,7 @@ def _categorical(name: str, values: Sequence[str], label: np.ndarray) -> list[_T
     )
     whole = Giveaway(
         name,
-        f"{name} tells {share:.0%} of the label's uncertainty over {len(values)} images ({shown})",
+        f"{said} tells {share:.0%} of the label's uncertainty over {len(values)} images ({shown})",
         share,
     )
     tested = [_Tested(whole, float(g.pvalue), share >= STRONG_SHARE)]
@@ -107,7 +110,7 @@ def _categorical(name: str, values: Sequence[str], label: np.ndarray) -> list[_T
             word, of_label = ("normal", ~label) if abnormals == 0 else ("abnormal", label)
             p = float(stats.hypergeom.sf(count - 1, len(label), int(of_label.sum()), count))
             line = (
-                f"all {count} images with {name} {kind} are {word} ({of_label.sum()} of all {len(label)} are)"
+                f"all {count} images with {said} {kind} are {word} ({of_label.sum()} of all {len(label)} are)"
             )
             indices = tuple(i for i, value in enumerate(values) if value == kind)
             tested.append(_Tested(Giveaway(name, line, count / len(label), indices), p, True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from secondread.cohorts.dicom_tree import DicomFile
@@ -18,7 +17,6 @@ _PLACEHOLDERS = {
     "test",
     "unknown",
 }
-_SHORTEST = 3
 
 
 def header_warnings(files: Sequence[DicomFile]) -> list[str]:
@@ -45,7 +43,4 @@ def header_warnings(files: Sequence[DicomFile]) -> list[str]:
 
 def _path_tells(file: DicomFile) -> bool:
     path = file.path.casefold()
-    identity = file.header.patient_id.strip().casefold()
-    words = [word for word in re.split(r"[\^=,\s._-]+", file.header.patient_name.casefold()) if word]
-    told = [word for word in words if len(word) >= _SHORTEST and word not in _PLACEHOLDERS]
-    return any(word in path for word in told) or (len(identity) >= _SHORTEST and identity in path)
+    return any(name.casefold() in path for name in file.header.names if name.casefold() not in _PLACEHOLDERS)

@@ -104,7 +104,7 @@ def index(
     images = [path for path in pictures if not is_mask(path)]
     masks, lone_masks = match_masks(images, [path for path in pictures if is_mask(path)])
     aside += [SetAside(path, "mask that fits no image, or several") for path in lone_masks]
-    rows += [Row(path, mask=masks.get(path, "")) for path in images]
+    rows += [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
     rows = _with_folder_columns(rows)
     archived: list[Row] = []
     for path in (path for path, header in headers.items() if header.kind == "npz"):
@@ -147,13 +147,25 @@ def _files(src: Path, base: Path, manifest_path: str | Path | None) -> Iterator[
 def _headers(base: Path, paths: Sequence[str], workers: int) -> tuple[dict[str, Header], list[SetAside]]:
     headers: dict[str, Header] = {}
     aside: list[SetAside] = []
-    whole = [str(base / path) for path in paths]
-    for path, result in zip(paths, map_in_workers(read_header, whole, workers=workers), strict=True):
+    named = [path for path in paths if _is_text(path)]
+    aside += [
+        SetAside(ascii(path), "a name that is not UTF-8; rename it") for path in paths if not _is_text(path)
+    ]
+    whole = [str(base / path) for path in named]
+    for path, result in zip(named, map_in_workers(read_header, whole, workers=workers), strict=True):
         if isinstance(result, Failed):
             aside.append(SetAside(path, _reason(result.error), unreadable=True))
         else:
             headers[path] = result.value
     return headers, aside
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _reason(error: ImageError) -> str:
@@ -168,6 +180,13 @@ def _key(key: str | Path | None, manifest_path: str | Path | None) -> tuple[byte
             "ids in DICOM headers are replaced by keyed hashes: give a key, the manifest's path, or keep_ids"
         )
     return key_beside(manifest_path)
+
+
+def _picture_rows(path: str, header: Header, mask: str) -> list[Row]:
+    """A picture or volume as one row, or each volume of a 4-D NIfTI as one."""
+    if header.frames == 1:
+        return [Row(path, mask=mask)]
+    return [Row(f"{path}#frame/{i}", mask=mask) for i in range(header.frames)]
 
 
 def _with_folder_columns(rows: Sequence[Row]) -> list[Row]:

@@ -20,7 +20,6 @@ class Inspection:
     digest        of the bytes that made it; `content` of its decoded pixels (grey kept in three equal
                   channels counts as grey), so that a copy in another format is found
     constant      whether all pixels are equal
-    non_finite    how many pixels are NaN or infinite
     facts         acquisition facts, as in `secondread.images.acquisition`
     mask_problem  what is wrong with its mask; empty where nothing is, or where it has none
     mask_empty    whether its mask marks nothing; None where it has none that could be read
@@ -32,18 +31,18 @@ class Inspection:
     channels: int
     modality: str
     constant: bool
-    non_finite: int
     facts: dict[str, float | str] = field(default_factory=dict)
     mask_problem: str = ""
     mask_empty: bool | None = None
 
 
 def inspect(item: tuple[str, str | None]) -> Inspection:
-    """Read an image and its mask (references). Raises ImageError where the image cannot be read."""
+    """Read an image and its mask (references). Raises ImageError where the image cannot be read,
+    or holds values that are not finite.
+    """
     reference, mask_reference = item
     image = read_image(reference)
     pixels = _as_grey(image.pixels)
-    finite = np.isfinite(pixels) if pixels.dtype.kind == "f" else np.ones(1, dtype=bool)
     problem, empty = _inspect_mask(mask_reference, image.size) if mask_reference else ("", None)
     return Inspection(
         digest=image.digest,
@@ -52,7 +51,6 @@ def inspect(item: tuple[str, str | None]) -> Inspection:
         channels=pixels.shape[0],
         modality=image.header.get("modality", ""),
         constant=bool(np.all(pixels == pixels.flat[0])),
-        non_finite=int(np.size(finite) - np.count_nonzero(finite)),
         facts=acquisition(image),
         mask_problem=problem,
         mask_empty=empty,
@@ -66,7 +64,7 @@ def _inspect_mask(reference: str, size: tuple[int, ...]) -> tuple[str, bool | No
         return error.problem, None
     if mask.size != size:
         return f"its size {_times(mask.size)} is not the image's {_times(size)}", None
-    return "", not np.any(mask.pixels > 0)
+    return "", not np.any(mask.pixels)
 
 
 def _as_grey(pixels: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -13,6 +13,7 @@ from secondread.cohorts.conditions import Condition
 from secondread.errors import UserError
 
 COLUMNS = ("path", "split", "label", "finding", "patient_id", "study_id", "mask")
+_PATHS = ("path", "mask")
 SPLITS = ("train", "validation", "test", "")
 LABELS = ("normal", "abnormal", "")
 
@@ -193,13 +194,15 @@ def _parse(path: Path, reader: Iterable[list[str]]) -> Iterator[Row]:
                 f"{path}, line {number}: {len(cells)} cells where the header has {len(header)} columns; "
                 "quote cells that contain commas, and fill every column"
             )
-        values = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+        values = {
+            name: cell if name in _PATHS else cell.strip() for name, cell in zip(header, cells, strict=True)
+        }
         known = {name: values[name] for name in COLUMNS if name in values}
         for column, allowed in (("split", SPLITS), ("label", LABELS)):
             if column in known:
                 known[column] = known[column].lower()
                 _check_word(path, number, column, known[column], allowed)
-        if not known["path"]:
+        if not known["path"].strip():
             raise UserError(f"{path}, line {number}, column path: empty; every row names an image")
         first = seen.setdefault(known["path"], number)
         if first != number:

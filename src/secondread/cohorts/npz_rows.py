@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from secondread.cohorts.manifest import Row
-from secondread.errors import UserError
+from secondread.images.image import ImageError
 from secondread.images.npz import list_members
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
@@ -19,7 +19,7 @@ def rows_of_npz(path: Path, written: str, normal_class: int = 0) -> list[Row]:
     A label equal to `normal_class` is normal, any other abnormal with the finding `class-<label>`
     (none where there are two classes). Several labels per image (`[n, k]` of 0 and 1) are findings; an
     image with none of them is normal. Arrays without labels give unlabelled rows. Nothing is unpickled.
-    Raises ImageError for a file that is no archive, UserError for labels that do not fit.
+    Raises ImageError for a file that is no such archive and for labels that do not fit.
     """
     shapes = {member.name: member.shape for member in list_members(path)}
     rows: list[Row] = []
@@ -38,9 +38,8 @@ def rows_of_npz(path: Path, written: str, normal_class: int = 0) -> list[Row]:
                 for i, (label, finding) in enumerate(named)
             ]
     if not rows:
-        raise UserError(
-            f"{path}: no array train_images, val_images or test_images; it holds {', '.join(shapes)}"
-        )
+        held = ", ".join(shapes) or "no arrays"
+        raise ImageError(str(path), f"no array train_images, val_images or test_images, but {held}")
     return rows
 
 
@@ -49,7 +48,8 @@ def _labels(
 ) -> list[tuple[str, str]]:
     """Label and finding of each image."""
     if len(values) != count or values.dtype.kind not in "bui":
-        raise UserError(f"{path}: {name} {values.shape} {values.dtype} are no labels for {count} images")
+        problem = f"{name} {values.shape} {values.dtype} are no labels for {count} images"
+        raise ImageError(str(path), problem)
     table = values.reshape(count, -1).astype(int)
     if table.shape[1] > 1:
         found = [";".join(f"class-{k}" for k in np.flatnonzero(line)) for line in table]
