@@ -18,7 +18,10 @@ STEP_NAMES = ("window", "percentiles", "standardise", "resample", "align")
 
 
 def _name_of(step: Any) -> str | None:
-    names = list(step) if isinstance(step, dict) else list(type(step).model_fields) if step else []
+    if isinstance(step, Settings):
+        names = list(type(step).model_fields)
+    else:
+        names = list(step) if isinstance(step, dict) else []
     return str(names[0]) if len(names) == 1 and names[0] in STEP_NAMES else None
 
 
