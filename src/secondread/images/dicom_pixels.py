@@ -94,6 +94,8 @@ def _decode(
         return _packed_frames(path, dataset, frame, frames, allocated, str(syntax)), photometric
     if syntax.is_encapsulated:
         _check_codestream(path, dataset, limits)
+    elif photometric != "YBR_FULL_422":
+        _check_length(path, dataset, frames, allocated)
     if str(syntax) == JPEG_EXTENDED and stored > 8:
         return _twelve_bit_jpeg(path, dataset, frame, frames), photometric
     high = whole_number(path, dataset, "HighBit", stored - 1)
@@ -189,6 +191,17 @@ def _twelve_bit_jpeg(path: str, dataset: FileDataset, frame: int | None, frames:
         decoded = buffer.encode("utf-8", "surrogateescape") if isinstance(buffer, str) else bytes(buffer)
         out.append(np.frombuffer(decoded, "<i2" if signed else "<u2", count=rows * columns))
     return np.concatenate(out)
+
+
+def _check_length(path: str, dataset: FileDataset, frames: int, allocated: int) -> None:
+    """Refuse uncompressed pixels of which a part is missing."""
+    values = (
+        int(dataset.Rows) * int(dataset.Columns) * frames * whole_number(path, dataset, "SamplesPerPixel", 1)
+    )
+    expected = (values * allocated + 7) // 8
+    found = max(len(value(dataset, keyword) or b"") for keyword in _PIXEL_KEYWORDS)
+    if found < expected:
+        raise ImageError(path, f"truncated: {found:,} of {expected:,} bytes of pixels", "export it again")
 
 
 def _check_codestream(path: str, dataset: FileDataset, limits: ReadLimits) -> None:

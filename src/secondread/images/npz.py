@@ -80,6 +80,13 @@ class _OpenArray:
             held = ", ".join(sorted(n.removesuffix(".npy") for n in self.archive.namelist()))
             self.archive.close()
             raise ImageError(reference.text, f"no array '{name}'", f"it holds {held[:300]}") from None
+        try:
+            self._check(reference, name)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self, reference: Reference, name: str) -> None:
         self.shape, self.fortran, self.dtype = _array_header(reference.text, self.stream)
         self.start = self.stream.tell()
         if self.dtype.hasobject:

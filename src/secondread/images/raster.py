@@ -17,6 +17,8 @@ from secondread.images.source import Reference, digest_of
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
+_WHITE_IS_ZERO, _PALETTE, _PLANES_APART = 0, 3, 2
+_TIFF_MODES = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr"}
 
 
 def read_png(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
@@ -112,12 +114,17 @@ def read_tiff(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
             pages = list(tiff.pages[:]) if len(tiff.pages) <= 100_000 else []
-            pages = _chosen_pages(reference, pages)
+            numbers, pages = _chosen_pages(reference, pages)
             first: Any = pages[0]
             limits.check_shape(reference.text, (len(pages), *first.shape))
-            header = {"format": "TIFF", "bits": str(first.bitspersample), "mode": str(first.photometric.name)}
-            header["compression"] = str(first.compression.name)
-            pixels = np.stack([_tiff_page(page, data, index) for index, page in _numbered(tiff, pages)])
+            header = {
+                "format": "TIFF",
+                "bits": str(first.bitspersample),
+                "mode": _TIFF_MODES.get(int(first.photometric), "other"),
+            }
+            pixels = np.stack(
+                [_tiff_page(page, data, index) for index, page in zip(numbers, pages, strict=True)]
+            )
     except ImageError:
         raise
     except Exception as error:
@@ -127,7 +134,7 @@ def read_tiff(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     return _finish(reference, data, pixels, header, ("pages without positions: spacing is unknown",))
 
 
-def _chosen_pages(reference: Reference, pages: list[Any]) -> list[Any]:
+def _chosen_pages(reference: Reference, pages: list[Any]) -> tuple[list[int], list[Any]]:
     from secondread.images.source import member_number
 
     if not pages:
@@ -136,14 +143,10 @@ def _chosen_pages(reference: Reference, pages: list[Any]) -> list[Any]:
         number = member_number(reference, "frame")
         if number >= len(pages):
             raise ImageError(reference.text, f"the file has pages 0 to {len(pages) - 1}")
-        return [pages[number]]
+        return [number], [pages[number]]
     if len({page.shape for page in pages}) > 1:
         raise ImageError(reference.text, f"{len(pages)} pages of different sizes", "choose one with #frame/N")
-    return pages
-
-
-def _numbered(tiff: Any, pages: list[Any]) -> list[tuple[int, Any]]:
-    return [(page.index, page) for page in pages]
+    return list(range(len(pages))), pages
 
 
 def _tiff_page(page: Any, data: bytes, index: int) -> NDArray[Any]:
@@ -154,16 +157,16 @@ def _tiff_page(page: Any, data: bytes, index: int) -> NDArray[Any]:
         if "imagecodecs" not in str(error):
             raise
         return _tiff_page_by_pillow(page, data, index)
-    if page.photometric.name == "PALETTE":
+    if page.photometric == _PALETTE:
         table = page.colormap
         pixels = (table >> 8).astype(np.uint8)[:, pixels] if table.max() > 255 else table[:, pixels]
         return np.moveaxis(pixels, 0, -1)
-    if page.planarconfig.name == "SEPARATE" and page.samplesperpixel > 1:
+    if page.planarconfig == _PLANES_APART and page.samplesperpixel > 1:
         pixels = np.moveaxis(pixels, 0, -1)
     pixels = pixels.reshape(page.imagelength, page.imagewidth, -1)
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8) * 255
-    if page.photometric.name == "MINISWHITE" and np.issubdtype(pixels.dtype, np.integer):
+    if page.photometric == _WHITE_IS_ZERO and np.issubdtype(pixels.dtype, np.integer):
         pixels = ~pixels
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
@@ -173,13 +176,11 @@ def _tiff_page_by_pillow(page: Any, data: bytes, index: int) -> NDArray[Any]:
     from PIL import TiffImagePlugin
 
     if page.bitspersample == 16 and page.samplesperpixel > 1:
-        raise ValueError(
-            f"16-bit colour in {page.compression.name} compression; save it with deflate or none"
-        )
+        raise ValueError("16-bit colour in this compression; save it with deflate or none")
     with TiffImagePlugin.TiffImageFile(io.BytesIO(data)) as picture:
         picture.seek(index)
         pixels = _samples(picture)
-    if page.photometric.name == "MINISWHITE" and page.bitspersample == 16:
+    if page.photometric == _WHITE_IS_ZERO and page.bitspersample == 16:
         pixels = ~pixels
     return pixels
 
