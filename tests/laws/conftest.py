@@ -1,0 +1,49 @@
+"""Small real images on disk, prepared as a fit prepares them, for every rank and size."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.phantoms import make_phantoms
+from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
+from secondread.preprocessing.preprocessing import Preprocessing
+from secondread.preprocessing.settings import PreprocessingSettings
+from secondread.training.data import ImageSource
+
+Prepare = Callable[..., PreparedSet]
+
+
+def preprocessing(channels: int, size: tuple[int, ...]) -> Preprocessing:
+    colour = "grey" if channels == 1 else "rgb"
+    return Preprocessing(PreprocessingSettings(size=size, colour=colour))
+
+
+@pytest.fixture(scope="session")
+def cohorts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, ImageSource]]:
+    @cache
+    def phantoms(rank: int) -> tuple[str, ...]:
+        folder = tmp_path_factory.mktemp(f"phantoms-{rank}")
+        size = (32, 32) if rank == 2 else (16, 16, 16)
+        path = make_phantoms(folder, seed=0, rank=rank, n_normal=20, n_abnormal=2, n_test_normal=2, size=size)
+        manifest = Manifest.read(path)
+        return tuple(manifest.reference(row) for row in manifest.rows)
+
+    @cache
+    def make(channels: int, size: tuple[int, ...]) -> dict[str, ImageSource]:
+        references = phantoms(len(size))
+        how = preprocessing(channels, size)
+        parts = {"normal": references[:12], "validation": references[12:17], "new": references[17:23]}
+        return {name: prepare_set(list(paths), how, workers=0) for name, paths in parts.items()}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prepare() -> Callable[[list[Path], int, tuple[int, ...]], PreparedSet]:
+    def run(paths: list[Path], channels: int, size: tuple[int, ...]) -> PreparedSet:
+        return prepare_set([str(path) for path in paths], preprocessing(channels, size), workers=0)
+
+    return run

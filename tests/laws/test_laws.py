@@ -1,0 +1,247 @@
+"""What every detector must obey, on each rank that it takes."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load, save
+
+from secondread.calibration.raw_scores import RawScores, concatenate
+from secondread.detectors import DETECTORS, find
+from secondread.detectors.contract import Detector
+from secondread.training.data import ImageSource
+from secondread.training.inference import score_batch, score_set
+from secondread.training.loop import train
+from secondread.training.optimise import step_parameters
+
+CASES = [(name, rank) for name in DETECTORS for rank in sorted(find(name).ranks)]
+every_detector = pytest.mark.parametrize(("name", "rank"), CASES, ids=[f"{n}-{r}d" for n, r in CASES])
+
+ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
+"""Float32 sums in another order."""
+
+Cohorts = Mapping[str, ImageSource]
+
+
+class Killed(BaseException):
+    """Stands for the process's end."""
+
+
+@dataclass
+class CutOff:
+    """A source that is not there any more after a number of batches."""
+
+    source: ImageSource
+    batches_left: int
+
+    @property
+    def digests(self):
+        return self.source.digests
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def batch(self, indices):
+        if self.batches_left == 0:
+            raise Killed
+        self.batches_left -= 1
+        return self.source.batch(indices)
+
+
+def build(name: str, rank: int) -> Detector:
+    tiny = find(name).tiny(rank)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return find(name)(tiny.settings, tiny.channels, tiny.size)
+
+
+def fit(detector: Detector, rank: int, cohorts: Cohorts, directory: Path, **more) -> Detector:
+    more = {"precision": "float32", "checkpoint_seconds": 0.0, **more}
+    train(
+        detector, cohorts, type(detector).tiny(rank).stages,
+        seed=7, directory=directory, device="cpu", progress=False, **more,
+    )  # fmt: skip
+    return detector
+
+
+def scores_of(detector: Detector, source: ImageSource, precision: str = "float32") -> RawScores:
+    return concatenate(list(score_set(detector, source, batch_size=4, precision=precision)))
+
+
+def assert_equal(one: RawScores, other: RawScores) -> None:
+    for name, values in one.parts.items():
+        np.testing.assert_array_equal(values, other.parts[name], err_msg=name)
+    for name, values in (one.maps or {}).items():
+        np.testing.assert_array_equal(values, other.maps[name], err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def data(cohorts) -> Callable[[str, int], Cohorts]:
+    def of(name: str, rank: int) -> Cohorts:
+        tiny = find(name).tiny(rank)
+        return cohorts(tiny.channels, tuple(tiny.size))
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def fitted(data, tmp_path_factory) -> Callable[[str, int], Detector]:
+    @cache
+    def of(name: str, rank: int) -> Detector:
+        return fit(build(name, rank), rank, data(name, rank), tmp_path_factory.mktemp("fit"))
+
+    return of
+
+
+@every_detector
+def test_1_a_score_does_not_depend_on_the_batch(name, rank, data, fitted):
+    source, detector = data(name, rank)["new"], fitted(name, rank)
+    rows = list(range(len(source)))
+    together = score_batch(detector, *source.batch(rows), source.digests, precision="float32")
+    for order in ([rows[-1]], rows[::-1], [rows[-1], *rows[:2]]):
+        digests = [source.digests[row] for row in order]
+        found = score_batch(detector, *source.batch(order), digests, precision="float32")
+        for part, values in found.parts.items():
+            np.testing.assert_allclose(values, together.parts[part][order], **ROUNDING, err_msg=part)
+        for part, values in (found.maps or {}).items():
+            np.testing.assert_allclose(values, together.maps[part][order], **ROUNDING, err_msg=part)
+
+
+@every_detector
+def test_2_one_seed_fits_equal_scores(name, rank, data, fitted, tmp_path):
+    again = fit(build(name, rank), rank, data(name, rank), tmp_path)
+    source = data(name, rank)["new"]
+    assert_equal(scores_of(fitted(name, rank), source), scores_of(again, source))
+
+
+@every_detector
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_2_saved_and_loaded_scores_are_equal(name, rank, precision, data, fitted):
+    source, detector = data(name, rank)["new"], fitted(name, rank)
+    expected = scores_of(detector, source, precision)
+    state = load(save({key: tensor.contiguous() for key, tensor in detector.state_dict().items()}))
+    tiny = find(name).tiny(rank)
+    loaded = find(name)(tiny.settings, tiny.channels, tiny.size, pretrained=False).load_fitted(state)
+    assert_equal(scores_of(loaded, source, precision), expected)
+
+
+@every_detector
+@pytest.mark.parametrize("killed_after", [0, 1, 3, 5, 8, 11])
+def test_3_a_killed_fit_resumes_to_the_scores_of_an_uninterrupted_one(
+    name, rank, killed_after, data, fitted, tmp_path
+):
+    whole = data(name, rank)
+    cut = {**whole, "normal": CutOff(whole["normal"], killed_after)}
+    with suppress(Killed):
+        fit(build(name, rank), rank, cut, tmp_path)
+    resumed = fit(build(name, rank), rank, whole, tmp_path, resume=True)
+    assert_equal(scores_of(resumed, whole["new"]), scores_of(fitted(name, rank), whole["new"]))
+
+
+@every_detector
+def test_4_maps_are_finite_and_lie_on_the_images_grid(name, rank, data, fitted):
+    source, detector = data(name, rank)["new"], fitted(name, rank)
+    raw = scores_of(detector, source)
+    assert set(detector.mixture().weights) <= set(raw.parts)
+    mixture = detector.map_mixture()
+    if mixture is None:
+        assert raw.maps is None
+        return
+    assert raw.maps is not None
+    assert set(mixture.weights) <= set(raw.maps)
+    for values in raw.maps.values():
+        assert values.shape == (len(source), *detector.size)
+        assert np.isfinite(values).all()
+        assert values.std() > 0
+
+
+@every_detector
+def test_4_a_map_comes_back_on_the_files_own_grid(name, rank, fitted, prepare, tmp_path):
+    tiny, detector = find(name).tiny(rank), fitted(name, rank)
+    if detector.map_mixture() is None:
+        return
+    size = tuple(n + 5 + 2 * axis for axis, n in enumerate(tiny.size))
+    values = np.random.default_rng(1).integers(0, 256, size).astype(np.uint8)
+    source = prepare([write(tmp_path / "larger", values)], tiny.channels, tuple(tiny.size))
+    for found in (scores_of(detector, source).maps or {}).values():
+        brought_back = source.preprocessing.to_file_grid(found[0], source.placements[0])
+        assert brought_back.shape == size
+        assert np.isfinite(brought_back).all()
+
+
+def odd_images(size: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """Arrays as scanners and converters leave them."""
+    spike, object_ = np.zeros(size, np.uint16), np.zeros(size, np.uint8)
+    spike[tuple(n // 2 for n in size)] = 65535
+    object_[tuple(slice(n // 2, n // 2 + 2) for n in size)] = 200
+    return {
+        "black": np.zeros(size, np.uint8),
+        "grey": np.full(size, 128, np.uint8),
+        "white": np.full(size, 65535, np.uint16),
+        "spike": spike,
+        "black background": object_,
+        "16 bit": np.random.default_rng(0).integers(0, 65536, size).astype(np.uint16),
+    }
+
+
+def write(path: Path, values: np.ndarray) -> Path:
+    if values.ndim == 2:
+        path = path.with_suffix(".png")
+        Image.fromarray(values).save(path)
+        return path
+    path = path.with_suffix(".nii.gz")
+    nibabel.Nifti1Image(values, np.eye(4)).to_filename(path)
+    return path
+
+
+@every_detector
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_5_odd_images_get_finite_scores(name, rank, precision, fitted, prepare, tmp_path):
+    tiny = find(name).tiny(rank)
+    paths = [write(tmp_path / key, values) for key, values in odd_images(tuple(tiny.size)).items()]
+    source = prepare(paths, tiny.channels, tuple(tiny.size))
+    assert not source.errors
+    raw = scores_of(fitted(name, rank), source, precision)
+    assert raw.finite.all(), dict(zip(odd_images(tuple(tiny.size)), raw.finite, strict=True))
+    assert all(np.isfinite(values).all() for values in (raw.maps or {}).values())
+
+
+@every_detector
+def test_5_odd_normals_still_fit_to_finite_scores(name, rank, data, prepare, tmp_path):
+    tiny = find(name).tiny(rank)
+    paths = [write(tmp_path / key, values) for key, values in odd_images(tuple(tiny.size)).items()]
+    odd = prepare(paths, tiny.channels, tuple(tiny.size))
+    detector = fit(build(name, rank), rank, {"normal": odd, "validation": odd}, tmp_path / "fit")
+    assert scores_of(detector, data(name, rank)["new"]).finite.all()
+
+
+@every_detector
+def test_6_what_a_stage_declares_is_what_it_trains(name, rank, data, tmp_path):
+    detector = build(name, rank)
+    names = {id(parameter): key for key, parameter in detector.named_parameters()}
+    declared: dict[str, set[str]] = {
+        stage.name: {names[id(p)] for step in stage.steps for p in step_parameters(step)}
+        for stage in detector.stages()
+    }
+    start = {key: parameter.detach().clone() for key, parameter in detector.named_parameters()}
+    seen: list[tuple[str, dict[str, torch.Tensor]]] = []
+
+    def note(stage: str, epoch: int, number: int) -> None:
+        seen.append((stage, {k: p.detach().clone() for k, p in detector.named_parameters()}))
+
+    fit(detector, rank, data(name, rank), tmp_path, after_round=note)
+    for (stage, before), (same_stage, after) in pairwise(seen):
+        if stage == same_stage:
+            changed = {key for key in after if not torch.equal(before[key], after[key])}
+            assert changed <= declared[stage]
+    end = dict(detector.named_parameters())
+    changed = {key for key in end if not torch.equal(start[key], end[key])}
+    assert changed == set().union(*declared.values())
