@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -80,12 +79,12 @@ class Bundle:
         if path.exists():
             raise UserError(f"{path}: there is something already; remove it or choose another place with -o")
         with whole_folder(path) as folder:
-            document, text = self._write(folder)
+            text = self._write(folder)
             (folder / "bundle.json").write_bytes(text)
         digest = hashlib.sha256(text).hexdigest()
         return replace(self, path=path, digest=digest)
 
-    def _write(self, folder: Path) -> tuple[BundleDocument, bytes]:
+    def _write(self, folder: Path) -> bytes:
         preprocessing, preprocessing_arrays = self.preprocessing.state()
         calibration, calibration_arrays = self.calibration.state()
         companions, companion_tensors = self.companions.state()
@@ -108,8 +107,7 @@ class Bundle:
             provenance=self.provenance,
             files=files,
         )
-        text = json.dumps(document.model_dump(mode="json"), indent=1, allow_nan=False).encode()
-        return document, text
+        return json.dumps(document.model_dump(mode="json"), indent=1, allow_nan=False).encode()
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu") -> Self:
@@ -218,7 +216,7 @@ def without_places(value: Any) -> Any:
     return value
 
 
-def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[np.generic]]:
+def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 

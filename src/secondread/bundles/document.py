@@ -36,10 +36,10 @@ class Provenance(Settings):
     seed: int
     manifest_digest: str
     cohorts: dict[str, int]
-    unreadable: dict[str, int] = {}
-    weights: dict[str, str] = {}
-    training: dict[str, Any] = {}
-    seconds: dict[str, float] = {}
+    unreadable: dict[str, int] = Field(default_factory=dict)
+    weights: dict[str, str] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    seconds: dict[str, float] = Field(default_factory=dict)
     device: str = "cpu"
     precision: str = "float32"
     allow_shared_patients: bool = False

@@ -170,8 +170,8 @@ def refuse_missing_cohorts(detector: Detector, cohorts: Cohorts, recipe: Recipe)
     for name in sorted(detector.needs):
         if not getattr(cohorts, name):
             raise UserError(
-                f"detector {recipe.detector['name']} needs the cohort {name!r}, and the manifest and the recipe's "
-                "cohorts section give none"
+                f"detector {recipe.detector['name']} needs the cohort {name!r}, "
+                "and the manifest and the recipe's cohorts section give none"
             )
 
 

@@ -60,7 +60,7 @@ def recalibrate(
     known = [i for i, digest in enumerate(images.digests) if digest in learnt]
     if known:
         raise UserError(
-            f"{len(known)} of the normals were learnt from by this bundle (first: {images.references[known[0]]}); "
+            f"{images.references[known[0]]}: this bundle learnt from it (and {len(known) - 1} more); "
             "calibrate on images that it has not seen"
         )
 

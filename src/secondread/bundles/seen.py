@@ -25,8 +25,8 @@ class Seen(Settings):
     """Content digests of images and keyed hashes of patient ids, by cohort."""
 
     key: str = Field(pattern="^[0-9a-f]{32}$")
-    images: dict[str, tuple[str, ...]] = {}
-    patients: dict[str, tuple[str, ...]] = {}
+    images: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    patients: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @classmethod
     def of(

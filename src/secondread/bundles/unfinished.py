@@ -37,7 +37,7 @@ class Unfinished:
         if file.is_file():
             if not resume:
                 raise UserError(
-                    f"{self.folder}: an unfinished fit; continue it with --resume, or remove the folder to start anew"
+                    f"{self.folder}: an unfinished fit; continue it with --resume, or remove the folder"
                 )
             self._refuse_another(json.loads(file.read_text(encoding="utf-8")))
             return True

@@ -19,11 +19,10 @@ def check(
         Path | None, typer.Option("--output", "-o", help="Also write the findings as CSV.")
     ] = None,
     where: Where = None,
-    seed: Annotated[int, typer.Option(help="Seed of the shortcut check.")] = 0,
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Look for unreadable, constant, duplicate or mismatched images and leaks; exit 1 where some are found."""
+    """Look for unreadable, constant, duplicate or mismatched images and leaks; exit 1 for any."""
     import csv
 
     from secondread.bundles.places import available_cores
@@ -33,14 +32,16 @@ def check(
 
     record = RunRecord(sys.argv)
     source = Manifest.read(manifest).where(*where or ())
-    findings = check_manifest(source, seed=seed, workers=available_cores() if workers is None else workers)
+    findings = check_manifest(source, workers=available_cores() if workers is None else workers)
     for finding in findings:
-        typer.echo(finding)
+        typer.echo(f"{finding.severity}: {finding.line}")
     if output is not None:
         with open(output, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows([["finding"], *([str(f)] for f in findings)])
-        record.write(beside(output), seed=seed, digests={"manifest": source.digest}, findings=len(findings))
-    if findings:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(["severity", "kind", "finding", "paths"])
+            table.writerows([f.severity, f.kind, f.line, ";".join(f.paths)] for f in findings)
+        record.write(beside(output), digests={"manifest": source.digest}, findings=len(findings))
+    if any(finding.severity != "note" for finding in findings):
         raise typer.Exit(FINDINGS)
     if not quiet:
         typer.echo(f"nothing found in {len(source.rows)} images", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,7 +47,7 @@ def evaluate(
     typer.echo(report)
 
 
-def summary(metrics: dict) -> str:  # type: ignore[type-arg]
+def summary(metrics: dict[str, Any]) -> str:
     """The main figures in a few lines."""
     counts = metrics["n"]
     lines = [f"{counts['normal']} normal, {counts['abnormal']} abnormal, {counts['failed']} failed"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
@@ -61,6 +61,8 @@ def stop_if_known(error: Exception) -> None:
         stop(str(error), INTERRUPTED)
 
 
-def stop(message: str, code: int) -> None:
-    typer.echo(f"secondread: {' '.join(message.split())}", err=True)
+def stop(message: str, code: int) -> NoReturn:
+    """Print a message, a line for each of its mistakes, and exit."""
+    for line in message.splitlines():
+        typer.echo(f"secondread: {' '.join(line.split())}", err=True)
     raise typer.Exit(code)

@@ -85,7 +85,7 @@ def score(
         without_complexity=bundle.has_complexity,
     )
     try:
-        with ReadingsTable(out, columns) as table:
+        with ReadingsTable(out, columns, with_maps=maps and bundle.calibration.maps is not None) as table:
             record.write(out / "run.json", **describe(bundle, found), finished=False)
             wanted = [item for item in found.items if item.path not in table.done]
             results = read_items(
@@ -104,7 +104,6 @@ def score(
                         scored += result.reading.score is not None
                         writer.put(result)
             finally:
-                results.close()
                 table.finish()
             earlier = len(table.done)
         rows = Readings.read(out / "readings.csv").rows

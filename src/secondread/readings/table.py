@@ -79,11 +79,13 @@ class ReadingsTable:
     """The writer of one folder. `done` holds the paths that have a reading from an earlier run.
 
     Rows of an earlier run with an error are dropped, so that those files are tried again, and so is a
-    last line that was torn. Raises UserError where the folder holds a table with other columns.
+    last line that was torn; with `with_maps` those without a map too. Raises UserError where the folder
+    holds a table with other columns.
     """
 
-    def __init__(self, folder: Path, columns: Columns) -> None:
+    def __init__(self, folder: Path, columns: Columns, *, with_maps: bool = False) -> None:
         self.folder = folder
+        self.with_maps = with_maps
         self.columns = columns
         folder.mkdir(parents=True, exist_ok=True)
         kept = self._earlier()
@@ -91,8 +93,8 @@ class ReadingsTable:
         self._rewrite(READINGS, to_csv([columns.names, *kept]))
         facts = {line["path"]: line for line in read_facts(folder / FACTS) if line["path"] in self.done}
         self._rewrite(FACTS, "".join(json.dumps(line) + "\n" for line in facts.values()))
-        self._readings = open(folder / READINGS, "a", encoding="utf-8", newline="")
-        self._facts = open(folder / FACTS, "a", encoding="utf-8")
+        self._readings = (folder / READINGS).open("a", encoding="utf-8", newline="")
+        self._facts = (folder / FACTS).open("a", encoding="utf-8")
         self._writer = csv.writer(self._readings, lineterminator="\n")
 
     def _earlier(self) -> list[list[str]]:
@@ -109,7 +111,12 @@ class ReadingsTable:
                 f"{path}: a table with other columns than this bundle's readings have; "
                 "choose another folder with -o"
             )
-        return [row for row in rows if len(row) == len(header) and not row[-1]]
+        map_at = header.index("map")
+        return [
+            row
+            for row in rows
+            if len(row) == len(header) and not row[-1] and not (self.with_maps and not row[map_at])
+        ]
 
     def _rewrite(self, name: str, text: str) -> None:
         temporary = self.folder / f".{name}.{os.getpid()}.writing"
