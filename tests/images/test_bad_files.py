@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import os
 import struct
 import zipfile
 import zlib
@@ -39,6 +40,13 @@ def test_a_missing_file(tmp_path: Path) -> None:
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "empty.dcm").write_bytes(b"")
     assert "empty (0 bytes)" in refusal(tmp_path / "empty.dcm")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.dcm")
+    assert "not a regular file" in refusal(tmp_path / "pipe.dcm")
+    with pytest.raises(ImageError, match="not a regular file"):
+        read_header(tmp_path / "pipe.dcm")
 
 
 def test_a_text_file_named_png(tmp_path: Path) -> None:

@@ -121,6 +121,9 @@ def read_header(path: str | Path) -> Header:
     """The header of a file, read from its beginning; pixels are not decoded. Raises ImageError."""
     name = str(path)
     try:
+        if not Path(path).is_file():
+            missing = "not a regular file" if Path(path).exists() else "no such file"
+            raise ImageError(name, missing)
         with open(path, "rb") as stream:
             start = stream.read(_START)
         kind = _kind(name, start)

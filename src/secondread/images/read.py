@@ -47,6 +47,8 @@ def read_image(
 def _read(reference: Reference, limits: ReadLimits) -> Image:
     if reference.path.is_dir():
         return read_series(reference, limits)
+    if not reference.path.is_file():
+        raise ImageError(reference.text, "not a regular file")
     with reference.path.open("rb") as stream:
         if stream.read(4) == _ZIP_MAGIC:
             return read_npz(reference, limits)
