@@ -1,0 +1,197 @@
+"""The data card and the model card: where the figures come from, in rows of a name and a text."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from secondread.evaluation.evaluate import Evaluation
+from secondread.reports.wording import count, plain
+
+Rows = tuple[tuple[str, str], ...]
+MOST_VALUES = 8
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One line of the training log."""
+
+    name: str
+    epochs: int
+    chosen: str
+    first: str
+    last: str
+    skipped: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What the model is. `recipe` is YAML, empty where the run does not say."""
+
+    rows: Rows
+    stages: tuple[Stage, ...]
+    recipe: str
+
+
+def model_name(evaluation: Evaluation) -> str:
+    """The recipe's title, else its detector's name, else a plain word."""
+    recipe = evaluation.readings.run.get("recipe") or {}
+    about = recipe.get("about") or {}
+    detector = recipe.get("detector") or {}
+    return str(about.get("title") or detector.get("name") or "Unnamed model")
+
+
+def data_name(evaluation: Evaluation) -> str:
+    """The folder that the manifest lies in, which people name after the data."""
+    source = evaluation.manifest.source
+    return Path(source).resolve().parent.name if source else "the given manifest"
+
+
+def data_card(evaluation: Evaluation) -> Rows:
+    manifest, cases = evaluation.manifest, evaluation.cases
+    splits: dict[str, Counter[str]] = {}
+    for row in manifest.rows:
+        splits.setdefault(row.split or "(no split)", Counter())[row.label or "unlabelled"] += 1
+    findings = Counter(finding for case in cases.cases for finding in case.findings if case.abnormal)
+    facts = [evaluation.readings.acquisition.get(case.reading.path, {}) for case in cases.cases]
+    rows = [
+        ("Manifest", f"{data_name(evaluation)}/{Path(manifest.source).name}" if manifest.source else NO_FILE),
+        ("Manifest digest", manifest.digest),
+        ("Filter", " and ".join(evaluation.where) or "none"),
+        *((f"Split {name}", _counts(labels)) for name, labels in sorted(splits.items())),
+        ("Evaluated", _evaluated(evaluation)),
+        ("Patients", _patients(evaluation)),
+        ("Findings", _counts(findings) or "none named"),
+        ("Left out", _left_out(evaluation)),
+    ]
+    for name, keys in (
+        ("Modality", ("modality",)),
+        ("Manufacturer", ("manufacturer",)),
+        ("Size", ("slices", "rows", "columns")),
+        ("Pixel type", ("mode", "bits", "channels")),
+    ):
+        text = _facts(facts, keys)
+        if text:
+            rows.append((name, text))
+    return tuple(rows)
+
+
+NO_FILE = "given in memory"
+
+
+def _evaluated(evaluation: Evaluation) -> str:
+    images = evaluation.images
+    text = f"{count(images.normal, 'normal image')}, {images.abnormal:,} abnormal"
+    if evaluation.studies is not None:
+        text += f"; {count(len(evaluation.studies.units), 'study', 'studies')}"
+    return text
+
+
+def _patients(evaluation: Evaluation) -> str:
+    known = {case.patient for case in evaluation.cases.cases if case.patient}
+    without = sum(not case.patient for case in evaluation.cases.cases)
+    if not known:
+        return "no patient ids: every image counts as a patient of its own"
+    return f"{len(known):,}" + (f", and {count(without, 'image')} without a patient id" if without else "")
+
+
+def _left_out(evaluation: Evaluation) -> str:
+    cases = evaluation.cases
+    parts = [
+        (len(cases.failures), "without a score (listed)"),
+        (cases.unlabelled, "unlabelled test rows"),
+        (cases.other_rows, "rows of other splits"),
+        (cases.strangers, "readings that the manifest does not name"),
+    ]
+    return ", ".join(f"{number:,} {what}" for number, what in parts if number) or "nothing"
+
+
+def _counts(values: Mapping[str, int]) -> str:
+    ranked = sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))
+    text = ", ".join(f"{number:,} {name}" for name, number in ranked[:MOST_VALUES])
+    return text if len(ranked) <= MOST_VALUES else f"{text} and {len(ranked) - MOST_VALUES} further"
+
+
+def _facts(facts: Iterable[Mapping[str, str]], keys: tuple[str, ...]) -> str:
+    seen: Counter[str] = Counter()
+    for fact in facts:
+        values = [fact[key] for key in keys if fact.get(key)]
+        if values:
+            seen["×".join(_whole(value) for value in values)] += 1
+    ranked = seen.most_common(4)
+    text = ", ".join(f"{value} ({number:,})" for value, number in ranked)
+    return text if len(seen) <= 4 else f"{text} and {len(seen) - 4} further"
+
+
+def _whole(text: str) -> str:
+    return text.removesuffix(".0")
+
+
+def model_card(evaluation: Evaluation) -> ModelCard:
+    run = evaluation.readings.run
+    recipe: dict[str, Any] = dict(run.get("recipe") or {})
+    about: dict[str, Any] = recipe.get("about") or {}
+    provenance: dict[str, Any] = run.get("provenance") or {}
+    training: dict[str, Any] = provenance.get("training") or {}
+    digests = run.get("digests") or {}
+    rows = [
+        ("Model", model_name(evaluation)),
+        ("Detector", str((recipe.get("detector") or {}).get("name", ""))),
+        ("Paper", plain(about.get("paper"))),
+        ("State", plain(about.get("state"))),
+        ("Needs", plain(about.get("needs"))),
+        ("Differences from the paper", plain(about.get("differences"))),
+        ("Fitted", plain(provenance.get("created"))),
+        ("Seed", plain(run.get("seed"))),
+        ("Cohorts", plain(provenance.get("cohorts"))),
+        ("Unreadable in the fit", plain(provenance.get("unreadable"))),
+        ("Fit's manifest", plain(provenance.get("manifest_digest"))),
+        ("Pretrained weights", plain(provenance.get("weights"))),
+        (
+            "Device, precision",
+            plain([provenance.get("device"), provenance.get("precision")]) if provenance else "",
+        ),
+        ("Seconds", plain(provenance.get("seconds"))),
+        ("Steps skipped as non-finite", plain(sum(s.get("skipped", 0) for s in training.get("stages", ())))),
+        ("Bundle digest", plain(digests.get("bundle"))),
+        ("Versions", plain(provenance.get("versions") or run.get("versions"))),
+        ("Scored with", _command(run.get("command"))),
+        ("Patients shared with the test", "allowed" if run.get("allow_shared_patients") else "refused"),
+        ("Recalibrated", plain(provenance.get("recalibrated"))),
+    ]
+    return ModelCard(
+        rows=tuple((name, text) for name, text in rows if text and text != "–"),
+        stages=tuple(_stage(stage) for stage in training.get("stages", ())),
+        recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True) if recipe else "",
+    )
+
+
+def _command(command: Any) -> str:
+    return shlex.join(str(word) for word in command) if isinstance(command, list) else plain(command)
+
+
+def _stage(stage: Mapping[str, Any]) -> Stage:
+    epochs = stage.get("epochs") or []
+
+    def losses(epoch: Mapping[str, Any]) -> str:
+        text = plain(epoch.get("losses"))
+        validation = epoch.get("validation")
+        return text if validation is None else f"{text}; validation {plain(validation)}"
+
+    chosen = stage.get("chosen_epoch")
+    return Stage(
+        name=str(stage.get("name", "")),
+        epochs=len(epochs),
+        chosen="–" if chosen is None else f"{chosen + 1} ({stage.get('rule', '')})",
+        first=losses(epochs[0]) if epochs else "–",
+        last=losses(epochs[-1]) if epochs else "–",
+        skipped=int(stage.get("skipped", 0)),
+        seconds=float(stage.get("seconds", 0.0)),
+    )

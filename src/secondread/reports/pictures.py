@@ -1,0 +1,138 @@
+"""Small pictures of images and their heat maps, made in worker processes, as data for a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pillow
+
+from secondread.images.image import Image, ImageError, Voi
+from secondread.images.pool import Failed, map_in_workers
+from secondread.images.read import read_image
+from secondread.reports.palette import HEAT
+
+EDGE = 160
+"""Longest side in pixels."""
+STRONGEST = 0.62
+"""Opacity of full heat."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to draw. `scale` (low, high): the map values of no heat and full heat, equal for all."""
+
+    reference: str
+    map: str | None = None
+    scale: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Data URIs of the picture and of its heat layer (transparent where cold), or why there is none."""
+
+    picture: str = ""
+    heat: str = ""
+    note: str = ""
+    reason: str = ""
+
+
+def draw_pictures(wanted: Sequence[Wanted], *, workers: int, timeout_s: float = 60.0) -> list[Drawn]:
+    """One picture for each, in order. A file that cannot be read gives its reason, never an exception."""
+    results = map_in_workers(draw_picture, wanted, workers=workers, timeout_s=timeout_s)
+    return [Drawn(reason=str(r.error)) if isinstance(r, Failed) else r.value for r in results]
+
+
+def draw_picture(wanted: Wanted) -> Drawn:
+    """The image in grey or colour, and its heat. Volumes give the slice with the most heat, or the middle."""
+    image = read_image(wanted.reference)
+    shown = display(image)
+    heat, note = None, ""
+    if wanted.map is not None and wanted.scale is not None:
+        try:
+            heat = read_image(wanted.map).pixels[0].astype(np.float32)
+        except ImageError as error:
+            note = f"map not read: {error.problem}"
+    if heat is not None and heat.shape != shown.shape[1:]:
+        heat, note = None, f"map of size {heat.shape} on an image of size {shown.shape[1:]}"
+    spacing = image.geometry.spacing
+    if shown.ndim == 4:
+        number = shown.shape[1] // 2 if heat is None else int(np.argmax(heat.max(axis=(1, 2))))
+        note = note or f"slice {number + 1} of {shown.shape[1]}"
+        shown, heat = shown[:, number], None if heat is None else heat[number]
+        spacing = None if spacing is None else spacing[1:]
+    size = fitted(shown.shape[1:], spacing)
+    return Drawn(
+        picture=_data_uri(_resized(_as_pillow(shown), size), quality=72),
+        heat=""
+        if heat is None or wanted.scale is None
+        else _data_uri(_heat_layer(heat, wanted.scale, size), 60),
+        note=note,
+    )
+
+
+def display(image: Image) -> NDArray[np.uint8]:
+    """Pixels `[1 or 3, *spatial]` as a screen shows them: by the header's window or table, 8-bit colour as
+    it is, anything else from its 0.5th to its 99.5th percentile. Padding and non-finite voxels are dark."""
+    if image.pixels.dtype == np.uint8 and image.pixels.shape[0] == 3:
+        return image.pixels
+    values = image.pixels[: 3 if image.pixels.shape[0] >= 3 else 1].astype(np.float32)
+    shown = np.isfinite(values)
+    if image.padding is not None:
+        shown &= ~image.padding
+    if not shown.any():
+        return np.zeros(values.shape, np.uint8)
+    if image.voi is not None and (image.voi.table is not None or image.voi.width):
+        grey = _by_voi(values, image.voi)
+    else:
+        sample = values[shown]
+        low, high = np.percentile(sample[:: max(1, sample.size // 200_000)], [0.5, 99.5])
+        grey = (values - low) / max(float(high - low), 1e-12)
+    grey = np.where(shown, np.nan_to_num(grey), 0)
+    return np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)
+
+
+def _by_voi(values: NDArray[np.float32], voi: Voi) -> NDArray[np.float32]:
+    if voi.table is not None:
+        index = np.clip(np.nan_to_num(values) - voi.first, 0, len(voi.table) - 1).astype(int)
+        table = voi.table
+        return np.asarray((table[index] - table.min()) / max(float(np.ptp(table)), 1e-12), np.float32)
+    assert voi.center is not None and voi.width is not None
+    return np.asarray((values - voi.center) / max(voi.width, 1e-12) + 0.5, np.float32)
+
+
+def fitted(size: tuple[int, ...], spacing: tuple[float, ...] | None, edge: int = EDGE) -> tuple[int, int]:
+    """(width, height) with the longest side `edge`, in the patient's proportions where spacing is known."""
+    height, width = (s * d for s, d in zip(size, spacing or (1.0, 1.0), strict=True))
+    scale = edge / max(height, width)
+    return max(8, round(width * scale)), max(8, round(height * scale))
+
+
+def _as_pillow(pixels: NDArray[np.uint8]) -> Pillow.Image:
+    return Pillow.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1))
+
+
+def _resized(picture: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
+    return picture.resize(
+        size, Pillow.Resampling.LANCZOS if picture.width > size[0] else Pillow.Resampling.BICUBIC
+    )
+
+
+def _heat_layer(heat: NDArray[np.float32], scale: tuple[float, float], size: tuple[int, int]) -> Pillow.Image:
+    low, high = scale
+    small = np.asarray(Pillow.fromarray(heat).resize(size, Pillow.Resampling.BOX), np.float32)
+    amount = np.clip((np.nan_to_num(small) - low) / max(high - low, 1e-12), 0, 1)
+    stops = np.linspace(0, 1, len(HEAT))
+    layers = [np.interp(amount, stops, [colour[channel] for colour in HEAT]) for channel in range(3)]
+    layers.append(255 * STRONGEST * np.sqrt(amount))
+    return Pillow.fromarray(np.stack(layers, axis=-1).round().astype(np.uint8), "RGBA")
+
+
+def _data_uri(picture: Pillow.Image, quality: int) -> str:
+    written = io.BytesIO()
+    picture.save(written, "WEBP", quality=quality, method=4)
+    return "data:image/webp;base64," + base64.b64encode(written.getvalue()).decode("ascii")

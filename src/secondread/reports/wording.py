@@ -1,0 +1,60 @@
+"""Figures as people read them: one way of writing a number, a share, an interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from secondread.evaluation.estimates import Estimate
+
+NOTHING = "–"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """`0.861`, or a dash."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def significant(value: float | None) -> str:
+    """Four significant digits, or a dash."""
+    return NOTHING if value is None else f"{value:.4g}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """`5.0 %`, or a dash; a thin space before the sign."""
+    return NOTHING if value is None else f"{100 * value:.{digits}f}\u202f%"
+
+
+def span(pair: Sequence[float] | None, digits: int = 3) -> str:
+    """`0.830–0.889`, or nothing."""
+    return "" if not pair else f"{pair[0]:.{digits}f}–{pair[1]:.{digits}f}"
+
+
+def percent_span(pair: Sequence[float] | None, digits: int = 1) -> str:
+    """`2.8–7.8 %`, or nothing."""
+    return "" if not pair else f"{100 * pair[0]:.{digits}f}–{100 * pair[1]:.{digits}f}\u202f%"
+
+
+def signed(estimate: Estimate) -> str:
+    """A difference with its sign: `+0.041 (0.012–0.070)`."""
+    if estimate.value is None:
+        return NOTHING
+    interval = estimate.interval
+    tail = f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
+    return f"{estimate.value:+.3f}{tail}".replace("-", "−")
+
+
+def count(value: int, one: str, many: str = "") -> str:
+    """`1 image`, `2,117 images`."""
+    return f"{value:,} {one if value == 1 else many or one + 's'}"
+
+
+def plain(value: Any) -> str:
+    """A value of a recipe or a record in a few words."""
+    if value is None or value in ("", [], {}, ()):
+        return NOTHING
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {plain(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(plain(item) for item in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
