@@ -65,6 +65,7 @@ def test_pictures_without_a_window_are_shown_over_their_integer_range():
     assert shown("header", np.array([[0, 255]], np.uint8)).tolist() == [[0, 1]]
     assert shown("header", np.array([[0, 65535]], np.uint16)).tolist() == [[0, 1]]
     assert shown("header", np.array([[0, 4095]], np.uint16), header={"bits": "12"}).tolist() == [[0, 1]]
+    assert shown("header", np.array([[0, 65535]], np.uint16), header={"bits": "8"}).tolist() == [[0, 1]]
 
 
 def test_other_numbers_without_a_window_are_shown_over_their_range_with_a_remark():

@@ -78,7 +78,7 @@ class Cache:
         write_entry(path, prepared)
         if fingerprint is not None and fingerprint == fingerprint_of(reference):
             note = json.dumps({"fingerprint": fingerprint, "content": content})
-            write_whole(self._note_path(reference), note.encode())
+            write_whole(self._note_path(reference), note.encode(), synced=False)
 
     def size(self) -> int:
         """Bytes of all files in the cache."""

@@ -50,15 +50,19 @@ def write_entry(path: Path, prepared: Prepared) -> None:
     write_whole(path, b"".join([*parts, MAGIC]))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name in the same folder, sync it, rename it."""
+def write_whole(path: Path, data: bytes, *, synced: bool = True) -> None:
+    """Write a file under a temporary name in the same folder, sync it, rename it.
+
+    Without the sync a power failure (not a kill) may leave it empty or cut, for files that may be.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("wb") as stream:
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if synced:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

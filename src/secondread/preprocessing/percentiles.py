@@ -41,8 +41,8 @@ class Percentiles(Settings):
         sample = picture.sample(self.percentiles.over)
         if sample.size > MOST_VALUES:
             sample = sample[:: -(-sample.size // MOST_VALUES)]
-        low, high = np.percentile(sample, [self.percentiles.low, self.percentiles.high]).astype(np.float64)
+        low, high = map(float, np.percentile(sample, [self.percentiles.low, self.percentiles.high]))
         if not high - low > 1e-6 * max(abs(low), abs(high)):
             return picture.with_values((picture.values > high).astype(np.float32))
-        shown = (picture.values.astype(np.float64) - low) / (high - low)
+        shown = picture.shifted(low) / (high - low)
         return picture.with_values(np.clip(shown, 0.0, 1.0, out=shown))

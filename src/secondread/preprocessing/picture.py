@@ -33,6 +33,11 @@ class Picture:
     def with_remark(self, remark: str) -> Self:
         return replace(self, remarks=(*self.remarks, remark))
 
+    def shifted(self, by: float) -> NDArray[np.floating]:
+        """values − by, in float64 only where float32 could overflow (it takes half the memory)."""
+        largest = max(abs(float(self.values.min())), abs(float(self.values.max())), abs(by))
+        return self.values.astype(np.float64 if largest > 1e30 else np.float32) - by
+
     def sample(self, over: str) -> NDArray[np.float32]:
         """The values that a statistic is taken over, flat: `all` valid ones, or the `foreground`, those
         above the picture's lowest value (a skull-stripped or collimated background is exactly that).

@@ -82,11 +82,13 @@ class Preprocessing:
             picture = step.apply(picture)
         factors = None if settings.resample is None else settings.resample.factors(image)
         grid = fit_grid(image.size, settings.size, settings.fit, factors)
+        low, high = float(picture.values.min()), float(picture.values.max())
         pixels = grid.resample(picture.values)
+        np.clip(pixels, low, high, out=pixels)
         inside = grid.inside()
         valid = inside
         if inside is not None:
-            pixels[:, ~inside] = picture.values.min()
+            pixels[:, ~inside] = low
         if picture.valid is not None:
             held = grid.resample(picture.valid[np.newaxis].astype(np.float32))[0] >= 0.5
             valid = held if inside is None else held & inside

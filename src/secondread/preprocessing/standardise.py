@@ -27,7 +27,7 @@ class Standardise(Settings):
         sample = picture.sample(self.standardise.over)
         mean = float(sample.mean(dtype=np.float64))
         deviation = float(sample.std(dtype=np.float64))
-        centred = picture.values.astype(np.float64) - mean
+        centred = picture.shifted(mean)
         if not deviation > 1e-6 * max(abs(mean), 1e-30):
             deviation = float(np.abs(centred).max()) or 1.0
             if not deviation > 1e-6 * abs(mean):

@@ -59,8 +59,8 @@ class Window(Settings):
 
     `header` applies the display window or lookup table of a DICOM header (PS3.3 C.11.2). A file without one
     is shown over the range of its integer type (0–255, 0–65535; 0 to 2^bits − 1 where the header says
-    bits), and a file of other numbers from its lowest to its highest value, as viewers do, with a remark
-    that says so.
+    bits and the values keep to it, which 16-bit palettes do not), and a file of other numbers from its
+    lowest to its highest value, as viewers do, with a remark that says so.
     """
 
     window: Preset | Bounds
@@ -97,7 +97,8 @@ def _by_header(picture: Picture) -> Picture:
     if dtype.kind == "u" and dtype.itemsize <= 2:
         bits = picture.image.header.get("bits", "")
         stated = int(bits) if bits.isdigit() else 0
-        depth = stated if 1 <= stated <= 8 * dtype.itemsize else 8 * dtype.itemsize
+        holds = stated >= 1 and float(picture.values.max()) <= 2**stated - 1
+        depth = stated if holds else 8 * dtype.itemsize
         return picture.with_values(_linear(picture.values, 0.0, float(2**depth - 1)))
     low, high = float(picture.values.min()), float(picture.values.max())
     shown = _linear(picture.values, low, high) if high > low else np.zeros_like(picture.values)
