@@ -36,7 +36,9 @@ class Picture:
     def shifted(self, by: float) -> NDArray[np.floating]:
         """values − by, in float64 only where float32 could overflow (it takes half the memory)."""
         largest = max(abs(float(self.values.min())), abs(float(self.values.max())), abs(by))
-        return self.values.astype(np.float64 if largest > 1e30 else np.float32) - by
+        if largest > 1e30:
+            return np.subtract(self.values, by, dtype=np.float64)
+        return self.values - np.float32(by)
 
     def sample(self, over: str) -> NDArray[np.float32]:
         """The values that a statistic is taken over, flat: `all` valid ones, or the `foreground`, those
