@@ -1,6 +1,14 @@
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from secondread.bundles.bundle import Bundle
+    from secondread.cohorts.manifest import Manifest
+    from secondread.recipes.recipe import Recipe
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +18,44 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared development data is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def recipe() -> Recipe:
+    """A small recipe that is fitted in a moment."""
+    from secondread.recipes.recipe import Recipe
+
+    return Recipe.from_mapping(
+        {
+            "preprocessing": {"size": [32, 32]},
+            "detector": {"name": "spectrum", "bands": 8},
+            "cohorts": {"validation": 0.2, "calibration": 0.3},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    """Small films: 30 normal for training, 6 normal and 6 abnormal for the test."""
+    from secondread.cohorts.manifest import Manifest
+    from secondread.cohorts.phantoms import make_phantoms
+
+    folder = tmp_path_factory.mktemp("phantoms")
+    return Manifest.read(make_phantoms(folder, seed=1, n_normal=36, n_abnormal=6, size=(48, 48)))
+
+
+@pytest.fixture(scope="session")
+def fitted(recipe: Recipe, phantoms: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The recipe fitted on the phantoms, saved."""
+    from secondread.bundles.fit import fit
+
+    folder = tmp_path_factory.mktemp("fitted")
+    return fit(
+        recipe, phantoms, folder / "bundle", cache=folder / "cache", workers=0, device="cpu", progress=False
+    )
+
+
+@pytest.fixture
+def copied(fitted: Bundle, tmp_path: Path) -> Path:
+    """A bundle on disk that a test may damage."""
+    return Path(fitted.save(tmp_path / "copy").path or "")

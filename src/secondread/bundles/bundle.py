@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from secondread.readings.readings import Reading
 
 LARGEST_JSON = 256 << 20
+LARGEST_MODEL = 16 << 30
 MODEL, PREPROCESSING, CALIBRATION, COMPANIONS = TENSOR_FILES
 
 
@@ -130,7 +131,15 @@ class Bundle:
             companions = Companions.from_state(
                 document.companions, tensors[COMPANIONS], detector.channels, detector.size
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+        except (
+            UserError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+            IndexError,
+        ) as error:
             raise DataError(f"{path}: the bundle does not fit together ({one_line(error)})") from error
         return cls(
             recipe=recipe,
@@ -191,6 +200,9 @@ def load_detector(recipe: Recipe, state: Mapping[str, Tensor]) -> Detector:
     that a recipe that asks for more memory than its tensors hold is refused before it gets any."""
     with torch.device("meta"):
         planned = build_detector(recipe, pretrained=False)
+    held = sum(t.numel() * t.element_size() for t in (*planned.parameters(), *planned.buffers()))
+    if held > LARGEST_MODEL:
+        raise ValueError(f"the recipe asks for a model of {held / 2**30:,.0f} GiB")
     parameters = dict(planned.named_parameters())
     names = planned.state_dict().keys()
     for name in sorted(names ^ state.keys()):

@@ -40,14 +40,14 @@ def write_maps(folder: Path, result: Result, scale: tuple[float, float]) -> Path
 def file_stem(path: str) -> str:
     """A relative path that is safe to write to, and different for different inputs.
 
-    `films/a.png` stays; absolute paths, `..`, archive members and odd characters are replaced, and a
-    hash then keeps two such paths apart.
+    `films/a.png` stays; of an absolute path, one with `..`, an archive member or odd characters, the
+    name stays and a hash keeps it apart from others.
     """
     parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".")]
     safe = [re.sub(r"[^\w.,+=@ -]", "_", part) if part != ".." else "__" for part in parts]
     if "/".join(safe) == path and len(path) < 200:
         return path
-    return f"{'/'.join(safe)[-160:].lstrip('/')}.{hashlib.blake2b(path.encode(), digest_size=4).hexdigest()}"
+    return f"{safe[-1][-100:]}.{hashlib.blake2b(path.encode(), digest_size=8).hexdigest()}"
 
 
 def hottest_slice(

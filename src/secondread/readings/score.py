@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -152,11 +153,20 @@ def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs, *, resume: 
         return
     if not resume:
         raise UserError(f"{out}: there are readings already; choose another folder with -o")
-    earlier = Readings.read(out / "readings.csv").run
+    earlier = earlier_run(out)
     if earlier.get("digests", {}).get("bundle") != bundle.digest:
         raise UserError(f"{out}: holds readings of another bundle; choose another folder with -o")
     if earlier.get("base") != inputs.base:
         raise UserError(f"{out}: holds readings of other inputs; choose another folder with -o")
+
+
+def earlier_run(out: Path) -> dict[str, Any]:
+    """`run.json` of an earlier run; empty where it is missing or damaged."""
+    try:
+        run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return run if isinstance(run, dict) else {}
 
 
 class _Writer:
