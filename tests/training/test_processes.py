@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 SCRIPT = Path(__file__).parent / "fit_in_process.py"
@@ -22,8 +23,13 @@ def fit_here(directory: Path, out: Path) -> dict[str, torch.Tensor]:
     return torch.load(out, weights_only=True)
 
 
-def test_kill_9_and_resume_give_the_result_of_an_uninterrupted_fit(tmp_path):
-    whole = fit_here(tmp_path / "whole", tmp_path / "whole.pt")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> dict[str, torch.Tensor]:
+    folder = tmp_path_factory.mktemp("whole")
+    return fit_here(folder, folder / "whole.pt")
+
+
+def test_kill_9_and_resume_give_the_result_of_an_uninterrupted_fit(whole, tmp_path):
     cut = tmp_path / "cut"
     process = subprocess.Popen([sys.executable, *command(cut, tmp_path / "cut.pt", 0.05)], env=ENVIRONMENT)
     deadline = time.monotonic() + 60
@@ -36,8 +42,7 @@ def test_kill_9_and_resume_give_the_result_of_an_uninterrupted_fit(tmp_path):
     assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
 
 
-def test_two_processes_equal_one_up_to_rounding(tmp_path):
-    one = fit_here(tmp_path / "one", tmp_path / "one.pt")
+def test_two_processes_equal_one_up_to_rounding(whole, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*torchrun, *command(tmp_path / "two", tmp_path / "two.pt", 0.0)],
@@ -49,5 +54,5 @@ def test_two_processes_equal_one_up_to_rounding(tmp_path):
     )
     assert "processes 2 2" in done.stdout
     two = torch.load(tmp_path / "two.pt", weights_only=True)
-    for name, tensor in one.items():
+    for name, tensor in whole.items():
         torch.testing.assert_close(two[name], tensor, rtol=1e-4, atol=1e-5, msg=name)

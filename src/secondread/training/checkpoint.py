@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -78,7 +78,7 @@ class Checkpoints:
         try:
             with temporary.open("wb") as file:
                 hashing = _HashingFile(file)
-                torch.save(dict(state), hashing)
+                torch.save(dict(state), cast(IO[bytes], hashing))
                 file.flush()
                 os.fsync(file.fileno())
             path = self.directory / f"checkpoint-{number:08d}-{hashing.digest.hexdigest()}.pt"

@@ -76,7 +76,7 @@ def place(module: nn.Module, device: torch.device) -> None:
     module.to(device)
     for part in module.modules():
         if isinstance(part, nn.modules.conv._ConvNd) and part.weight.ndim > 3:
-            part.to(memory_format=memory_format(part.weight.ndim - 2))
+            part.to(memory_format=memory_format(part.weight.ndim - 2))  # type: ignore[call-overload]
 
 
 def to_device(images: Tensor, device: torch.device) -> Tensor:
@@ -109,3 +109,19 @@ def make_fabric(device: torch.device, precision: Precision) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+class Repeatable:
+    """On a GPU, the kernels that give the same result every time, where there is a choice."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.wanted = device.type == "cuda"
+
+    def __enter__(self) -> None:
+        self.before = torch.are_deterministic_algorithms_enabled()
+        if self.wanted:
+            torch.use_deterministic_algorithms(True, warn_only=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self.wanted:
+            torch.use_deterministic_algorithms(self.before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -109,8 +109,3 @@ class MovingAverage:
     def load(self, values: Sequence[Tensor]) -> None:
         for value, saved in zip(self.values, values, strict=True):
             value.copy_(saved)
-
-
-def named_terms(step: Step, terms: Mapping[str, Tensor], several: bool) -> dict[str, Tensor]:
-    """The loss terms under the names that the log shows."""
-    return {f"{step.name}.{name}" if several else name: value for name, value in terms.items()}
