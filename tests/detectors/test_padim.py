@@ -19,8 +19,10 @@ def test_streamed_gaussians_are_those_of_all_features_at_once():
     for place in (0, 17, 63):
         f = features[place]
         covariance = torch.cov(f.T) + 0.01 * torch.eye(10, dtype=torch.float64)
-        torch.testing.assert_close(detector.mean[place].double(), f.mean(dim=0), atol=1e-5, rtol=1e-4)
-        whitener = detector.whitener[place].double()
+        torch.testing.assert_close(
+            detector.gaussians.mean[place].double(), f.mean(dim=0), atol=1e-5, rtol=1e-4
+        )
+        whitener = detector.gaussians.whitener[place].double()
         torch.testing.assert_close(whitener.T @ whitener, torch.linalg.inv(covariance), atol=1e-3, rtol=1e-3)
 
 
@@ -28,8 +30,8 @@ def test_the_map_is_the_mahalanobis_distance():
     detector = make(smoothing=0)
     fit(detector, blobs(30, (32, 32)))
     image = blobs(1, (32, 32), seed=5)
-    centred = detector._features(image)[:, 0] - detector.mean
-    expected = (detector.whitener @ centred[..., None]).norm(dim=1).view(8, 8)
+    centred = detector._features(image)[:, 0] - detector.gaussians.mean
+    expected = (detector.gaussians.whitener @ centred[..., None]).norm(dim=1).view(8, 8)
     scores = score(detector, image)
     shown = torch.nn.functional.interpolate(expected[None, None], (32, 32), mode="bilinear")
     torch.testing.assert_close(scores.maps["distance"], shown, atol=1e-4, rtol=1e-4)
@@ -61,7 +63,12 @@ def test_nothing_is_left_of_the_sums_and_the_state_loads_without_weights():
     detector = make()
     fit(detector, blobs(20, (32, 32)))
     state = detector.state_dict()
-    assert state["second"].numel() == state["first"].numel() == int(state["count"]) == 0
+    assert (
+        state["gaussians.second"].numel()
+        == state["gaussians.first"].numel()
+        == int(state["gaussians.count"])
+        == 0
+    )
     again = make(pretrained=False).load_fitted(state).eval()
     images = blobs(2, (32, 32), seed=4)
     torch.testing.assert_close(
@@ -79,7 +86,7 @@ def test_channels_follow_the_seed():
 
 
 def test_a_coarser_grid_holds_fewer_gaussians():
-    assert make(grid=1).mean.shape == (16, 10)
+    assert make(grid=1).gaussians.mean.shape == (16, 10)
     with pytest.raises(ValueError, match="grid 3"):
         make(grid=3)
 
@@ -87,4 +94,4 @@ def test_a_coarser_grid_holds_fewer_gaussians():
 def test_squeezenet_at_paper_size_stays_small():
     with torch.device("meta"):
         detector = PaDiM(PaDiMSettings(grid=1), 1, (256, 256), pretrained=False)
-    assert detector.mean.shape == (31 * 31, 100)
+    assert detector.gaussians.mean.shape == (31 * 31, 100)

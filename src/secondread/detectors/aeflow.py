@@ -27,7 +27,7 @@ from secondread.detectors.valid_positions import highest_over, mean_over, valid_
 from secondread.flows.flow import Flow
 from secondread.networks.by_rank import resize
 from secondread.networks.decoder import Decoder
-from secondread.networks.encoder import map_sizes
+from secondread.networks.encoder import chosen_channels, map_sizes
 from secondread.networks.feature_normalisation import FeatureNormalisation
 from secondread.networks.structural_similarity import structural_similarity
 from secondread.settings import Settings
@@ -45,7 +45,12 @@ class FlowSettings(Settings):
 class FeatureSettings(Settings):
     """Between encoder and flow; all off in the paper. See `networks.feature_normalisation`."""
 
-    standardise: Literal["none", "channel", "position"] = "none"
+    layers: tuple[str, ...] | None = Field(
+        None, description="several layers, on the grid of the last; empty = encoder.layer alone"
+    )
+    channels: PositiveInt | None = Field(None, description="random channels of them kept; empty = all")
+    standardise: Literal["none", "channel", "position", "whiten"] = "none"
+    regularisation: float = Field(0.01, gt=0, description="added to the covariance by `whiten`")
     projection: PositiveInt | None = Field(None, description="channels that reach the flow")
     kind: Literal["pca", "random"] = "pca"
 
@@ -81,8 +86,11 @@ class AEFlowSettings(DetectorSettings):
     def _consistent(self) -> AEFlowSettings:
         if self.likelihood == "nats" and self.pool != "mean":
             raise ValueError("likelihood `nats` is the sum over all positions; pool must be mean")
-        if self.encoder.name == "conv" and self.features.projection is not None:
-            raise ValueError("a conv encoder shares its decoder with the autoencoder stage: no projection")
+        f = self.features
+        if self.encoder.name == "conv" and (f.projection or f.channels or f.layers):
+            raise ValueError("a conv encoder keeps its whole code: no projection, channels or layers")
+        if f.projection is not None and f.standardise == "whiten":
+            raise ValueError("features are either projected or whitened at each position")
         return self
 
 
@@ -95,8 +103,9 @@ class AEFlow(Detector):
         score = beta * S_flow + (1 - beta) * S_recon,   S_recon = -SSIM(x, x')
         S_flow = -log p / D,  or -log p,  or -exp(log p / D)
 
-    n is the optional feature normalisation (the identity in the paper), D the number of channels times
-    valid positions. The decoder sees z', not the flow's inverse. Reconstruction lives in the range of
+    n is the optional feature normalisation (the identity in the paper; `networks.feature_normalisation`,
+    with random channels of one or several layers drawn from torch's global generator at construction), D
+    the number of channels times valid positions. The decoder sees z', not the flow's inverse. Reconstruction lives in the range of
     tanh: its target is 2x - 1, clipped to [-1, 1], with as many channels as the images have (the paper
     copies grey to three); SSIM is taken on [0, 1] with an 11×11 window.
 
@@ -121,14 +130,21 @@ class AEFlow(Detector):
         self.ranks = frozenset({2, 3} if settings.encoder.name == "conv" else {2})
         super().__init__(settings, channels, size, pretrained=pretrained)
         rank = len(self.size)
-        self.encoder = build_encoder(settings.encoder, rank, channels, pretrained=pretrained)
+        self.encoder = build_encoder(
+            settings.encoder, rank, channels, pretrained=pretrained, layers=settings.features.layers
+        )
         self.map_size = map_sizes(self.encoder, channels, self.size)[-1]
+        total = sum(self.encoder.channels)
+        kept = min(settings.features.channels or total, total)
+        self.chosen: Tensor
+        self.register_buffer("chosen", torch.randperm(total)[:kept].sort().values)
         self.normalisation = FeatureNormalisation(
-            self.encoder.channels[-1],
+            kept,
             self.map_size,
             standardise=settings.features.standardise,
             projection=settings.features.projection,
             kind=settings.features.kind,
+            regularisation=settings.features.regularisation,
         )
         self.flow = Flow(
             rank,
@@ -169,7 +185,10 @@ class AEFlow(Detector):
     @torch.no_grad()
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """h, `[N, C, *map_size]`: what the stage `flow` does not train."""
-        return (self.encoder(images)[-1],)
+        maps = self.encoder(images)
+        if len(maps) == 1 and len(self.chosen) == maps[0].shape[1]:
+            return maps
+        return (chosen_channels(maps, self.chosen, self.map_size),)
 
     def prepare(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
         """Fit the feature normalisation to the normals."""

@@ -23,10 +23,10 @@ from secondread.detectors.contract import (
 from secondread.detectors.encoder_settings import EncoderSettings, build_encoder
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.detectors.valid_positions import highest_over, mean_over, valid_on
-from secondread.networks.by_rank import area_resize, resize
-from secondread.networks.encoder import map_sizes
+from secondread.networks.by_rank import resize
+from secondread.networks.encoder import chosen_channels, map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
-from secondread.networks.precision import full_precision
+from secondread.networks.position_gaussians import PositionGaussians
 
 
 class PaDiMSettings(DetectorSettings):
@@ -54,8 +54,7 @@ class PaDiM(Detector):
     paper; others interpolated or averaged); m_p and C_p mean and covariance of the normals at p, with
     0.01 I added. The map is interpolated to the image and blurred.
 
-    Fitted in one pass without keeping features: `[P, d, d]` and `[P, d]` sums in float64 about the
-    first batch's mean, then m and the inverse Cholesky factor in float32. The channels are drawn from
+    Fitted in one pass without keeping features (`networks.position_gaussians`). The channels are drawn from
     torch's global generator when the detector is built, and kept as a buffer.
 
     Source: T. Defard, A. Setkov, A. Loesch, R. Audigier, PaDiM, arXiv 2011.08785.
@@ -76,62 +75,18 @@ class PaDiM(Detector):
         self.grid = sizes[settings.grid]
         total = sum(self.encoder.channels)
         d = min(settings.dimensions or total, total)
-        positions = torch.Size(self.grid).numel()
         self.chosen: Tensor
-        self.mean: Tensor
-        self.whitener: Tensor
-        self.count: Tensor
-        self.shift: Tensor
-        self.first: Tensor
-        self.second: Tensor
         self.register_buffer("chosen", torch.randperm(total)[:d].sort().values)
-        self.register_buffer("mean", torch.zeros(positions, d))
-        self.register_buffer("whitener", torch.zeros(positions, d, d))
-        self.register_buffer("count", torch.zeros((), dtype=torch.long))
-        self._clear()
-
-    def _clear(self) -> None:
-        """Empty sums; they have a size only while the normals are being collected."""
-        device = self.mean.device
-        self.register_buffer("shift", torch.empty(0, device=device))
-        self.register_buffer("first", torch.empty(0, dtype=torch.float64, device=device))
-        self.register_buffer("second", torch.empty(0, dtype=torch.float64, device=device))
-        self.count.zero_()
+        self.gaussians = PositionGaussians(torch.Size(self.grid).numel(), d, settings.regularisation)
 
     def stages(self) -> Iterator[Stage]:
-        yield Stage("gaussians", {"normal": 1.0}, collect=self.collect, finish=self.finish)
+        yield Stage("gaussians", {"normal": 1.0}, collect=self.collect, finish=self.gaussians.finish)
 
     def collect(self, batches: Batches) -> None:
-        f = self._features(batches["normal"].images)
-        if not len(self.shift):
-            self.shift = f.mean(dim=1)
-            self.first = torch.zeros_like(self.shift, dtype=torch.float64)
-            self.second = torch.zeros_like(self.whitener, dtype=torch.float64)
-        f = f - self.shift[:, None]
-        self.first += f.sum(dim=1)
-        self.second += f.transpose(1, 2) @ f
-        self.count += f.shape[1]
-
-    def finish(self) -> None:
-        n = int(self.count)
-        if n < 2:
-            raise ValueError("PaDiM needs at least two normal images")
-        identity = torch.eye(self.mean.shape[1], device=self.mean.device, dtype=torch.float64)
-        self.mean.copy_(self.shift + self.first / n)
-        for place in range(0, len(self.mean), 256):  # bounds the memory of the factors
-            part = slice(place, place + 256)
-            mean = self.first[part] / n
-            covariance = (self.second[part] - n * mean[:, :, None] * mean[:, None, :]) / (n - 1)
-            factor = torch.linalg.cholesky(covariance + self.settings.regularisation * identity)
-            self.whitener[part] = torch.linalg.solve_triangular(
-                factor, identity.expand_as(factor), upper=False
-            ).float()
-        self._clear()
+        self.gaussians.collect(self._features(batches["normal"].images))
 
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
-        centred = self._features(batch.images) - self.mean[:, None]
-        with full_precision(centred):
-            whitened = centred @ self.whitener.transpose(1, 2)
+        whitened = self.gaussians(self._features(batch.images))
         distance = whitened.square().sum(dim=-1).sqrt().T.reshape(-1, 1, *self.grid)
         anomaly_map = gaussian_blur(resize(distance, self.size), self.settings.smoothing)
         if self.settings.image_score == "mean":
@@ -156,16 +111,9 @@ class PaDiM(Detector):
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
-        """f, `[P, N, d]` float32. Channels are chosen before the maps are brought to one grid."""
-        chosen, start, kept = self.chosen, 0, []
-        for layer_map in self.encoder(images):
-            end = start + layer_map.shape[1]
-            mine = chosen[(chosen >= start) & (chosen < end)] - start
-            layer_map = layer_map.index_select(1, mine).float()
-            coarser = layer_map.shape[2] < self.grid[0]
-            kept.append(resize(layer_map, self.grid) if coarser else area_resize(layer_map, self.grid))
-            start = end
-        return torch.cat(kept, dim=1).flatten(2).permute(2, 0, 1)
+        """f, `[P, N, d]` float32."""
+        chosen = chosen_channels(self.encoder(images), self.chosen, self.grid)
+        return chosen.flatten(2).permute(2, 0, 1)
 
 
 PRETRAINED_LAYERS = {

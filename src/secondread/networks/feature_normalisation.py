@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from secondread.networks.position_gaussians import PositionGaussians
 from secondread.networks.precision import full_precision
 
 FLOOR = 0.01
@@ -20,7 +21,9 @@ class FeatureNormalisation(nn.Module):
 
     standardise  "channel": one m and s per channel. "position": m per channel and position; s as well
                  where there is no projection, so that each place is compared with the same place.
-                 "none": m = 0, s = 1
+                 "whiten": W (h_p - m_p) at each position p, with W the inverse Cholesky factor of the
+                 covariance there plus `regularisation`, so that a flow that does nothing scores
+                 PaDiM's squared distance. "none": m = 0, s = 1
     projection   K, or None for W = 1 and K = C
     kind         "pca": the K directions of largest variance (about m, so within positions where m is
                  per position), each scaled to unit variance; "random": K random orthonormal
@@ -34,11 +37,14 @@ class FeatureNormalisation(nn.Module):
         channels: int,
         size: Sequence[int],
         *,
-        standardise: Literal["none", "channel", "position"] = "none",
+        standardise: Literal["none", "channel", "position", "whiten"] = "none",
         projection: int | None = None,
         kind: Literal["pca", "random"] = "pca",
+        regularisation: float = 0.01,
     ) -> None:
         super().__init__()
+        if projection is not None and standardise == "whiten":
+            raise ValueError("features are either projected or whitened at each position")
         if projection is not None and not 2 <= projection <= channels:
             raise ValueError(
                 f"a projection of {channels} channels has 2 to {channels} directions, not {projection}"
@@ -47,6 +53,11 @@ class FeatureNormalisation(nn.Module):
         self.standardise = standardise
         self.kind = kind
         self.channels = channels if projection is None else projection
+        self.gaussians = (
+            PositionGaussians(torch.Size(self.size).numel(), channels, regularisation)
+            if standardise == "whiten"
+            else None
+        )
         ones = (1,) * len(self.size)
         by_place = self.size if standardise == "position" else ones
         self.mean: Tensor
@@ -63,6 +74,9 @@ class FeatureNormalisation(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         if not self.needs_fit:
             return h.float()
+        if self.gaussians is not None:
+            whitened = self.gaussians(h.flatten(2).permute(2, 0, 1))
+            return whitened.permute(1, 2, 0).unflatten(2, self.size)
         with full_precision(h):
             h = h.float() - self.mean
             if self.matrix is not None:
@@ -71,7 +85,15 @@ class FeatureNormalisation(nn.Module):
 
     @torch.no_grad()
     def fit(self, maps: Iterable[tuple[Tensor, Tensor | None]], generator: torch.Generator) -> None:
-        """Moments of feature maps `[N, C, *S]`, each with its valid positions `[N, 1, *S]` or None."""
+        """Moments of feature maps `[N, C, *S]`, each with its valid positions `[N, 1, *S]` or None.
+
+        Whitening takes padded positions like any other.
+        """
+        if self.gaussians is not None:
+            for h, _ in maps:
+                self.gaussians.collect(h.flatten(2).permute(2, 0, 1))
+            self.gaussians.finish()
+            return
         count, first, second, outer = _moments(maps)
         total = count.sum()
         centre = first.sum(dim=1, keepdim=True) / total

@@ -65,7 +65,9 @@ class SqueezeNet(nn.Module):
             yield f"features.{index}", self._stem if index == 0 else layer
 
     def _stem(self, x: Tensor) -> Tensor:
-        return convolve(x, self.features[0])
+        convolution = self.features[0]
+        assert isinstance(convolution, nn.Conv2d)
+        return convolve(x, convolution)
 
     def drop_after(self, layer: str) -> None:
         """Delete what lies behind `layer`."""
