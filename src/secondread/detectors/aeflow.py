@@ -104,10 +104,11 @@ class AEFlow(Detector):
         S_flow = -log p / D,  or -log p,  or -exp(log p / D)
 
     n is the optional feature normalisation (the identity in the paper; `networks.feature_normalisation`,
-    with random channels of one or several layers drawn from torch's global generator at construction), D
-    the number of channels times valid positions. The decoder sees z', not the flow's inverse. Reconstruction lives in the range of
-    tanh: its target is 2x - 1, clipped to [-1, 1], with as many channels as the images have (the paper
-    copies grey to three); SSIM is taken on [0, 1] with an 11×11 window.
+    with random channels of one or several layers drawn from torch's global generator at construction),
+    D the number of channels times valid positions. The decoder sees z', not the flow's inverse.
+    Reconstruction lives in the range of tanh: its target is 2x - 1, clipped to [-1, 1], with as many
+    channels as the images have (the paper copies grey to three); SSIM is taken on [0, 1] with an 11×11
+    window.
 
     Encoders: ImageNet ones (rank 2, frozen, eval mode, stride 16), with stage `flow` alone; or `conv`
     (ranks 2 and 3), with a stage `autoencoder` (encoder and decoder, squared error) before it.
