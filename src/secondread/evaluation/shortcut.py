@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import Estimate, Resampling, area_estimate
@@ -58,6 +59,21 @@ def check_shortcuts(
     labels = np.array([case.abnormal for case in cases], bool)
     groups = np.array([case.group for case in cases])
     scores = np.array([case.score for case in cases], float)
+    import sklearn.ensemble  # noqa: F401 - its thread pool must be there before it can be limited
+
+    with threadpool_limits(1):  # small tables: many threads cost more than they give, and sum in other orders
+        return _check(cases, acquisition, thumbnails, labels, groups, scores, how)
+
+
+def _check(
+    cases: Sequence[Case],
+    acquisition: Mapping[str, Mapping[str, str]],
+    thumbnails: Mapping[str, NDArray[np.float32]],
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.str_],
+    scores: NDArray[np.float64],
+    how: Resampling,
+) -> Shortcut:
     names, facts = facts_table([acquisition.get(case.reading.path, {}) for case in cases])
     if not acquisition:
         missing = "the run has no acquisition.csv"

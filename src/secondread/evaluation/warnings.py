@@ -62,8 +62,8 @@ def _shared(patients: Sequence[str]) -> Warning | None:
     return Warning(
         "shared_patients",
         "The fit saw test patients",
-        f"{len(patients)} test patient(s) were in the fit, which was allowed by --allow-shared-patients: "
-        f"{named(patients)}. The figures below are likely too good.",
+        f"Test patients that were in the fit, as --allow-shared-patients permits: {len(patients)} "
+        f"({named(patients)}). The figures below are likely too good.",
     )
 
 
@@ -131,13 +131,14 @@ def _promise_broken(images: Level) -> Warning | None:
     highest = promise.rate_range[1] if promise.rate_range else promise.rate
     if observed.value is None or observed.interval is None or observed.interval[0] <= highest:
         return None
+    low, high = (_percent(end) for end in observed.interval)
     return Warning(
         "false_alarms",
         "More false alarms than promised",
-        f"{observed.value:.1%} of normal images were flagged ({observed.interval[0]:.1%} to "
-        f"{observed.interval[1]:.1%}), where calibration promised {promise.rate:.1%} and no more than "
-        f"{highest:.1%} fits its size: these normals do not resemble the calibration normals. Recalibrate on "
-        "normals of this site with `secondread calibrate`.",
+        f"{_percent(observed.value)} of normal images were flagged ({low} to {high}), where calibration "
+        f"promised {_percent(promise.rate)} and at most {_percent(highest)} fits its size: these normals "
+        "do not resemble the calibration normals. Recalibrate on normals of this site with secondread "
+        "calibrate.",
     )
 
 
@@ -161,7 +162,7 @@ def _too_few_calibration(images: Level) -> Warning | None:
             "calibration_small",
             "Small calibration set",
             f"With {promise.patients} calibration patients the true false-alarm rate may lie anywhere from "
-            f"{promise.rate_range[0]:.1%} to {promise.rate_range[1]:.1%} (95 %).",
+            f"{_percent(promise.rate_range[0])} to {_percent(promise.rate_range[1])} (95 %).",
         )
     return None
 
@@ -184,7 +185,7 @@ def _unfinished(readings: Readings) -> Warning | None:
     return Warning(
         "unfinished",
         "Unfinished run",
-        "The scoring run did not finish; run the same `secondread score` again.",
+        "The scoring run did not finish; run the same command again.",
     )
 
 
@@ -194,7 +195,8 @@ def _unread_maps(pixels: PixelEvaluation | None) -> Warning | None:
     return Warning(
         "failed_pixels",
         "Maps or masks not read",
-        f"{len(pixels.failures)} image(s) are left out of the pixel metrics: {pixels.failures[0].reason}",
+        f"Images left out of the pixel metrics: {len(pixels.failures)}. The first: "
+        f"{pixels.failures[0].reason}.",
     )
 
 
@@ -229,3 +231,7 @@ def _no_split(cases: Cases) -> Warning | None:
         "No split in the manifest",
         "The manifest names no split, so all its labelled rows count as test rows.",
     )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f} %"

@@ -10,18 +10,17 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
 import numpy as np
-from matplotlib import pyplot
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from secondread.evaluation.comparisons import BASELINES
 from secondread.evaluation.evaluate import Evaluation
 from secondread.evaluation.levels import Level
+from secondread.metrics.bootstrap import Band
 from secondread.reports.palette import (
     ABNORMAL,
     BASELINE,
@@ -33,7 +32,7 @@ from secondread.reports.palette import (
     PAGE_COLOURS,
 )
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.5,
@@ -56,7 +55,9 @@ WIDTH, HEIGHT = 5.0, 3.7
 
 def draw_figures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
     """Draw what the evaluation has figures for; write each as PNG and SVG; return inline SVG by name."""
-    drawings: dict[str, Callable[[Axes, Evaluation], None]] = {"histogram": draw_histogram}
+    drawings: dict[str, Callable[[Axes, Evaluation], None]] = {}
+    if len(evaluation.images.units):
+        drawings["histogram"] = draw_histogram
     if evaluation.images.curves is not None:
         drawings |= {"roc": draw_roc, "precision_recall": draw_precision_recall, "baselines": draw_baselines}
     if evaluation.studies is not None:
@@ -76,7 +77,7 @@ def draw_figures(evaluation: Evaluation, folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _figure(name: str) -> Iterator[Figure]:
-    with pyplot.rc_context({**STYLE, "svg.hashsalt": name}):
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         yield figure
 
@@ -120,7 +121,7 @@ def draw_studies(axes: Axes, evaluation: Evaluation) -> None:
 def _histogram(axes: Axes, level: Level, what: str) -> None:
     scores, abnormal = level.units.scores, level.units.abnormal
     low, high = _visible_range(scores)
-    bins = np.linspace(low, high, int(np.clip(np.sqrt(len(scores)) * 1.6, 10, 48)) + 1)
+    bins = np.linspace(low, high, int(np.clip(np.sqrt(len(scores)) * 1.6, 10, 48)) + 1).tolist()
     inside = np.clip(scores, low, high)
     for mask, colour, name in ((~abnormal, NORMAL, "normal"), (abnormal, ABNORMAL, "abnormal")):
         if mask.any():
@@ -131,11 +132,11 @@ def _histogram(axes: Axes, level: Level, what: str) -> None:
         axes.axvline(threshold, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label="calibrated threshold")
     axes.set_xlabel("score (higher = more abnormal)")
     axes.set_ylabel(what)
-    axes.legend(loc="upper right")
+    axes.legend(loc="best")
 
 
 def _visible_range(scores: np.ndarray) -> tuple[float, float]:
-    """All scores, unless a few lie so far out that they would squeeze the rest; those fall in the end bins."""
+    """All scores, unless a few lie so far out that they squeeze the rest; those fall in the end bins."""
     low, high = float(scores.min()), float(scores.max())
     quarter, three_quarters = np.quantile(scores, [0.05, 0.95])
     reach = 1.5 * float(three_quarters - quarter)
@@ -158,10 +159,7 @@ def _roc(axes: Axes, level: Level) -> None:
     assert curves is not None
     axes.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)))
     if curves.roc_band is not None:
-        band = curves.roc_band
-        axes.fill_between(
-            band.x, band.low, band.high, color=METHOD, alpha=0.16, linewidth=0, label="95 % band"
-        )
+        _band(axes, curves.roc_band)
     axes.plot(curves.roc.false_positive_rate, curves.roc.sensitivity, color=METHOD, linewidth=1.7)
     for point in level.points:
         x, y = point.false_alarm_rate.value, point.sensitivity.value
@@ -181,17 +179,9 @@ def draw_precision_recall(axes: Axes, evaluation: Evaluation) -> None:
     axes.axhline(prevalence, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)))
     axes.text(0.01, prevalence, "flag everything", color=FAINT, fontsize=8, va="bottom")
     if curves.precision_recall_band is not None:
-        band = curves.precision_recall_band
-        axes.fill_between(
-            band.x, band.low, band.high, color=METHOD, alpha=0.16, linewidth=0, label="95 % band"
-        )
-    axes.step(
-        curves.precision_recall.recall,
-        curves.precision_recall.precision,
-        color=METHOD,
-        linewidth=1.7,
-        where="pre",
-    )
+        _band(axes, curves.precision_recall_band)
+    found = curves.precision_recall
+    axes.step(found.recall, found.precision, color=METHOD, linewidth=1.7, where="pre")
     for point in level.points:
         x, y = point.sensitivity.value, point.precision.value
         if x is not None and y is not None:
@@ -202,30 +192,16 @@ def draw_precision_recall(axes: Axes, evaluation: Evaluation) -> None:
     axes.legend(loc="lower left")
 
 
+def _band(axes: Axes, band: Band) -> None:
+    axes.fill_between(band.x, band.low, band.high, color=METHOD, alpha=0.16, linewidth=0, label="95 % band")
+
+
 def _mark(axes: Axes, x: float, y: float, kind: str, name: str) -> None:
     if kind == "calibrated":
-        axes.plot(
-            x,
-            y,
-            "o",
-            color=METHOD,
-            markersize=8,
-            markeredgecolor="white",
-            zorder=5,
-            label="calibrated threshold",
-        )
+        axes.plot(x, y, "o", color=METHOD, ms=8, mec="white", zorder=5, label="calibrated threshold")
     elif kind == "oracle":
         shape = "D" if name == "Youden" else "s"
-        axes.plot(
-            x,
-            y,
-            shape,
-            color="none",
-            markeredgecolor=ORACLE,
-            markersize=6.5,
-            zorder=4,
-            label=f"{name} (oracle)",
-        )
+        axes.plot(x, y, shape, color="none", ms=6.5, mec=ORACLE, zorder=4, label=f"{name} (oracle)")
 
 
 def _unit_square(axes: Axes) -> None:
@@ -255,7 +231,7 @@ def draw_baselines(axes: Axes, evaluation: Evaluation) -> None:
             axes.plot(
                 estimate.interval, [y, y], color=colour, linewidth=2.2, alpha=0.55, solid_capstyle="round"
             )
-        axes.plot(estimate.value, y, shape, color=colour, markersize=7, markeredgecolor="white")
+        axes.plot(estimate.value or 0.0, y, shape, color=colour, markersize=7, markeredgecolor="white")
         axes.annotate(
             f"{estimate.value:.3f}", (estimate.value or 0, y), (0, 7), textcoords="offset points",
             ha="center", fontsize=8,

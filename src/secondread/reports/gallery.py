@@ -61,5 +61,14 @@ def make_gallery(
             strict=True,
         )
     )
-    tiles = [tuple(Tile(case, drawn[case.path]) for case in group) for group in groups]
-    return Gallery(*tiles, scale=scale if any(picture.heat for picture in drawn.values()) else None)
+
+    def tiles(group: Sequence[Case]) -> tuple[Tile, ...]:
+        return tuple(Tile(case, drawn[case.path]) for case in group)
+
+    return Gallery(
+        most=tiles(most),
+        least=tiles(least),
+        missed=tiles(missed),
+        false_alarms=tiles(alarms),
+        scale=scale if any(picture.heat for picture in drawn.values()) else None,
+    )

@@ -51,14 +51,16 @@ def draw_picture(wanted: Wanted) -> Drawn:
     """The image in grey or colour, and its heat. Volumes give the slice with the most heat, or the middle."""
     image = read_image(wanted.reference)
     shown = display(image)
-    heat, note = None, ""
+    heat: NDArray[np.float32] | None = None
+    note = ""
     if wanted.map is not None and wanted.scale is not None:
         try:
             heat = read_image(wanted.map).pixels[0].astype(np.float32)
         except ImageError as error:
             note = f"map not read: {error.problem}"
     if heat is not None and heat.shape != shown.shape[1:]:
-        heat, note = None, f"map of size {heat.shape} on an image of size {shown.shape[1:]}"
+        note = f"map of size {heat.shape} on an image of size {shown.shape[1:]}"
+        heat = None
     spacing = image.geometry.spacing
     if shown.ndim == 4:
         number = shown.shape[1] // 2 if heat is None else int(np.argmax(heat.max(axis=(1, 2))))
@@ -66,28 +68,26 @@ def draw_picture(wanted: Wanted) -> Drawn:
         shown, heat = shown[:, number], None if heat is None else heat[number]
         spacing = None if spacing is None else spacing[1:]
     size = fitted(shown.shape[1:], spacing)
-    return Drawn(
-        picture=_data_uri(_resized(_as_pillow(shown), size), quality=72),
-        heat=""
-        if heat is None or wanted.scale is None
-        else _data_uri(_heat_layer(heat, wanted.scale, size), 60),
-        note=note,
-    )
+    picture = _data_uri(_resized(_as_pillow(shown), size), quality=72)
+    if heat is None or wanted.scale is None:
+        return Drawn(picture, note=note)
+    return Drawn(picture, _data_uri(_heat_layer(heat, wanted.scale, size), quality=60), note)
 
 
 def display(image: Image) -> NDArray[np.uint8]:
     """Pixels `[1 or 3, *spatial]` as a screen shows them: by the header's window or table, 8-bit colour as
     it is, anything else from its 0.5th to its 99.5th percentile. Padding and non-finite voxels are dark."""
     if image.pixels.dtype == np.uint8 and image.pixels.shape[0] == 3:
-        return image.pixels
+        return np.asarray(image.pixels, np.uint8)
     values = image.pixels[: 3 if image.pixels.shape[0] >= 3 else 1].astype(np.float32)
     shown = np.isfinite(values)
     if image.padding is not None:
         shown &= ~image.padding
     if not shown.any():
         return np.zeros(values.shape, np.uint8)
-    if image.voi is not None and (image.voi.table is not None or image.voi.width):
-        grey = _by_voi(values, image.voi)
+    voi = image.voi
+    if voi is not None and (voi.table is not None or (voi.width and voi.center is not None)):
+        grey = _by_voi(values, voi)
     else:
         sample = values[shown]
         low, high = np.percentile(sample[:: max(1, sample.size // 200_000)], [0.5, 99.5])
@@ -101,8 +101,7 @@ def _by_voi(values: NDArray[np.float32], voi: Voi) -> NDArray[np.float32]:
         index = np.clip(np.nan_to_num(values) - voi.first, 0, len(voi.table) - 1).astype(int)
         table = voi.table
         return np.asarray((table[index] - table.min()) / max(float(np.ptp(table)), 1e-12), np.float32)
-    assert voi.center is not None and voi.width is not None
-    return np.asarray((values - voi.center) / max(voi.width, 1e-12) + 0.5, np.float32)
+    return np.asarray((values - (voi.center or 0.0)) / max(voi.width or 1.0, 1e-12) + 0.5, np.float32)
 
 
 def fitted(size: tuple[int, ...], spacing: tuple[float, ...] | None, edge: int = EDGE) -> tuple[int, int]:
@@ -128,7 +127,7 @@ def _heat_layer(heat: NDArray[np.float32], scale: tuple[float, float], size: tup
     amount = np.clip((np.nan_to_num(small) - low) / max(high - low, 1e-12), 0, 1)
     stops = np.linspace(0, 1, len(HEAT))
     layers = [np.interp(amount, stops, [colour[channel] for colour in HEAT]) for channel in range(3)]
-    layers.append(255 * STRONGEST * np.sqrt(amount))
+    layers.append(255 * STRONGEST * amount**0.75)
     return Pillow.fromarray(np.stack(layers, axis=-1).round().astype(np.uint8), "RGBA")
 
 

@@ -1,0 +1,54 @@
+import pytest
+from made_readings import make_readings
+
+from secondread.errors import DataError, UserError
+from secondread.readings.readings import Readings
+
+
+@pytest.fixture
+def made(tmp_path):
+    return make_readings(tmp_path, normal=3, abnormal=2, studies=True)
+
+
+def test_a_folder_of_readings_comes_back_whole(made):
+    readings = Readings.read(made.out)
+    assert len(readings.rows) == 5
+    assert readings.rows[0].score == float(made.readings[0]["score"])
+    assert readings.rows[0].baselines.keys() == {"mean_intensity", "pixel_1nn", "spectrum"}
+    assert readings.thumbnails[readings.rows[0].path].shape == (16, 16)
+    assert readings.studies["study-n000"].score is not None
+
+
+def test_the_last_row_of_a_path_counts(made):
+    made.readings.append(made.readings[0] | {"score": "", "error": "truncated"})
+    readings = Readings.read(made.write().csv)
+    assert len(readings.rows) == 5
+    assert readings.rows[-1].failed
+
+
+def test_a_score_that_is_not_finite_is_a_failure(made):
+    made.readings[0]["score"] = "nan"
+    assert Readings.read(made.write().csv).rows[0].failed
+
+
+def test_a_torn_last_line_is_told(made):
+    text = made.csv.read_text()
+    made.csv.write_text(text[: len(text) // 2])
+    with pytest.raises(DataError, match="cut short"):
+        Readings.read(made.csv)
+
+
+def test_another_table_is_refused(made):
+    with pytest.raises(UserError, match="no column 'score'"):
+        Readings.read(made.manifest)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        Readings.read(tmp_path / "readings.csv")
+
+
+def test_damaged_json_is_told(made):
+    (made.out / "run.json").write_text("{")
+    with pytest.raises(DataError, match=r"run\.json"):
+        Readings.read(made.csv)

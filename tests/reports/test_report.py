@@ -1,0 +1,139 @@
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from made_readings import Made, make_readings
+
+from secondread.evaluation.evaluate import evaluate
+from secondread.reports.report import write_report
+
+
+def reported(made: Made, **options: object) -> str:
+    evaluation = evaluate(made.csv, made.manifest, bootstrap=50, workers=0, **options)
+    page = write_report(evaluation, made.folder / "report", command=("secondread", "evaluate"), workers=0)
+    return page.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_readings(tmp_path_factory.mktemp("report"), maps=True, masks=True, studies=True)
+
+
+@pytest.fixture(scope="module")
+def page(made):
+    return reported(made, prevalence=0.1)
+
+
+def test_the_page_loads_nothing(page):
+    assert not re.search(r'(src|href)="(?!data:|#)', page)
+    assert not re.search(r"url\((?!#)", page)
+    assert "<script" not in page
+    assert "@import" not in page
+
+
+def test_the_page_says_what_it_is_for(page):
+    assert "research use, not a medical device" in page
+
+
+def test_the_page_holds_each_section(page):
+    for section in (
+        "ranking",
+        "decisions",
+        "shortcuts",
+        "gallery",
+        "misses",
+        "groups",
+        "studies",
+        "pixels",
+        "data",
+        "model",
+    ):
+        assert f'id="{section}"' in page
+
+
+def test_baselines_and_the_shortcut_check_stand_beside_every_figure(page):
+    assert page.count("<figure>") == 6
+    assert page.count("acquisition alone <i>") == 6
+
+
+def test_figures_are_files_too(made, page):
+    names = {path.name for path in (made.folder / "report" / "figures").iterdir()}
+    assert {"roc.png", "roc.svg", "precision_recall.svg", "histogram.png", "baselines.svg"} <= names
+    ElementTree.parse(made.folder / "report" / "figures" / "roc.svg")
+
+
+def test_inline_figures_share_no_id(page):
+    ids = re.findall(r'\sid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+
+
+def test_pictures_carry_heat_on_one_scale(page):
+    assert page.count('class="heat"') > 70
+    assert "one scale for all" in page
+
+
+def test_metrics_lie_beside_the_page(made, page):
+    metrics = json.loads((made.folder / "report" / "metrics.json").read_text())
+    assert metrics["command"] == ["secondread", "evaluate"]
+    assert f"{metrics['auroc']:.3f}" in page
+
+
+def test_the_page_stays_small(page):
+    assert len(page) < 2_000_000
+
+
+def test_markup_in_names_is_shown_not_run(tmp_path):
+    made = make_readings(tmp_path, normal=12, abnormal=10)
+    made.rows[-1]["finding"] = "<script>alert(1)</script>"
+    assert "<script" not in reported(made.write())
+
+
+def test_shared_patients_are_printed(tmp_path):
+    made = make_readings(tmp_path, normal=12, abnormal=10).see_patients("n001", allowed=True).write()
+    text = reported(made)
+    assert "The fit saw test patients" in text
+    assert "n001" in text
+
+
+def test_an_unreadable_picture_shows_its_reason(tmp_path):
+    made = make_readings(tmp_path, normal=12, abnormal=10)
+    (tmp_path / made.rows[0]["path"]).write_text("not an image")
+    assert "a text file, not an image" in reported(made)
+
+
+def test_failed_files_are_listed(tmp_path):
+    made = make_readings(tmp_path, normal=12, abnormal=10)
+    made.readings[2] |= {"score": "", "p_value": "", "flagged": "", "error": "the data ends early"}
+    assert "the data ends early" in reported(made.write())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"abnormal": 0},
+        {"normal": 0, "abnormal": 3},
+        {"patients": False},
+        {"normal": 2, "abnormal": 1, "per_patient": 1},
+        {"volumes": True, "maps": True, "masks": True, "normal": 6, "abnormal": 6},
+    ],
+)
+def test_a_report_is_made_of_whatever_there_is(tmp_path, options):
+    assert "Data card" in reported(make_readings(tmp_path, **{"normal": 12, "abnormal": 10, **options}))
+
+
+def test_a_run_without_calibration_or_recipe_is_reported(tmp_path):
+    made = make_readings(tmp_path, normal=12, abnormal=10)
+    made.run = {"base": str(tmp_path)}
+    for reading in made.readings:
+        reading |= {"flagged": "", "p_value": ""}
+    text = reported(made.write())
+    assert "No calibrated threshold" in text
+    assert "Unnamed model" in text
+
+
+def test_every_file_failed_still_gives_a_page(tmp_path):
+    made = make_readings(tmp_path, normal=4, abnormal=4)
+    for reading in made.readings:
+        reading |= {"score": "", "p_value": "", "flagged": "", "error": "truncated"}
+    assert "nothing was scored" in reported(made.write())
