@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,7 @@ def level_document(level: Level) -> dict[str, Any]:
             if p.kind == "rate"
         ],
         "oracle": {
-            "youden": None if youden is None else {"threshold": youden.threshold, **_shares(youden)},
+            "youden": None if youden is None else {"threshold": _finite(youden.threshold), **_shares(youden)},
             "best_f1": None if best_f1 is None else {"threshold": best_f1.threshold, **_shares(best_f1)},
         },
         "flag_everything_f1": level.flag_everything_f1,
@@ -122,6 +123,11 @@ def level_document(level: Level) -> dict[str, Any]:
 
 
 SHARES = ("sensitivity", "specificity", "precision", "f1", "accuracy")
+
+
+def _finite(threshold: float | None) -> float | None:
+    """A threshold; None where flagging nothing is best, which no finite number says."""
+    return threshold if threshold is not None and math.isfinite(threshold) else None
 
 
 def _shares(point: OperatingPoint | None) -> dict[str, Any]:

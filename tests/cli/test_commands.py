@@ -1,0 +1,179 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image as Picture
+from typer.testing import CliRunner
+
+from secondread.bundles.bundle import Bundle
+from secondread.cli.main import app
+from secondread.cohorts.manifest import Manifest
+
+runner = CliRunner()
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    """Run a command in this process; returns what it printed, stderr included."""
+    result = runner.invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def one_error(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.startswith("secondread: ")]
+    assert len(lines) == 1, output
+    return lines[0]
+
+
+@pytest.fixture
+def manifest(phantoms: Manifest) -> Path:
+    return phantoms.base / "manifest.csv"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    file = tmp_path / "small.yaml"
+    file.write_text(
+        "preprocessing: {size: [32, 32]}\ndetector: {name: spectrum, bands: 8}\n"
+        "cohorts: {validation: 0.2, calibration: 0.3}\n"
+    )
+    return file
+
+
+def test_help_answers_quickly() -> None:
+    command = [sys.executable, "-c", "from secondread.cli.main import main; main()", "--help"]
+    times = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        times.append(time.perf_counter() - begun)
+    for name in (
+        "demo",
+        "index",
+        "split",
+        "check",
+        "fit",
+        "score",
+        "calibrate",
+        "evaluate",
+        "recipes",
+        "doctor",
+    ):
+        assert f"\n  {name} " in done.stdout
+    assert min(times) < 0.3
+
+
+def test_help_imports_neither_torch_nor_numpy() -> None:
+    look = (
+        "import sys, secondread.cli.main; "
+        "print(sorted({'torch', 'numpy', 'rich', 'pydantic'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_main_job_step_by_step(manifest: Path, small: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    printed = run(
+        "fit", small, manifest, "-o", tmp_path / "b", "--cache", cache, "--workers", 0, "--device", "cpu"
+    )
+    assert printed.strip().endswith(str(tmp_path / "b"))
+    record = json.loads((tmp_path / "b.run.json").read_text())
+    assert record["command"]
+    assert record["versions"]["torch"]
+    assert record["durations"]["total"] > 0
+    assert record["digests"]["bundle"] == Bundle.load(tmp_path / "b").digest
+
+    run("score", tmp_path / "b", manifest, "-o", tmp_path / "out", "--where", "split=test", "--workers", 0)
+    run("evaluate", tmp_path / "out" / "readings.csv", manifest, "-o", tmp_path / "report", "--bootstrap", 50)
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert [metrics["n"][name] for name in ("normal", "abnormal", "failed")] == [6, 6, 0]
+    assert (tmp_path / "report" / "report.html").is_file()
+    assert (tmp_path / "report" / "run.json").is_file()
+    run("score", tmp_path / "b", manifest, "-o", tmp_path / "out", "--where", "split=test", "--workers", 0)
+
+
+def test_fitting_again_refuses_and_resume_accepts(manifest: Path, small: Path, tmp_path: Path) -> None:
+    command = (
+        "fit",
+        small,
+        manifest,
+        "-o",
+        tmp_path / "b",
+        "--cache",
+        tmp_path / "cache",
+        "--workers",
+        0,
+        "-q",
+    )
+    run(*command)
+    assert "already" in one_error(run(*command, code=2))
+    run(*command, "--resume")
+
+
+def test_index_split_and_check(phantoms: Manifest, tmp_path: Path) -> None:
+    run("index", phantoms.base / "train", "-o", tmp_path / "m.csv", "--workers", 0)
+    rows = Manifest.read(tmp_path / "m.csv").rows
+    assert {row.label for row in rows} == {"normal"}
+    run("split", tmp_path / "m.csv", "-o", tmp_path / "s.csv", "--test", 0.3, "--seed", 3, "--again")
+    assert {row.split for row in Manifest.read(tmp_path / "s.csv").rows} == {"train", "test"}
+    run("check", tmp_path / "s.csv", "--workers", 0)
+    constant = phantoms.base / "train" / "constant.png"
+    Picture.new("L", (48, 48), 7).save(constant)
+    try:
+        run("index", phantoms.base / "train", "-o", tmp_path / "m.csv", "--workers", 0)
+        assert "constant" in run(
+            "check", tmp_path / "m.csv", "--workers", 0, "-o", tmp_path / "f.csv", code=1
+        )
+    finally:
+        constant.unlink()
+    assert (tmp_path / "f.csv").read_text().startswith("severity,kind,finding,paths")
+
+
+def test_calibrate(copied: Path, phantoms: Manifest, tmp_path: Path) -> None:
+    lines = ["path,label,patient_id"]
+    for i in range(25):
+        Picture.effect_noise((48, 48), 5 + i).save(tmp_path / f"{i}.png")
+        lines.append(f"{i}.png,normal,p{i}")
+    (tmp_path / "site.csv").write_text("\n".join(lines) + "\n")
+    command = (
+        "calibrate",
+        copied,
+        tmp_path / "site.csv",
+        "-o",
+        tmp_path / "c",
+        "--cache",
+        tmp_path / "cache",
+    )
+    run(*command, "--false-alarm-rate", 0.1, "--workers", 0)
+    assert Bundle.load(tmp_path / "c").calibration.describe()["false_alarm_rate"] == 0.1
+    assert "already" in one_error(run(*command, code=2))
+    assert "between 0 and 1" in one_error(
+        run(*command[:3], "-o", tmp_path / "d", "--false-alarm-rate", 2, code=2)
+    )
+
+
+def test_recipes_lists_and_prints() -> None:
+    assert "aeflow-paper" in run("recipes")
+    assert "detector:" in run("recipes", "aeflow")
+    assert "did you mean" in one_error(run("recipes", "aeflw", code=2))
+
+
+def test_doctor_examines(tmp_path: Path) -> None:
+    assert "JPEG lossless" in run("doctor", "--cache", tmp_path / "cache")
+    found = json.loads(run("doctor", "--json", "--cache", tmp_path / "cache"))
+    assert {"versions", "threads", "torchvision", "cache"} <= {finding["name"] for finding in found}
+
+
+def test_the_python_names_of_the_package() -> None:
+    import secondread
+
+    assert secondread.Recipe.load("padim").detector["name"] == "padim"
+    assert {"Bundle", "Manifest", "Recipe", "evaluate", "fit"} == set(secondread.__all__)
+    assert all(callable(getattr(secondread, name)) for name in secondread.__all__)
+    with pytest.raises(AttributeError):
+        _ = secondread.nothing
