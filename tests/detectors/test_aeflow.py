@@ -9,6 +9,8 @@ from secondread.detectors.aeflow import AEFlow, AEFlowSettings
 from secondread.detectors.contract import Batch
 from secondread.errors import UserError
 
+EXTRA = ("latent", "log_determinant", "residual", "residual_peak")
+
 
 def tiny(rank, **changes):
     form = AEFlow.tiny(rank)
@@ -54,11 +56,11 @@ def test_a_few_steps_reduce_every_stage_s_loss(rank):
 
 @pytest.mark.parametrize("rank", [2, 3])
 def test_a_score_does_not_depend_on_the_batch(rank):
-    detector = tiny(rank, extra_parts=("latent", "log_determinant", "residual"))
+    detector = tiny(rank, extra_parts=EXTRA)
     images = blobs(5, detector.size)
     fit(detector, images, steps=4)
     together, alone = score(detector, images), score(detector, images[2:3])
-    assert set(together.parts) == {"likelihood", "reconstruction", "latent", "log_determinant", "residual"}
+    assert set(together.parts) == {"likelihood", "reconstruction", *EXTRA}
     for name, part in together.parts.items():
         assert part.values.dtype == torch.float32
         torch.testing.assert_close(part.values[2:3], alone.parts[name].values, atol=1e-4, rtol=1e-4)

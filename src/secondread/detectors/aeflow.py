@@ -75,7 +75,10 @@ class AEFlowSettings(DetectorSettings):
     pool: Literal["mean", "top", "max"] = Field("mean", description="of the likelihood over positions")
     top_share: float = Field(0.1, gt=0, le=1, description="the share of positions that `top` averages")
     two_tailed: tuple[Literal["likelihood", "reconstruction", "latent", "log_determinant"], ...] = ()
-    extra_parts: tuple[Literal["latent", "log_determinant", "residual"], ...] = Field(
+    peak_share: float = Field(
+        0.005, gt=0, le=1, description="the share of pixels that `residual_peak` averages"
+    )
+    extra_parts: tuple[Literal["latent", "log_determinant", "residual", "residual_peak"], ...] = Field(
         (), description="reported, and mixed only where calibration.part_weights names them"
     )
     scaled: bool = Field(True, description="standardise the parts on validation normals before mixing")
@@ -114,7 +117,8 @@ class AEFlow(Detector):
     (ranks 2 and 3), with a stage `autoencoder` (encoder and decoder, squared error) before it.
 
     Parts: `likelihood` and `reconstruction`; on demand `latent` (mean of z'^2), `log_determinant`
-    (-log|det| / D), `residual` (mean |x' - x|). Padding is left out of each. Maps: `residual`, |x' - x|
+    (-log|det| / D), `residual` (mean |x' - x|), `residual_peak` (its mean over the highest pixels, for small
+    lesions). Padding is left out of each. Maps: `residual`, |x' - x|
     as in the paper, and `likelihood`, -log p per position and channel, interpolated to the image.
 
     Source: Y. Zhao, Q. Ding, X. Zhang, AE-FLOW: Autoencoders with normalizing flows for medical images
@@ -236,6 +240,8 @@ class AEFlow(Detector):
             values["log_determinant"] = -mean_over(log_determinant, positions) / z.shape[1]
         if "residual" in self.settings.extra_parts:
             values["residual"] = mean_over(residual, batch.valid)
+        if "residual_peak" in self.settings.extra_parts:
+            values["residual_peak"] = highest_over(residual, batch.valid, self.settings.peak_share)
         maps = {}
         if self.settings.map != "likelihood":
             maps["residual"] = residual
