@@ -88,6 +88,7 @@ def fit(
     manifest = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
     out = Path(out)
+    progress = progress and process_rank() == 0
     seconds = Seconds()
     identity = {
         "recipe": digest_of(without_places(recipe.model_dump(mode="json"))),
