@@ -10,7 +10,8 @@ from secondread.evaluation.evaluate import Evaluation, evaluate
 
 SCHEMA = {
     "n", "auroc", "auroc_interval", "average_precision", "threshold", "sensitivity", "specificity",
-    "precision", "f1", "accuracy", "false_alarm_rate_promised", "oracle", "baselines", "shortcut", "per_finding", "pixel",
+    "precision", "f1", "accuracy", "false_alarm_rate_promised", "oracle", "baselines", "shortcut",
+    "per_finding", "pixel",
     "studies",
 }  # fmt: skip
 

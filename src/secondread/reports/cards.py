@@ -71,13 +71,13 @@ def data_card(evaluation: Evaluation) -> Rows:
         ("Findings", _counts(findings) or "none named"),
         ("Left out", _left_out(evaluation)),
     ]
-    for name, keys in (
-        ("Modality", ("modality",)),
-        ("Manufacturer", ("manufacturer",)),
-        ("Size", ("slices", "rows", "columns")),
-        ("Pixel type", ("mode", "bits", "channels")),
+    for name, keys, between in (
+        ("Modality", ("modality",), ""),
+        ("Manufacturer", ("manufacturer",), ""),
+        ("Size", ("slices", "rows", "columns"), "×"),
+        ("Pixel type", ("mode", "bits"), ", "),
     ):
-        text = _facts(facts, keys)
+        text = _facts(facts, keys, between)
         if text:
             rows.append((name, text))
     return tuple(rows)
@@ -119,19 +119,23 @@ def _counts(values: Mapping[str, int]) -> str:
     return text if len(ranked) <= MOST_VALUES else f"{text} and {len(ranked) - MOST_VALUES} further"
 
 
-def _facts(facts: Iterable[Mapping[str, str]], keys: tuple[str, ...]) -> str:
+def _facts(facts: Iterable[Mapping[str, str]], keys: tuple[str, ...], between: str) -> str:
     seen: Counter[str] = Counter()
     for fact in facts:
-        values = [fact[key] for key in keys if fact.get(key)]
-        if values:
-            seen["×".join(_whole(value) for value in values)] += 1
+        values = [_worded(key, fact[key]) for key in keys if fact.get(key)]
+        if text := between.join(value for value in values if value):
+            seen[text] += 1
     ranked = seen.most_common(4)
     text = ", ".join(f"{value} ({number:,})" for value, number in ranked)
     return text if len(seen) <= 4 else f"{text} and {len(seen) - 4} further"
 
 
-def _whole(text: str) -> str:
-    return text.removesuffix(".0")
+def _worded(key: str, value: str) -> str:
+    """Whole numbers without `.0`; bits say so; a 2-D image names no slice."""
+    whole = value.removesuffix(".0")
+    if key == "slices" and whole == "1":
+        return ""
+    return f"{whole} bit" if key == "bits" else whole
 
 
 def model_card(evaluation: Evaluation) -> ModelCard:
