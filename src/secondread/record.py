@@ -12,7 +12,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("secondread", "torch", "numpy", "scipy", "pydicom", "nibabel", "pillow", "monai", "lightning-fabric")
+PACKAGES = (
+    "secondread",
+    "torch",
+    "numpy",
+    "scipy",
+    "pydicom",
+    "nibabel",
+    "pillow",
+    "monai",
+    "lightning-fabric",
+)
 
 
 def versions() -> dict[str, str]:
