@@ -49,10 +49,11 @@ class FeatureSettings(Settings):
         None, description="several layers, on the grid of the last; empty = encoder.layer alone"
     )
     channels: PositiveInt | None = Field(None, description="random channels of them kept; empty = all")
-    standardise: Literal["none", "channel", "position", "whiten"] = "none"
-    regularisation: float = Field(0.01, gt=0, description="added to the covariance by `whiten`")
+    compress: bool = Field(False, description="sign(h) log(1 + |h|) first")
+    standardise: Literal["none", "channel", "position"] = "none"
     projection: PositiveInt | None = Field(None, description="channels that reach the flow")
     kind: Literal["pca", "random"] = "pca"
+    noise: float = Field(0.0, ge=0, description="Gaussian, added to what the flow sees in training")
 
 
 class DecoderSettings(Settings):
@@ -92,8 +93,6 @@ class AEFlowSettings(DetectorSettings):
         f = self.features
         if self.encoder.name == "conv" and (f.projection or f.channels or f.layers):
             raise ValueError("a conv encoder keeps its whole code: no projection, channels or layers")
-        if f.projection is not None and f.standardise == "whiten":
-            raise ValueError("features are either projected or whitened at each position")
         return self
 
 
@@ -146,10 +145,10 @@ class AEFlow(Detector):
         self.normalisation = FeatureNormalisation(
             kept,
             self.map_size,
+            compress=settings.features.compress,
             standardise=settings.features.standardise,
             projection=settings.features.projection,
             kind=settings.features.kind,
-            regularisation=settings.features.regularisation,
         )
         self.flow = Flow(
             rank,
@@ -209,7 +208,7 @@ class AEFlow(Detector):
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         batch = batches["normal"]
-        z, _, negative_log_density = self._flow(batch)
+        z, _, negative_log_density = self._flow(batch, generator if self.training else None)
         positions = valid_on(batch.valid, self.map_size)
         nats_per_dimension = mean_over(negative_log_density, positions).mean() / z.shape[1]
         unit = {
@@ -289,9 +288,16 @@ class AEFlow(Detector):
     def _features(self, batch: Batch) -> Tensor:
         return (batch.features or self.encode(batch.images))[0]
 
-    def _flow(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """z' `[N, K, *map_size]`; log-determinant and -log p per position, `[N, 1, *map_size]`, nats."""
-        z, log_determinant = self.flow.transform(self.normalisation(self._features(batch)))
+    def _flow(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """z' `[N, K, *map_size]`; log-determinant and -log p per position, `[N, 1, *map_size]`, nats.
+
+        With a generator, noise is added to the features.
+        """
+        h = self.normalisation(self._features(batch))
+        if generator is not None and self.settings.features.noise:
+            drawn = torch.randn(h.shape, generator=generator, device=generator.device)
+            h = h + self.settings.features.noise * drawn.to(h)
+        z, log_determinant = self.flow.transform(h)
         return z, log_determinant, -(self.flow.latent.log_density_map(z) + log_determinant)
 
     def _likelihood(self, per_channel: Tensor, positions: Tensor | None, channels: int) -> Tensor:

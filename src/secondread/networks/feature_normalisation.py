@@ -1,4 +1,4 @@
-"""Feature maps centred, scaled and projected by what normals show, in closed form and one pass."""
+"""Feature maps compressed, standardised and projected by what normals show, in closed form and one pass."""
 
 from __future__ import annotations
 
@@ -8,28 +8,27 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.position_gaussians import PositionGaussians
 from secondread.networks.precision import full_precision
 
-FLOOR = 0.01
-"""Added to every variance, as a share of the mean variance of the channels: a channel that is constant
+FLOOR = 0.05
+"""Added to every standard deviation, as a share of their root mean square: a channel that is constant
 among normals must not decide alone."""
+MAPS_FOR_DIRECTIONS = 256
+"""Directions are found on the first so many images, which a fit draws at random."""
 
 
 class FeatureNormalisation(nn.Module):
-    """h `[N, C, *S]` to W (h - m) / s, `[N, K, *S]`, with m, W and s from normals.
+    """h `[N, C, *S]` to P ((g(h) - m) / s) / r, `[N, K, *S]`, with m, s, P and r from normals.
 
-    standardise  "channel": one m and s per channel. "position": m per channel and position; s as well
-                 where there is no projection, so that each place is compared with the same place.
-                 "whiten": W (h_p - m_p) at each position p, with W the inverse Cholesky factor of the
-                 covariance there plus `regularisation`, so that a flow that does nothing scores
-                 PaDiM's squared distance. "none": m = 0, s = 1
-    projection   K, or None for W = 1 and K = C
-    kind         "pca": the K directions of largest variance (about m, so within positions where m is
-                 per position), each scaled to unit variance; "random": K random orthonormal
-                 directions, drawn in `fit`
+    compress     g(h) = sign(h) log(1 + |h|): rectified features are mostly zero with a long tail;
+                 False = the identity
+    standardise  "channel": one m and s per channel. "position": m and s per channel and position, so that
+                 each place is compared with the same place. "none": m = 0, s = 1
+    projection   K, or None for P = 1 and K = C
+    kind         "pca": the K directions of largest variance of the standardised features, r their standard
+                 deviations; "random": K random orthonormal directions, drawn in `fit`
 
-    Everything fitted is a buffer. Variances get `FLOOR` added.
+    Everything fitted is a buffer.
     """
 
     def __init__(
@@ -37,34 +36,27 @@ class FeatureNormalisation(nn.Module):
         channels: int,
         size: Sequence[int],
         *,
-        standardise: Literal["none", "channel", "position", "whiten"] = "none",
+        compress: bool = False,
+        standardise: Literal["none", "channel", "position"] = "none",
         projection: int | None = None,
         kind: Literal["pca", "random"] = "pca",
-        regularisation: float = 0.01,
     ) -> None:
         super().__init__()
-        if projection is not None and standardise == "whiten":
-            raise ValueError("features are either projected or whitened at each position")
         if projection is not None and not 2 <= projection <= channels:
             raise ValueError(
                 f"a projection of {channels} channels has 2 to {channels} directions, not {projection}"
             )
         self.size = tuple(size)
+        self.compress = compress
         self.standardise = standardise
         self.kind = kind
         self.channels = channels if projection is None else projection
-        self.gaussians = (
-            PositionGaussians(torch.Size(self.size).numel(), channels, regularisation)
-            if standardise == "whiten"
-            else None
-        )
-        ones = (1,) * len(self.size)
-        by_place = self.size if standardise == "position" else ones
+        by_place = self.size if standardise == "position" else (1,) * len(self.size)
         self.mean: Tensor
         self.scale: Tensor
         self.matrix: Tensor | None
         self.register_buffer("mean", torch.zeros(channels, *by_place))
-        self.register_buffer("scale", torch.ones(self.channels, *(ones if projection else by_place)))
+        self.register_buffer("scale", torch.ones(channels, *by_place))
         self.register_buffer("matrix", None if projection is None else torch.eye(projection, channels))
 
     @property
@@ -72,84 +64,68 @@ class FeatureNormalisation(nn.Module):
         return self.standardise != "none" or self.matrix is not None
 
     def forward(self, h: Tensor) -> Tensor:
+        h = self._compressed(h)
         if not self.needs_fit:
-            return h.float()
-        if self.gaussians is not None:
-            whitened = self.gaussians(h.flatten(2).permute(2, 0, 1))
-            return whitened.permute(1, 2, 0).unflatten(2, self.size)
+            return h
         with full_precision(h):
-            h = h.float() - self.mean
-            if self.matrix is not None:
-                h = torch.einsum("kc,nc...->nk...", self.matrix, h)
-            return h / self.scale
+            h = (h - self.mean) / self.scale
+            return h if self.matrix is None else torch.einsum("kc,nc...->nk...", self.matrix, h)
 
     @torch.no_grad()
     def fit(self, maps: Iterable[tuple[Tensor, Tensor | None]], generator: torch.Generator) -> None:
-        """Moments of feature maps `[N, C, *S]`, each with its valid positions `[N, 1, *S]` or None.
-
-        Whitening takes padded positions like any other.
-        """
-        if self.gaussians is not None:
-            for h, _ in maps:
-                self.gaussians.collect(h.flatten(2).permute(2, 0, 1))
-            self.gaussians.finish()
-            return
-        count, first, second, outer = _moments(maps)
-        total = count.sum()
-        centre = first.sum(dim=1, keepdim=True) / total
-        if self.standardise == "position":
-            mean = torch.where(count > 0, first / count.clamp_min(1), centre)
-        else:
-            mean = centre.expand_as(first)
-        used = mean if self.standardise != "none" else torch.zeros_like(mean)
-        # E[(h - u)(h - u)^T], with E over valid positions of all images
-        cross = first @ used.T
-        covariance = (outer - cross - cross.T + (used * count) @ used.T) / total
-        floor = FLOOR * covariance.diagonal().mean().clamp_min(1e-12)
-        if self.standardise != "none":
-            self.mean.copy_(
-                mean.view(-1, *self.size) if self.standardise == "position" else centre.view_as(self.mean)
-            )
+        """From feature maps `[N, C, *S]`, each with its valid positions `[N, 1, *S]` or None."""
+        sums: list[Tensor] = []
+        kept: list[tuple[Tensor, Tensor]] = []
+        seen = 0
+        for h, valid in maps:
+            h = self._compressed(h)
+            weight = torch.ones_like(h[:, :1]) if valid is None else valid.to(h)
+            weighted = (h * weight).double()
+            new = [weight.double().sum(dim=0), weighted.sum(dim=0), (weighted * h).sum(dim=0)]
+            sums = [a + b for a, b in zip(sums, new, strict=True)] if sums else new
+            if self.matrix is not None and seen < MAPS_FOR_DIRECTIONS:
+                kept.append((h.half(), weight.half()))
+            seen += len(h)
+        if not sums:
+            raise ValueError("feature statistics need at least one image")
+        self._fit_scale(*sums)
         if self.matrix is not None:
-            self.matrix.copy_(self._directions(covariance, generator))
-            matrix = self.matrix.double()
-            self.scale.copy_(
-                (torch.einsum("kc,cd,kd->k", matrix, covariance, matrix) + floor).sqrt().view_as(self.scale)
-            )
-        elif self.standardise == "channel":
-            self.scale.copy_((covariance.diagonal() + floor).sqrt().view_as(self.scale))
-        elif self.standardise == "position":
-            variance = (second / count.clamp_min(1) - mean.square()).clamp_min(0)
-            variance = torch.where(count > 1, variance, covariance.diagonal()[:, None])
-            self.scale.copy_((variance + floor).sqrt().view_as(self.scale))
+            self.matrix.copy_(self._directions(kept, generator))
 
-    def _directions(self, covariance: Tensor, generator: torch.Generator) -> Tensor:
-        if self.kind == "pca":
-            vectors = torch.linalg.eigh(covariance)[1].flip(1)[:, : self.channels].T
-            sign = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True)).sign()
-            return vectors * sign
-        shape = (covariance.shape[0], self.channels)
-        noise = torch.randn(*shape, generator=generator, device=generator.device).to(covariance)
-        return torch.linalg.qr(noise)[0].T
+    def _compressed(self, h: Tensor) -> Tensor:
+        h = h.float()
+        return h.sign() * h.abs().log1p() if self.compress else h
 
+    def _fit_scale(self, count: Tensor, first: Tensor, second: Tensor) -> None:
+        places = tuple(range(1, 1 + len(self.size)))
+        total, everywhere = count.sum(), first.sum(dim=places, keepdim=True)
+        if self.standardise == "none":
+            return
+        mean = everywhere / total
+        variance = second.sum(dim=places, keepdim=True) / total - mean.square()
+        if self.standardise == "position":
+            own = first / count.clamp_min(1)
+            spread = second / count.clamp_min(1) - own.square()
+            mean, variance = torch.where(count > 0, own, mean), torch.where(count > 1, spread, variance)
+        deviation = variance.clamp_min(0).sqrt()
+        floor = FLOOR * variance.clamp_min(0).mean().sqrt().clamp_min(1e-6)
+        self.mean.copy_(mean)
+        self.scale.copy_(deviation + floor)
 
-def _moments(maps: Iterable[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Over images: count `[P]`, sum and sum of squares `[C, P]`, and sum of h h^T over places, `[C, C]`."""
-    sums: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
-    for h, valid in maps:
-        h = h.float().flatten(2)
-        weight = torch.ones_like(h[:, :1]) if valid is None else valid.flatten(2).to(h)
-        kept = (h * weight).double()
-        rows = (h * weight).transpose(0, 1).flatten(1)
-        new = (
-            weight.double().sum(dim=(0, 1)),
-            kept.sum(dim=0),
-            kept.square().sum(dim=0),
-            (rows @ rows.T).double(),
-        )
-        sums = (
-            new if sums is None else (sums[0] + new[0], sums[1] + new[1], sums[2] + new[2], sums[3] + new[3])
-        )
-    if sums is None:
-        raise ValueError("feature statistics need at least one image")
-    return sums
+    def _directions(self, kept: Sequence[tuple[Tensor, Tensor]], generator: torch.Generator) -> Tensor:
+        if self.kind == "random":
+            shape = (self.mean.shape[0], self.channels)
+            noise = torch.randn(*shape, generator=generator, device=generator.device).double()
+            return torch.linalg.qr(noise)[0].T
+        outer = torch.zeros(self.mean.shape[0], self.mean.shape[0], dtype=torch.float64)
+        total = 0.0
+        with full_precision(self.mean):
+            for h, weight in kept:
+                rows = ((h.float() - self.mean) / self.scale * weight).transpose(0, 1).flatten(1)
+                outer += (rows @ rows.T).double().cpu()
+                total += float(weight.sum())
+        values, vectors = torch.linalg.eigh(outer / total)
+        values, vectors = values.flip(0)[: self.channels], vectors.flip(1)[:, : self.channels].T
+        sign = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True)).sign()
+        deviation = values.clamp_min(0).sqrt()
+        return vectors * sign / (deviation + FLOOR * values.mean().sqrt().clamp_min(1e-6))[:, None]
