@@ -4,7 +4,7 @@ Of the training normals, a share by patient becomes the development test, beside
 images as asked for, drawn by seed; the other normals stay `train`. A manifest without splits is split by
 patient, all of it.
 
-    python benchmarks/development_split.py MANIFEST -o development.csv [--share 0.25] [--abnormal 500] [--seed 0]
+    python benchmarks/development_split.py MANIFEST -o development.csv
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from secondread.bundles.companions import NAMES, Companions, build_companion, ta
 from secondread.bundles.document import Provenance
 from secondread.bundles.gathering import gather_scores
 from secondread.bundles.places import available_cores, default_cache_directory
-from secondread.bundles.preparing import COHORTS, fitted_preprocessing, prepare_cohorts
+from secondread.bundles.preparing import COHORTS, fitted_preprocessing, prepare_cohorts, without_copies
 from secondread.bundles.progress import say
 from secondread.bundles.seen import Seen
 from secondread.bundles.unfinished import Unfinished
@@ -110,6 +110,13 @@ def fit(
     with seconds.of("prepare"):
         preprocessing = fitted_preprocessing(recipe, manifest, cohorts, kept, workers, progress)
         sets = prepare_cohorts(manifest, cohorts, preprocessing, kept, workers, progress)
+        told = len(cohorts.notes)
+        cohorts = without_copies(cohorts, sets)
+        copies = cohorts.notes[told:]
+        if copies:
+            sets = prepare_cohorts(manifest, cohorts, preprocessing, kept, workers, shown=False)
+            for note in copies:
+                say(f"note: {note}", shown=progress)
     learn = {name: images for name, images in sets.items() if name != "calibration" and len(images)}
     with seconds.of("train"):
         log = train(
@@ -225,6 +232,12 @@ def calibrate(
         for cohort in ("validation", "calibration")
     }  # fmt: skip
     for name, gathered in scored.items():
+        left_out = len(sets[name]) - len(gathered)
+        if left_out:
+            raise UserError(
+                f"{left_out} held-out normal(s) of cohort {name!r} have no finite score, so no false-alarm rate "
+                "can be promised; lower the learning rate, set precision: float32, or mend the recipe"
+            )
         if not len(gathered):
             raise UserError(
                 f"no image of cohort {name!r} has a finite score; raise cohorts.{name}, or mend the recipe"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import replace
 
 from secondread.bundles.progress import counting, say
 from secondread.cohorts.cohorts import Cohorts
 from secondread.cohorts.manifest import Manifest, Row
-from secondread.errors import DataError, UserError
+from secondread.errors import DataError
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepare import fit_preprocessing
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
@@ -16,6 +16,7 @@ from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.recipe import Recipe
 
 COHORTS = ("normal", "unlabelled", "abnormal", "validation", "calibration")
+HELD_OUT = ("validation", "calibration")
 MOST_UNREADABLE = 0.5
 
 
@@ -58,23 +59,30 @@ def prepare_cohorts(
             say(f"not read: {error}", shown=shown)
         if len(errors) > 5:
             say(f"… and {len(errors) - 5} more of cohort {name!r}", shown=shown)
-    refuse_equal_images(sets)
     return sets
 
 
-def refuse_equal_images(sets: Mapping[str, PreparedSet]) -> None:
-    """Raises UserError where a calibration image is, byte for byte, one that the detector learns from:
-    its p-values would promise too much."""
-    learnt = {digest for name in COHORTS[:-1] for digest in sets[name].digests}
-    held_out = sets["calibration"]
-    twice = [
-        reference
-        for reference, digest in zip(held_out.references, held_out.digests, strict=True)
-        if digest in learnt
-    ]
-    if twice:
-        names = ", ".join(Path(reference).name for reference in twice[:5])
-        raise UserError(
-            f"{len(twice)} calibration image(s) are copies of images in other cohorts: {names}; "
-            "remove the copies (`secondread check` lists them), or give copies one patient_id"
-        )
+def without_copies(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Cohorts:
+    """The cohorts without the held-out normals that are, byte for byte, images of an earlier cohort: the
+    detector has learnt from these, so they would promise too much. Each cohort's loss is a note."""
+    notes = list(cohorts.notes)
+    kept: dict[str, list[Row]] = {}
+    seen: set[str] = set()
+    for name in COHORTS:
+        rows: list[Row] = getattr(cohorts, name)
+        images = sets[name]
+        if name in HELD_OUT:
+            copies = {
+                position
+                for position, digest in zip(images.positions, images.digests, strict=True)
+                if digest in seen
+            }
+            if copies:
+                names = ", ".join(rows[position].path for position in sorted(copies)[:3])
+                notes.append(
+                    f"{len(copies)} image(s) left out of {name}, being copies of images in other cohorts: "
+                    f"{names}{' …' if len(copies) > 3 else ''}"
+                )
+            kept[name] = [row for position, row in enumerate(rows) if position not in copies]
+        seen.update(images.digests)
+    return replace(cohorts, notes=notes, **kept)
