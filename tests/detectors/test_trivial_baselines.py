@@ -3,6 +3,8 @@ import pytest
 import torch
 from bare_loop import blobs, fit, score
 
+from secondread.detectors.contract import Batch, ScoringNoise
+from secondread.detectors.intensity import Intensity
 from secondread.detectors.mean_intensity import MeanIntensity
 from secondread.detectors.pixel_1nn import PixelNearestNeighbour, PixelNearestNeighbourSettings
 from secondread.detectors.spectrum import Spectrum, SpectrumSettings
@@ -95,3 +97,18 @@ def test_a_smoother_image_has_an_unusual_spectrum():
     assert (
         score(detector, smooth).parts["distance"].values > score(detector, usual).parts["distance"].values
     ).all()
+
+
+def test_intensity_lights_up_bright_tissue_and_not_the_bright_rim():
+    images = torch.zeros(1, 1, 40, 40)
+    images[..., 5:35, 5:35] = 1.0
+    images[..., 9:31, 9:31] = 0.3
+    plain = images.clone()
+    images[..., 18:22, 18:22] = 0.8
+    detector = Intensity(Intensity.Settings(erosion=5), 1, (40, 40))
+    noise = ScoringNoise([torch.Generator()])
+    with_lesion = detector.score(Batch(images), noise)
+    without = detector.score(Batch(plain), noise)
+    assert float(with_lesion.parts["intensity"].values) > float(without.parts["intensity"].values)
+    assert float(with_lesion.maps["intensity"][..., :9, :].max()) == 0
+    assert float(with_lesion.maps["intensity"][0, 0, 20, 20]) == pytest.approx(0.8)

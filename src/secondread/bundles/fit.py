@@ -235,8 +235,8 @@ def calibrate(
         left_out = len(sets[name]) - len(gathered)
         if left_out:
             raise UserError(
-                f"{left_out} held-out normal(s) of cohort {name!r} have no finite score, so no false-alarm rate "
-                "can be promised; lower the learning rate, set precision: float32, or mend the recipe"
+                f"{left_out} held-out normal(s) of cohort {name!r} have no finite score, so no "
+                "false-alarm rate can be promised; lower the learning rate, or set precision: float32"
             )
         if not len(gathered):
             raise UserError(

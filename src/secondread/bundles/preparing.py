@@ -85,4 +85,4 @@ def without_copies(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Cohorts
                 )
             kept[name] = [row for position, row in enumerate(rows) if position not in copies]
         seen.update(images.digests)
-    return replace(cohorts, notes=notes, **kept)
+    return replace(cohorts, notes=notes, validation=kept["validation"], calibration=kept["calibration"])

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 DETECTORS = {
     "aeflow": "secondread.detectors.aeflow:AEFlow",
+    "intensity": "secondread.detectors.intensity:Intensity",
     "padim": "secondread.detectors.padim:PaDiM",
     "mean-intensity": "secondread.detectors.mean_intensity:MeanIntensity",
     "pixel-1nn": "secondread.detectors.pixel_1nn:PixelNearestNeighbour",
