@@ -1,0 +1,130 @@
+"""What README and docs show is true of the code: commands, options, presets, settings, links."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from secondread.cli.main import app
+from secondread.detectors import find
+from secondread.recipes.recipe import Recipe, presets
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = {preset.name for preset in presets()}
+COMMANDS = typer.main.get_command(app).commands
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def shown_commands() -> list[tuple[str, str]]:
+    """Every line of a shell block that runs `secondread`, continuation lines joined."""
+    found = []
+    for page in PAGES:
+        for block in blocks(page.read_text(encoding="utf-8"), "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if "secondread" in words:
+                    found.append((page.name, shlex.join(words[words.index("secondread") + 1 :])))
+    return found
+
+
+SHOWN = shown_commands()
+
+
+def arguments(line: str) -> tuple[str, list[str]]:
+    name, *rest = shlex.split(line)
+    return name, rest[: rest.index(">")] if ">" in rest else rest
+
+
+@pytest.mark.parametrize(("page", "line"), SHOWN)
+def test_a_command_that_is_shown_can_be_run_as_it_stands(page: str, line: str) -> None:
+    name, rest = arguments(line)
+    assert name in COMMANDS
+    COMMANDS[name].make_context(name, rest)
+
+
+@pytest.mark.parametrize(
+    ("page", "line"), [shown for shown in SHOWN if shown[1].startswith(("fit ", "recipes "))]
+)
+def test_recipes_and_settings_that_are_shown_exist(page: str, line: str) -> None:
+    name, rest = arguments(line)
+    given = COMMANDS[name].make_context(name, rest).params
+    chosen = given.get("recipe") or given.get("name")
+    if chosen is None or chosen.endswith(".yaml"):
+        return
+    recipe = Recipe.load(chosen, set=list(given["settings"] or ()))
+    find(recipe.detector["name"]).Settings.model_validate(recipe.detector)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_and_options_named_in_the_text_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    known = {
+        option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts
+    }
+    for code in re.findall(r"`([^`\n]+)`", text):
+        words = code.split()
+        if words[0] == "secondread" and len(words) > 1:
+            assert words[1] in COMMANDS, code
+        if words[0].startswith("--"):
+            assert words[0] in known, code
+        if len(words) > 1 and words[0] in COMMANDS and words[1].startswith("--"):
+            own = {option for parameter in COMMANDS[words[0]].params for option in parameter.opts}
+            assert words[1] in own, code
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_presets_that_are_named_exist(page: Path) -> None:
+    named = set(re.findall(r"`(aeflow(?:-\w+)?|padim|pixel-\w+|mean-\w+)`", page.read_text(encoding="utf-8")))
+    assert named <= NAMES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_recipes_that_are_shown_are_valid(page: Path) -> None:
+    for block in blocks(page.read_text(encoding="utf-8"), "yaml"):
+        recipe = Recipe.from_mapping(yaml.safe_load(block))
+        find(recipe.detector["name"]).Settings.model_validate(recipe.detector)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"\w+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            assert anchor in anchors(file), target
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as forges make them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_says_what_it_must() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for words in ("research use, not a medical device", "make demo", "make test"):
+        assert words in text
+
+
+def test_the_table_of_methods_is_that_of_the_presets() -> None:
+    rows = re.findall(
+        r"^\| `([\w-]+)` \|(.*)\|$", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    cells = {name: [cell.strip() for cell in rest.split("|")] for name, rest in rows}
+    assert cells.keys() == NAMES
+    for preset in presets():
+        *_, takes, state = cells[preset.name]
+        assert takes == ", ".join(f"{rank}-D" for rank in preset.about.ranks)
+        assert state == preset.about.state
