@@ -91,8 +91,11 @@ class AEFlowSettings(DetectorSettings):
         if self.likelihood == "nats" and self.pool != "mean":
             raise ValueError("likelihood `nats` is the sum over all positions; pool must be mean")
         f = self.features
-        if self.encoder.name == "conv" and (f.projection or f.channels or f.layers):
-            raise ValueError("a conv encoder keeps its whole code: no projection, channels or layers")
+        whole = self.encoder.code + self.encoder.linear
+        if self.encoder.name == "conv" and (f.channels or f.layers or f.projection not in (None, whole)):
+            raise ValueError(
+                f"a conv encoder keeps its whole code: no channels or layers, and a projection of {whole}"
+            )
         return self
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from secondread.networks.encoder import ConvEncoder, PretrainedEncoder
 from secondread.settings import Settings
@@ -25,7 +25,10 @@ class EncoderSettings(Settings):
     batch_norm: Literal["eval", "train"] = Field("eval", description="train lets statistics drift (ablation)")
     width: PositiveInt = Field(16, description="conv: channels of its first layers")
     widest: PositiveInt = Field(128, description="conv: most channels of a layer")
-    code: PositiveInt = Field(64, description="conv: channels of its map")
+    code: PositiveInt = Field(64, description="conv: channels of its map that the network gives")
+    linear: NonNegativeInt = Field(
+        0, description="conv: further channels, linear filters of each cell; stride^rank of them lose nothing"
+    )
     stride: Literal[4, 8, 16] = Field(8, description="conv: image size / map size")
 
 
@@ -45,6 +48,7 @@ def build_encoder(
             width=settings.width,
             widest=settings.widest,
             code=settings.code,
+            linear=settings.linear,
             stride=settings.stride,
         )
     if channels not in (1, 3):

@@ -95,12 +95,24 @@ class ConvEncoder(nn.Module):
 
     Each halving is a 3×3 convolution of stride 2 and one of stride 1 (3×3×3 in 3-D), with group
     normalisation and SiLU; the width doubles from `width` up to `widest`; a 1×1 convolution gives
-    the map of `code` channels. Group normalisation sees one image only, so that no score depends on
+    `code` channels of the map. Group normalisation sees one image only, so that no score depends on
     a batch.
+
+    `linear` further channels are linear filters of each cell of `stride` pixels per axis, without
+    overlap, orthonormal at the start. An autoencoder drops what it cannot rebuild yet, such as fine
+    detail, and a lesion may be just that; with `linear` = channels · stride^rank nothing is lost.
     """
 
     def __init__(
-        self, rank: int, channels: int, *, width: int = 16, widest: int = 128, code: int = 64, stride: int = 8
+        self,
+        rank: int,
+        channels: int,
+        *,
+        width: int = 16,
+        widest: int = 128,
+        code: int = 64,
+        linear: int = 0,
+        stride: int = 8,
     ) -> None:
         super().__init__()
         if stride not in (4, 8, 16):
@@ -118,10 +130,17 @@ class ConvEncoder(nn.Module):
             previous, planes = planes, min(2 * planes, widest)
         steps.append(convolution(previous, code, 1))
         self.network = nn.Sequential(*steps)
-        self.channels = (code,)
+        self.linear: nn.Module | None = None
+        if linear:
+            filters = convolution(channels, linear, stride, stride)
+            nn.init.orthogonal_(filters.weight)
+            self.linear = filters
+        self.channels = (code + linear,)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return (self.network(channels_last(2 * images - 1)),)
+        x = channels_last(2 * images - 1)
+        h = self.network(x)
+        return (h if self.linear is None else torch.cat((h, self.linear(x)), dim=1),)
 
 
 def map_sizes(encoder: nn.Module, channels: int, size: Sequence[int]) -> tuple[tuple[int, ...], ...]:
