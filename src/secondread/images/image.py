@@ -98,7 +98,8 @@ class Image:
     geometry   see Geometry
     source     the reference that was read (`path` or `path#member`)
     digest     hex BLAKE2b-160 of the bytes that made it: the image's identity in caches, bundles and leak
-    checks voi        the header's display window or lookup table, if any
+               checks
+    voi        the header's display window or lookup table, if any
     padding    boolean `[*spatial]`, True where the header's PixelPaddingValue says "no image", or None
     header     acquisition facts free of identity (modality, manufacturer, rows, columns, bits, photometric,
                transfer_syntax, mode, file_bytes, jpeg_quality, view, body_part, kvp, …), all as strings
