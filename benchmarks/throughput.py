@@ -1,0 +1,189 @@
+"""Scoring throughput, end to end (file to reading) and part by part, and as a share of the arithmetic floor.
+
+The floor is the floating-point operations of encoder, flow and decoder divided by the rate that this
+machine reaches, in the same run, on a square matrix product of the same precision and threads. Parts
+are timed as CPU time of this process and given as the median over rounds that take the parts in turn, so that
+a noisy machine bends all of them alike; end to end is wall-clock time.
+
+    python benchmarks/throughput.py --preset aeflow --set detector.encoder.name=resnet18 \\
+        --set detector.encoder.weights=random
+
+The detector is fitted for a few steps on phantoms made on the spot: enough for speed, not for sense.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from secondread.bundles.bundle import Bundle
+from secondread.bundles.fit import fit
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.phantoms import make_phantoms
+from secondread.detectors.aeflow import AEFlow
+from secondread.detectors.contract import Batch
+from secondread.images.read import read_image
+from secondread.networks.structural_similarity import structural_similarity
+from secondread.preprocessing.prepare import prepare_many
+from secondread.preprocessing.prepared import Prepared
+from secondread.readings.pipeline import stack_valid
+from secondread.readings.score import score
+from secondread.recipes.recipe import Recipe
+from secondread.training.device import autocast, choose_precision, memory_format
+from secondread.training.inference import score_batch
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def matrix_rate(dtype: torch.dtype, size: int = 2048) -> float:
+    """Floating-point operations per CPU second on this thread count."""
+    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+    a @ b
+    return max(2 * size**3 / cpu_seconds(lambda: a @ b) for _ in range(10))
+
+
+def operations(detector: AEFlow, images: torch.Tensor) -> dict[str, float]:
+    """Floating-point operations per image of encoder, flow and decoder, counted with gradient on, since
+    the fused inference path is invisible to the counter."""
+    found = {}
+    with torch.enable_grad():
+        images = images.clone().requires_grad_()
+        with FlopCounterMode(display=False) as encoder:
+            maps = nn.Module.__call__(detector.encoder, images)
+        h = detector.normalisation(detector.encode(images)[0]).clone().requires_grad_()
+        with FlopCounterMode(display=False) as flow:
+            z, _ = detector.flow.transform(h)
+        with FlopCounterMode(display=False) as decoder:
+            detector.decoder(z)
+    del maps
+    for name, counter in (("encoder", encoder), ("flow", flow), ("decoder", decoder)):
+        found[name] = counter.get_total_flops() / len(images)
+    return found
+
+
+def parts(bundle: Bundle, references: list[str], batch: int, precision: str, rounds: int) -> dict[str, float]:
+    """CPU milliseconds per image of each part."""
+    detector = bundle.detector
+    assert isinstance(detector, AEFlow)
+    detector.eval()
+    images = [read_image(r) for r in references[:batch]]
+    prepared = [bundle.preprocessing.apply(image) for image in images]
+    pixels = np.stack([p.pixels for p in prepared])
+    valid = stack_valid(prepared)
+    x = torch.from_numpy(pixels).to(memory_format=memory_format(len(detector.size)))
+    digests = [p.digest for p in prepared]
+    kind = choose_precision(precision, torch.device("cpu"))
+    spent: dict[str, list[float]] = {}
+    with torch.inference_mode(), autocast(torch.device("cpu"), kind):
+        h = detector.encode(x)
+        z, _ = detector.flow.transform(detector.normalisation(h[0]))
+        decoded = detector.decoder(z)
+        work: dict[str, Callable[[], object]] = {
+            "decode": lambda: [read_image(r) for r in references[:batch]],
+            "preprocess": lambda: [bundle.preprocessing.apply(image) for image in images],
+            "encoder": lambda: detector.encode(x),
+            "flow": lambda: detector.flow.transform(detector.normalisation(h[0])),
+            "decoder": lambda: detector.decoder(z),
+            "similarity": lambda: structural_similarity((decoded + 1) / 2, x, None),
+        }
+        for _ in range(rounds):
+            for name, part in work.items():
+                spent.setdefault(name, []).append(cpu_seconds(part))
+    whole = lambda: score_batch(detector, pixels, valid, digests, precision=precision)  # noqa: E731
+    for _ in range(rounds):
+        spent.setdefault("score (all of the detector)", []).append(cpu_seconds(whole))
+    return {name: 1000 * statistics.median(values) / batch for name, values in spent.items()}
+
+
+def training_rate(detector: AEFlow, pixels: torch.Tensor, precision: str, steps: int = 6) -> float:
+    """Gradient steps per CPU second, without features kept."""
+    kind = choose_precision(precision, torch.device("cpu"))
+    detector.train()
+    trained = [*detector.flow.parameters(), *detector.decoder.parameters()]
+    optimiser = torch.optim.Adam(trained, 1e-4)
+    batch = {"normal": Batch(pixels, None, detector.encode(pixels))}
+    generator = torch.Generator().manual_seed(0)
+
+    def step() -> None:
+        with autocast(torch.device("cpu"), kind):
+            total = sum(detector.loss(batch, generator).values())
+        total.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    step()
+    return steps / sum(cpu_seconds(step) for _ in range(steps))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--preset", default="aeflow")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--images", type=int, default=192, help="scored end to end")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--precision", default="auto")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    recipe = Recipe.load(given.preset, set=[*given.set, "stages.flow.epochs=null", "stages.flow.steps=3"])
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        count = 60 + given.images
+        size = recipe.preprocessing.size
+        phantoms = make_phantoms(
+            place / "phantoms",
+            seed=0,
+            n_normal=count,
+            n_abnormal=8,
+            n_test_normal=given.images,
+            size=size,
+        )
+        manifest = Manifest.read(phantoms)
+        bundle = fit(recipe, manifest, place / "bundle", cache=place / "cache", progress=False)
+        detector = bundle.detector
+        assert isinstance(detector, AEFlow)
+        references = [manifest.reference(row) for row in manifest.rows if row.split == "test"]
+        found = prepare_many(references[: given.batch], bundle.preprocessing, workers=0)
+        pixels = torch.from_numpy(np.stack([p.pixels for p in found if isinstance(p, Prepared)]))
+        kind = choose_precision(given.precision, torch.device("cpu"))
+        rate = matrix_rate(torch.bfloat16 if kind == "bf16" else torch.float32)
+        flops = operations(detector, pixels)
+        spent = parts(bundle, references, given.batch, given.precision, given.rounds)
+        print(f"{given.preset} {' '.join(given.set)}: {size}, {kind}, {given.threads} thread(s)")
+        print(f"matrix product: {rate / 1e9:.0f} Gflop per CPU second")
+        for name, milliseconds in spent.items():
+            floor = 1000 * flops[name] / rate if name in flops else None
+            share = "" if floor is None else f"   floor {floor:6.2f} ms   {floor / milliseconds:5.1%} of it"
+            print(f"  {name:28s} {milliseconds:7.2f} ms per image{share}")
+        floor = 1000 * sum(flops.values()) / rate
+        all_of_it = spent["score (all of the detector)"]
+        print(f"  floor of all {floor:.2f} ms per image; scoring reaches {floor / all_of_it:.1%} of it")
+        for maps in (False, True):
+            begun = time.monotonic()
+            score(bundle, phantoms, place / f"readings-{maps}", maps=maps)
+            seconds = time.monotonic() - begun
+            kind_of_run = "end to end with maps" if maps else "end to end"
+            print(f"  {kind_of_run}: {len(references) / seconds:.1f} images per second")
+        print(f"  training: {training_rate(detector, pixels, given.precision):.2f} steps per CPU second")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+        print(f"  peak memory: {peak:.2f} GiB here, {workers:.2f} GiB in the largest worker")
+
+
+if __name__ == "__main__":
+    main()
