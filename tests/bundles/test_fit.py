@@ -130,6 +130,53 @@ def test_calibrate_keeps_the_model_and_renews_the_threshold(fitted: Bundle, phan
     assert all(reading.seen == "calibration" for reading in loaded.score(site, workers=0))
 
 
-def test_calibrate_refuses_what_the_model_learnt_from(fitted: Bundle, phantoms, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="learnt from"):
-        recalibrate(fitted, phantoms, tmp_path / "out", cache=tmp_path / "cache", workers=0, progress=False)
+def a_site(folder: Path, count: int = 30) -> list[Row]:
+    for i in range(count):
+        Picture.effect_noise((48, 48), 5 + i).save(folder / f"{i}.png")
+    return [Row(str(folder / f"{i}.png"), label="normal", patient_id=f"site-{i}") for i in range(count)]
+
+
+def test_calibrate_leaves_out_patients_and_images_that_the_model_learnt_from(
+    fitted: Bundle, phantoms, tmp_path: Path, capsys
+) -> None:
+    rows = a_site(tmp_path)
+    learnt = learnt_row(fitted, phantoms)
+    shutil.copy(phantoms.reference(learnt), tmp_path / "copy.png")
+    rows[0] = replace(rows[0], patient_id=learnt.patient_id)
+    rows.append(Row(str(tmp_path / "copy.png"), label="normal", patient_id="other"))
+    renewed = recalibrate(
+        fitted, Manifest(tuple(rows), tmp_path), tmp_path / "out", cache=tmp_path / "cache", workers=0
+    )
+    assert renewed.calibration.images.patients == 29
+    said = capsys.readouterr().err
+    assert f"1 normals left out, as the model learnt from their patients: {learnt.patient_id}" in said
+    assert "copy.png" in said
+    done = renewed.provenance.recalibrated[-1]
+    assert (done["patients_left_out"], done["copies_left_out"], done["unreadable"]) == ("1", "1", "0")
+
+
+def test_calibrate_refuses_where_too_few_are_left(fitted: Bundle, phantoms, tmp_path: Path) -> None:
+    rows = a_site(tmp_path, 19)
+    rows[3] = replace(rows[3], patient_id=learnt_row(fitted, phantoms).patient_id)
+    for manifest in (phantoms, Manifest(tuple(rows), tmp_path)):
+        with pytest.raises(UserError, match=r"learnt from patients .* needs 19"):
+            recalibrate(
+                fitted, manifest, tmp_path / "out", cache=tmp_path / "cache", workers=0, progress=False
+            )
+    assert not (tmp_path / "out").exists()
+
+
+def learnt_row(bundle: Bundle, manifest: Manifest) -> Row:
+    """A row of a patient that the model learnt from."""
+    hashes = bundle.seen.patients["normal"]
+    return next(row for row in manifest.rows if hash_patient(row.patient_id, bundle.seen.key) in hashes)
+
+
+def test_missing_weights_stop_a_fit_before_any_image_is_read(
+    phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SECONDREAD_WEIGHTS", raising=False)
+    missing = tuple(replace(row, path=f"missing/{row.path}") for row in phantoms.rows)
+    with pytest.raises(UserError, match=r"squeezenet1_1\.safetensors"):
+        fit_here(Recipe.load("aeflow"), replace(phantoms, rows=missing), tmp_path / "bundle")
+    assert not (tmp_path / "bundle.partial").exists()

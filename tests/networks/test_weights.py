@@ -59,6 +59,23 @@ def test_without_any_file_the_error_names_the_one_expected(tmp_path):
         find_weights("resnet18", tmp_path / "nowhere.pth")
 
 
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
+def test_the_error_says_where_it_looked_and_how_to_get_them(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SECONDREAD_WEIGHTS", str(tmp_path))
+    with pytest.raises(UserError) as caught:
+        find_weights(name)
+    said = str(caught.value)
+    for words in (
+        f"{name}.safetensors",
+        str(tmp_path),
+        "detector.encoder.weights=FILE",
+        "SECONDREAD_WEIGHTS",
+    ):
+        assert words in said
+    assert ("--download-weights" in said) == (name == "resnet18")
+    assert ("no safetensors source is known" in said) == (name == "squeezenet1_1")
+
+
 def test_the_tail_may_be_missing_and_nothing_else(half_precision_file, tmp_path):
     state = read_weights(half_precision_file)
     save_file({k: v for k, v in state.items() if "classifier" not in k}, tmp_path / "headless.safetensors")

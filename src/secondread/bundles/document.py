@@ -28,7 +28,7 @@ class Provenance(Settings):
     weights           file name -> SHA-256 of pretrained weights
     training          the loop's log by stage
     seconds           wall-clock time by part of the fit
-    recalibrated      manifest digests of later `calibrate` runs, with their time
+    recalibrated      later `calibrate` runs: manifest digest, time, how many were unreadable or left out
     """
 
     created: str

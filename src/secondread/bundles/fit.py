@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from secondread.bundles.bundle import Bundle, read_document, without_places
+from secondread.bundles.caching import open_cache, settle
 from secondread.bundles.companions import NAMES, Companions, build_companion, takes
 from secondread.bundles.document import Provenance
 from secondread.bundles.gathering import gather_scores
-from secondread.bundles.places import available_cores, default_cache_directory
+from secondread.bundles.places import available_cores
 from secondread.bundles.preparing import COHORTS, fitted_preprocessing, prepare_cohorts, without_copies
 from secondread.bundles.progress import say
 from secondread.bundles.seen import Seen
@@ -69,6 +70,7 @@ def fit(
     seed: int | None = None,
     allow_shared_patients: bool = False,
     progress: bool = True,
+    source: str = "recipe",
 ) -> Bundle:
     """Fit a recipe on a manifest and save the bundle to `out`.
 
@@ -76,11 +78,13 @@ def fit(
     cache    folder of prepared images; none = `default_cache_directory()`
     workers  processes that decode; none = one per core, 0 = this process
     seed     in place of the recipe's
+    source   what messages call the recipe, where it is given as an object
 
     Raises UserError for inputs that a person must change (patients in train and test among them),
     DataError where a cohort cannot be read, `training.interruption.Interrupted` on Ctrl-C.
     """
-    recipe = recipe if isinstance(recipe, Recipe) else Recipe.load(recipe)
+    if not isinstance(recipe, Recipe):
+        source, recipe = str(recipe), Recipe.load(recipe)
     manifest = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
     out = Path(out)
@@ -94,18 +98,18 @@ def fit(
     }
     if out.exists():
         return finished_before(out, identity, device, resume=resume)
+    detector = build_detector(recipe, source=source)
     cohorts = build_cohorts(
         manifest, recipe.cohorts, recipe.seed, allow_shared_patients=allow_shared_patients
     )
     for note in cohorts.notes:
         say(f"note: {note}", shown=progress)
-    detector = build_detector(recipe)
     refuse_missing_cohorts(detector, cohorts, recipe)
     unfinished = Unfinished(out, identity)
     if process_rank() == 0:
         unfinished.begin(resume=resume)
     workers = max(1, available_cores() // process_count()) if workers is None else workers
-    kept = cache if isinstance(cache, Cache) else Cache(cache or default_cache_directory())
+    kept = open_cache(cache)
 
     with seconds.of("prepare"):
         preprocessing = fitted_preprocessing(recipe, manifest, cohorts, kept, workers, progress)
@@ -150,6 +154,7 @@ def fit(
         return bundle
     saved = bundle.save(out)
     unfinished.clear()
+    settle(kept)
     return saved
 
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from secondread.bundles.bundle import Bundle
+from secondread.bundles.caching import open_cache, settle
 from secondread.bundles.companions import Companions
 from secondread.bundles.gathering import gather_scores
-from secondread.bundles.places import available_cores, default_cache_directory
-from secondread.bundles.progress import counting, say
+from secondread.bundles.new_normals import new_normals
+from secondread.bundles.places import available_cores
 from secondread.cohorts.manifest import Manifest
-from secondread.errors import DataError, UserError
+from secondread.errors import UserError
 from secondread.preprocessing.cache import Cache
-from secondread.preprocessing.prepared_set import prepare_set
 from secondread.record import now
 
 
@@ -30,9 +30,12 @@ def recalibrate(
     """Save to `out` the same model with p-values and thresholds from the manifest's normals.
 
     Rows labelled normal are used, test rows never; the images count as seen from then on. The scale of
-    the parts and of the maps stays. Images that the model learnt from are left out and said.
+    the parts and of the maps stays. Images that the model learnt from, and all images of patients that
+    it learnt from (by keyed hash), are left out; how many and which is said, and counted in the
+    bundle's provenance under `recalibrated`.
 
-    Raises UserError where there is no such normal, or `out` exists; DataError where none can be read.
+    Raises UserError where there is no such normal, where fewer are left than the false-alarm rate needs
+    because some were left out, or where `out` exists; DataError where none can be read.
     """
     manifest = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     out = Path(out)
@@ -40,29 +43,17 @@ def recalibrate(
         raise UserError(f"{out}: there is something already; remove it or choose another place with -o")
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UserError(f"a false-alarm rate of {false_alarm_rate} is not between 0 and 1")
-    rows = [row for row in manifest.rows if row.label == "normal" and row.split != "test"]
-    if not rows:
-        raise UserError(f"{manifest.source or 'the manifest'}: no row outside split test has label normal")
-    kept = cache if isinstance(cache, Cache) else Cache(cache or default_cache_directory())
-    with counting("preparing normals", shown=progress, total=len(rows)) as note:
-        images = prepare_set(
-            [manifest.reference(row) for row in rows],
-            bundle.preprocessing,
-            cache=kept,
-            workers=available_cores() if workers is None else workers,
-            progress=note,
-        )
-    for error in images.errors[:5]:
-        say(f"not read: {error}", shown=progress)
-    if not len(images):
-        raise DataError(f"none of {len(rows)} normals can be read; first: {images.errors[0]}")
-    learnt = {d for cohort, digests in bundle.seen.images.items() if cohort != "calibration" for d in digests}
-    known = [i for i, digest in enumerate(images.digests) if digest in learnt]
-    if known:
-        raise UserError(
-            f"{images.references[known[0]]}: this bundle learnt from it (and {len(known) - 1} more); "
-            "calibrate on images that it has not seen"
-        )
+    kept = open_cache(cache)
+    normals = new_normals(
+        manifest,
+        bundle.seen,
+        bundle.preprocessing,
+        false_alarm_rate or bundle.calibration.settings.false_alarm_rate,
+        cache=kept,
+        workers=available_cores() if workers is None else workers,
+        shown=progress,
+    )
+    rows, images = normals.rows, normals.images
 
     companions = {}
     for name, detector in bundle.companions.detectors.items():
@@ -78,7 +69,14 @@ def recalibrate(
         device=bundle.device, precision=bundle.recipe.precision, seed=bundle.recipe.seed,
     )  # fmt: skip
     calibration = bundle.calibration.recalibrate(scored, false_alarm_rate=false_alarm_rate)
-    done = {"manifest_digest": manifest.digest, "time": now(), "from": bundle.digest}
+    done = {
+        "manifest_digest": manifest.digest,
+        "time": now(),
+        "from": bundle.digest,
+        "unreadable": str(normals.unreadable),
+        "patients_left_out": str(len(normals.patients)),
+        "copies_left_out": str(len(normals.copies)),
+    }
     renewed = replace(
         bundle,
         calibration=calibration,
@@ -91,4 +89,6 @@ def recalibrate(
         path=None,
         digest="",
     )
-    return renewed.save(out)
+    saved = renewed.save(out)
+    settle(kept)
+    return saved

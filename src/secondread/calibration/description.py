@@ -18,14 +18,15 @@ def describe(calibration: Calibration) -> dict[str, Any]:
     threshold           of image scores; None where nothing can be flagged
     study_threshold     of study scores; None where nothing can be flagged or there were no study ids
     images, studies     scores, patients, patients_needed for this rate, enough, threshold,
-                        false_alarm_rate_range: 95 % range of the realised rate for this calibration set
+                        false_alarm_rate_range: 95 % range of the realised rate for this calibration set,
+                        words: the promise, or why nothing can be flagged
     patient_ids         "all", "some" or "none" of the calibration normals had one
     map_scale, map_threshold, complexity, parts, recalibrated
     words               the same in sentences
     """
     rate = calibration.settings.false_alarm_rate
-    images = _level(calibration.images, rate)
-    studies = None if calibration.studies is None else _level(calibration.studies, rate)
+    images = _level(calibration.images, rate, "images")
+    studies = None if calibration.studies is None else _level(calibration.studies, rate, "studies")
     scores = calibration.images.scores.size
     without = calibration.without_patient
     active = calibration.adjusted or calibration.mixture
@@ -60,7 +61,7 @@ def describe(calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _level(conformal: Conformal, rate: float) -> dict[str, Any]:
+def _level(conformal: Conformal, rate: float, what: str) -> dict[str, Any]:
     threshold = conformal.threshold(rate)
     realised = conformal.realised_range(rate)
     return {
@@ -70,6 +71,7 @@ def _level(conformal: Conformal, rate: float) -> dict[str, Any]:
         "enough": math.isfinite(threshold),
         "threshold": threshold if math.isfinite(threshold) else None,
         "false_alarm_rate_range": None if realised is None else list(realised),
+        "words": _promise(conformal, rate, what),
     }
 
 

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from secondread.cli.failures import one_line
+from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.options import CacheDirectory, Device, Quiet, Where, Workers
+from secondread.cli.promise import say_promise
 
 
 @one_line("run the same command again")
@@ -28,6 +29,7 @@ def calibrate(
 ) -> None:
     """Make p-values and threshold anew from the manifest's normals (not its test rows), same model."""
     from secondread.bundles.bundle import Bundle
+    from secondread.bundles.caching import cache_facts
     from secondread.bundles.recalibrate import recalibrate
     from secondread.cohorts.manifest import Manifest
     from secondread.record import RunRecord, beside
@@ -50,8 +52,11 @@ def calibrate(
         beside(output),
         digests={"manifest": rows.digest, "from": loaded.digest, "bundle": renewed.digest},
         calibration=facts,
+        normals=renewed.provenance.recalibrated[-1],
+        cache=cache_facts(cache),
     )
     if not quiet:
-        for name, value in facts.items():
-            typer.echo(f"{name.replace('_', ' ')}: {value}", err=True)
+        say_promise(facts)
     typer.echo(output)
+    if int(renewed.provenance.recalibrated[-1]["unreadable"]):
+        raise typer.Exit(FINDINGS)

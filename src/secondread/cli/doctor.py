@@ -15,7 +15,8 @@ def doctor(
     cache: CacheDirectory = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Versions, devices, threads, a broken torchvision, missing codecs, writable cache; exit 1 on trouble."""
+    """Versions, devices, threads, a broken torchvision, missing codecs, the cache's folder and size; exit 1
+    on trouble."""
     import json
     from dataclasses import asdict
 

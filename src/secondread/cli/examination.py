@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from secondread.bundles.caching import LIMIT_VARIABLE, cache_facts, in_words
 from secondread.bundles.places import available_cores, default_cache_directory
+from secondread.errors import UserError
 from secondread.record import versions
 
 
@@ -25,7 +27,7 @@ class Finding:
 
 
 def examine(cache: Path | None = None) -> list[Finding]:
-    """Everything in order; nothing is changed but a file written to the cache and removed."""
+    """Everything in order; nothing is changed but the cache, which is made where there is none."""
     return [
         Finding("versions", ", ".join(f"{name} {version}" for name, version in versions().items())),
         Finding("platform", f"{platform.system()} {platform.machine()}, {available_cores()} cores"),
@@ -103,9 +105,14 @@ def _cache(directory: Path) -> Finding:
         return Finding(
             "cache", f"{directory} cannot be written ({error.strerror}); set SECONDREAD_CACHE", fine=False
         )
+    try:
+        facts = cache_facts(directory)
+    except UserError as error:
+        return Finding("cache", str(error), fine=False)
+    limit = f"limit {in_words(facts['limit_bytes'])}" if facts["limit_bytes"] else f"no {LIMIT_VARIABLE}"
     room = os.statvfs(directory) if hasattr(os, "statvfs") else None
     free = f", {room.f_bavail * room.f_frsize / 2**30:.1f} GiB free" if room else ""
-    return Finding("cache", f"{directory} is writable{free}")
+    return Finding("cache", f"{directory} holds {in_words(facts['bytes'])} ({limit}); writable{free}")
 
 
 def _environment(name: str) -> str:

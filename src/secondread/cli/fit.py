@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from secondread.cli.failures import one_line
+from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.options import AllowSharedPatients, CacheDirectory, Device, Quiet, Seed, Where, Workers
+from secondread.cli.promise import say_promise
 
 
 @one_line("continue with the same command and --resume")
@@ -22,6 +23,12 @@ def fit(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a fit that was stopped.")] = False,
     allow_shared_patients: AllowSharedPatients = False,
+    download_weights: Annotated[
+        bool,
+        typer.Option(
+            "--download-weights", help="Fetch missing encoder weights from the Hugging Face hub (network)."
+        ),
+    ] = False,
     where: Where = None,
     seed: Seed = None,
     device: Device = "auto",
@@ -29,18 +36,23 @@ def fit(
     cache: CacheDirectory = None,
     quiet: Quiet = False,
 ) -> None:
-    """Learn what normal looks like from the manifest's training rows; writes a bundle."""
+    """Learn what normal looks like from the manifest's training rows; writes a bundle. Exit 1 where
+    images could not be read."""
     from secondread.cohorts.manifest import Manifest
-    from secondread.recipes.recipe import Recipe
+    from secondread.recipes.recipe import Recipe, presets
 
     chosen = Recipe.load(recipe, set=list(settings or ()))
     rows = Manifest.read(manifest).where(*where or ())
 
+    from secondread.bundles.caching import cache_facts
+    from secondread.bundles.encoder_weights import with_downloaded_weights
     from secondread.bundles.fit import fit as fit_bundle
     from secondread.record import RunRecord, beside
     from secondread.training.device import process_rank
 
     record = RunRecord(sys.argv)
+    if download_weights:
+        chosen = with_downloaded_weights(chosen)
     bundle = fit_bundle(
         chosen,
         rows,
@@ -52,8 +64,11 @@ def fit(
         seed=seed,
         allow_shared_patients=allow_shared_patients,
         progress=not quiet,
+        source=f"preset {recipe}" if recipe in {preset.name for preset in presets()} else recipe,
     )
+    unreadable = bundle.provenance.unreadable
     if process_rank() == 0:
+        facts = bundle.calibration.describe()
         record.write(
             beside(output),
             seed=bundle.provenance.seed,
@@ -62,5 +77,15 @@ def fit(
             manifest=str(manifest.absolute()),
             recipe=recipe,
             cohorts=bundle.provenance.cohorts,
+            unreadable=unreadable,
+            calibration=facts,
+            cache=cache_facts(cache),
         )
+        if not quiet:
+            say_promise(facts)
+            if unreadable:
+                lost = ", ".join(f"{count} of cohort {cohort!r}" for cohort, count in unreadable.items())
+                typer.echo(f"left out, as they cannot be read: {lost}; `check` lists them", err=True)
         typer.echo(output)
+    if unreadable:
+        raise typer.Exit(FINDINGS)

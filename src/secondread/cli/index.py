@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from secondread.cli.failures import one_line
+from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.options import Quiet, Where, Workers
 
 
@@ -32,7 +32,8 @@ def index(
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """List images in a manifest; folder names such as train/normal fill its columns."""
+    """List images in a manifest; folder names such as train/normal fill its columns. Exit 1 where files
+    could not be read."""
     from secondread.bundles.places import available_cores
     from secondread.cohorts.index import index as index_source
     from secondread.record import RunRecord, beside
@@ -66,3 +67,5 @@ def index(
             typer.echo(f"… and {len(result.set_aside) - 20} more in {beside(output)}", err=True)
         typer.echo(f"{len(result.manifest.rows)} images", err=True)
     typer.echo(output)
+    if any(aside.unreadable for aside in result.set_aside):
+        raise typer.Exit(FINDINGS)

@@ -23,6 +23,8 @@ HUB_REPOSITORIES = {
     "wide_resnet50_2": "timm/wide_resnet50_2.tv_in1k",
 }
 """Hub repositories that hold torchvision's ImageNet weights as safetensors under the same names."""
+PICKLED = {"squeezenet1_1": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"}
+"""Where torchvision's own file lies, for networks that no hub repository holds."""
 
 
 def find_weights(name: str, path: str | Path | None = None) -> Path:
@@ -30,25 +32,38 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
 
     `path` is a file, or a folder that holds `name*.safetensors` or `name*.pth`; without it the
     folder named by the environment variable SECONDREAD_WEIGHTS is searched. `UserError` names the
-    file expected where none is there.
+    file expected, where it was looked for, and how to get it.
     """
+    wanted = f"{name}.safetensors (or {name}.pth)"
     if path is not None:
         given = Path(path).expanduser()
         found = _in_folder(name, given) if given.is_dir() else given
         if found is None or not found.is_file():
-            place = f"{name}.safetensors or {name}.pth in {given}" if given.is_dir() else str(given)
-            raise UserError(f"encoder weights not found: expected {place}")
+            place = f"{wanted} in {given}" if given.is_dir() else f"{given} to be {wanted}, or its folder"
+            raise UserError(f"encoder weights not found: expected {place}; {_ways_to_get(name)}")
         return found
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:
         found = _in_folder(name, Path(folder).expanduser())
         if found is not None:
             return found
-        raise UserError(f"encoder weights not found: expected {name}.safetensors or {name}.pth in {folder}")
+        raise UserError(
+            f"encoder weights not found: expected {wanted} in {folder} ({FOLDER_VARIABLE}); "
+            f"{_ways_to_get(name)}"
+        )
     raise UserError(
-        f"encoder weights not given: set detector.encoder.weights to the file {name}.safetensors (or .pth), "
-        f"or the environment variable {FOLDER_VARIABLE} to its folder"
+        f"encoder weights not given: {wanted} is needed, and neither detector.encoder.weights nor "
+        f"{FOLDER_VARIABLE} is set; {_ways_to_get(name)}"
     )
+
+
+def _ways_to_get(name: str) -> str:
+    """How a person comes by the weights of `name`."""
+    ways = f"give --set detector.encoder.weights=FILE, or set {FOLDER_VARIABLE} to the folder that holds it"
+    if name in HUB_REPOSITORIES:
+        return f"{ways}, or let `secondread fit … --download-weights` fetch it from {HUB_REPOSITORIES[name]}"
+    where = f"; torchvision's file is {PICKLED[name]}" if name in PICKLED else ""
+    return f"{ways}; no safetensors source is known for {name}, so it cannot be downloaded for you{where}"
 
 
 def _in_folder(name: str, folder: Path) -> Path | None:
@@ -123,10 +138,7 @@ def download_weights(name: str, folder: str | Path) -> Path:
     Nothing calls this unless a person asks for it. Needs the extra `download` (huggingface-hub).
     """
     if name not in HUB_REPOSITORIES:
-        raise UserError(
-            f"no safetensors source is known for {name}; put {name}.safetensors or {name}.pth into a folder "
-            f"and set {FOLDER_VARIABLE} to it"
-        )
+        raise UserError(f"weights of {name} cannot be downloaded: {_ways_to_get(name)}")
     try:
         hub = import_module("huggingface_hub")
     except ImportError as error:
