@@ -130,4 +130,7 @@ def test_the_leak_of_the_web_ct_slices_is_found(shared_data):
     assert "all 12 images" in leak.line
     assert "normal" in leak.line
     assert len(leak.paths) == 12
-    assert any("columns tells the label" in finding.line for finding in findings)
+    (wide,) = [finding for finding in findings if "columns" in finding.line]
+    assert "low columns tend to be normal, with high columns abnormal" in wide.line
+    assert {path.split("/")[0] for path in wide.paths} == {"normal", "abnormal"}
+    assert all(path in wide.line for path in wide.paths)

@@ -10,6 +10,12 @@ def test_a_number_that_goes_with_the_label_is_found_and_others_are_not():
     (found,) = giveaways(facts, label)
     assert found.fact == "rows"
     assert "AUROC 0.9" in found.line
+    assert "low rows tend to be normal" in found.line
+    low, high = found.indices[:3], found.indices[3:]
+    assert not label[list(low)].any()
+    assert label[list(high)].all()
+    values = [each["rows"] for each in facts]
+    assert max(values[i] for i in low) < min(values[i] for i in high)
 
 
 def test_a_value_that_only_normals_have_is_found_though_it_is_rare():

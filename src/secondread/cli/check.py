@@ -34,6 +34,8 @@ def check(
     source = Manifest.read(manifest).where(*where or ())
     findings = check_manifest(source, workers=available_cores() if workers is None else workers)
     for finding in findings:
+        if quiet and finding.severity != "error":
+            continue
         typer.echo(f"{finding.severity}: {finding.line}")
     if output is not None:
         with open(output, "w", newline="", encoding="utf-8") as file:
@@ -41,7 +43,9 @@ def check(
             table.writerow(["severity", "kind", "finding", "paths"])
             table.writerows([f.severity, f.kind, f.line, ";".join(f.paths)] for f in findings)
         record.write(beside(output), digests={"manifest": source.digest}, findings=len(findings))
+        typer.echo(output)
     if any(finding.severity != "note" for finding in findings):
         raise typer.Exit(FINDINGS)
     if not quiet:
-        typer.echo(f"nothing found in {len(source.rows)} images", err=True)
+        said = f"nothing but {len(findings)} note(s)" if findings else "nothing found"
+        typer.echo(f"{said} in {len(source.rows)} images", err=True)

@@ -164,7 +164,9 @@ def _giveaways(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
         [seen.facts for _, seen in labelled], [row.label == "abnormal" for row, _ in labelled]
     ):
         paths = tuple(labelled[index][0].path for index in found.indices)
-        yield Finding("warning", "giveaway", f"acquisition gives the label away: {found.line}", paths)
+        examples = f", such as {', '.join(paths[:6])}" if paths else ""
+        line = f"acquisition gives the label away: {found.line}{examples}"
+        yield Finding("warning", "giveaway", line, paths)
 
 
 def _images(paths: Sequence[str]) -> str:

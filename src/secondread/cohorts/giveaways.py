@@ -20,6 +20,7 @@ STRONG_AUROC = 0.7
 STRONG_SHARE = 0.15
 LARGEST_P = 0.01
 SMALLEST_COUNT = 5
+EXAMPLES = 3
 _SAID_AS = {"alpha": "alpha channel (RGBA)", "mode": "pixel mode"}
 
 Facts = Mapping[str, float | str]
@@ -27,7 +28,8 @@ Facts = Mapping[str, float | str]
 
 @dataclass(frozen=True)
 class Giveaway:
-    """One fact that goes with the label: a line that says how, and which images it concerns."""
+    """One fact that goes with the label: a line that says how, and the images that show it: all that have
+    a telling value, the lowest and highest of a number, or none."""
 
     fact: str
     line: str
@@ -75,13 +77,24 @@ def _numeric(name: str, values: Sequence[float | str | None], label: np.ndarray)
         return []
     test = stats.mannwhitneyu(numbers[positive], numbers[~positive], method="asymptotic")
     auroc = float(test.statistic) / (positive.sum() * (~positive).sum())
+    low, high = ("normal", "abnormal") if auroc > 0.5 else ("abnormal", "normal")
     line = (
-        f"{name} tells the label: AUROC {auroc:.2f} over {len(numbers)} images (medians "
-        f"{np.median(numbers[~positive]):.4g} normal, {np.median(numbers[positive]):.4g} abnormal)"
+        f"images with low {name} tend to be {low}, with high {name} {high}: AUROC {max(auroc, 1 - auroc):.2f} over "
+        f"{len(numbers)} images (medians {np.median(numbers[~positive]):.4g} normal, "
+        f"{np.median(numbers[positive]):.4g} abnormal)"
     )
     distance = abs(auroc - 0.5)
-    giveaway = Giveaway(name, line, 2 * distance)
+    giveaway = Giveaway(name, line, 2 * distance, _extremes(numbers, positive == (auroc > 0.5), known))
     return [_Tested(giveaway, float(test.pvalue), distance >= STRONG_AUROC - 0.5)]
+
+
+def _extremes(numbers: np.ndarray, expected_high: np.ndarray, known: np.ndarray) -> tuple[int, ...]:
+    """The images that show a numeric giveaway best: lowest and highest value, of the label that goes
+    with low and with high values."""
+    order = np.argsort(numbers, kind="stable")
+    lowest = [i for i in order if not expected_high[i]][:EXAMPLES]
+    highest = [i for i in order[::-1] if expected_high[i]][:EXAMPLES]
+    return tuple(int(i) for i in np.flatnonzero(known)[[*lowest, *highest]])
 
 
 def _categorical(name: str, values: Sequence[str], label: np.ndarray) -> list[_Tested]:
