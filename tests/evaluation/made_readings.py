@@ -177,18 +177,19 @@ def make_readings(
 
 
 def study_rows(made: Made, threshold: float, calibration: np.ndarray) -> list[dict[str, str]]:
-    highest: dict[str, float] = {}
+    highest: dict[str, tuple[float, str]] = {}
     for reading in made.readings:
         study = reading["study_id"]
-        highest[study] = max(highest.get(study, -np.inf), float(reading["score"]))
+        highest[study] = max(highest.get(study, (-np.inf, "")), (float(reading["score"]), reading["path"]))
     return [
         {
             "study_id": study,
             "score": repr(score),
             "p_value": repr(float((1 + (calibration >= score).sum()) / 100)),
             "flagged": str(score >= threshold).lower(),
+            "worst_image": path,
         }
-        for study, score in highest.items()
+        for study, (score, path) in highest.items()
     ]
 
 

@@ -16,7 +16,8 @@ def test_a_folder_of_readings_comes_back_whole(made):
     assert readings.rows[0].score == float(made.readings[0]["score"])
     assert readings.rows[0].baselines.keys() == {"mean_intensity", "pixel_1nn", "spectrum"}
     assert readings.thumbnails[readings.rows[0].path].shape == (16, 16)
-    assert readings.studies["study-n000"].score is not None
+    assert {study.path for study in readings.studies.values()} == {r["study_id"] for r in made.studies}
+    assert all(study.score is not None for study in readings.studies.values())
 
 
 def test_the_last_row_of_a_path_counts(made):

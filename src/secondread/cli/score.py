@@ -10,6 +10,7 @@ import typer
 
 from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
 from secondread.cli.options import Device, Quiet, Where, Workers
+from secondread.cli.promise import say_promise
 
 
 @one_line("the same command goes on where this one stopped")
@@ -23,6 +24,10 @@ def score(
     workers: Workers = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images at a time.")] = None,
     timeout: Annotated[float, typer.Option(help="Longest time to decode one file, in seconds.")] = 60.0,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", help="File with the key of hashed ids in DICOM folders; kept in -o without."),
+    ] = None,
     cache: Annotated[
         Path | None,
         typer.Option("--cache", help="Keep prepared images in this folder; none are kept without it."),
@@ -31,8 +36,8 @@ def score(
 ) -> None:
     """Score images, row by row into readings.csv; the same command again goes on where it stopped."""
     from secondread.bundles.bundle import Bundle
+    from secondread.bundles.caching import open_cache
     from secondread.bundles.progress import counting
-    from secondread.preprocessing.cache import Cache
     from secondread.readings.score import score as score_images
     from secondread.training.device import choose_device
 
@@ -47,7 +52,8 @@ def score(
             workers=workers,
             batch_size=batch_size,
             timeout_s=timeout,
-            cache=None if cache is None else Cache(cache),
+            cache=None if cache is None else open_cache(cache),
+            key=key,
             command=sys.argv,
             progress=show,
         )
@@ -68,6 +74,7 @@ def score(
             "Research use, not a medical device.",
             err=True,
         )
+        say_promise(loaded.calibration.describe())
     typer.echo(summary.readings)
     if summary.failed:
         raise typer.Exit(FINDINGS)

@@ -20,7 +20,7 @@ from secondread.evaluation.operating import OperatingPoint, operating_points
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Unit, Units
 from secondread.metrics.decisions import flag_everything_f1
-from secondread.readings.readings import Readings
+from secondread.readings.readings import Reading, Readings
 
 RATES = (0.01, 0.05, 0.10, 0.20)
 """False-alarm rates whose operating points are read off the p-values."""
@@ -98,30 +98,34 @@ def image_units(cases: Sequence[Case]) -> Units:
 
 def study_units(cases: Sequence[Case], readings: Readings) -> Units:
     """Studies: abnormal where any image is, scored by their highest image, decided by `studies.csv`.
+    Equal study ids of two patients are two studies.
 
     Decisions and p-values are the run's own, so they are left out where a study's score there is not
     the highest among its test images (the run saw images of the study that are not in the test).
     """
-    members: dict[str, list[Case]] = {}
+    members: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
         if case.study:
-            members.setdefault(case.study, []).append(case)
-    scores = {study: max(case.score for case in group) for study, group in members.items()}
-    decided = {
-        study: found
-        for study, score in scores.items()
-        if (found := readings.studies.get(study)) is not None
-        and found.score is not None
-        and np.isclose(found.score, score, rtol=1e-5, atol=1e-8)
-    }
-    complete = len(decided) == len(members)
-    flags = [decided[study].flagged for study in members] if complete else [None]
-    p_values = [decided[study].p_value if study in decided else None for study in members]
+            members.setdefault((case.patient, case.study), []).append(case)
+    groups = list(members.values())
+    scores = [max(case.score for case in group) for group in groups]
+    decisions = [decision(group, score, readings) for group, score in zip(groups, scores, strict=True)]
+    complete = [found.flagged for found in decisions if found is not None and found.flagged is not None]
+    p_values = [None if found is None else found.p_value for found in decisions]
     return Units(
-        names=tuple(members),
-        abnormal=np.array([any(case.abnormal for case in group) for group in members.values()], bool),
-        scores=np.array(list(scores.values()), float),
-        flagged=None if any(flag is None for flag in flags) else np.array(flags, bool),
+        names=tuple(study for _, study in members),
+        abnormal=np.array([any(case.abnormal for case in group) for group in groups], bool),
+        scores=np.array(scores, float),
+        flagged=np.array(complete, bool) if len(complete) == len(groups) else None,
         p_values=np.array([np.nan if p is None else p for p in p_values], float),
-        groups=np.array([group[0].patient or study for study, group in members.items()], str),
+        groups=np.array([patient or study for patient, study in members], str),
     )
+
+
+def decision(group: Sequence[Case], score: float, readings: Readings) -> Reading | None:
+    """The run's reading of the study whose test images these are; None where its score is another."""
+    by_worst = (readings.studies.get(case.reading.path) for case in group)
+    found = next((reading for reading in by_worst if reading is not None), None)
+    if found is None or found.score is None or not np.isclose(found.score, score, rtol=1e-5, atol=1e-8):
+        return None
+    return found

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from secondread.cohorts.identities import keyed_hash, read_key
 from secondread.cohorts.index import index
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import DataError, UserError
@@ -23,12 +24,14 @@ class Item:
     path       what the readings call it: the manifest's own string, or the path as given
     reference  what opens it from anywhere
     study_id   the study that it belongs to, or empty
+    patient_id its patient, or empty
     problem    why it cannot be read, where that is known already, or empty
     """
 
     path: str
     reference: str
     study_id: str = ""
+    patient_id: str = ""
     problem: str = ""
 
 
@@ -40,6 +43,7 @@ class Inputs:
     manifest_digest  of its rows after filters
     base             the folder that `path`s are relative to, or None
     set_apart        what a folder holds that is not to be scored (localisers, derived series), and why
+    key_mark         a hash that tells one key of hashed ids from another; None where no id was hashed
     """
 
     items: tuple[Item, ...]
@@ -47,10 +51,32 @@ class Inputs:
     manifest_digest: str | None = None
     base: str | None = None
     set_apart: tuple[str, ...] = ()
+    key_mark: str | None = None
 
 
-def gather(sources: Source | Sequence[Source], *, where: Sequence[str] = (), workers: int = 0) -> Inputs:
+@dataclass(frozen=True)
+class _Reading:
+    """How folders are read: filters, processes, and the key under which DICOM ids are hashed."""
+
+    where: Sequence[str]
+    workers: int
+    key: Path | None
+    beside: Path
+
+
+def gather(
+    sources: Source | Sequence[Source],
+    *,
+    where: Sequence[str] = (),
+    workers: int = 0,
+    key: str | Path | None = None,
+    key_beside: str | Path | None = None,
+) -> Inputs:
     """The images of one or several sources.
+
+    key         file with the key under which the ids of DICOM folders are hashed (see `identities`)
+    key_beside  without `key`: the key is `<key_beside>.key`, made where it is needed and missing; without
+                both, a key is drawn and not kept, so that study ids hold for these inputs alone
 
     A CSV with a column `path` is a manifest; a folder is walked as `secondread index` does; an npz gives
     all its images; anything else is one image. Raises UserError where a source does not exist, there is
@@ -63,14 +89,20 @@ def gather(sources: Source | Sequence[Source], *, where: Sequence[str] = (), wor
         manifest = as_manifest(listed[0])
         if manifest is not None:
             return of_manifest(manifest.where(*where))
-    items: list[Item] = []
-    apart: list[str] = []
-    for source in listed:
-        found = _items_of(source, where, workers)
-        items += found.items
-        apart += found.set_apart
-    unique = {item.path: item for item in items}
-    return Inputs(tuple(unique.values()), set_apart=tuple(apart))
+    with tempfile.TemporaryDirectory(prefix="secondread-") as scratch:
+        how = _Reading(
+            where,
+            workers,
+            None if key is None else Path(key),
+            Path(scratch, "manifest.csv") if key_beside is None else Path(key_beside),
+        )
+        gathered = [_items_of(source, how) for source in listed]
+    items = [item for found in gathered for item in found.items]
+    return Inputs(
+        _unique(items),
+        set_apart=tuple(line for found in gathered for line in found.set_apart),
+        key_mark=next((found.key_mark for found in gathered if found.key_mark), None),
+    )
 
 
 def as_manifest(source: Source) -> Manifest | None:
@@ -94,7 +126,7 @@ def is_table(path: Path) -> bool:
 
 
 def of_manifest(manifest: Manifest) -> Inputs:
-    items = (Item(row.path, manifest.reference(row), row.study_id) for row in manifest.rows)
+    items = (Item(row.path, manifest.reference(row), row.study_id, row.patient_id) for row in manifest.rows)
     return Inputs(
         items=_unique(items),
         manifest=str(Path(manifest.source).absolute()) if manifest.source else None,
@@ -107,18 +139,20 @@ def _unique(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple({item.path: item for item in items}.values())
 
 
-def _items_of(source: Source, where: Sequence[str], workers: int) -> Inputs:
+def _items_of(source: Source, how: _Reading) -> Inputs:
     manifest = as_manifest(source)
     if manifest is not None:
-        kept = manifest.where(*where)
-        return Inputs(tuple(Item(kept.reference(r), kept.reference(r), r.study_id) for r in kept.rows))
+        kept = manifest.where(*how.where)
+        return Inputs(
+            tuple(Item(kept.reference(r), kept.reference(r), r.study_id, r.patient_id) for r in kept.rows)
+        )
     if isinstance(source, Manifest):  # pragma: no cover - as_manifest has returned it
         raise TypeError
     text = str(source)
     file = Path(text)
     if file.is_dir():
-        return _of_folder(file, where, workers)
-    if where:
+        return _of_folder(file, how)
+    if how.where:
         raise UserError(f"{text}: --where filters rows of a manifest or folder, and this is one file")
     if file.suffix.lower() == ".npz" and file.is_file():
         members = [
@@ -130,13 +164,13 @@ def _items_of(source: Source, where: Sequence[str], workers: int) -> Inputs:
     return Inputs((Item(text, text),))
 
 
-def _of_folder(folder: Path, where: Sequence[str], workers: int) -> Inputs:
+def _of_folder(folder: Path, how: _Reading) -> Inputs:
     """Every image below a folder. A file that cannot be read is an item with its problem, and what
-    `index` sets apart on purpose is listed. Study ids are hashed under a key that is not kept."""
-    with tempfile.TemporaryDirectory(prefix="secondread-") as scratch:
-        found = index(folder, manifest_path=Path(scratch, "manifest.csv"), where=where, workers=workers)
+    `index` sets apart on purpose is listed."""
+    found = index(folder, manifest_path=how.beside, key=how.key, where=how.where, workers=how.workers)
     items = [
-        Item(str(folder / row.path), str(folder / row.path), row.study_id) for row in found.manifest.rows
+        Item(str(folder / row.path), str(folder / row.path), row.study_id, row.patient_id)
+        for row in found.manifest.rows
     ]
     broken = [aside for aside in found.set_aside if aside.unreadable]
     items += [
@@ -145,5 +179,7 @@ def _of_folder(folder: Path, where: Sequence[str], workers: int) -> Inputs:
     if not items:
         raise DataError(f"{folder}: nothing in it is an image")
     return Inputs(
-        tuple(items), set_apart=tuple(str(aside) for aside in found.set_aside if not aside.unreadable)
+        tuple(items),
+        set_apart=tuple(str(aside) for aside in found.set_aside if not aside.unreadable),
+        key_mark=None if found.key_path is None else keyed_hash(read_key(found.key_path), "study", "mark"),
     )

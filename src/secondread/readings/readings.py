@@ -11,7 +11,7 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -64,7 +64,8 @@ class Readings:
     run          `run.json`: command, versions, seed, bundle, manifest, calibration, recipe, …
     acquisition  path -> facts about how the image was made and stored
     thumbnails   path -> float32 `[16, 16]`
-    studies      study id -> its reading (`studies.csv`), whose `path` is the study id
+    studies      path of a study's worst image -> the study's reading (`studies.csv`), whose `path` is the
+                 study id; studies without a score are left out
     """
 
     directory: Path
@@ -128,7 +129,10 @@ def _read_rows(path: Path, name: str) -> tuple[Reading, ...]:
 
 
 def _read_studies(path: Path) -> dict[str, Reading]:
-    return {row.path: row for row in _read_rows(path, "study_id")} if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    rows = _read_rows(path, "worst_image")
+    return {row.path: replace(row, path=row.study_id) for row in rows if row.path}
 
 
 def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> Reading:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import queue
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secondread.bundles.bundle import Bundle
+from secondread.bundles.caching import cache_facts, settle
+from secondread.bundles.seen import hash_patient
 from secondread.bundles.whole import cannot_write
 from secondread.errors import UserError
-from secondread.readings.inputs import Inputs, Source, gather
+from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.maps import write_maps
 from secondread.readings.pipeline import Result, default_workers, read_items
 from secondread.readings.readings import Readings
 from secondread.readings.studies import read_studies, write_studies
-from secondread.readings.table import Columns, ReadingsTable
+from secondread.readings.table import FACTS, Columns, ReadingsTable, read_facts
 from secondread.record import RunRecord
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def score(
     resume: bool = True,
     where: Sequence[str] = (),
     cache: Cache | None = None,
+    key: str | Path | None = None,
     timeout_s: float = 60.0,
     command: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
@@ -68,6 +71,8 @@ def score(
 
     maps       also write heat maps on each input's own grid
     resume     skip images that have a reading; False = refuse a folder that has readings
+    key        file with the key under which patient and study ids of DICOM folders are hashed; without one
+               it is `readings.csv.key` in `out`, made where it is needed and missing
     timeout_s  longest time to decode one file
     command    what the person typed, for `run.json`
     progress   called with images done and images in all
@@ -77,7 +82,7 @@ def score(
     """
     out = Path(out)
     workers = default_workers() if workers is None else workers
-    found = gather(inputs, where=where, workers=workers)
+    found = gather(inputs, where=where, workers=workers, key=key, key_beside=out / "readings.csv")
     record = RunRecord(command)
     refuse_other_readings(out, bundle, found, resume=resume)
     columns = Columns(
@@ -99,8 +104,9 @@ def score(
                 timeout_s=timeout_s,
             )
             scored = 0
+            patients = {item.path: hashed_patient(item, bundle) for item in found.items}
             try:
-                with _Writer(table, bundle, len(found.items), progress) as writer:
+                with _Writer(table, bundle, patients, progress) as writer:
                     for result in results:
                         scored += result.reading.score is not None
                         writer.put(result)
@@ -108,16 +114,19 @@ def score(
                 table.finish()
             earlier = len(table.done)
         rows = Readings.read(out / "readings.csv").rows
-        studies = read_studies(rows, bundle.calibration)
+        studies = read_studies(rows, bundle.calibration, {**earlier_patients(out), **patients})
         if studies:
             write_studies(out / "studies.csv", studies)
         failed = tuple((row.path, row.error) for row in rows if row.failed)
+        if cache is not None:
+            settle(cache)
         record.write(
             out / "run.json",
             finished=True,
             images=len(rows),
             failed=len(failed),
             set_apart=list(found.set_apart),
+            cache=None if cache is None else cache_facts(cache),
         )
     except OSError as error:
         raise cannot_write(Path(error.filename or out), error) from error
@@ -135,6 +144,7 @@ def describe(bundle: Bundle, inputs: Inputs) -> dict[str, Any]:
         "digests": {"bundle": bundle.digest, "manifest": inputs.manifest_digest},
         "manifest": inputs.manifest,
         "base": inputs.base,
+        "key_mark": inputs.key_mark,
         "device": bundle.device,
         "calibration": bundle.calibration.describe(),
         "map_scale": None if scale is None else list(scale),
@@ -145,6 +155,16 @@ def describe(bundle: Bundle, inputs: Inputs) -> dict[str, Any]:
         "allow_shared_patients": bundle.provenance.allow_shared_patients,
         "research_use": "research use, not a medical device",
     }
+
+
+def hashed_patient(item: Item, bundle: Bundle) -> str:
+    """What stands for the item's patient in a folder of readings: a hash under the bundle's own key."""
+    return hash_patient(item.patient_id, bundle.seen.key) if item.patient_id else ""
+
+
+def earlier_patients(out: Path) -> dict[str, str]:
+    """Path -> hashed patient, as this and earlier runs wrote them."""
+    return {line["path"]: line.get("patient", "") for line in read_facts(out / FACTS)}
 
 
 def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs, *, resume: bool) -> None:
@@ -158,6 +178,12 @@ def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs, *, resume: 
         raise UserError(f"{out}: holds readings of another bundle; choose another folder with -o")
     if earlier.get("base") != inputs.base:
         raise UserError(f"{out}: holds readings of other inputs; choose another folder with -o")
+    marks = {earlier.get("key_mark"), inputs.key_mark} - {None}
+    if len(marks) > 1:
+        raise UserError(
+            f"{out}: its study ids are hashed under another key; give that key with --key, "
+            "or choose another folder with -o"
+        )
 
 
 def earlier_run(out: Path) -> dict[str, Any]:
@@ -173,11 +199,15 @@ class _Writer:
     """Maps and rows are written in a thread of their own, while the next batch is computed."""
 
     def __init__(
-        self, table: ReadingsTable, bundle: Bundle, total: int, progress: Callable[[int, int], None] | None
+        self,
+        table: ReadingsTable,
+        bundle: Bundle,
+        patients: Mapping[str, str],
+        progress: Callable[[int, int], None] | None,
     ) -> None:
         self.table = table
         self.scale = bundle.calibration.map_scale
-        self.total = total
+        self.patients = patients
         self.progress = progress
         self.done = len(table.done)
         self.error: BaseException | None = None
@@ -201,10 +231,10 @@ class _Writer:
         reading = result.reading
         if result.map is not None and self.scale is not None:
             reading = replace(reading, map=write_maps(self.table.folder, result, self.scale))
-        self.table.append(reading, result.acquisition, result.thumbnail)
+        self.table.append(reading, result.acquisition, result.thumbnail, patient=self.patients[reading.path])
         self.done += 1
         if self.progress is not None:
-            self.progress(self.done, self.total)
+            self.progress(self.done, len(self.patients))
 
     def __enter__(self) -> _Writer:
         self.thread.start()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from secondread.bundles.whole import write_whole
 from secondread.calibration.calibration import Calibration
+from secondread.calibration.studies import study_scores
 from secondread.readings.readings import Reading
 from secondread.readings.table import as_text, to_csv
 
@@ -34,13 +33,20 @@ class StudyReading:
     worst_image: str
 
 
-def read_studies(readings: Iterable[Reading], calibration: Calibration) -> list[StudyReading]:
-    """Studies in the order of their first image; images without a study id are left out."""
-    grouped: dict[str, list[Reading]] = {}
+def read_studies(
+    readings: Iterable[Reading], calibration: Calibration, patients: Mapping[str, str] | None = None
+) -> list[StudyReading]:
+    """Studies in the order of their first image; images without a study id are left out.
+
+    patients  path -> what stands for the image's patient, or empty: as in calibration, equal study ids
+              of two patients are two studies
+    """
+    whose = patients or {}
+    grouped: dict[tuple[str, str], list[Reading]] = {}
     for reading in readings:
         if reading.study_id:
-            grouped.setdefault(reading.study_id, []).append(reading)
-    return [read_study(study, images, calibration) for study, images in grouped.items()]
+            grouped.setdefault((whose.get(reading.path, ""), reading.study_id), []).append(reading)
+    return [read_study(study, images, calibration) for (_, study), images in grouped.items()]
 
 
 def read_study(study_id: str, images: list[Reading], calibration: Calibration) -> StudyReading:
@@ -48,8 +54,9 @@ def read_study(study_id: str, images: list[Reading], calibration: Calibration) -
     failed = len(images) - len(scored)
     if not scored:
         return StudyReading(study_id, None, None, None, len(images), failed, "")
-    worst = max(scored, key=lambda image: image.score or 0.0)
-    score = np.array([worst.score])
+    scores = [image.score for image in scored if image.score is not None]
+    grouped = study_scores(scores, [study_id] * len(scored))
+    score, worst = grouped.scores, scored[grouped.highest[0]]
     judged = calibration.studies is not None
     return StudyReading(
         study_id,

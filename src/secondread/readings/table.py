@@ -1,6 +1,7 @@
 """The folder of readings as it is written: row by row, so that a stopped run loses one row at most.
 
-`facts.jsonl` grows beside `readings.csv` with each image's acquisition facts and thumbnail; `finish`
+`facts.jsonl` grows beside `readings.csv` with each image's acquisition facts, thumbnail and hashed patient
+(equal ids of two patients are two studies); `finish`
 makes `acquisition.csv` and `thumbnails.npz` of it.
 """
 
@@ -127,12 +128,23 @@ class ReadingsTable:
             temporary.unlink(missing_ok=True)
 
     def append(
-        self, reading: Reading, acquisition: Mapping[str, float | str], thumbnail: NDArray[np.float32] | None
+        self,
+        reading: Reading,
+        acquisition: Mapping[str, float | str],
+        thumbnail: NDArray[np.float32] | None,
+        *,
+        patient: str = "",
     ) -> None:
-        """One image's facts, then its row; both are with the system when this returns."""
+        """One image's facts (with what stands for its patient), then its row; both are with the system
+        when this returns."""
         if thumbnail is not None:
             picture = base64.b64encode(np.ascontiguousarray(thumbnail, "<f4").tobytes()).decode("ascii")
-            facts = {"path": reading.path, "facts": dict(acquisition), "thumbnail": picture}
+            facts = {
+                "path": reading.path,
+                "patient": patient,
+                "facts": dict(acquisition),
+                "thumbnail": picture,
+            }
             self._facts.write(json.dumps(facts) + "\n")
             self._facts.flush()
         self._writer.writerow(self.columns.row(reading, self.folder))
