@@ -19,9 +19,9 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")],
     prevalence: Annotated[
         float | None,
-        typer.Option("--prevalence", min=0.0, max=1.0, help="Share of abnormal studies, for PPV and NPV."),
+        typer.Option("--prevalence", help="Share of abnormal studies, above 0 and below 1, for PPV and NPV."),
     ] = None,
-    bootstrap: Annotated[int, typer.Option("--bootstrap", min=0, help="Resamples for intervals.")] = 2000,
+    bootstrap: Annotated[int, typer.Option("--bootstrap", min=20, help="Resamples for intervals.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     where: Where = None,
     quiet: Quiet = False,
@@ -37,7 +37,7 @@ def evaluate(
     evaluation = evaluate_readings(
         readings, rows, prevalence=prevalence, seed=seed, bootstrap=bootstrap, where=tuple(where or ())
     )
-    report = write_report(evaluation, output)
+    report = write_report(evaluation, output, command=sys.argv)
     metrics = evaluation.metrics()
     record.write(
         output / "run.json", seed=seed, digests={"manifest": rows.digest}, readings=str(readings.absolute())

@@ -16,8 +16,10 @@ from secondread.cli.options import Quiet, Where
 def split(
     manifest: Annotated[Path, typer.Argument(help="Manifest (CSV).")],
     output: Annotated[Path, typer.Option("--output", "-o", help="New manifest.")],
-    test: Annotated[float, typer.Option(help="Share of images for test.")] = 0.2,
-    validation: Annotated[float, typer.Option(help="Share of images for validation.")] = 0.0,
+    test: Annotated[float, typer.Option(help="Share of images for test; unused with --folds.")] = 0.2,
+    validation: Annotated[
+        float, typer.Option(help="Share of images for validation; unused with --folds.")
+    ] = 0.0,
     folds: Annotated[int | None, typer.Option(help="Folds instead of one split (column `fold`).")] = None,
     stratify: Annotated[list[str] | None, typer.Option(help="Columns to spread alike.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Replace a split that is there.")] = False,

@@ -114,5 +114,5 @@ def evaluate(
         prevalence=prevalence,
         how=how,
         where=tuple(where),
-        warnings=warnings_of(joined, shared, images, baselines, shortcut, pixels, readings),
+        warnings=warnings_of(joined, shared, images, baselines, shortcut, pixels, readings, where),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from secondread.cohorts.conditions import Condition
 from secondread.evaluation.cases import Cases, named
 from secondread.evaluation.comparisons import BASELINES, Baseline
 from secondread.evaluation.levels import Level
@@ -36,6 +37,7 @@ def warnings_of(
     shortcut: Shortcut,
     pixels: PixelEvaluation | None,
     readings: Readings,
+    where: Sequence[str] = (),
 ) -> tuple[Warning, ...]:
     found = [
         _shared(shared_patients),
@@ -51,7 +53,7 @@ def warnings_of(
         _unread_maps(pixels),
         _few(images),
         _no_patients(cases),
-        _no_split(cases),
+        _no_split(cases, where),
     ]
     return tuple(warning for warning in found if warning is not None)
 
@@ -223,8 +225,9 @@ def _no_patients(cases: Cases) -> Warning | None:
     )
 
 
-def _no_split(cases: Cases) -> Warning | None:
-    if not cases.whole:
+def _no_split(cases: Cases, where: Sequence[str]) -> Warning | None:
+    by_fold = any(Condition.parse(condition).column == "fold" for condition in where)
+    if not cases.whole or by_fold:
         return None
     return Warning(
         "no_split",
