@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from secondread.bundles.bundle import Bundle
 from secondread.cli.main import app
-from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.manifest import Manifest, Row
 
 runner = CliRunner()
 
@@ -94,6 +95,7 @@ def test_the_main_job_step_by_step(manifest: Path, small: Path, tmp_path: Path) 
     assert [metrics["n"][name] for name in ("normal", "abnormal", "failed")] == [6, 6, 0]
     assert (tmp_path / "report" / "report.html").is_file()
     assert (tmp_path / "report" / "run.json").is_file()
+    assert metrics["command"]
     run("score", tmp_path / "b", manifest, "-o", tmp_path / "out", "--where", "split=test", "--workers", 0)
 
 
@@ -134,16 +136,21 @@ def test_index_split_and_check(phantoms: Manifest, tmp_path: Path) -> None:
     assert (tmp_path / "f.csv").read_text().startswith("severity,kind,finding,paths")
 
 
-def test_calibrate(copied: Path, phantoms: Manifest, tmp_path: Path) -> None:
+def a_site(folder: Path) -> Path:
+    """A manifest of 25 normals of patients that nobody has seen."""
     lines = ["path,label,patient_id"]
     for i in range(25):
-        Picture.effect_noise((48, 48), 5 + i).save(tmp_path / f"{i}.png")
+        Picture.effect_noise((48, 48), 5 + i).save(folder / f"{i}.png")
         lines.append(f"{i}.png,normal,p{i}")
-    (tmp_path / "site.csv").write_text("\n".join(lines) + "\n")
+    (folder / "site.csv").write_text("\n".join(lines) + "\n")
+    return folder / "site.csv"
+
+
+def test_calibrate(copied: Path, phantoms: Manifest, tmp_path: Path) -> None:
     command = (
         "calibrate",
         copied,
-        tmp_path / "site.csv",
+        a_site(tmp_path),
         "-o",
         tmp_path / "c",
         "--cache",
@@ -157,6 +164,83 @@ def test_calibrate(copied: Path, phantoms: Manifest, tmp_path: Path) -> None:
     )
 
 
+def test_calibrate_says_the_promise_in_words(copied: Path, tmp_path: Path) -> None:
+    site = a_site(tmp_path)
+    command = ("calibrate", copied, site, "--cache", tmp_path / "cache", "--workers", 0)
+    said = run(*command, "-o", tmp_path / "c", "--false-alarm-rate", 0.1)
+    assert "At most 0.1 of new normal images are flagged" in said
+    assert "{" not in said
+    said = run(*command, "-o", tmp_path / "d", "--false-alarm-rate", 0.01)
+    assert "warning: Too few calibration normals: 25 patients" in said
+    assert "No image can be flagged" in said
+    assert run(*command, "-o", tmp_path / "e", "-q").strip() == str(tmp_path / "e")
+
+
+def test_fit_and_score_say_that_nothing_can_be_flagged(manifest: Path, small: Path, tmp_path: Path) -> None:
+    fitting = ("fit", small, manifest, "-o", tmp_path / "b", "--cache", tmp_path / "cache", "--workers", 0)
+    assert "No image can be flagged" in run(*fitting)
+    record = json.loads((tmp_path / "b.run.json").read_text())
+    assert record["cache"]["folder"] == str(tmp_path / "cache")
+    assert record["cache"]["bytes"] > 0
+    assert not record["calibration"]["images"]["enough"]
+    scoring = ("score", tmp_path / "b", manifest, "--where", "split=test", "--workers", 0)
+    said = run(*scoring, "-o", tmp_path / "o", "--cache", tmp_path / "cache")
+    assert "warning: Too few calibration normals" in said
+    assert json.loads((tmp_path / "o" / "run.json").read_text())["cache"]["bytes"] > 0
+    assert run(*scoring, "-o", tmp_path / "q", "-q").strip() == str(tmp_path / "q" / "readings.csv")
+
+
+def test_unreadable_files_leave_index_fit_and_calibrate_partial(
+    phantoms: Manifest, copied: Path, small: Path, tmp_path: Path
+) -> None:
+    rows = phantoms.rows
+    films = tmp_path / "films"
+    films.mkdir()
+    (films / "text.png").write_text("words")
+    broken = Row(str(films / "text.png"), "train", "normal", patient_id="broken")
+    partial = replace(phantoms, rows=(*rows, broken)).write(tmp_path / "partial.csv")
+    said = run("index", films, "-o", tmp_path / "m.csv", "--workers", 0, code=3)
+    assert "text.png" in said
+    Picture.new("L", (8, 8)).save(films / "film.png")
+    run("index", films, "-o", tmp_path / "m.csv", "--workers", 0, code=1)
+    assert [row.path for row in Manifest.read(tmp_path / "m.csv").rows] == ["films/film.png"]
+
+    cache = ("--cache", tmp_path / "cache", "--workers", 0)
+    said = run("fit", small, partial, "-o", tmp_path / "b", *cache, code=1)
+    assert "cannot be read: 1 of cohort" in said
+    assert Bundle.load(tmp_path / "b").provenance.unreadable
+    assert sum(json.loads((tmp_path / "b.run.json").read_text())["unreadable"].values()) == 1
+
+    site = a_site(tmp_path)
+    site.write_text(site.read_text() + "films/text.png,normal,broken\n")
+    run("calibrate", copied, site, "-o", tmp_path / "c", *cache, code=1)
+    assert Bundle.load(tmp_path / "c").calibration.images.patients == 25
+
+
+def test_check_with_notes_alone_does_not_say_nothing_found(phantoms: Manifest, tmp_path: Path) -> None:
+    rows = tuple(replace(row, patient_id="", study_id="") for row in phantoms.rows)
+    noted = replace(phantoms, rows=rows).write(tmp_path / "noted.csv")
+    said = run("check", noted, "--workers", 0)
+    assert "note: 42 of 42 images have no patient id" in said
+    assert "nothing found" not in said
+    assert "nothing but 1 note" in said
+    quiet = run("check", noted, "--workers", 0, "-q", "-o", tmp_path / "f.csv")
+    assert quiet.strip() == str(tmp_path / "f.csv")
+    assert "note,patients" in (tmp_path / "f.csv").read_text()
+
+
+def test_a_mistake_in_a_setting_names_the_preset_or_file(manifest: Path, small: Path, tmp_path: Path) -> None:
+    rest = (manifest, "-o", tmp_path / "b", "--set", "detector.bnds=3")
+    assert "preset spectrum: detector.bnds" in one_error(run("fit", "spectrum", *rest, code=2))
+    assert f"{small}: detector.bnds" in one_error(run("fit", small, *rest, code=2))
+
+
+def test_evaluate_refuses_impossible_shares_and_too_few_resamples(manifest: Path, tmp_path: Path) -> None:
+    command = ("evaluate", tmp_path / "readings.csv", manifest, "-o", tmp_path / "r")
+    assert "between 0 and 1" in one_error(run(*command, "--prevalence", 1, code=2))
+    assert "--bootstrap" in run(*command, "--bootstrap", 19, code=2)
+
+
 def test_recipes_lists_and_prints() -> None:
     assert "aeflow-paper" in run("recipes")
     assert "detector:" in run("recipes", "aeflow")
@@ -167,6 +251,14 @@ def test_doctor_examines(tmp_path: Path) -> None:
     assert "JPEG lossless" in run("doctor", "--cache", tmp_path / "cache")
     found = json.loads(run("doctor", "--json", "--cache", tmp_path / "cache"))
     assert {"versions", "threads", "torchvision", "cache"} <= {finding["name"] for finding in found}
+    (cache,) = [finding["what"] for finding in found if finding["name"] == "cache"]
+    assert "holds" in cache
+    assert "bytes" in cache
+
+
+def test_doctor_finds_a_limit_that_is_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECONDREAD_CACHE_LIMIT", "lots")
+    assert "FAULT  cache" in run("doctor", "--cache", tmp_path / "cache", code=1)
 
 
 def test_the_python_names_of_the_package() -> None:

@@ -138,6 +138,27 @@ def test_a_manifest_without_splits_counts_whole_and_says_so(fresh):
     assert "no_split" in {warning.kind for warning in evaluation.warnings}
 
 
+def test_a_fold_is_no_missing_split(fresh):
+    for i, row in enumerate(fresh.rows):
+        row["split"], row["fold"] = "", str(i % 2)
+    evaluation = judged(fresh.write(), where=("fold=0",))
+    assert "no_split" not in {warning.kind for warning in evaluation.warnings}
+    assert "no_split" in {warning.kind for warning in judged(fresh).warnings}
+
+
+def test_studies_of_two_patients_may_have_one_id(tmp_path):
+    made = make_readings(tmp_path, normal=14, abnormal=10, studies=True)
+    first, other = made.rows[0]["study_id"], made.rows[-1]["study_id"]
+    for table in (made.rows, made.readings, made.studies):
+        for row in table:
+            row["study_id"] = first if row["study_id"] == other else row["study_id"]
+    before = len(made.studies)
+    studies = judged(made.write()).studies
+    assert studies is not None
+    assert len(studies.units) == before
+    assert studies.calibrated is not None
+
+
 def test_an_image_that_the_bundle_saw_is_refused_by_name(fresh):
     fresh.readings[3]["seen"] = "normal"
     with pytest.raises(UserError, match=r"films/normal/003\.png \(normal\)"):

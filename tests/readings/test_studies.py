@@ -1,5 +1,12 @@
+from dataclasses import replace
+from pathlib import Path
+
 from secondread.bundles.bundle import Bundle
+from secondread.cohorts.manifest import Manifest
+from secondread.evaluation.evaluate import evaluate
+from secondread.evaluation.levels import study_units
 from secondread.readings.readings import Reading
+from secondread.readings.score import score
 from secondread.readings.studies import read_studies
 
 
@@ -14,3 +21,28 @@ def test_a_study_has_the_score_of_its_worst_image(fitted: Bundle) -> None:
     assert (one.study_id, one.score, one.images, one.failed, one.worst_image) == ("one", 3.0, 2, 0, "b")
     assert one.p_value is not None
     assert (two.study_id, two.score, two.failed) == ("two", None, 1)
+
+
+def test_equal_study_ids_of_two_patients_are_two_studies(fitted: Bundle) -> None:
+    readings = [
+        Reading("a", study_id="1", score=1.0),
+        Reading("b", study_id="1", score=3.0),
+        Reading("c", study_id="1", score=2.0),
+    ]
+    first, second = read_studies(readings, fitted.calibration, {"a": "p", "b": "q", "c": "p"})
+    assert (first.study_id, first.score, first.images) == ("1", 2.0, 2)
+    assert (second.study_id, second.score, second.worst_image) == ("1", 3.0, "b")
+
+
+def test_scoring_keeps_patients_apart_also_when_it_goes_on_later(
+    fitted: Bundle, phantoms: Manifest, tmp_path: Path
+) -> None:
+    rows = tuple(replace(row, study_id="1") for row in phantoms.where("split=test").rows)
+    patients = {row.patient_id for row in rows}
+    for part in (rows[:5], rows[5:], rows[:1]):
+        score(fitted, replace(phantoms, rows=part), tmp_path / "out", workers=0)
+    lines = (tmp_path / "out" / "studies.csv").read_text().splitlines()[1:]
+    assert len(lines) == len(patients)
+    assert not any(patient in (tmp_path / "out" / "facts.jsonl").read_text() for patient in patients)
+    found = evaluate(tmp_path / "out", replace(phantoms, rows=rows), bootstrap=20, workers=0)
+    assert len(study_units(found.cases.cases, found.readings)) == len(patients)
