@@ -79,9 +79,9 @@ def _numeric(name: str, values: Sequence[float | str | None], label: np.ndarray)
     auroc = float(test.statistic) / (positive.sum() * (~positive).sum())
     low, high = ("normal", "abnormal") if auroc > 0.5 else ("abnormal", "normal")
     line = (
-        f"images with low {name} tend to be {low}, with high {name} {high}: AUROC {max(auroc, 1 - auroc):.2f} over "
-        f"{len(numbers)} images (medians {np.median(numbers[~positive]):.4g} normal, "
-        f"{np.median(numbers[positive]):.4g} abnormal)"
+        f"images with low {name} tend to be {low}, with high {name} {high}: AUROC "
+        f"{max(auroc, 1 - auroc):.2f} over {len(numbers)} images (medians "
+        f"{np.median(numbers[~positive]):.4g} normal, {np.median(numbers[positive]):.4g} abnormal)"
     )
     distance = abs(auroc - 0.5)
     giveaway = Giveaway(name, line, 2 * distance, _extremes(numbers, positive == (auroc > 0.5), known))
