@@ -17,7 +17,7 @@ from pydantic import Field, PositiveInt
 
 from secondread.errors import UserError
 from secondread.preprocessing.colour import to_grey
-from secondread.preprocessing.registration import Bounds, Template, standardised
+from secondread.preprocessing.registration import BLURS, Bounds, Template, blurred, standardised
 from secondread.preprocessing.resample import resize
 from secondread.preprocessing.warp import Matrix, inside_of, inverse, unit_frame, warp
 from secondread.settings import Settings
@@ -115,15 +115,16 @@ class Aligner:
         the mean it stays in place, and the outcome says so.
         """
         small = small_version(self.settings, pixels)
+        images = [blurred(small, blur) for blur in BLURS]
         rest = np.eye(len(self.size) + 1)
-        before = self._template.similarity(small, rest)
+        before = self._template.similarity(images[-1], rest)
         if not small.any():
             return Aligned(None, "left in place: the image is constant", (before, before))
-        transform, bounded = _bounds(self.settings).clip(self._template.register(small))
-        after = self._template.similarity(small, transform)
+        transform, bounded = _bounds(self.settings).clip(self._template.register_blurred(images))
+        after = self._template.similarity(images[-1], transform)
         if bounded or not after > before:
-            stiff, stiff_bounded = _bounds(self.settings).clip(self._stiff_template.register(small))
-            stiff_after = self._template.similarity(small, stiff)
+            stiff, stiff_bounded = _bounds(self.settings).clip(self._stiff_template.register_blurred(images))
+            stiff_after = self._template.similarity(images[-1], stiff)
             if stiff_after > after or (bounded and not stiff_bounded and stiff_after > before):
                 transform, bounded, after = stiff, stiff_bounded, stiff_after
         if not after > before:

@@ -7,14 +7,16 @@ is the correlation with the template.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
-from secondread.preprocessing.warp import Matrix, inside_of, inverse, unit_frame, warp
+from secondread.preprocessing.warp import Matrix, inverse, unit_frame, warp_inside
 
 BLURS = (3.0, 1.5, 0.75)
 """Standard deviations, in pixels of the small image, from coarse to fine."""
@@ -69,11 +71,13 @@ def _turned_by(turn: Matrix, share: float) -> Matrix:
 
 @dataclass(frozen=True)
 class Level:
-    """What a template gives once for all images at one blur: itself, and its steepest-descent images."""
+    """What a template gives once for all images at one blur: itself, its steepest-descent images, and the
+    inverse of the normal equations' matrix with the pull towards no motion."""
 
     template: NDArray[np.float32]
+    flat: NDArray[np.float64]
     descent: NDArray[np.float64]
-    normal_matrix: NDArray[np.float64]
+    solver: NDArray[np.float64]
 
 
 class Template:
@@ -89,20 +93,29 @@ class Template:
         self.full_size = full_size
         self.stiffness = stiffness
         self._frame = unit_frame(image.shape, full_size)
-        self._levels = [_level(standardised(blurred(image, blur)), self._frame) for blur in BLURS]
+        self._back = inverse(self._frame)
+        pull = stiffness * image.size
+        self._levels = [
+            _level(standardised(blurred(image, blur)), self._frame, pull) for blur in BLURS
+        ]
 
     def register(self, image: NDArray[np.float32], start: Matrix | None = None) -> Matrix:
         """The transform A (unit_frame coordinates, homogeneous) for which image(A·u) is most like the
         template(u). `image` is float32 `[*small]`."""
-        transform = np.eye(image.ndim + 1) if start is None else start.copy()
-        for blur, rounds, level in zip(BLURS, ROUNDS, self._levels, strict=True):
-            transform = self._descend(blurred(image, blur), level, rounds, transform)
+        return self.register_blurred([blurred(image, blur) for blur in BLURS], start)
+
+    def register_blurred(self, images: Sequence[NDArray[np.float32]], start: Matrix | None = None) -> Matrix:
+        """`register` of an image given under each of `BLURS`."""
+        transform = np.eye(images[0].ndim + 1) if start is None else start.copy()
+        for image, rounds, level in zip(images, ROUNDS, self._levels, strict=True):
+            transform = self._descend(image, level, rounds, transform)
         return transform
 
     def similarity(self, image: NDArray[np.float32], transform: Matrix) -> float:
-        """Correlation of image(A·u) with the template(u) over the pixels that the image covers."""
+        """Correlation of image(A·u) with the template(u) over the pixels that the image covers; the image
+        is given under the last of `BLURS`."""
         level = self._levels[-1]
-        moved, inside = self._moved(blurred(image, BLURS[-1]), transform)
+        moved, inside = self._moved(image, transform)
         if np.count_nonzero(inside) < 0.25 * inside.size:
             return -1.0
         a, b = standardised(moved[inside]), standardised(level.template[inside])
@@ -111,29 +124,51 @@ class Template:
     def _moved(
         self, image: NDArray[np.float32], transform: Matrix
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        index = inverse(self._frame) @ transform @ self._frame
-        return warp(image, index, order=1), inside_of(image.shape, index)
+        return warp_inside(image, self._back @ transform @ self._frame)
 
     def _descend(self, image: NDArray[np.float32], level: Level, rounds: int, transform: Matrix) -> Matrix:
         rank = image.ndim
-        pixels = image.size
-        pull = self.stiffness * pixels
-        system = level.normal_matrix + pull * np.eye(rank * (rank + 1))
+        pull = self.stiffness * image.size
+        rest = np.eye(rank + 1)
+        change = np.eye(rank + 1)
         for _ in range(rounds):
             moved, inside = self._moved(image, transform)
-            residual = np.where(inside, standardised(moved, inside) - level.template, 0.0)
-            offset = (transform - np.eye(rank + 1))[:rank].reshape(-1)
-            step = np.linalg.solve(system, level.descent @ residual.reshape(-1) + pull * offset)
-            change = np.eye(rank + 1)
-            change[:rank] += step.reshape(rank, rank + 1)
+            offset = (transform - rest)[:rank].reshape(-1)
+            residual = _residual(moved.reshape(-1), inside.reshape(-1), level.flat)
+            step = level.solver @ (level.descent @ residual + pull * offset)
+            change[:rank] = rest[:rank] + step.reshape(rank, rank + 1)
             transform = transform @ inverse(change)
             if np.abs(step).sum() < STILL * rank:
                 break
         return transform
 
 
+def _residual(
+    moved: NDArray[np.float32], inside: NDArray[np.bool_], template: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The moved image, which is 0 outside, standardised over the inside, less the template; 0 outside."""
+    count = np.count_nonzero(inside)
+    mean = float(moved.sum(dtype=np.float64)) / max(count, 1)
+    centred = moved - mean
+    centred *= inside
+    deviation = float(np.sqrt(centred @ centred / max(count, 1)))
+    if deviation <= 1e-6 * max(abs(mean), 1e-6):
+        return -template * inside
+    centred *= 1.0 / deviation
+    centred -= template * inside
+    return centred
+
+
 def blurred(image: NDArray[np.float32], blur: float) -> NDArray[np.float32]:
-    return np.asarray(gaussian_filter(image, blur, mode="nearest"), np.float32)
+    """Gaussian blur of every axis, edges repeated, as products with a matrix."""
+    for axis, length in enumerate(image.shape):
+        image = np.moveaxis(np.tensordot(_blur_matrix(length, blur), image, (1, axis)), 0, axis)
+    return np.ascontiguousarray(image, np.float32)
+
+
+@lru_cache(maxsize=32)
+def _blur_matrix(length: int, blur: float) -> NDArray[np.float32]:
+    return np.asarray(gaussian_filter1d(np.eye(length), blur, axis=0, mode="nearest"), np.float32)
 
 
 def standardised(values: NDArray[np.float32], over: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
@@ -148,7 +183,7 @@ def standardised(values: NDArray[np.float32], over: NDArray[np.bool_] | None = N
     return ((values - mean) / deviation).astype(np.float32)
 
 
-def _level(template: NDArray[np.float32], frame: Matrix) -> Level:
+def _level(template: NDArray[np.float32], frame: Matrix, pull: float) -> Level:
     rank = template.ndim
     flat = template.reshape(-1).astype(np.float64)
     positions = np.stack(
@@ -165,4 +200,5 @@ def _level(template: NDArray[np.float32], frame: Matrix) -> Level:
     descent -= descent.mean(axis=1, keepdims=True)
     if flat.any():
         descent -= np.outer(descent @ flat, flat) / (flat @ flat)
-    return Level(template, descent, descent @ descent.T)
+    system = descent @ descent.T + pull * np.eye(len(descent))
+    return Level(template, flat, descent, inverse(system))
