@@ -8,6 +8,9 @@ from torch import Tensor
 from secondread.networks.gaussian_blur import blur_axis
 from secondread.networks.precision import full_precision
 
+CHUNK = 1 << 17
+"""Elements that are compared at a time, so that they stay in the processor's cache."""
+
 
 def structural_similarity_map(
     x: Tensor, y: Tensor, *, data_range: float = 1.0, window: int = 11, deviation: float = 1.5
@@ -23,16 +26,26 @@ def structural_similarity_map(
     """
     with full_precision(x):
         x, y = x.float(), y.float()
-        n, channels, *size = x.shape
-        pairs = torch.cat((x, y, x * x, y * y, x * y), dim=1).reshape(n * 5 * channels, 1, *size)
-        for axis in range(len(size)):
-            pairs = blur_axis(pairs, axis, deviation, min(window, size[axis]))
-        mean_x, mean_y, xx, yy, xy = pairs.reshape(n, 5, channels, *pairs.shape[2:]).unbind(dim=1)
-        c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
-        variances = (xx - mean_x**2).clamp_min(0) + (yy - mean_y**2).clamp_min(0)
-        covariance = xy - mean_x * mean_y
-        luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
-        return (luminance * (2 * covariance + c2) / (variances + c2)).mean(dim=1, keepdim=True)
+        chunk = max(1, CHUNK // x[0].numel())
+        return torch.cat(
+            [
+                _similarity(a, b, data_range, window, deviation)
+                for a, b in zip(x.split(chunk), y.split(chunk), strict=True)
+            ]
+        )
+
+
+def _similarity(x: Tensor, y: Tensor, data_range: float, window: int, deviation: float) -> Tensor:
+    pairs = torch.cat((x, y, x * x + y * y, x * y))
+    for axis, length in enumerate(x.shape[2:]):
+        pairs = blur_axis(pairs, axis, deviation, min(window, length))
+    mean_x, mean_y, squares, product = pairs.chunk(4)
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    product_of_means, squares_of_means = mean_x * mean_y, mean_x * mean_x + mean_y * mean_y
+    luminance = (2 * product_of_means + c1) / (squares_of_means + c1)
+    covariance = product - product_of_means
+    variances = (squares - squares_of_means).clamp_min(0)
+    return (luminance * (2 * covariance + c2) / (variances + c2)).mean(dim=1, keepdim=True)
 
 
 def structural_similarity(
@@ -46,16 +59,24 @@ def structural_similarity(
     similarity = structural_similarity_map(x, y, data_range=data_range, window=window)
     if valid is None:
         return similarity.flatten(1).mean(dim=1)
-    inside = valid.float()
+    inside = valid
     for axis, length in enumerate(x.shape[2:]):
-        inside = _minimum(inside, axis, min(window, length))
-    centre = valid.float()
+        inside = _all_of_window(inside, axis, min(window, length))
+    centre = valid
     for axis, length in enumerate(x.shape[2:], start=2):
         centre = centre.narrow(axis, (min(window, length) - 1) // 2, similarity.shape[axis])
-    weight = torch.where(inside.flatten(1).sum(1).view(-1, *[1] * (x.dim() - 1)) > 0, inside, centre)
+    weight = torch.where(inside.flatten(1).any(1).view(-1, *[1] * (x.dim() - 1)), inside, centre).float()
     total = weight.flatten(1).sum(dim=1).clamp_min(1)
     return (similarity * weight).flatten(1).sum(dim=1) / total
 
 
-def _minimum(x: Tensor, axis: int, window: int) -> Tensor:
-    return x.unfold(axis + 2, window, 1).amin(dim=-1)
+def _all_of_window(valid: Tensor, axis: int, window: int) -> Tensor:
+    """Whether all of the `window` positions from each one on are set: windows of 1, 2, 4 … are joined."""
+    axis += 2
+    width = 1
+    while width < window:
+        step = min(width, window - width)
+        left = valid.shape[axis] - step
+        valid = valid.narrow(axis, 0, left) & valid.narrow(axis, step, left)
+        width += step
+    return valid
