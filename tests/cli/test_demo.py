@@ -22,6 +22,18 @@ def test_demo_goes_from_phantoms_to_a_report(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "report" / "report.html").is_file(), real
 
 
+def test_the_demonstration_finds_drawn_lesions_and_the_baselines_do_not(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    shorter = ["--set", "stages.autoencoder.epochs=10", "--set", "stages.flow.epochs=20"]
+    run("demo", "-o", out, "--workers", 1, "-q", *shorter)
+    metrics = json.loads((out / "report" / "metrics.json").read_text())
+    assert metrics["auroc"] > 0.85
+    for baseline in ("mean_intensity", "pixel_1nn"):
+        assert metrics["auroc"] - metrics["baselines"][baseline] > 0.1
+    assert metrics["pixel"]["auroc"] > 0.9
+    assert metrics["pixel"]["dice_oracle"] > 0.4
+
+
 def test_demo_again_removes_what_it_made_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
     (tmp_path / "notes.txt").write_text("mine")

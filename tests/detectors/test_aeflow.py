@@ -168,6 +168,19 @@ def test_feature_settings_fit_and_survive_a_state_dict(features):
         torch.testing.assert_close(score(again, images).parts[name].values, part.values)
 
 
+def test_a_conv_encoders_code_may_be_whitened_whole():
+    encoder = {"name": "conv", "width": 8, "widest": 16, "code": 8, "linear": 16, "stride": 4}
+    detector = conv(encoder=encoder, features={"standardise": "channel", "projection": 24})
+    images = blobs(64, (32, 32))
+    assert list(fit(detector, images, steps=2)) == ["autoencoder", "flow"]
+    with torch.no_grad():
+        h = detector.normalisation(detector.encode(images)[0])
+    covariance = torch.cov(h.transpose(0, 1).flatten(1))
+    off = covariance - covariance.diagonal().diag()
+    assert h.shape == (64, 24, 8, 8)
+    assert float(off.abs().max()) < 0.1 * float(covariance.diagonal().max())
+
+
 def test_the_students_faults_are_settings():
     encoder = {"name": "resnet18", "weights": "random", "imagenet_statistics": False, "batch_norm": "train"}
     detector = tiny(2, encoder=encoder, decoder={"form": "student", "hidden": (16, 8, 4)})
@@ -202,6 +215,8 @@ def test_impossible_settings_are_refused():
         conv(likelihood="nats", pool="max")
     with pytest.raises(ValidationError, match="projection"):
         conv(features={"projection": 4})
+    with pytest.raises(ValidationError, match="projection of 24"):
+        conv(encoder={"name": "conv", "code": 8, "linear": 16}, features={"projection": 8})
     with pytest.raises(ValueError, match="rank"):
         AEFlow(AEFlowSettings(), 1, (32, 32, 32), pretrained=False)
 

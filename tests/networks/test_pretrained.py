@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from secondread.networks.encoder import PRETRAINED, ConvEncoder, PretrainedEncoder, map_sizes
 
@@ -90,9 +91,23 @@ def test_grey_is_the_same_as_three_equal_channels():
 
 @pytest.mark.parametrize(("rank", "size"), [(2, (32, 40)), (3, (16, 16, 24))])
 @pytest.mark.parametrize("stride", [8, 16])
-def test_the_conv_encoder_takes_both_ranks(rank, size, stride):
-    encoder = ConvEncoder(rank, 1, width=8, widest=16, code=12, stride=stride)
+@pytest.mark.parametrize("linear", [0, 4])
+def test_the_conv_encoder_takes_both_ranks(rank, size, stride, linear):
+    encoder = ConvEncoder(rank, 1, width=8, widest=16, code=12, linear=linear, stride=stride)
     images = torch.rand(2, 1, *size)
     (features,) = encoder(images)
-    assert features.shape == (2, 12, *(-(-length // stride) for length in size))
+    assert features.shape == (2, 12 + linear, *(-(-length // stride) for length in size))
     torch.testing.assert_close(encoder(images[:1])[0], features[:1])
+
+
+@pytest.mark.parametrize(("rank", "size"), [(2, (16, 24)), (3, (8, 12, 8))])
+def test_a_linear_path_of_full_width_loses_nothing(rank, size):
+    encoder = ConvEncoder(rank, 1, width=8, widest=8, code=4, linear=4**rank, stride=4)
+    images = torch.rand(2, 1, *size)
+    with torch.no_grad():
+        linear = encoder(images)[0][:, 4:] - encoder.linear.bias.view(1, -1, *[1] * rank)
+    kernel = torch.linalg.inv(encoder.linear.weight.detach().flatten(1)).T.view_as(encoder.linear.weight)
+    back = (nn.functional.conv_transpose2d if rank == 2 else nn.functional.conv_transpose3d)(
+        linear, kernel, stride=4
+    )
+    torch.testing.assert_close(back, 2 * images - 1, atol=1e-5, rtol=1e-4)

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from secondread.bundles.fit import fit
 from secondread.bundles.progress import counting
@@ -21,7 +22,9 @@ from secondread.record import RunRecord
 from secondread.reports.report import write_report
 
 OWN = ("phantoms", "cache", "bundle", "bundle.partial", "readings", "report")
-NORMALS, ABNORMALS = 260, 60
+FILMS = (260, 60)
+HEADS = (150, 40)
+"""Phantoms drawn, (normal, abnormal)."""
 BOOTSTRAP = 1000
 
 
@@ -94,10 +97,9 @@ def clear(output: Path) -> None:
 
 def phantoms(output: Path, recipe: Recipe, seed: int) -> Manifest:
     """Phantoms of the recipe's rank: films, or heads."""
-    if len(recipe.preprocessing.size) == 3:
-        path = make_phantoms(output / "phantoms", seed=seed, rank=3, n_normal=60, n_abnormal=15)
-    else:
-        path = make_phantoms(output / "phantoms", seed=seed, n_normal=NORMALS, n_abnormal=ABNORMALS)
+    rank: Literal[2, 3] = 3 if len(recipe.preprocessing.size) == 3 else 2
+    normals, abnormals = HEADS if rank == 3 else FILMS
+    path = make_phantoms(output / "phantoms", seed=seed, rank=rank, n_normal=normals, n_abnormal=abnormals)
     return Manifest.read(path)
 
 

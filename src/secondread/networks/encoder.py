@@ -130,17 +130,22 @@ class ConvEncoder(nn.Module):
             previous, planes = planes, min(2 * planes, widest)
         steps.append(convolution(previous, code, 1))
         self.network = nn.Sequential(*steps)
+        self.stride = stride
         self.linear: nn.Module | None = None
         if linear:
             filters = convolution(channels, linear, stride, stride)
-            nn.init.orthogonal_(filters.weight)
+            nn.init.orthogonal_(filters.get_parameter("weight"))
             self.linear = filters
         self.channels = (code + linear,)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         x = channels_last(2 * images - 1)
         h = self.network(x)
-        return (h if self.linear is None else torch.cat((h, self.linear(x)), dim=1),)
+        if self.linear is None:
+            return (h,)
+        short = [-length % self.stride for length in reversed(x.shape[2:])]
+        padded = nn.functional.pad(x, [side for end in short for side in (0, end)], mode="replicate")
+        return (torch.cat((h, self.linear(padded)), dim=1),)
 
 
 def map_sizes(encoder: nn.Module, channels: int, size: Sequence[int]) -> tuple[tuple[int, ...], ...]:
