@@ -15,7 +15,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from secondread.calibration.part_mixture import require_finite
 from secondread.calibration.raw_scores import Floats
@@ -100,6 +99,8 @@ class Conformal:
         flagged = math.floor(rate * (self.patients + 1) + 1e-9)
         if flagged == 0:
             return None
+        from scipy import stats  # takes a second to import, and only this needs it
+
         realised = stats.beta(flagged, self.patients + 1 - flagged)
         return float(realised.ppf((1 - level) / 2)), float(realised.ppf((1 + level) / 2))
 

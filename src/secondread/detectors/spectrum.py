@@ -100,11 +100,20 @@ class Spectrum(Detector):
         centred = images - mean
         if batch.valid is not None:
             centred = centred * batch.valid[:, 0]
-        power = torch.fft.fftn(centred, dim=tuple(range(1, centred.dim()))).abs().square().flatten(1)
+        spectrum = torch.view_as_real(torch.fft.rfftn(centred, dim=tuple(range(1, centred.dim()))))
+        power = spectrum.square().sum(dim=-1)
+        # of a real image, the coefficients that rfftn leaves out mirror those that it gives
+        power[..., 1 : (self.size[-1] + 1) // 2] *= 2
         bands = len(self.mean)
-        energy = torch.zeros(len(power), bands, device=power.device).index_add_(1, self.band, power)
+        half = self.band.view(self.size)[..., : power.shape[-1]].flatten()
+        order = half.argsort(stable=True)
+        sorted_power = power.flatten(1)[:, order]
+        energy = torch.stack(
+            [part.sum(dim=1) for part in sorted_power.split(half.bincount(minlength=bands).tolist(), dim=1)],
+            1,
+        )
         count = torch.bincount(self.band, minlength=bands).clamp_min(1)
-        return (energy / (count * power.shape[1]) + FLOOR).log()
+        return (energy / (count * len(self.band)) + FLOOR).log()
 
 
 def _bands(size: tuple[int, ...], bands: int) -> Tensor:

@@ -22,10 +22,12 @@ def valid_on(valid: Tensor | None, size: tuple[int, ...]) -> Tensor | None:
 
 def mean_over(values: Tensor, valid: Tensor | None) -> Tensor:
     """Mean of `[N, C, *S]` over channels and valid positions (`[N, 1, *S]` or None = all): `[N]`."""
-    values = values.float().mean(dim=1, keepdim=True)
+    values = values.float()
+    values = values if values.shape[1] == 1 else values.mean(dim=1, keepdim=True)
     if valid is None:
         return values.flatten(1).mean(dim=1)
-    return (values * valid).flatten(1).sum(dim=1) / valid.flatten(1).sum(dim=1).clamp_min(1)
+    weight = valid.float()
+    return (values * weight).flatten(1).sum(dim=1) / weight.flatten(1).sum(dim=1).clamp_min(1)
 
 
 def highest_over(values: Tensor, valid: Tensor | None, share: float) -> Tensor:

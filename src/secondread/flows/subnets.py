@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION
+from secondread.networks.fused_convolution import convolve
 
 
 class ConvSubnet(nn.Sequential):
@@ -15,6 +16,12 @@ class ConvSubnet(nn.Sequential):
         super().__init__(
             convolution(channels_in, hidden, 3, padding=1), nn.ReLU(), convolution(hidden, channels_out, 1)
         )
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, _, last = self
+        if isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d):
+            return convolve(convolve(x, first), last, relu=False)
+        return super().forward(x)
 
 
 class ResNetSubnet(nn.Module):

@@ -16,7 +16,8 @@ from secondread.images.image import Geometry
 def write_map(path_stem: str | Path, array: NDArray[np.generic], geometry: Geometry) -> Path:
     """Write a map `[*spatial]`, its axes in the file's order (`Geometry.to_file_axes`), and return the path.
 
-    A 2-D map becomes `path_stem` + ".tiff" (float32, deflate), a volume `path_stem` + ".nii.gz" (float32)
+    A 2-D map becomes `path_stem` + ".tiff" (float32, not compressed: deflate would
+    take longer than scoring for a sixth of the bytes), a volume `path_stem` + ".nii.gz" (float32)
     with the file's own affine. Where the file is DICOM, which has no affine of its own, the axes are written
     as (column, row, slice), as viewers expect, with the affine of the series. The file appears under its name
     only when it is complete. Raises ValueError for another rank, OSError where it cannot be written.
@@ -32,7 +33,7 @@ def write_map(path_stem: str | Path, array: NDArray[np.generic], geometry: Geome
 def _write_tiff(path: Path, values: NDArray[np.float32]) -> None:
     import tifffile
 
-    tifffile.imwrite(path, values, compression="zlib", photometric="minisblack", metadata=None)
+    tifffile.imwrite(path, values, photometric="minisblack", metadata=None)
 
 
 def _write_nifti(path: Path, values: NDArray[np.float32], geometry: Geometry) -> None:

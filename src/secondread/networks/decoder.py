@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import CONVOLUTION, TRANSPOSED_CONVOLUTION, channels_last, resize
+from secondread.networks.fused_convolution import convolve
 
 
 class Decoder(nn.Module):
@@ -48,4 +49,13 @@ class Decoder(nn.Module):
         self.network = nn.Sequential(*steps)
 
     def forward(self, z: Tensor) -> Tensor:
-        return resize(self.network(channels_last(z)), self.size).float().tanh()
+        x = channels_last(z)
+        steps = list(self.network)
+        while steps:
+            step = steps.pop(0)
+            if isinstance(step, nn.Conv2d):  # ReLU follows
+                x = convolve(x, step)
+                steps.pop(0)
+            else:
+                x = step(x)
+        return resize(x, self.size).float().tanh()

@@ -68,8 +68,9 @@ class FeatureNormalisation(nn.Module):
         if not self.needs_fit:
             return h
         with full_precision(h):
-            h = (h - self.mean) / self.scale
-            return h if self.matrix is None else torch.einsum("kc,nc...->nk...", self.matrix, h)
+            rows = h.movedim(1, -1) - self.mean.movedim(0, -1).contiguous()
+            rows = rows / self.scale.movedim(0, -1).contiguous()
+            return (rows if self.matrix is None else rows @ self.matrix.T).movedim(-1, 1)
 
     @torch.no_grad()
     def fit(self, maps: Iterable[tuple[Tensor, Tensor | None]], generator: torch.Generator) -> None:
@@ -94,7 +95,7 @@ class FeatureNormalisation(nn.Module):
 
     def _compressed(self, h: Tensor) -> Tensor:
         h = h.float()
-        return h.sign() * h.abs().log1p() if self.compress else h
+        return h.abs().log1p().copysign(h) if self.compress else h
 
     def _fit_scale(self, count: Tensor, first: Tensor, second: Tensor) -> None:
         places = tuple(range(1, 1 + len(self.size)))

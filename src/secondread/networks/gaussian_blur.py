@@ -11,7 +11,6 @@ from torch import Tensor
 
 from secondread.networks.precision import full_precision
 
-
 BAND = 32
 """Positions that one matrix product gives: more of them multiply more zeros."""
 

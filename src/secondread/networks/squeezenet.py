@@ -10,6 +10,23 @@ from torch import Tensor, nn
 from secondread.networks.fused_convolution import convolve
 
 
+class RectifiedMaxPool(nn.MaxPool2d):
+    """Maximum over 3×3 positions with stride 2 of maps that are nowhere negative.
+
+    Without gradient in bfloat16 on a CPU it is taken along rows, then columns, on the numbers' bits as
+    integers, which have the same order where no number is negative: the same maps in half the time.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        fast = x.dtype is torch.bfloat16 and x.device.type == "cpu" and not torch.is_grad_enabled()
+        if not fast or x.shape[2] % 2 == 0 or x.shape[3] % 2 == 0 or min(x.shape[2:]) < 3:
+            return super().forward(x)
+        bits = x.view(torch.int16)
+        rows = torch.maximum(bits[:, :, :-2:2], bits[:, :, 1:-1:2]).maximum(bits[:, :, 2::2])
+        both = torch.maximum(rows[..., :-2:2], rows[..., 1:-1:2]).maximum(rows[..., 2::2])
+        return both.view(torch.bfloat16)
+
+
 class Fire(nn.Module):
     """A 1×1 convolution that squeezes, then 1×1 and 3×3 convolutions side by side that expand."""
 
@@ -41,13 +58,13 @@ class SqueezeNet(nn.Module):
         self.features = nn.Sequential(
             nn.Conv2d(3, 64, 3, 2),
             nn.Identity(),  # torchvision's ReLU; here `_stem` applies it
-            nn.MaxPool2d(3, 2, ceil_mode=True),
+            RectifiedMaxPool(3, 2, ceil_mode=True),
             Fire(64, 16, 64),
             Fire(128, 16, 64),
-            nn.MaxPool2d(3, 2, ceil_mode=True),
+            RectifiedMaxPool(3, 2, ceil_mode=True),
             Fire(128, 32, 128),
             Fire(256, 32, 128),
-            nn.MaxPool2d(3, 2, ceil_mode=True),
+            RectifiedMaxPool(3, 2, ceil_mode=True),
             Fire(256, 48, 192),
             Fire(384, 48, 192),
             Fire(384, 64, 256),

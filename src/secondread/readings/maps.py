@@ -19,6 +19,12 @@ HEAT = np.array(
 """Six colours from dark to light in perceived even steps, for values 0, 0.2 … 1."""
 
 
+COLOURS = np.stack([np.interp(np.linspace(0, 5, 1021), range(6), HEAT[:, k]) for k in range(3)], 1).astype(
+    np.float32
+)
+"""The same in steps that are finer than one level of the picture."""
+
+
 def write_maps(folder: Path, result: Result, scale: tuple[float, float]) -> Path | None:
     """Write `maps/<path>.map.tiff` or `.nii.gz` and `maps/<path>.overlay.png`; return the map's path.
 
@@ -64,13 +70,13 @@ def save_overlay(
 ) -> None:
     """The image in grey with the map over it, as PNG."""
     low, high = scale
-    amount = np.clip((heat - low) / max(high - low, 1e-12), 0, 1)
+    amount = np.clip((heat - low) / np.float32(max(high - low, 1e-12)), 0, 1).astype(np.float32)
     bottom, top = float(picture.min()), float(picture.max())
-    grey = (picture - bottom) / max(top - bottom, 1e-12) * 255
-    position = amount * (len(HEAT) - 1)
-    below = np.minimum(position.astype(int), len(HEAT) - 2)
-    part = (position - below)[..., np.newaxis]
-    colour = HEAT[below] * (1 - part) + HEAT[below + 1] * part
-    opacity = 0.6 * amount[..., np.newaxis]
-    mixed = grey[..., np.newaxis] * (1 - opacity) + colour * opacity
-    Picture.fromarray(mixed.round().astype(np.uint8)).save(path, compress_level=1)
+    grey = (picture - bottom) * np.float32(255 / max(top - bottom, 1e-12))
+    opacity = np.float32(0.6) * amount
+    dimmed = grey * (1 - opacity) + np.float32(0.5)
+    step = (amount * (len(COLOURS) - 1) + np.float32(0.5)).astype(np.int32)
+    mixed = np.empty((*heat.shape, 3), np.uint8)
+    for channel in range(3):
+        mixed[..., channel] = dimmed + COLOURS[:, channel].take(step) * opacity
+    Picture.fromarray(mixed).save(path, compress_level=1)

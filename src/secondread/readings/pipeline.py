@@ -28,7 +28,7 @@ from secondread.training.inference import score_batch
 if TYPE_CHECKING:
     from secondread.preprocessing.cache import Cache
 
-ELEMENTS_PER_BATCH = 1 << 20
+ELEMENTS_PER_BATCH = 1 << 19
 AHEAD = 3
 Gathered = list[tuple[Item, Prepared | ImageError]]
 
@@ -50,7 +50,8 @@ class Result:
 
 
 def default_batch_size(size: Sequence[int]) -> int:
-    """As many images as hold about a million elements: 16 of 256×256, one volume of 128³."""
+    """As many images as hold about half a million elements: 8 of 256×256, one volume of 128³. With more, an
+    encoder's maps on a CPU outgrow what the allocator keeps, and every batch pays for fresh memory."""
     return max(1, min(64, ELEMENTS_PER_BATCH // math.prod(size)))
 
 

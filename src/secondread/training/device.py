@@ -6,13 +6,15 @@ import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from secondread.errors import UserError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Precision = Literal["float32", "bf16"]
 
@@ -95,6 +97,8 @@ def process_count() -> int:
 
 def make_fabric(device: torch.device, precision: Precision) -> Fabric:
     """Fabric for this process, started: alone, or one of those that `torchrun` launched."""
+    from lightning_fabric import Fabric  # takes a second to import, which scoring need not wait for
+
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     several = process_count() > 1
     devices: int | list[int] = local if several or device.type == "cpu" else [device.index or 0]
