@@ -95,9 +95,7 @@ class Template:
         self._frame = unit_frame(image.shape, full_size)
         self._back = inverse(self._frame)
         pull = stiffness * image.size
-        self._levels = [
-            _level(standardised(blurred(image, blur)), self._frame, pull) for blur in BLURS
-        ]
+        self._levels = [_level(standardised(blurred(image, blur)), self._frame, pull) for blur in BLURS]
 
     def register(self, image: NDArray[np.float32], start: Matrix | None = None) -> Matrix:
         """The transform A (unit_frame coordinates, homogeneous) for which image(A·u) is most like the
@@ -147,16 +145,16 @@ def _residual(
     moved: NDArray[np.float32], inside: NDArray[np.bool_], template: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The moved image, which is 0 outside, standardised over the inside, less the template; 0 outside."""
-    count = np.count_nonzero(inside)
-    mean = float(moved.sum(dtype=np.float64)) / max(count, 1)
-    centred = moved - mean
+    count = max(1, int(np.count_nonzero(inside)))
+    mean = float(moved.sum(dtype=np.float64)) / count
+    centred = moved.astype(np.float64) - mean
     centred *= inside
-    deviation = float(np.sqrt(centred @ centred / max(count, 1)))
+    deviation = float(np.sqrt(centred @ centred / count))
     if deviation <= 1e-6 * max(abs(mean), 1e-6):
         return -template * inside
     centred *= 1.0 / deviation
     centred -= template * inside
-    return centred
+    return np.asarray(centred, np.float64)
 
 
 def blurred(image: NDArray[np.float32], blur: float) -> NDArray[np.float32]:
