@@ -39,9 +39,7 @@ def warp(array: NDArray[np.float32], matrix: Matrix, *, order: Literal[1, 3]) ->
     return np.asarray(warped, np.float32)
 
 
-def warp_inside(
-    array: NDArray[np.float32], matrix: Matrix
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def warp_inside(array: NDArray[np.float32], matrix: Matrix) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """`warp` of order 1 and `inside_of` together; what lies outside is 0."""
     if array.ndim == 2:
         moved = _linear(array, matrix, 0)
