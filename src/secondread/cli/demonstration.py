@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -59,16 +60,23 @@ def demonstrate(
     say(f"          {len(manifest.rows)} images, {len(tested.rows)} of them for the test")
     record.write(output / "run.json", seed=seed, digests={"manifest": manifest.digest}, finished=False)
 
-    step("fit")
-    bundle = fit(
-        chosen, manifest, output / "bundle",
-        cache=output / "cache", device=device, workers=workers, seed=seed, progress=progress,
-    )  # fmt: skip
-    step("score")
-    with counting("scoring", shown=progress, total=len(tested.rows)) as note:
-        scored = score(
-            bundle, tested, output / "readings", maps=True, workers=workers, command=command, progress=note
-        )
+    with one_thread() if data is None else nullcontext():
+        step("fit")
+        bundle = fit(
+            chosen, manifest, output / "bundle",
+            cache=output / "cache", device=device, workers=workers, seed=seed, progress=progress,
+        )  # fmt: skip
+        step("score")
+        with counting("scoring", shown=progress, total=len(tested.rows)) as note:
+            scored = score(
+                bundle,
+                tested,
+                output / "readings",
+                maps=True,
+                workers=workers,
+                command=command,
+                progress=note,
+            )
     if scored.nothing_readable:
         raise DataError(f"{output / 'readings'}: none of {len(tested.rows)} test images can be read")
     step("evaluate")
@@ -83,6 +91,20 @@ def demonstrate(
         finished=True,
     )
     return report
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread inside. Layers as small as those for phantoms gain little from a second, and
+    on a busy machine threads that wait for each other took six times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def clear(output: Path) -> None:
