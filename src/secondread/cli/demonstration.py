@@ -81,7 +81,7 @@ def demonstrate(
         raise DataError(f"{output / 'readings'}: none of {len(tested.rows)} test images can be read")
     step("evaluate")
     evaluation = evaluate(output / "readings" / "readings.csv", manifest, seed=seed, bootstrap=BOOTSTRAP)
-    report = write_report(evaluation, output / "report")
+    report = write_report(evaluation, output / "report", command=command)
     step("done")
     say(summary(evaluation.metrics()))
     record.write(
