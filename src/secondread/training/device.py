@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
@@ -112,7 +113,16 @@ def make_fabric(device: torch.device, precision: Precision) -> Fabric:
         precision="bf16-mixed" if precision == "bf16" else "32-true",
     )
     fabric.launch()
+    if several:
+        atexit.unregister(leave_process_group)
+        atexit.register(leave_process_group)
     return fabric
+
+
+def leave_process_group() -> None:
+    """Ends the processes' connection. Left to the interpreter's end, its threads can abort a finished fit."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 class Repeatable:
