@@ -13,6 +13,7 @@ from secondread.calibration.raw_scores import RawScores
 from secondread.calibration.settings import CalibrationSettings
 from secondread.cohorts.manifest import Row
 from secondread.detectors.contract import Detector
+from secondread.errors import UserError
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.training.inference import score_batch
 
@@ -40,7 +41,8 @@ def gather_scores(
 ) -> GatheredScores:
     """Scores of all images, with their patients and studies; `rows` are those that were asked for.
 
-    An image whose score is not finite is left out: it cannot be ranked among normals.
+    Raises UserError where a score is not finite: such a normal cannot be ranked, and leaving it out would
+    promise too low a false-alarm rate.
     """
     gathered = GatheredScores(map_sample=settings.map_sample, seed=seed)
     kept = [rows[position] for position in images.positions]
@@ -50,14 +52,17 @@ def gather_scores(
         digests = [images.digests[i] for i in chosen]
         raw = score_batch(detector, pixels, valid, digests, device=device, precision=precision, maps=maps)
         raw = with_complexity(raw, pixels, settings)
-        finite = np.flatnonzero(raw.finite)
-        if not len(finite):
-            continue
-        used = [kept[chosen[i]] for i in finite]
+        if not raw.finite.all():
+            first = images.references[chosen[int(np.argmin(raw.finite))]]
+            raise UserError(
+                f"{first}: this held-out normal has no finite score, so no false-alarm rate can be promised; "
+                "lower the learning rate, or set precision: float32"
+            )
+        used = [kept[i] for i in chosen]
         gathered.add(
-            raw.select(finite),
+            raw,
             patients=[row.patient_id or None for row in used],
             studies=[row.study_id or None for row in used],
-            valid=None if valid is None else valid[finite],
+            valid=valid,
         )
     return gathered
