@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Sequence
@@ -11,6 +10,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from secondread.whole import write_whole
 
 PACKAGES = (
     "secondread",
@@ -53,13 +54,7 @@ class RunRecord:
         self.facts |= facts
         durations = {**self.facts.get("durations", {}), "total": round(time.monotonic() - self.begun, 3)}
         text = json.dumps({**self.facts, "durations": durations}, indent=1, default=str)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
-        try:
-            temporary.write_text(text, encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(path, text.encode())
         return path
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secondread.bundles import whole
+from secondread import whole
 from secondread.bundles.bundle import Bundle
 from secondread.errors import DataError, UserError
 

@@ -29,13 +29,13 @@ from secondread.bundles.companions import Companions
 from secondread.bundles.document import FILES, FORMAT, TENSOR_FILES, BundleDocument, Provenance
 from secondread.bundles.seen import Seen
 from secondread.bundles.tensors import DeclaredFile, read_declared, read_tensors, write_tensors
-from secondread.bundles.whole import whole_folder
 from secondread.calibration.calibration import Calibration
 from secondread.detectors.contract import Detector
 from secondread.errors import DataError, UserError
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
+from secondread.whole import whole_folder
 
 if TYPE_CHECKING:
     from secondread.readings.readings import Reading

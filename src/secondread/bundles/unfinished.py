@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from secondread.bundles.whole import cannot_write, write_whole
 from secondread.errors import UserError
+from secondread.whole import cannot_write, write_whole
 
 IDENTITY = "fit.json"
 

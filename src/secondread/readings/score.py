@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.caching import cache_facts, settle
 from secondread.bundles.seen import hash_patient
-from secondread.bundles.whole import cannot_write
 from secondread.errors import UserError
 from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.maps import write_maps
@@ -22,6 +21,7 @@ from secondread.readings.readings import Readings
 from secondread.readings.studies import read_studies, write_studies
 from secondread.readings.table import FACTS, Columns, ReadingsTable, read_facts
 from secondread.record import RunRecord
+from secondread.whole import cannot_write
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache import Cache

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from secondread.bundles.whole import write_whole
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.studies import study_scores
 from secondread.readings.readings import Reading
 from secondread.readings.table import as_text, to_csv
+from secondread.whole import write_whole
 
 COLUMNS = ("study_id", "score", "p_value", "flagged", "images", "failed", "worst_image")
 

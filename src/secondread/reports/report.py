@@ -20,6 +20,7 @@ from secondread.reports.cards import data_card, data_name, model_card, model_nam
 from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
 from secondread.reports.palette import HEAT
+from secondread.whole import write_whole
 
 
 def write_report(
@@ -35,9 +36,8 @@ def write_report(
     metrics = evaluation.metrics()
     if command:
         metrics["command"] = list(command)
-    _replace(
-        folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    )
+    text = json.dumps(metrics, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_whole(folder / "metrics.json", text.encode())
     figures = draw_figures(evaluation, folder / "figures")
     cores = min(os.cpu_count() or 1, 8) if workers is None else workers
     page = (
@@ -59,7 +59,9 @@ def write_report(
             command=" ".join(command),
         )
     )
-    return _replace(folder / "report.html", page)
+    report = folder / "report.html"
+    write_whole(report, page.encode())
+    return report
 
 
 def _environment() -> Environment:
@@ -74,14 +76,3 @@ def _environment() -> Environment:
 
 def _own_file(name: str) -> str:
     return resources.files("secondread.reports").joinpath(name).read_text(encoding="utf-8")
-
-
-def _replace(path: Path, text: str) -> Path:
-    """Write whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -19,6 +19,7 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from secondread.errors import UserError
+from secondread.whole import sync
 
 KEPT = 2
 NAME = re.compile(r"^checkpoint-(\d{8})-([0-9a-f]{64})\.pt$")
@@ -37,15 +38,6 @@ class _HashingFile(io.RawIOBase):
     def write(self, data: Any) -> int:
         self.digest.update(data)
         return self.file.write(data)
-
-
-def sync_directory(directory: Path) -> None:
-    """Makes a rename in the directory last through a power cut."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Checkpoints:
@@ -83,7 +75,7 @@ class Checkpoints:
                 os.fsync(file.fileno())
             path = self.directory / f"checkpoint-{number:08d}-{hashing.digest.hexdigest()}.pt"
             temporary.rename(path)
-            sync_directory(self.directory)
+            sync(self.directory)
         except (OSError, RuntimeError) as error:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

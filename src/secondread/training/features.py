@@ -20,9 +20,9 @@ from lightning_fabric import Fabric
 from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 
-from secondread.training.checkpoint import sync_directory
 from secondread.training.data import ImageSource
 from secondread.training.device import to_device
+from secondread.whole import sync
 
 Frozen = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -141,5 +141,5 @@ def _compute(
         temporary = directory / "form.tmp"
         temporary.write_text(json.dumps({"bfloat16": [form.dtype == torch.bfloat16 for form in forms]}))
         temporary.rename(directory / "form.json")
-        sync_directory(directory)
+        sync(directory)
     fabric.barrier()
