@@ -1,0 +1,240 @@
+"""Glow: a multi-scale normalizing flow with exact likelihood, inverse and sampling, in 2-D and 3-D."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from secondread.flows.glow.coupling_net import working_dtype
+from secondread.flows.glow.initialisation import initialise_step
+from secondread.flows.glow.level import Level, Prepared
+from secondread.flows.glow.planes import from_planes, squeeze, to_planes, unsqueeze
+from secondread.flows.glow.scales import Scale
+from secondread.flows.glow.step import Memory, Step
+from secondread.flows.latent import ConditionalGaussian, Latent, LearnedGaussian, UnitGaussian
+from secondread.networks.precision import full_precision
+
+Give = Callable[[int, Sequence[int], Tensor | None], Tensor]
+"""The latent variables of a level, from its number, their shape and the context that stays."""
+
+
+@dataclass
+class Leaving:
+    """What a level gives away: its latent variables z `[N, c, *S]`, the context that stays `[N, c, *S]`
+    (None at the last level), and the level's log-determinant, `[N]` or per position `[N, 1, *S]`."""
+
+    z: Tensor
+    context: Tensor | None
+    log_determinant: Tensor
+
+
+class Glow(nn.Module):
+    """z = f(x) over `levels` of squeeze, `depth` steps and split; log p(x) = log p(z) + log |det dz/dx|.
+
+    Each level halves every side and multiplies the channels by 2^rank, runs its steps (`flows.glow.step`),
+    and gives half of its channels away as latent variables; the last gives all. x is
+    `[N, channels, *size]`, as `Dequantisation.noisy` makes it; log-densities are in nats.
+
+    Args:
+        size: of the images; each side a multiple of 2^levels.
+        width: of the coupling networks' hidden layers.
+        scale: how a coupling scales (`flows.glow.scales`).
+        split_prior, top_prior: "learned" Gaussians as in Glow, or "unit" as in Shibata et al.
+        memory: what backpropagation keeps of a step: "recompute" its input and scale (the hidden layers
+            are computed again), "invert" the output of every `anchors` steps (inputs are inverted back),
+            "store" everything.
+        generator: draws the parameters; None = torch's global one.
+
+    Sources: D. Kingma, P. Dhariwal, Glow: Generative flow with invertible 1×1 convolutions, NeurIPS
+    2018; A. Gomez et al., The reversible residual network, NeurIPS 2017; T. Chen et al., Training deep
+    nets with sublinear memory cost, 2016.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        channels: int,
+        size: Sequence[int],
+        *,
+        levels: int = 3,
+        depth: int = 8,
+        width: int = 128,
+        scale: Scale | None = None,
+        mixing: Literal["plain", "lu"] = "plain",
+        border: bool = True,
+        split_prior: Literal["learned", "unit"] = "learned",
+        top_prior: Literal["learned", "unit"] = "learned",
+        memory: Memory = "recompute",
+        anchors: int = 8,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        if len(size) != rank or any(side % 2**levels for side in size):
+            raise ValueError(
+                f"{levels} levels halve every side {levels} times: each of {tuple(size)} must be a "
+                f"multiple of {2**levels}"
+            )
+        self.rank, self.channels, self.size = rank, channels, tuple(size)
+        self.scale = scale or Scale()
+        self.memory, self.anchors = memory, anchors
+        made = []
+        for number in range(levels):
+            channels *= 2**rank
+            steps = [
+                Step(rank, channels, width, self.scale, mixing=mixing, border=border, generator=generator)
+                for _ in range(depth)
+            ]
+            prior: Latent = UnitGaussian()
+            if number < levels - 1:
+                channels //= 2
+                if split_prior == "learned":
+                    prior = ConditionalGaussian(rank, channels, channels, border=border)
+            elif top_prior == "learned":
+                prior = LearnedGaussian(channels)
+            made.append(Level(steps, prior, self.scale))
+        self._levels = nn.ModuleList(made)
+        self.initialised: Tensor
+        self.register_buffer("initialised", torch.tensor(False))
+        self._kept: tuple[object, list[Prepared]] | None = None
+
+    @property
+    def levels(self) -> list[Level]:
+        return cast(list[Level], list(self._levels))
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers per image."""
+        return self.channels * math.prod(self.size)
+
+    def transform(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The latent variables that leave at each level, `[N, c, *S]`, and log |det dz/dx|, `[N]`."""
+        leaving = self._descend(x, per_position=False)
+        log_determinant = torch.stack([part.log_determinant for part in leaving]).sum(dim=0)
+        return [part.z for part in leaving], log_determinant
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log p(x), `[N]`, nats, float64 sums of float32 terms."""
+        total = x.new_zeros(len(x), dtype=torch.float64)
+        for level, part in zip(self.levels, self._descend(x, per_position=False), strict=True):
+            terms = level.prior.log_density_map(part.z, part.context)
+            total = total + terms.flatten(1).sum(dim=1, dtype=torch.float64) + part.log_determinant
+        return total
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.log_density(x)
+
+    @torch.no_grad()
+    def log_density_map(self, x: Tensor) -> Tensor:
+        """log p(x) told apart by place, `[N, 1, *size]`: its sum over the image is `log_density`.
+
+        Each level's terms at a position (log-density of what leaves there, log-determinant of its steps)
+        are spread evenly over the pixels of that position's cell. Without gradient.
+        """
+        total = x.new_zeros((len(x), 1, *self.size))
+        for level, part in zip(self.levels, self._descend(x, per_position=True), strict=True):
+            terms = level.prior.log_density_map(part.z, part.context) + part.log_determinant
+            cell = self.size[0] // terms.shape[2]
+            for axis in range(2, 2 + self.rank):
+                terms = terms.repeat_interleave(cell, dim=axis)
+            total += terms / cell**self.rank
+        return total
+
+    @torch.no_grad()
+    def inverse(self, latents: Sequence[Tensor]) -> Tensor:
+        """The x that `transform` takes to these latent variables."""
+        return self._ascend(lambda level, shape, context: latents[level], len(latents[-1]))
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:
+        """n drawn x, `[n, channels, *size]`; every standard deviation is multiplied by `temperature`."""
+
+        def draw(level: int, shape: Sequence[int], context: Tensor | None) -> Tensor:
+            prior = self.levels[level].prior
+            return prior.sample(shape, generator, context=context, temperature=temperature)
+
+        return self._ascend(draw, n)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> None:
+        """Fit every actnorm to x `[N, channels, *size]`: zero mean, unit variance behind each, in float32.
+
+        Takes any number of images at once; the more, the steadier (Glow takes 256). A channel that
+        does not vary is divided by no less than a floor.
+        """
+        with full_precision(x):
+            state = to_planes(x)
+            for level in self.levels:
+                state = squeeze(state)
+                for step in level.steps:
+                    state = initialise_step(step, state)
+                if level is not self.levels[-1]:
+                    state = state[: len(state) // 2]
+        self.initialised.fill_(True)
+
+    def _descend(self, x: Tensor, *, per_position: bool) -> list[Leaving]:
+        dtype = working_dtype(x)
+        with full_precision(x):
+            return self._levels_of(x, dtype, per_position=per_position)
+
+    def _levels_of(self, x: Tensor, dtype: torch.dtype, *, per_position: bool) -> list[Leaving]:
+        learning = torch.is_grad_enabled() and (
+            x.requires_grad or any(parameter.requires_grad for parameter in self.parameters())
+        )
+        if learning:
+            self._kept = None
+        prepared = None if learning else self._prepared(dtype)
+        state = to_planes(x)
+        leaving: list[Leaving] = []
+        for number, level in enumerate(self.levels):
+            state = squeeze(state)
+            positions = math.prod(state.shape[2:])
+            if prepared is None:
+                state, each, constant = level.learn(state, dtype, self.memory, self.anchors)
+                log = each.double() + positions * constant
+            else:
+                state, terms = level.run(state, prepared[number])
+                constant = prepared[number].constant
+                if per_position:
+                    log = terms[:, None] + constant.to(terms.dtype)
+                else:
+                    log = terms.flatten(1).sum(dim=1, dtype=torch.float64) + positions * constant
+            if number == len(self.levels) - 1:
+                leaving.append(Leaving(from_planes(state), None, log))
+            else:
+                half = len(state) // 2
+                state, away = state[:half], state[half:]
+                leaving.append(Leaving(from_planes(away), from_planes(state), log))
+        return leaving
+
+    def _ascend(self, give: Give, n: int) -> Tensor:
+        """From latent variables back to x."""
+        some = next(self.parameters())
+        dtype = working_dtype(some)
+        with full_precision(some):
+            return self._levels_back(give, n, some, self._prepared(dtype))
+
+    def _levels_back(self, give: Give, n: int, some: Tensor, prepared: list[Prepared]) -> Tensor:
+        last = len(self.levels) - 1
+        channels = self.channels * 2 ** (self.rank * (last + 1) - last)
+        state = some.new_zeros(0)
+        for number in reversed(range(last + 1)):
+            shape = (n, channels, *(side >> (number + 1) for side in self.size))
+            context = None if number == last else from_planes(state)
+            z = to_planes(give(number, shape, context).to(some))
+            state = z if number == last else torch.cat((state, z))
+            state = unsqueeze(self.levels[number].run_back(state, prepared[number]))
+            channels = len(state)
+        return from_planes(state).contiguous()
+
+    @torch.no_grad()
+    def _prepared(self, dtype: torch.dtype) -> list[Prepared]:
+        """Folded weights and constants, kept until a parameter changes."""
+        stamp = (dtype, tuple((p.data_ptr(), p._version) for p in self.parameters()))
+        if self._kept is None or self._kept[0] != stamp:
+            self._kept = (stamp, [level.prepare(dtype) for level in self.levels])
+        return self._kept[1]

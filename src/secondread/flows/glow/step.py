@@ -1,0 +1,223 @@
+"""One step of a Glow: mixing of the channels, then a coupling; and how its gradient is taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from secondread.flows.glow.coupling_net import (
+    CouplingNet,
+    Hidden,
+    NetWeights,
+    fold,
+    run_backward,
+    run_forward,
+    unfold_gradients,
+)
+from secondread.flows.glow.mixing import Mixing
+from secondread.flows.glow.scales import Scale
+
+Memory = Literal["recompute", "store", "invert"]
+
+
+class Step(nn.Module):
+    """Actnorm, invertible 1×1 convolution, affine or additive coupling (Kingma and Dhariwal, Glow, 2018).
+
+        (y_1, y_2) = M x + c,   (t, h) = net(y_1),   out = (y_1, (y_2 + t) * s(h))
+        log |det d out / dx| = log |det M| per position + sum log s(h)
+
+    y_1 is the first half of the channels. The state x is `[channels, N, *S]` (`flows.glow.planes`).
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        channels: int,
+        width: int,
+        scale: Scale,
+        *,
+        mixing: Literal["plain", "lu"] = "plain",
+        border: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        self.first = channels // 2
+        rest = channels - self.first
+        self.mixing = Mixing(channels, form=mixing, generator=generator)
+        self.net = CouplingNet(
+            rank, self.first, scale.outputs * rest, width, border=border, generator=generator
+        )
+
+
+@dataclass
+class StepWeights:
+    """A step's parameters, ready for use: M, c, the folded network, and M^-1 where it is asked for."""
+
+    matrix: Tensor
+    offset: Tensor
+    net: NetWeights
+    inverse: Tensor | None = None
+
+
+def step_forward(
+    x: Tensor, weights: StepWeights, scale: Scale, keep: Hidden | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """out, h rounded to the network's precision, and log s(h) `[rest, N, *S]`."""
+    mixed = torch.addmm(weights.offset[:, None], weights.matrix, x.flatten(1)).view(x.shape)
+    half = len(x) // 2
+    second = mixed[half:]
+    shift, h = _network(mixed[:half], weights.net, scale, keep, len(second))
+    second += shift
+    if scale.scheme == "additive":
+        return mixed, h, torch.zeros_like(second)
+    factor, log_factor = scale(h.to(x.dtype))
+    second *= factor
+    return mixed, h, log_factor
+
+
+def step_inverse(out: Tensor, weights: StepWeights, scale: Scale) -> Tensor:
+    """The x that `step_forward` takes to `out`."""
+    assert weights.inverse is not None
+    half = len(out) // 2
+    shift, h = _network(out[:half], weights.net, scale, None, len(out) - half)
+    return _unmixed(out, shift, h, weights, scale)
+
+
+def _network(
+    first: Tensor, net: NetWeights, scale: Scale, keep: Hidden | None, rest: int
+) -> tuple[Tensor, Tensor]:
+    """Shift and h. h is rounded as it is kept for the gradient, so that both see the same number."""
+    found = run_forward(first, net, keep)
+    return found[:rest], found[rest:].to(net.middle.dtype)
+
+
+def _unmixed(out: Tensor, shift: Tensor, h: Tensor, weights: StepWeights, scale: Scale) -> Tensor:
+    mixed = out.clone()
+    second = mixed[len(out) // 2 :]
+    if scale.scheme != "additive":
+        second *= torch.exp(-scale(h.to(out.dtype))[1])
+    second -= shift
+    assert weights.inverse is not None
+    flat = mixed.flatten(1) - weights.offset[:, None]
+    return (weights.inverse @ flat).view(out.shape)
+
+
+def step_backward(
+    x: Tensor,
+    out: Tensor,
+    h: Tensor,
+    weights: StepWeights,
+    scale: Scale,
+    hidden: Hidden | None,
+    to_out: Tensor,
+    to_log: Tensor,
+    *,
+    to_input: bool = True,
+) -> tuple[Tensor | None, Tensor, Tensor, NetWeights]:
+    """Gradients of x, M, c and the folded network, given those of `out` and of log s summed per image."""
+    half = len(x) // 2
+    first, second = out[:half], out[half:]
+    coming = to_out[half:]
+    if scale.scheme == "additive":
+        to_second, to_net = coming, coming
+    else:
+        h = h.to(x.dtype)
+        to_second = coming * scale(h)[0]
+        each = to_log.view(1, -1, *(1 for _ in x.shape[2:]))
+        to_h = torch.addcmul(each.expand_as(second), coming, second) * scale.slope(h)
+        to_net = torch.cat((to_second, to_h))
+    to_first, net = run_backward(first, weights.net, to_net, hidden)
+    assert to_first is not None
+    to_mixed = torch.cat((to_out[:half] + to_first, to_second)).flatten(1)
+    to_x = (weights.matrix.t() @ to_mixed).view(x.shape) if to_input else None
+    return to_x, to_mixed @ x.flatten(1).t(), to_mixed.sum(dim=1), net
+
+
+class StepFunction(torch.autograd.Function):
+    """A step whose gradient needs its input, its output and h, not the network's hidden values.
+
+    The output is the next step's input, so a step adds its input and half the channels of h, in the
+    network's precision, to what is kept; hidden values are computed again (`recompute`) or, in mode
+    `store`, kept. Gradients of the parameters are handed over step by step.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        matrix: Tensor,
+        offset: Tensor,
+        scale: Scale,
+        dtype: torch.dtype,
+        store: bool,
+        *values: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        keep = Hidden() if store else None
+        out, h, log_factor = step_forward(x, StepWeights(matrix, offset, fold(values, dtype)), scale, keep)
+        ctx.save_for_backward(x, out, h, matrix, offset, *values)
+        ctx.scale, ctx.keep, ctx.dtype = scale, keep, dtype
+        return out, log_factor.sum(dim=0).flatten(1).sum(dim=1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, to_out: Tensor, to_log: Tensor) -> tuple[Tensor | None, ...]:
+        x, out, h, matrix, offset, *values = ctx.saved_tensors
+        with torch.autocast(x.device.type, enabled=False):
+            weights = StepWeights(matrix, offset, fold(values, ctx.dtype))
+            to_x, to_matrix, to_offset, net = step_backward(
+                x, out, h, weights, ctx.scale, ctx.keep, to_out, to_log, to_input=ctx.needs_input_grad[0]
+            )
+            ctx.keep = None
+            return to_x, to_matrix, to_offset, None, None, None, *unfold_gradients(values, net)
+
+
+class InvertedFunction(torch.autograd.Function):
+    """Several steps in a row that keep only their last output; the backward pass inverts them one by one.
+
+    Exact up to the rounding of the inverse, so the run of steps should be short (`anchors`), and the
+    scale of the coupling not near zero.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, scale: Scale, dtype: torch.dtype, count: int, *values: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        total = x.new_zeros(x.shape[1])
+        each = len(values) // count
+        for number in range(count):
+            matrix, offset, *net = values[number * each : (number + 1) * each]
+            x, _, log_factor = step_forward(x, StepWeights(matrix, offset, fold(net, dtype)), scale)
+            total += log_factor.sum(dim=0).flatten(1).sum(dim=1)
+        ctx.save_for_backward(x, *values)
+        ctx.scale, ctx.count, ctx.dtype = scale, count, dtype
+        return x, total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, to_out: Tensor, to_log: Tensor) -> tuple[Tensor | None, ...]:
+        out, *values = ctx.saved_tensors
+        each, half = len(values) // ctx.count, len(out) // 2
+        gradients: list[Tensor] = []
+        with torch.autocast(out.device.type, enabled=False):
+            for number in reversed(range(ctx.count)):
+                matrix, offset, *net = values[number * each : (number + 1) * each]
+                weights = StepWeights(matrix, offset, fold(net, ctx.dtype), inverse_of(matrix))
+                hidden = Hidden()
+                shift, h = _network(out[:half], weights.net, ctx.scale, hidden, len(out) - half)
+                x = _unmixed(out, shift, h, weights, ctx.scale)
+                to_x, to_matrix, to_offset, found = step_backward(
+                    x, out, h, weights, ctx.scale, hidden, to_out, to_log
+                )
+                assert to_x is not None
+                gradients[:0] = (to_matrix, to_offset, *unfold_gradients(net, found))
+                out, to_out = x, to_x
+        return to_out, None, None, None, *gradients
+
+
+def inverse_of(matrix: Tensor) -> Tensor:
+    """M^-1, taken in float64."""
+    return torch.linalg.inv(matrix.double()).to(matrix.dtype)
