@@ -15,6 +15,7 @@ from secondread.cli.evaluate import evaluate
 from secondread.cli.fit import fit
 from secondread.cli.index import index
 from secondread.cli.recipes import recipes
+from secondread.cli.sample import sample
 from secondread.cli.score import score
 from secondread.cli.split import split
 
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, index, split, check, fit, score, calibrate, evaluate, recipes, doctor):
+for command in (demo, index, split, check, fit, score, calibrate, evaluate, sample, recipes, doctor):
     app.command()(command)
 
 

@@ -1,0 +1,170 @@
+"""The page of fictional images: each beside its nearest training image, and how near that is."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image as Picture
+
+from secondread import __version__
+from secondread.readings.planes import Planes
+from secondread.readings.samples import QUANTILES, SHOWN, Sample, Sampling
+from secondread.reports.figures import HEIGHT, STYLE, WIDTH, save
+from secondread.reports.palette import ABNORMAL, BASELINE, METHOD, NORMAL, ORACLE
+from secondread.reports.wording import count, significant
+from secondread.whole import write_whole
+
+COLOURS = (ABNORMAL, ORACLE, METHOD, BASELINE)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A fictional image and its nearest training image, each as data URIs of its planes."""
+
+    sample: Sample
+    drawn: tuple[str, ...]
+    nearest: tuple[str, ...]
+    name: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table of distances: of what, how many, and its quantiles."""
+
+    name: str
+    count: int
+    quantiles: tuple[float, ...]
+    near: int | None
+
+
+def write_samples_page(sampling: Sampling, out: str | Path, *, command: Sequence[str] = ()) -> Path:
+    """Write `report.html` and `figures/` into the folder `out`; return the page's path."""
+    folder = Path(out)
+    recipe = sampling.bundle.recipe
+    page = (
+        environment()
+        .from_string(own_file("samples.html"))
+        .render(
+            css=Markup(own_file("page.css")),
+            sampling=sampling,
+            title=recipe.about.title,
+            lines=lines(sampling),
+            quantiles=QUANTILES,
+            figure=Markup(draw_distances(sampling, folder / "figures")) if sampling.quantiles else None,
+            closest=pairs(sampling, sampling.closest),
+            shown={
+                temperature: pairs(sampling, [s for s in sampling.at(temperature) if s.number < SHOWN])
+                for temperature in sampling.temperatures
+            },
+            line=[uris(picture) for picture in sampling.interpolation.pictures]
+            if sampling.interpolation
+            else [],
+            volumes=len(sampling.bundle.detector.size) == 3,
+            recipe=recipe.to_yaml(),
+            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            version=__version__,
+            command=" ".join(command),
+        )
+    )
+    report = folder / "report.html"
+    write_whole(report, page.encode())
+    return report
+
+
+def environment() -> Environment:
+    found = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found.filters |= {"significant": significant, "count": count}
+    return found
+
+
+def own_file(name: str) -> str:
+    return resources.files("secondread.reports").joinpath(name).read_text(encoding="utf-8")
+
+
+def pairs(sampling: Sampling, samples: Sequence[Sample]) -> list[Pair]:
+    """Those of the samples whose picture was kept."""
+    return [
+        Pair(
+            sample,
+            uris(sampling.pictures[sample.file]),
+            uris(sampling.neighbour(sample)),
+            "" if sample.nearest is None else sampling.training.names[sample.nearest],
+        )
+        for sample in samples
+        if sample.file in sampling.pictures
+    ]
+
+
+def uris(shown: Planes) -> tuple[str, ...]:
+    """Each plane as a PNG within a data URI: nothing is lost, so that copies can be told."""
+    found = []
+    for plane in shown:
+        written = io.BytesIO()
+        Picture.fromarray(plane).save(written, "PNG", optimize=True)
+        found.append("data:image/png;base64," + base64.b64encode(written.getvalue()).decode("ascii"))
+    return tuple(found)
+
+
+def lines(sampling: Sampling) -> list[Line]:
+    """Distances of training images to each other, then those of each temperature."""
+    among = sampling.training.among
+    found = []
+    if sampling.quantiles:
+        found.append(Line("training images, to the nearest other", len(among), _quantiles(among), None))
+    for temperature in sampling.temperatures:
+        measured = [s for s in sampling.at(temperature) if s.distance is not None]
+        if measured:
+            near = sum(s.quantile is not None and s.quantile < 0.05 for s in measured)
+            values = np.array([s.distance for s in measured], float)
+            found.append(Line(f"temperature {temperature:g}", len(measured), _quantiles(values), near))
+    return found
+
+
+def _quantiles(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(float(value) for value in np.quantile(values, QUANTILES))
+
+
+def draw_distances(sampling: Sampling, folder: Path) -> str:
+    """Both kinds of distances over the same bins; PNG and SVG into the folder, SVG for the page."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "distances"}):
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        _distances(figure.subplots(), sampling)
+        return save(figure, folder / "distances")
+
+
+def _distances(axes: Axes, sampling: Sampling) -> None:
+    among = sampling.training.among
+    drawn = {
+        f"temperature {t:g}": np.array([s.distance for s in sampling.at(t) if s.distance is not None], float)
+        for t in sampling.temperatures
+    }
+    most = max(float(values.max()) for values in (among, *drawn.values()) if len(values))
+    bins = np.linspace(0, most or 1.0, 33).tolist()
+    axes.hist(
+        among, bins=bins, weights=np.full(len(among), 1 / len(among)), color=NORMAL, alpha=0.45,
+        label=f"training to training ({len(among)})",
+    )  # fmt: skip
+    for place, (name, values) in enumerate(drawn.items()):
+        if len(values):
+            axes.hist(
+                values, bins=bins, weights=np.full(len(values), 1 / len(values)), histtype="step",
+                linewidth=1.6, color=COLOURS[place % len(COLOURS)], linestyle=("-", "--")[place // 4 % 2],
+                label=f"{name} ({len(values)})",
+            )  # fmt: skip
+    axes.set_xlabel("distance to the nearest training image")
+    axes.set_ylabel("share")
+    axes.set_xlim(left=0)
+    axes.legend(loc="best")
