@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +57,19 @@ class Made:
             thumbnails=np.stack(list(self.thumbnails.values())),
         )
         (self.out / "run.json").write_text(json.dumps(self.run))
+        return self
+
+    def give_part(
+        self, name: str, values: Sequence[float], *, tail: str = "upper", weight: float | None = None
+    ) -> Made:
+        """One more raw part of every image; with a weight it is in the score, and calibration tells its
+        tail and the median of (here) all normals."""
+        for reading, value in zip(self.readings, values, strict=True):
+            reading[f"part_{name}"] = repr(float(value))
+        if weight is not None:
+            normals = [v for v, row in zip(values, self.rows, strict=True) if row["label"] == "normal"]
+            mixed = self.run["calibration"].setdefault("parts", {})
+            mixed[name] = {"weight": weight, "tail": tail, "median": float(np.median(normals))}
         return self
 
     def see_patients(self, *patients: str, allowed: bool = False) -> Made:

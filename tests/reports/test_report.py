@@ -46,6 +46,7 @@ def test_the_page_holds_each_section(page):
         "groups",
         "studies",
         "pixels",
+        "parts",
         "data",
         "model",
     ):
@@ -53,13 +54,14 @@ def test_the_page_holds_each_section(page):
 
 
 def test_baselines_and_the_shortcut_check_stand_beside_every_figure(page):
-    assert page.count("<figure>") == 6
-    assert page.count("acquisition alone <i>") == 6
+    figures = re.findall(r'<figure(?: class="wide")?>', page)
+    assert len(figures) == page.count("acquisition alone <i>") == 8
 
 
 def test_figures_are_files_too(made, page):
     names = {path.name for path in (made.folder / "report" / "figures").iterdir()}
     assert {"roc.png", "roc.svg", "precision_recall.svg", "histogram.png", "baselines.svg"} <= names
+    assert {"findings.png", "findings.svg", "parts.png", "parts.svg"} <= names
     ElementTree.parse(made.folder / "report" / "figures" / "roc.svg")
 
 
@@ -87,6 +89,16 @@ def test_markup_in_names_is_shown_not_run(tmp_path):
     made = make_readings(tmp_path, normal=12, abnormal=10)
     made.rows[-1]["finding"] = "<script>alert(1)</script>"
     assert "<script" not in reported(made.write())
+
+
+def test_names_that_matplotlib_would_read_as_its_own_are_shown_as_they_are(tmp_path):
+    made = make_readings(tmp_path, normal=12, abnormal=10)
+    for row, finding in zip(made.rows[-2:], ("$\\frac$", "_hidden"), strict=True):
+        row["finding"] = finding
+    reported(made.write())
+    drawn = (tmp_path / "report" / "figures" / "findings.svg").read_text()
+    assert "$\\frac$: AUROC" in drawn
+    assert "_hidden: AUROC" in drawn
 
 
 def test_shared_patients_are_printed(tmp_path):

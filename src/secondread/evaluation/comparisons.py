@@ -13,12 +13,12 @@ from secondread.evaluation.estimates import (
     Estimate,
     Resampling,
     area_estimate,
+    correlation_estimate,
     one_label_only,
     precision_estimate,
 )
 from secondread.evaluation.units import Units
 from secondread.metrics.bootstrap import bootstrap
-from secondread.metrics.ranks import spearman
 from secondread.metrics.roc import weighted_auroc
 
 BASELINES = {"mean_intensity": "Mean intensity", "pixel_1nn": "Pixel 1-NN", "spectrum": "Spectrum"}
@@ -90,8 +90,8 @@ def compare_complexity(cases: Sequence[Case], units: Units, how: Resampling) -> 
         average_precision=precision_estimate(units.abnormal, units.scores, units.groups, how),
         average_precision_without=precision_estimate(units.abnormal, without, units.groups, how),
         gain=difference(units, units.scores, without, how),
-        follows=_correlation(units.scores[normal], complexity[normal]),
-        follows_without=_correlation(without[normal], complexity[normal]),
+        follows=correlation_estimate(units.scores[normal], complexity[normal]).value,
+        follows_without=correlation_estimate(without[normal], complexity[normal]).value,
         values=complexity,
         scores_without=without,
     )
@@ -115,10 +115,3 @@ def difference(
     except ValueError:
         return Estimate(value)
     return Estimate(value, (found.low, found.high))
-
-
-def _correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
-    try:
-        return spearman(first, second).rho
-    except ValueError:
-        return None

@@ -12,6 +12,7 @@ from secondread.evaluation.estimates import Estimate
 from secondread.evaluation.groups import Group
 from secondread.evaluation.levels import Level
 from secondread.evaluation.operating import OperatingPoint
+from secondread.evaluation.parts import Background, PartEvaluation
 from secondread.evaluation.pixels import PixelEvaluation
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
         "pixel": _pixel(evaluation.pixels),
         "studies": None if evaluation.studies is None else level_document(evaluation.studies),
         "complexity": None if evaluation.complexity is None else _complexity(evaluation.complexity),
+        "parts": {part.name: _part(part) for part in evaluation.parts},
+        "background": None if evaluation.background is None else _background(evaluation.background),
         "prevalence": evaluation.prevalence,
         "shared_patients": list(evaluation.shared_patients),
         "allow_shared_patients": bool(run.get("allow_shared_patients", False)),
@@ -203,6 +206,23 @@ def _complexity(complexity: Complexity) -> Mapping[str, Any]:
         "gain": _full(complexity.gain),
         "score_follows_complexity": complexity.follows,
         "score_without_follows_complexity": complexity.follows_without,
+    }
+
+
+def _part(part: PartEvaluation) -> dict[str, Any]:
+    return {
+        "auroc": part.auroc.value,
+        "auroc_interval": _pair(part.auroc),
+        "tail": part.tail,
+        "weight": part.weight,
+    }
+
+
+def _background(background: Background) -> dict[str, Any]:
+    """Rank correlations with the share of background among normals."""
+    return {
+        "score": background.score.value,
+        "parts": {name: follows.value for name, follows in background.parts.items()},
     }
 
 

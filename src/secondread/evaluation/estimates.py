@@ -21,6 +21,7 @@ from secondread.metrics.precision_recall import (
     average_precision,
     precision_recall_curve,
 )
+from secondread.metrics.ranks import spearman
 from secondread.metrics.roc import RocCurve, auroc, roc_curve
 
 
@@ -79,6 +80,14 @@ def precision_estimate(
             lambda: average_precision_interval(abnormal, scores, groups, repeats=how.repeats, seed=how.seed)
         ),
     )
+
+
+def correlation_estimate(first: NDArray[np.float64], second: NDArray[np.float64]) -> Estimate:
+    """Spearman's rank correlation of two `[n]` vectors."""
+    try:
+        return Estimate(spearman(first, second).rho)
+    except ValueError as error:
+        return Estimate(None, reason=str(error))
 
 
 def curves(

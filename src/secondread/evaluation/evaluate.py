@@ -17,6 +17,7 @@ from secondread.evaluation.estimates import Resampling
 from secondread.evaluation.groups import Group, per_finding, per_subgroup
 from secondread.evaluation.leaks import refuse_seen
 from secondread.evaluation.levels import Level, image_units, measure, study_units
+from secondread.evaluation.parts import Background, PartEvaluation, follow_background, judge_parts
 from secondread.evaluation.pixels import PixelEvaluation, evaluate_pixels
 from secondread.evaluation.promise import image_promise, map_threshold, study_promise
 from secondread.evaluation.shortcut import Shortcut, check_shortcuts
@@ -33,6 +34,8 @@ class Evaluation:
     studies          None where no row has a study id, or every study is one image
     pixels           None where no abnormal image has a mask
     complexity       None where the run's calibration had no complexity part
+    parts            the detector's raw parts, in the table's order
+    background       None where the detector gives no part of that name
     """
 
     readings: Readings
@@ -45,6 +48,8 @@ class Evaluation:
     subgroups: Mapping[str, tuple[Group, ...]]
     baselines: Mapping[str, Baseline]
     complexity: Complexity | None
+    parts: tuple[PartEvaluation, ...]
+    background: Background | None
     shortcut: Shortcut
     pixels: PixelEvaluation | None
     prevalence: float | None
@@ -93,6 +98,7 @@ def evaluate(
     if 0 < len(by_study) < sum(bool(case.study) for case in cases):
         studies = measure(by_study, study_promise(readings), how, prevalence, unit="study")
     baselines = compare_baselines(cases, units, how)
+    parts = judge_parts(cases, units, readings, how)
     shortcut = check_shortcuts(cases, readings.acquisition, readings.thumbnails, how)
     cores = os.cpu_count() or 1
     pixels = evaluate_pixels(
@@ -109,6 +115,8 @@ def evaluate(
         subgroups=per_subgroup(cases, units, promise, how),
         baselines=baselines,
         complexity=compare_complexity(cases, units, how),
+        parts=parts,
+        background=follow_background(units, parts),
         shortcut=shortcut,
         pixels=pixels,
         prevalence=prevalence,

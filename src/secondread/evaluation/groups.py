@@ -8,17 +8,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from secondread.evaluation.cases import Case
-from secondread.evaluation.estimates import Estimate, Resampling, area_estimate, precision_estimate
+from secondread.evaluation.estimates import (
+    Estimate,
+    Resampling,
+    area_estimate,
+    one_label_only,
+    precision_estimate,
+)
 from secondread.evaluation.operating import OperatingPoint, decided
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Units
+from secondread.metrics.roc import RocCurve, YoudenPoint, roc_curve, youden
 
 FEWEST_VALUES, MOST_VALUES = 2, 12
 
 
 @dataclass(frozen=True)
 class Group:
-    """One part of the test set. `decisions` are at the calibrated threshold, None without one."""
+    """One part of the test set.
+
+    decisions    at the calibrated threshold, None without one
+    roc, youden  the curve and its oracle, chosen on these labels; None where a label is missing
+    """
 
     name: str
     normal: int
@@ -26,6 +37,8 @@ class Group:
     auroc: Estimate
     average_precision: Estimate
     decisions: OperatingPoint | None
+    roc: RocCurve | None
+    youden: YoudenPoint | None
 
 
 def per_finding(cases: Sequence[Case], units: Units, promise: Promise, how: Resampling) -> tuple[Group, ...]:
@@ -86,6 +99,7 @@ def _group(name: str, units: Units, promise: Promise, how: Resampling) -> Group:
             threshold=promise.threshold,
         )
     given = (units.abnormal, units.scores, units.groups, how)
+    both_labels = one_label_only(units.abnormal) is None
     return Group(
         name=name,
         normal=int((~units.abnormal).sum()),
@@ -93,4 +107,6 @@ def _group(name: str, units: Units, promise: Promise, how: Resampling) -> Group:
         auroc=area_estimate(*given),
         average_precision=precision_estimate(*given),
         decisions=decisions,
+        roc=roc_curve(units.abnormal, units.scores) if both_labels else None,
+        youden=youden(units.abnormal, units.scores) if both_labels else None,
     )

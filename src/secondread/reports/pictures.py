@@ -17,26 +17,34 @@ from secondread.images.read import read_image
 from secondread.reports.palette import HEAT
 
 EDGE = 160
-"""Longest side in pixels."""
+THUMBNAIL = 96
+"""Longest sides in pixels."""
 STRONGEST = 0.62
 """Opacity of full heat."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to draw. `scale` (low, high): the map values of no heat and full heat, equal for all."""
+    """What to draw.
+
+    scale      (low, high): the map values of no heat and full heat, equal for all
+    thumbnail  also a smaller picture, from the same reading of the file
+    """
 
     reference: str
     map: str | None = None
     scale: tuple[float, float] | None = None
+    thumbnail: bool = False
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Data URIs of the picture and of its heat layer (transparent where cold), or why there is none."""
+    """Data URIs of the picture, of its heat layer (transparent where cold) and of its thumbnail, or why
+    there is none."""
 
     picture: str = ""
     heat: str = ""
+    thumbnail: str = ""
     note: str = ""
     reason: str = ""
 
@@ -67,11 +75,16 @@ def draw_picture(wanted: Wanted) -> Drawn:
         note = note or f"slice {number + 1} of {shown.shape[1]}"
         shown, heat = shown[:, number], None if heat is None else heat[number]
         spacing = None if spacing is None else spacing[1:]
-    size = fitted(shown.shape[1:], spacing)
-    picture = _data_uri(_resized(_as_pillow(shown), size), quality=72)
-    if heat is None or wanted.scale is None:
-        return Drawn(picture, note=note)
-    return Drawn(picture, _data_uri(_heat_layer(heat, wanted.scale, size), quality=60), note)
+    whole, size = _as_pillow(shown), fitted(shown.shape[1:], spacing)
+    layer = None if heat is None or wanted.scale is None else _heat_layer(heat, wanted.scale, size)
+    return Drawn(
+        picture=_webp(_resized(whole, size), quality=72),
+        heat="" if layer is None else _webp(layer, quality=60),
+        thumbnail=_jpeg(_resized(whole, fitted(shown.shape[1:], spacing, THUMBNAIL)))
+        if wanted.thumbnail
+        else "",
+        note=note,
+    )
 
 
 def display(image: Image) -> NDArray[np.uint8]:
@@ -131,7 +144,17 @@ def _heat_layer(heat: NDArray[np.float32], scale: tuple[float, float], size: tup
     return Pillow.fromarray(np.stack(layers, axis=-1).round().astype(np.uint8), "RGBA")
 
 
-def _data_uri(picture: Pillow.Image, quality: int) -> str:
+def _webp(picture: Pillow.Image, quality: int) -> str:
     written = io.BytesIO()
     picture.save(written, "WEBP", quality=quality, method=4)
-    return "data:image/webp;base64," + base64.b64encode(written.getvalue()).decode("ascii")
+    return _data_uri("webp", written)
+
+
+def _jpeg(picture: Pillow.Image) -> str:
+    written = io.BytesIO()
+    picture.save(written, "JPEG", quality=72, optimize=True)
+    return _data_uri("jpeg", written)
+
+
+def _data_uri(kind: str, written: io.BytesIO) -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(written.getvalue()).decode("ascii")

@@ -38,7 +38,6 @@ def write_report(
         metrics["command"] = list(command)
     text = json.dumps(metrics, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write_whole(folder / "metrics.json", text.encode())
-    figures = draw_figures(evaluation, folder / "figures")
     cores = min(os.cpu_count() or 1, 8) if workers is None else workers
     page = (
         _environment()
@@ -46,7 +45,7 @@ def write_report(
         .render(
             css=Markup(_own_file("page.css")),
             evaluation=evaluation,
-            figures={name: Markup(svg) for name, svg in figures.items()},
+            figures=draw_figures(evaluation, folder / "figures"),
             gallery=make_gallery(evaluation, workers=cores),
             name=model_name(evaluation),
             data=data_name(evaluation),

@@ -1,0 +1,82 @@
+import re
+
+import numpy as np
+import pytest
+from made_readings import Made, make_readings
+
+from secondread.evaluation.evaluate import evaluate
+from secondread.reports.figures import Inline, draw_figures
+from secondread.reports.palette import FINDINGS
+
+
+def drawn(made: Made) -> dict[str, Inline]:
+    evaluation = evaluate(made.write().csv, made.manifest, bootstrap=50, workers=0)
+    return draw_figures(evaluation, made.folder / "figures")
+
+
+def texts(inline: Inline) -> str:
+    return " | ".join(re.findall(r"<text[^>]*>([^<]*)</text>", inline.svg))
+
+
+@pytest.fixture
+def made(tmp_path):
+    return make_readings(tmp_path, normal=14, abnormal=12)
+
+
+def test_each_finding_has_a_curve_with_its_auroc_and_number(made):
+    shown = texts(drawn(made)["findings"])
+    assert re.search(r"bright spot: AUROC [01]\.\d{3} \([^)]*\), n = 12", shown)
+    assert re.search(r"double: AUROC [01]\.\d{3} \([^)]*\), n = 4", shown)
+    assert "Against all 14 normal images" in shown
+
+
+def test_youdens_point_is_called_an_oracle(made):
+    assert "Youden’s point (oracle: chosen with labels)" in texts(drawn(made)["findings"])
+
+
+def test_only_the_commonest_findings_are_drawn(made):
+    for number, row in enumerate(row for row in made.rows if row["label"] == "abnormal"):
+        row["finding"] = "; ".join(f"finding {name}" for name in range(number + 1))
+    shown = texts(drawn(made)["findings"])
+    assert shown.count("AUROC") == len(FINDINGS) == 8
+    assert "finding 7:" in shown
+    assert "finding 8:" not in shown
+
+
+def test_normals_alone_have_no_findings_figure(tmp_path):
+    assert "findings" not in drawn(make_readings(tmp_path, normal=12, abnormal=0))
+
+
+def test_each_part_has_a_panel_with_its_auroc(made):
+    made.give_part("likelihood", np.arange(26), tail="two", weight=0.5)
+    made.give_part("latent", np.arange(26))
+    figure = drawn(made)["parts"]
+    shown = texts(figure)
+    assert figure.wide
+    assert all(f"{name}: AUROC" in shown for name in ("brightest", "likelihood"))
+    assert "latent: AUROC 1.000" in shown
+    assert "far from the line = more abnormal" in shown
+    assert "not in the score (AUROC of higher)" in shown
+
+
+def test_one_part_makes_a_narrow_figure(made):
+    assert not drawn(made)["parts"].wide
+
+
+def test_the_score_and_every_other_part_stand_against_the_background(made):
+    made.give_part("likelihood", -np.arange(26), weight=1.0)
+    made.give_part("background", np.arange(26) / 26)
+    shown = texts(drawn(made)["background"])
+    assert "likelihood: ρ = −1.00 among normals" in shown
+    assert "score: ρ" in shown
+    assert "background: ρ" not in shown
+
+
+def test_without_background_there_is_no_such_figure(made):
+    assert "background" not in drawn(made)
+
+
+def test_constant_parts_are_drawn(made):
+    made.give_part("likelihood", np.zeros(26), weight=1.0).give_part("background", np.zeros(26))
+    shown = texts(drawn(made)["background"])
+    assert "likelihood: ρ = – among normals" in shown
