@@ -61,6 +61,7 @@ def test_help_answers_quickly() -> None:
         "score",
         "calibrate",
         "evaluate",
+        "sample",
         "recipes",
         "doctor",
     ):

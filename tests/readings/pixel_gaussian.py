@@ -85,13 +85,20 @@ class PixelGaussian(Detector):
         return (1 - share) * first + share * second
 
 
-def fit_gaussian(manifest: Manifest, folder: Path, size: tuple[int, ...], **settings: object) -> Bundle:
+def fit_gaussian(
+    manifest: Manifest,
+    folder: Path,
+    size: tuple[int, ...],
+    *,
+    anomaly_rate: float | None = None,
+    **settings: object,
+) -> Bundle:
     """Fitted in a moment and saved in `folder`."""
     recipe = Recipe.from_mapping(
         {
             "preprocessing": {"size": list(size)},
             "detector": {"name": NAME, **settings},
-            "cohorts": {"validation": 0.2, "calibration": 0.3},
+            "cohorts": {"validation": 0.2, "calibration": 0.3, "anomaly_rate": anomaly_rate},
         }
     )
     return fit(recipe, manifest, folder / "bundle", cache=folder / "cache", workers=0, progress=False)

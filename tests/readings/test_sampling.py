@@ -114,6 +114,18 @@ def test_only_images_that_the_detector_learnt_from_are_neighbours(
         from_manifest(gaussian, phantoms.where("label=abnormal"), cache=None, workers=0, shown=False)
 
 
+def test_unlabelled_images_are_neighbours_of_a_detector_that_uses_them(
+    phantoms: Manifest, tmp_path: Path
+) -> None:
+    bundle = fit_gaussian(phantoms, tmp_path, (32, 32), anomaly_rate=0.0)
+    counts = bundle.provenance.cohorts
+    assert counts["unlabelled"] > 0
+    assert len(from_manifest(bundle, phantoms, cache=None, workers=0, shown=False)) == counts["normal"]
+    bundle.detector.uses = frozenset({"unlabelled"})
+    both = from_manifest(bundle, phantoms, cache=None, workers=0, shown=False)
+    assert len(both) == counts["normal"] + counts["unlabelled"]
+
+
 def test_the_bundle_alone_knows_the_same_distances(
     gaussian: Bundle, in_full: TrainingImages, tmp_path: Path
 ) -> None:

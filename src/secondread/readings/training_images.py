@@ -23,8 +23,6 @@ from secondread.networks.by_rank import area_resize
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 
-LEARNT = ("normal", "unlabelled", "abnormal")
-"""Cohorts that detectors learn from."""
 MOST_AMONG = 2000
 CHUNK = 256
 
@@ -135,20 +133,27 @@ def from_manifest(
 ) -> TrainingImages:
     """The images of the fit's manifest that the bundle's detector learnt from, known by their content.
 
-    Rows of split `test` are not read. Raises UserError where none of the others is one that the bundle
-    learnt from.
+    Rows that cannot be among them are not read: those of split `test` and, where it learnt from normals
+    alone, those that are not normal. Raises UserError where none is left that the bundle learnt from.
     """
     name = manifest.source or "the manifest"
     asked = bundle.recipe.cohorts
     if asked.fold is not None:
         manifest = manifest.with_fold(asked.fold)
-    rows = [row for row in manifest.where(*asked.where).rows if row.split != "test"]
+    cohorts = bundle.detector.needs | bundle.detector.uses
+    seen = {cohort: bundle.seen.images.get(cohort, ()) for cohort in cohorts}
+    learnt = {digest for digests in seen.values() for digest in digests}
+    normals_alone = len(learnt) == len(set(seen.get("normal", ())))
+    rows = [
+        row
+        for row in manifest.where(*asked.where).rows
+        if row.split != "test" and (row.label == "normal" or not normals_alone)
+    ]
     references = [manifest.reference(row) for row in rows]
     with counting("preparing training images", shown=shown, total=len(rows)) as note:
         images = prepare_set(references, bundle.preprocessing, cache=cache, workers=workers, progress=note)
     if rows and not len(images):
         raise DataError(f"none of {len(rows)} training images can be read; first: {images.errors[0]}")
-    learnt = {digest for cohort in LEARNT for digest in bundle.seen.images.get(cohort, ())}
     at_hand: dict[str, int] = {}
     for place, digest in enumerate(images.digests):
         if digest in learnt:

@@ -122,7 +122,7 @@ def lines(sampling: Sampling) -> list[Line]:
     among = sampling.training.among
     found = []
     if sampling.quantiles:
-        found.append(Line("training images, to the nearest other", len(among), _quantiles(among), None))
+        found.append(Line("training to training", len(among), _quantiles(among), None))
     for temperature in sampling.temperatures:
         measured = [s for s in sampling.at(temperature) if s.distance is not None]
         if measured:
