@@ -18,17 +18,22 @@ def blobs(n, size, seed=0, lesion=False, channels=1):
     return images.clamp(0, 1)
 
 
-def fit(detector, images, steps=None, batch_size=8, lr=2e-3, seed=0):
-    """Each stage: prepare, then Adam steps or collecting, then finish. Returns the losses by stage."""
+def fit(detector, images, steps=None, batch_size=8, lr=2e-3, seed=0, **others):
+    """Each stage: prepare, then Adam steps or collecting, then finish. Returns the losses by stage.
+
+    `others` are images of cohorts besides "normal"; a cohort that is not given has the normals' images.
+    """
     generator = torch.Generator().manual_seed(seed)
     history = {}
     detector.train()
     for stage in detector.stages():
 
         def batches(stage=stage):
-            for part in images.split(batch_size):
-                features = None if stage.frozen is None else stage.frozen(part)
-                yield {"normal": Batch(part, features=features)}
+            parts = {name: others.get(name, images).split(batch_size) for name in stage.on}
+            for number in range(max(map(len, parts.values()))):
+                some = {name: chunks[number] for name, chunks in parts.items() if number < len(chunks)}
+                features = {name: stage.frozen(part) if stage.frozen else None for name, part in some.items()}
+                yield {name: Batch(part, features=features[name]) for name, part in some.items()}
 
         if stage.prepare:
             stage.prepare(batches(), generator)

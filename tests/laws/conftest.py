@@ -32,10 +32,25 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
         return tuple(manifest.reference(row) for row in manifest.rows)
 
     @cache
+    def others(rank: int) -> dict[str, tuple[str, ...]]:
+        """A mixture of four normal and four abnormal, and four abnormal, none of them among the above."""
+        folder = tmp_path_factory.mktemp(f"others-{rank}")
+        size = (32, 32) if rank == 2 else (16, 16, 16)
+        path = make_phantoms(folder, seed=1, rank=rank, n_normal=4, n_abnormal=8, n_test_normal=0, size=size)
+        manifest = Manifest.read(path)
+        parts = {
+            label: [manifest.reference(row) for row in manifest.rows if row.label == label]
+            for label in ("normal", "abnormal")
+        }
+        mixture = [path for pair in zip(parts["normal"], parts["abnormal"][:4], strict=True) for path in pair]
+        return {"unlabelled": tuple(mixture), "abnormal": tuple(parts["abnormal"][4:])}
+
+    @cache
     def make(channels: int, size: tuple[int, ...]) -> dict[str, ImageSource]:
         references = phantoms(len(size))
         how = preprocessing(channels, size)
         parts = {"normal": references[:12], "validation": references[12:17], "new": references[17:23]}
+        parts |= others(len(size))
         return {name: prepare_set(list(paths), how, workers=0) for name, paths in parts.items()}
 
     return make

@@ -219,7 +219,8 @@ def test_5_odd_normals_still_fit_to_finite_scores(name, rank, data, prepare, tmp
     tiny = find(name).tiny(rank)
     paths = [write(tmp_path / key, values) for key, values in odd_images(tuple(tiny.size)).items()]
     odd = prepare(paths, tiny.channels, tuple(tiny.size))
-    detector = fit(build(name, rank), rank, {"normal": odd, "validation": odd}, tmp_path / "fit")
+    whole = {**data(name, rank), "normal": odd, "validation": odd}
+    detector = fit(build(name, rank), rank, whole, tmp_path / "fit")
     assert scores_of(detector, data(name, rank)["new"]).finite.all()
 
 

@@ -134,6 +134,8 @@ def fit(
             resume=resume,
             progress=progress,
         )
+    for note in log.notes:
+        say(f"note: {note}", shown=progress)
     place = str(choose_device(device))
     with seconds.of("companions"):
         companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)

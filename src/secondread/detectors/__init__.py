@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 DETECTORS = {
     "aeflow": "secondread.detectors.aeflow:AEFlow",
+    "density-ratio": "secondread.detectors.density_ratio:DensityRatio",
     "intensity": "secondread.detectors.intensity:Intensity",
     "padim": "secondread.detectors.padim:PaDiM",
     "mean-intensity": "secondread.detectors.mean_intensity:MeanIntensity",

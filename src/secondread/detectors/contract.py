@@ -186,6 +186,11 @@ class Detector(nn.Module):
         """How the map parts become the map; None where the detector gives no map."""
         return None
 
+    def notes(self) -> tuple[str, ...]:
+        """What whoever fits should know of the result, one line each: told when training ends, and kept in
+        the bundle's record of it."""
+        return ()
+
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
         raise NotImplementedError

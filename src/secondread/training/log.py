@@ -40,11 +40,14 @@ class StageLog:
 
 @dataclass
 class TrainingLog:
+    """notes: what the detector says of its fit, for whoever fits (`Detector.notes`)."""
+
     device: str = ""
     precision: str = ""
     processes: int = 1
     seed: int = 0
     stages: list[StageLog] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:

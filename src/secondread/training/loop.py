@@ -117,6 +117,7 @@ def train(
             saved = None
         _agree(fabric, detector)
         detector.eval()
+        log.notes = list(detector.notes())
     return log
 
 
