@@ -14,9 +14,10 @@ from secondread.flows.glow.coupling_net import working_dtype
 from secondread.flows.glow.initialisation import initialise_step
 from secondread.flows.glow.level import Level, Prepared
 from secondread.flows.glow.planes import from_planes, squeeze, to_planes, unsqueeze
+from secondread.flows.glow.priors import ConditionalGaussian, LearnedGaussian
 from secondread.flows.glow.scales import Scale
 from secondread.flows.glow.step import Memory, Step
-from secondread.flows.latent import ConditionalGaussian, Latent, LearnedGaussian, UnitGaussian
+from secondread.flows.latent import Latent, UnitGaussian
 from secondread.networks.precision import full_precision
 
 Give = Callable[[int, Sequence[int], Tensor | None], Tensor]
