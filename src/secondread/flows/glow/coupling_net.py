@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,8 @@ more fall out of the cache."""
 class NetWeights:
     """The network's weights with its normalisations folded in, in the precision it runs in.
 
+    `edge` is what bias and border add to the output, `[outputs, 1, *S]`, where it is kept from use to use.
+
     first   `[width, K]`, last column the bias; K counts neighbourhood rows (border row included) plus one
     middle  `[width, width]`, middle_bias `[width]`
     last    `[outputs * 3^rank, width]`; last_bias `[outputs]` float; border `[outputs, 3^rank]` or None
@@ -40,6 +43,7 @@ class NetWeights:
     last: Tensor
     last_bias: Tensor
     border: Tensor | None
+    edge: Tensor | None = None
 
 
 @dataclass
@@ -145,7 +149,7 @@ def run_forward(x: Tensor, weights: NetWeights, keep: Hidden | None = None) -> T
             keep.blocks.append((first, second))
         torch.mm(weights.last, second.t(), out=columns[:, block])
     total = scatter(columns, images, size, x.dtype)
-    total += _edge_bias(weights, size, x)
+    total += edge_bias(weights, size, x) if weights.edge is None else weights.edge
     return total
 
 
@@ -184,7 +188,7 @@ def run_backward(
     per_position = gradient.sum(dim=1).flatten(1)
     border = None
     if weights.border is not None:
-        border = per_position @ _edge(size, x).t()
+        border = per_position @ _edge(size, x.dtype, x.device).t()
     found = NetWeights(to_first.t(), to_middle, to_middle_bias, to_last, per_position.sum(dim=1), border)
     return (None if columns is None else scatter(columns, images, size, x.dtype)), found
 
@@ -265,16 +269,17 @@ def _where_positive(x: Tensor, reference: Tensor) -> Tensor:
     return x
 
 
-def _edge(size: tuple[int, ...], like: Tensor) -> Tensor:
-    """Neighbourhoods of the border channel, `[3^rank, prod(size)]`."""
-    empty = torch.zeros((0, 1, *size), dtype=like.dtype, device=like.device)
-    return neighbourhoods(empty, border=True)
-
-
-def _edge_bias(weights: NetWeights, size: tuple[int, ...], like: Tensor) -> Tensor:
-    """What bias and border channel add to the output, the same for every image."""
+def edge_bias(weights: NetWeights, size: tuple[int, ...], like: Tensor) -> Tensor:
+    """What bias and border channel add to the output, the same for every image: `[outputs, 1, *S]`."""
     bias = weights.last_bias.to(like.dtype)[:, None]
-    if weights.border is not None:
-        bias = bias + weights.border.to(like.dtype) @ _edge(size, like)
-        return bias.view(len(bias), 1, *size)
-    return bias.view(len(bias), 1, *(1 for _ in size))
+    if weights.border is None:
+        return bias.view(len(bias), 1, *(1 for _ in size))
+    found = bias + weights.border.to(like.dtype) @ _edge(size, like.dtype, like.device)
+    return found.view(len(bias), 1, *size)
+
+
+@lru_cache(maxsize=64)
+def _edge(size: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Neighbourhoods of the border channel, `[3^rank, prod(size)]`."""
+    with torch.inference_mode(False):
+        return neighbourhoods(torch.zeros((0, 1, *size), dtype=dtype, device=device), border=True)

@@ -102,6 +102,7 @@ class Glow(nn.Module):
         self.initialised: Tensor
         self.register_buffer("initialised", torch.tensor(False))
         self._kept: tuple[object, list[Prepared]] | None = None
+        self._flat: list[nn.Parameter] = []
 
     @property
     def levels(self) -> list[Level]:
@@ -235,7 +236,15 @@ class Glow(nn.Module):
     @torch.no_grad()
     def _prepared(self, dtype: torch.dtype) -> list[Prepared]:
         """Folded weights and constants, kept until a parameter changes."""
-        stamp = (dtype, tuple((p.data_ptr(), p._version) for p in self.parameters()))
+        stamp = (dtype, [(p.data_ptr(), p._version) for p in self._all_parameters()])
         if self._kept is None or self._kept[0] != stamp:
-            self._kept = (stamp, [level.prepare(dtype) for level in self.levels])
+            sizes = [tuple(side >> (number + 1) for side in self.size) for number in range(len(self.levels))]
+            made = [level.prepare(dtype, size) for level, size in zip(self.levels, sizes, strict=True)]
+            self._kept = (stamp, made)
         return self._kept[1]
+
+    def _all_parameters(self) -> list[nn.Parameter]:
+        """As a flat list, without the walk through every module; new where a parameter was replaced."""
+        if not self._flat or self._flat[0] is not self.levels[0].steps[0].mixing.bias:
+            self._flat = list(self.parameters())
+        return self._flat

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from secondread.flows.glow.coupling_net import fold
+from secondread.flows.glow.coupling_net import edge_bias, fold
 from secondread.flows.glow.mixing import log_determinants
 from secondread.flows.glow.scales import Scale
 from secondread.flows.glow.step import (
@@ -72,14 +72,16 @@ class Level(nn.Module):
             log = log + terms
         return state, log, constant
 
-    def prepare(self, dtype: torch.dtype) -> Prepared:
-        """The weights folded for `run` and `run_back`."""
+    def prepare(self, dtype: torch.dtype, size: tuple[int, ...]) -> Prepared:
+        """The weights folded for `run` and `run_back` on states of this size."""
         steps = self.steps
         affine = [step.mixing.affine() for step in steps]
         weights = [
             StepWeights(matrix.detach(), offset.detach(), fold(step.net.values(), dtype))
             for step, (matrix, offset, _) in zip(steps, affine, strict=True)
         ]
+        for step_weights in weights:
+            step_weights.net.edge = edge_bias(step_weights.net, size, step_weights.offset)
         constant = log_determinants([step.mixing for step in steps], [weight for _, _, weight in affine])
         return Prepared(weights, constant)
 
