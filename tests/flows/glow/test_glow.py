@@ -1,0 +1,152 @@
+"""Law 7 for Glow: it inverts, its log-determinant is the Jacobian's, its density integrates to one."""
+
+import math
+
+import pytest
+import torch
+from made_glow import SCHEMES, images, make_glow
+from plain_glow import plain_glow
+
+from secondread.flows.glow.glow import Glow
+
+FORMS = [(mixing, border) for mixing in ("plain", "lu") for border in (True, False)]
+
+
+def joined(latents):
+    return torch.cat([z.flatten(1) for z in latents], dim=1)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("mixing", "border"), FORMS)
+def test_inverse_undoes_transform_and_transform_undoes_inverse(rank, scheme, mixing, border):
+    glow = make_glow(rank, scheme=scheme, mixing=mixing, border=border, channels=3)
+    x = images(glow)
+    latents, _ = glow.transform(x)
+    assert joined(latents).shape == (3, glow.dimensions)
+    torch.testing.assert_close(glow.inverse(latents), x)
+    shuffled = [z.flip(0) for z in latents]
+    for found, expected in zip(glow.transform(glow.inverse(shuffled))[0], shuffled, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize(("mixing", "border"), FORMS)
+def test_log_determinant_equals_the_jacobian_of_autograd(rank, scheme, mixing, border):
+    size = {2: (4, 4), 3: (2, 4, 2)}[rank]
+    levels = {2: 2, 3: 1}[rank]
+    glow = make_glow(rank, scheme=scheme, mixing=mixing, border=border, size=size, levels=levels)
+    x = images(glow, n=2)
+    log_determinants = glow.transform(x)[1]
+    for image, found in zip(x, log_determinants, strict=True):
+        jacobian = torch.autograd.functional.jacobian(lambda v: joined(glow.transform(v[None])[0])[0], image)
+        expected = torch.linalg.slogdet(jacobian.reshape(glow.dimensions, glow.dimensions))[1]
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_density_integrates_to_one(rank, scheme):
+    """By 2^15 quasi-random points of a multivariate t with 2 degrees of freedom, wider than the flow."""
+    glow = make_glow(rank, scheme=scheme, size=(2,) * rank, levels=1, amplitude=0.15)
+    count, dimensions, freedom = 2**15, glow.dimensions, 2
+    pilot = glow.sample(4000, torch.Generator().manual_seed(0)).flatten(1)
+    spread = 1.2 * torch.linalg.cholesky(pilot.T.cov())
+    points = torch.quasirandom.SobolEngine(dimensions + 1, scramble=True, seed=0).draw(
+        count, dtype=torch.float64
+    )
+    points = points.clamp(1e-9, 1 - 1e-9)
+    radius = (freedom / (-2 * points[:, -1].log())).sqrt()
+    away = torch.special.ndtri(points[:, :-1]) * radius[:, None]
+    log_proposal = (
+        math.lgamma((freedom + dimensions) / 2)
+        - math.lgamma(freedom / 2)
+        - dimensions / 2 * math.log(freedom * math.pi)
+        - spread.diagonal().log().sum()
+        - (freedom + dimensions) / 2 * torch.log1p(away.square().sum(dim=1) / freedom)
+    )
+    with torch.no_grad():
+        log_density = glow.log_density((pilot.mean(dim=0) + away @ spread.T).view(count, 1, *glow.size))
+    weights = (log_density - log_proposal).exp()
+    assert float(weights.std()) < 1.6  # the proposal covers the flow: the error of the mean stays below 1 %
+    assert float(weights.mean()) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_fresh_flow_without_couplings_is_a_gaussian_of_known_density(rank):
+    """The last convolution starts at zero, so that all is linear: s = sigmoid(2) at every coupling."""
+    glow = Glow(rank, 1, (4,) * rank, levels=1, depth=1, width=4, generator=torch.Generator().manual_seed(0))
+    glow = glow.double()
+    x = images(glow)
+    latents, log_determinant = glow.transform(x)
+    half = glow.dimensions // 2
+    expected = half * math.log(1 / (1 + math.exp(-2)))
+    torch.testing.assert_close(log_determinant, torch.full((3,), expected, dtype=torch.float64))
+    normal = -0.5 * joined(latents).square().sum(dim=1) - 0.5 * glow.dimensions * math.log(2 * math.pi)
+    torch.testing.assert_close(glow.log_density(x), normal + expected)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("levels", [1, 2])
+def test_the_map_of_log_density_sums_to_it(rank, levels):
+    glow = make_glow(rank, levels=levels, channels=2)
+    x = images(glow)
+    found = glow.log_density_map(x)
+    assert found.shape == (3, 1, *glow.size)
+    torch.testing.assert_close(found.flatten(1).sum(dim=1), glow.log_density(x))
+
+
+@pytest.mark.parametrize("memory", ["recompute", "store", "invert"])
+def test_log_density_is_the_same_with_and_without_gradient(memory):
+    glow = make_glow(memory=memory, depth=3, anchors=2)
+    x = images(glow)
+    with torch.no_grad():
+        torch.testing.assert_close(glow.log_density(x), glow.log_density(x.clone()))
+        without = glow.log_density(x)
+    torch.testing.assert_close(glow.log_density(x), without)
+    torch.testing.assert_close(glow(x), without)
+
+
+def test_an_image_scores_the_same_alone_and_in_a_batch():
+    glow = make_glow(size=(16, 24), width=32).float()
+    x = images(glow, n=5).float()
+    with torch.no_grad():
+        together = glow.log_density(x)
+        alone = torch.cat([glow.log_density(image[None]) for image in x])
+        channels_last = glow.log_density(x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(alone, together, rtol=1e-6, atol=1e-3)
+    torch.testing.assert_close(channels_last, together, rtol=0, atol=0)
+
+
+def test_a_changed_parameter_is_seen_by_the_next_score():
+    glow, other = make_glow(seed=0), make_glow(seed=5)
+    x = images(glow)
+    optimiser = torch.optim.Adamax(glow.parameters(), lr=0.1)
+    glow.log_density(x).sum().backward()
+    with torch.no_grad():
+        before = glow.log_density(x)
+        optimiser.step()
+        after = glow.log_density(x)
+        assert not torch.allclose(before, after)
+        torch.testing.assert_close(after, plain_glow(glow).log_density(x))
+        glow.load_state_dict(other.state_dict())
+        assert torch.equal(glow.log_density(x), other.log_density(x))
+
+
+def test_the_same_seed_gives_the_same_flow_and_leaves_the_global_generator_alone():
+    def made(seed):
+        return Glow(2, 1, (8, 8), levels=2, depth=2, width=4, generator=torch.Generator().manual_seed(seed))
+
+    state = torch.get_rng_state()
+    first, again, other = (made(seed).state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_size_that_cannot_be_halved_is_refused():
+    with pytest.raises(ValueError, match="multiple of 8"):
+        Glow(2, 1, (16, 20), levels=3)
+    with pytest.raises(ValueError, match="multiple of 2"):
+        Glow(3, 1, (16, 16), levels=1)
