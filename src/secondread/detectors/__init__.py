@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 DETECTORS = {
     "aeflow": "secondread.detectors.aeflow:AEFlow",
     "density-ratio": "secondread.detectors.density_ratio:DensityRatio",
+    "glow-posterior": "secondread.detectors.glow_posterior:GlowPosterior",
     "intensity": "secondread.detectors.intensity:Intensity",
     "padim": "secondread.detectors.padim:PaDiM",
     "mean-intensity": "secondread.detectors.mean_intensity:MeanIntensity",

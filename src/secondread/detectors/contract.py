@@ -6,6 +6,7 @@ runs any detector's stages; calibration turns its raw parts into decisions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
@@ -119,6 +120,7 @@ class Stage:
     each_epoch  after each epoch
     finish      after the last step or the last `collect`
     validate    the loss on held-out normals for early stopping and `keep: best`; None = the steps' own
+    diverged_above  a step whose loss is larger counts as one that is not finite
     """
 
     name: str
@@ -130,6 +132,7 @@ class Stage:
     each_epoch: Callable[[int], None] | None = None
     finish: Callable[[], None] | None = None
     validate: Loss | None = None
+    diverged_above: float = math.inf
 
 
 @dataclass(frozen=True)
