@@ -55,6 +55,10 @@ def _torch() -> Iterator[Finding]:
     bf16 = "CPU has AMX: bf16" if cpu_has_amx() else "CPU has no AMX: float32"
     gpu = f"; GPU bf16: {torch.cuda.is_bf16_supported()}" if devices else ""
     yield Finding("precision", bf16 + gpu)
+    from secondread.flows.glow.native import why_not
+
+    reason = why_not()
+    yield Finding("native code", f"none: {reason}" if reason else "flows of couplings run compiled for AMX")
 
 
 def _torchvision() -> Iterator[Finding]:

@@ -1,0 +1,221 @@
+"""The compiled coupling network is the one of matrices on neighbourhoods, exactly where bfloat16 is exact."""
+
+import shlex
+import sys
+import warnings
+
+import pytest
+import torch
+
+from secondread.flows.glow.coupling_net import NetWeights, run_backward, run_forward
+from secondread.flows.glow.native import build, native, why_not
+
+pytestmark = pytest.mark.skipif(native() is None, reason=f"not compiled here: {why_not()}")
+NAMES = ("x", "first", "middle", "middle_bias", "last", "last_bias", "border")
+
+CASES = [  # size, images, channels in and out, width, border
+    ((64, 64), 2, 2, 4, 128, True),
+    ((5, 7), 3, 1, 2, 32, True),
+    ((5, 7), 1, 3, 1, 64, False),
+    ((1, 1), 1, 1, 1, 32, True),
+    ((3, 1), 5, 2, 2, 32, True),
+    ((33, 17), 2, 20, 20, 96, True),
+    ((1, 100), 2, 5, 3, 160, False),
+    ((16, 16), 1, 2, 4, 512, True),
+    ((3, 5, 7), 2, 2, 4, 64, True),
+    ((4, 4, 4), 3, 4, 2, 32, False),
+    ((2, 32, 16), 1, 4, 8, 128, True),
+    ((6, 5, 20), 1, 16, 20, 96, True),
+    ((1, 1, 40), 1, 1, 1, 32, True),
+]
+
+
+def whole_numbers(size, images, channels_in, channels_out, width, border, seed=0):
+    """x, weights and a gradient so small and sparse that every hidden value is exact in bfloat16."""
+    generator = torch.Generator().manual_seed(seed)
+    taps = 3 ** len(size)
+
+    def draw(*shape, share=1.0, most=1):
+        values = torch.randint(-most, most + 1, shape, generator=generator).float()
+        return values * (torch.rand(shape, generator=generator) < share)
+
+    rows_in, rows_out = (channels_in + border) * taps + 1, channels_out * taps
+    first = draw(width, rows_in, share=min(1.0, 6 / rows_in))
+    middle = draw(width, width, share=4 / width)
+    last = draw(rows_out, width, share=min(0.5, 8 / max(width, rows_out)))
+    weights = (first, middle, draw(width, most=2), last)
+    x, gradient = draw(channels_in, images, *size, most=2), draw(channels_out, images, *size, most=2)
+    return (
+        x,
+        NetWeights(
+            *(weight.bfloat16() for weight in weights),
+            draw(channels_out, most=3),
+            draw(channels_out, taps, most=3) if border else None,
+        ),
+        gradient,
+    )
+
+
+def drawn(size=(24, 40), images=2, channels_in=2, channels_out=4, width=128, seed=0):
+    """As in a trained network: normal weights, hidden values of about 1."""
+    generator = torch.Generator().manual_seed(seed)
+    taps = 3 ** len(size)
+    rows = (channels_in + 1) * taps + 1
+
+    def draw(*shape, scale=1.0):
+        return scale * torch.randn(shape, generator=generator)
+
+    weights = NetWeights(
+        draw(width, rows, scale=rows**-0.5).bfloat16(),
+        draw(width, width, scale=(2 / width) ** 0.5).bfloat16(),
+        draw(width, scale=0.1).bfloat16(),
+        draw(channels_out * taps, width, scale=width**-0.5).bfloat16(),
+        draw(channels_out),
+        draw(channels_out, taps),
+    )
+    return draw(channels_in, images, *size), weights, draw(channels_out, images, *size)
+
+
+def six(weights):
+    return tuple(getattr(weights, name) for name in NAMES[1:])
+
+
+def in_float64(weights):
+    return NetWeights(*(None if value is None else value.double() for value in six(weights)))
+
+
+def exactly(x, weights, gradient):
+    """Output and gradients by matrices in float64, from the same rounded weights."""
+    x, weights = x.double(), in_float64(weights)
+    to_x, found = run_backward(x, weights, gradient.double(), None)
+    return run_forward(x, weights), (to_x, *six(found))
+
+
+def compiled(x, weights, gradient, **options):
+    kernel = native()
+    return kernel.forward(x, *six(weights)), kernel.backward(x, *six(weights), gradient, **options)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_whole_numbers_come_out_exactly(case, threads):
+    given = whole_numbers(*case)
+    expected, slopes = exactly(*given)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found, found_slopes = compiled(*given)
+    finally:
+        torch.set_num_threads(before)
+    assert float(expected.abs().max()) > 0
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=0)
+    for name, value, reference in zip(NAMES, found_slopes, slopes, strict=True):
+        if reference is None:
+            assert value is None
+            continue
+        torch.testing.assert_close(
+            value.double(), reference, rtol=0, atol=0, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.mark.parametrize("size", [(24, 40), (6, 10, 12)])
+def test_rounding_is_no_coarser_than_that_of_matrices_in_bfloat16(size, monkeypatch):
+    """Against float64: within 0.005 for the output, and nowhere 10 % farther off than the matrices are."""
+    monkeypatch.setenv(build.SWITCH, "1")
+    given = drawn(size)
+    expected, slopes = exactly(*given)
+    found, found_slopes = compiled(*given)
+    monkeypatch.setenv(build.SWITCH, "0")
+    x, weights, gradient = given
+    other = run_forward(x, weights)
+    other_x, other_weights = run_backward(x, weights, gradient, None)
+
+    def error(value, reference):
+        return float((value.double() - reference).norm() / reference.norm())
+
+    assert error(found, expected) < 0.005
+    assert error(found, expected) <= 1.1 * error(other, expected)
+    for name, value, matrices, reference in zip(
+        NAMES, found_slopes, (other_x, *six(other_weights)), slopes, strict=True
+    ):
+        assert error(value, reference) <= 1.1 * error(matrices, reference) + 1e-5, name
+
+
+def test_the_same_call_gives_the_same_bits():
+    given = drawn((32, 48))
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            (out, slopes), (again, slopes_again) = compiled(*given), compiled(*given)
+            assert torch.equal(out, again)
+            assert all(torch.equal(a, b) for a, b in zip(slopes, slopes_again, strict=True))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_gradient_of_the_input_that_nobody_asks_for_is_not_made():
+    given = drawn()
+    _, (with_input, *others) = compiled(*given)
+    _, (without, *same) = compiled(*given, to_input=False)
+    assert with_input is not None
+    assert without is None
+    assert all(torch.equal(a, b) for a, b in zip(others, same, strict=True))
+
+
+def test_what_it_does_not_take_is_refused():
+    x, weights, gradient = drawn()
+    kernel = native()
+    assert kernel.takes(x, weights.middle)
+    assert not kernel.takes(x.double(), weights.middle)
+    assert not kernel.takes(x, weights.middle.float())
+    assert not kernel.takes(x, weights.middle[:48, :48])
+    with pytest.raises(ValueError, match="a width that 32 divides"):
+        kernel.forward(x, weights.first, weights.middle[:48, :48], *six(weights)[2:])
+    with pytest.raises(ValueError, match=r"x is .* not contiguous"):
+        kernel.forward(x.movedim(-1, -2).contiguous().movedim(-1, -2), *six(weights))
+    with pytest.raises(ValueError, match="gradient is"):
+        kernel.backward(x, *six(weights), gradient[:, :1])
+    with pytest.raises(ValueError, match="first is"):
+        kernel.forward(x[:1], *six(weights))
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """As in a process that has not built anything, of a user who has not either."""
+    monkeypatch.setattr(build, "_found", {})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return monkeypatch
+
+
+def test_it_can_be_switched_off(fresh):
+    fresh.setenv(build.SWITCH, "0")
+    assert native() is None
+    assert why_not() == "switched off by SECONDREAD_NATIVE=0"
+
+
+def test_without_a_compiler_there_is_none(fresh):
+    fresh.delenv("CXX", raising=False)
+    fresh.setenv("PATH", "")
+    assert native() is None
+    assert "no C++ compiler" in why_not()
+
+
+def test_a_build_that_fails_is_warned_of_once(fresh):
+    script = "import sys; sys.exit('coupling.cpp:1: fatal error: no such header')"
+    fresh.setenv("CXX", shlex.join([sys.executable, "-c", script]))
+    with pytest.warns(RuntimeWarning, match="no such header"):
+        assert native() is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert native() is None
+    assert why_not() == "the build failed: coupling.cpp:1: fatal error: no such header"
+
+
+def test_a_library_in_a_folder_that_others_may_write_is_not_loaded(fresh, tmp_path):
+    folder = build.folder()
+    folder.mkdir()
+    folder.chmod(0o777)
+    fresh.setenv("CXX", "false")
+    with pytest.warns(RuntimeWarning, match="the build failed"):
+        assert native() is None
