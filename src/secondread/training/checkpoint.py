@@ -61,6 +61,10 @@ class Checkpoints:
         for path in [*left, *self.directory.glob("writing-*.tmp")]:
             path.unlink(missing_ok=True)
 
+    def remove_newest(self) -> None:
+        for _, _, path in self._files()[-1:]:
+            path.unlink(missing_ok=True)
+
     def save(self, state: Mapping[str, Any]) -> Path:
         """`UserError` where the disk does not take it; the earlier checkpoints stay."""
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,9 @@ and validation run in eval mode without gradient; steps run in train mode.
 
 Everything random is drawn from the seed and from where it happens (stage, epoch, round), so a
 checkpoint need not hold a generator, and a resumed fit gives exactly what an uninterrupted one gives
-on the same machine. A step whose loss or gradient is not finite changes nothing and is counted.
+on the same machine. A step whose loss or gradient is not finite (or whose loss is beyond the stage's
+`diverged_above`) changes nothing and is counted; many in a row end the fit (`training.divergence`), and
+meanwhile no checkpoint replaces an earlier one.
 
 The loss on held-out normals (cohort "validation") drives early stopping and `keep: best`. It stands in
 for every cohort that the stage is on; the loop never sees a label.
@@ -37,6 +39,7 @@ from secondread.training.batches import shard
 from secondread.training.checkpoint import Checkpoints
 from secondread.training.data import ImageSource
 from secondread.training.device import Repeatable, choose_device, choose_precision, make_fabric, place
+from secondread.training.divergence import NOT_FINITE_AT_THE_END, refuse_divergence
 from secondread.training.held_out import held_out_loss
 from secondread.training.identity import fit_identity, refuse_another_fit
 from secondread.training.interruption import Interrupted, StopRequest
@@ -180,6 +183,7 @@ def _train_stage(
     at = StageProgress()
     if saved is not None:
         at = StageProgress(**json.loads(saved["progress"]))
+        run.unproven = True
         best = saved["best"]
         for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
@@ -249,7 +253,7 @@ def _train_stage(
                     f"interrupted in stage {stage.name!r}, epoch {at.epoch + 1}, step {at.round}; "
                     "everything so far is saved: continue with --resume"
                 )
-            if time.monotonic() - run.saved_at >= run.checkpoint_seconds:
+            if not at.not_finite_in_a_row and time.monotonic() - run.saved_at >= run.checkpoint_seconds:
                 save()
             if run.after_round is not None:
                 run.after_round(stage.name, at.epoch, at.round)
@@ -281,9 +285,12 @@ def _train_stage(
         patience = settings.early_stop.patience if settings.early_stop else math.inf
         at.stopped = at.epochs_without_gain >= patience
         at.start_epoch(at.epoch + 1)
-        if time.monotonic() - run.saved_at >= min(run.checkpoint_seconds, SECONDS_BETWEEN_EPOCH_CHECKPOINTS):
+        due = min(run.checkpoint_seconds, SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
+        if not at.not_finite_in_a_row and time.monotonic() - run.saved_at >= due:
             save()
 
+    if best is None and at.not_finite_in_a_row >= min(NOT_FINITE_AT_THE_END, total):
+        refuse_divergence(run, stage, settings, at, at.epoch - 1, ", to the stage's end")
     stage_log.chosen_epoch = at.epoch - 1
     if best is not None:
         detector.load_state_dict(best, strict=False)

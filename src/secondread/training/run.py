@@ -28,7 +28,10 @@ Planned = TypeVar("Planned")
 
 @dataclass
 class Run:
-    """What stays the same from stage to stage."""
+    """What stays the same from stage to stage.
+
+    unproven  no finite step has followed the newest checkpoint yet, so its parameters may be bad
+    """
 
     detector: Detector
     cohorts: Mapping[str, ImageSource]
@@ -44,6 +47,7 @@ class Run:
     progress: FitProgress
     after_round: AfterRound | None
     saved_at: float = field(default_factory=time.monotonic)
+    unproven: bool = False
 
     def save(self, state: Mapping[str, Any]) -> None:
         if self.fabric.is_global_zero:
@@ -56,6 +60,7 @@ class Run:
                 }
             )
         self.saved_at = time.monotonic()
+        self.unproven = not state["done"]
 
     def stop_between_batches(self, stage: str) -> None:
         """Ctrl-C while there is nothing to save: the last checkpoint stands. Several processes stop

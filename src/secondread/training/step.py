@@ -13,12 +13,10 @@ from torch.optim import Optimizer
 
 from secondread.detectors.contract import Batches, Stage, Step
 from secondread.detectors.settings import StageSettings
-from secondread.errors import UserError
+from secondread.training.divergence import NOT_FINITE_IN_A_ROW, refuse_divergence
 from secondread.training.optimise import RunningStatistics, gradients_only_for
 from secondread.training.run import Run, StageProgress
 from secondread.training.seeds import derive_seed, seeded_generator
-
-NOT_FINITE_IN_A_ROW = 50
 
 
 def take_step(
@@ -54,13 +52,15 @@ def take_step(
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm(gradients) if gradients else total.detach()
     *numbers, length, stopping = [*logged[:-1].tolist(), float(norm), float(logged[-1])]
-    if math.isfinite(length) and all(math.isfinite(number) for number in numbers):
+    finite = math.isfinite(length) and all(math.isfinite(number) for number in numbers)
+    if finite and sum(numbers) <= stage.diverged_above:
         if settings.clip_norm is not None and length > settings.clip_norm:
             nn.utils.clip_grads_with_norm_(parameters, settings.clip_norm, norm)
         for group in optimiser.param_groups:
             group["lr"] = at.lr
         optimiser.step()
         at.not_finite_in_a_row = 0
+        run.unproven = False
         for name, number in zip(values, numbers, strict=True):
             shown = f"{step.name}.{name}" if len(stage.steps) > 1 else name
             at.sums[shown] = at.sums.get(shown, 0.0) + number
@@ -70,12 +70,8 @@ def take_step(
         at.skipped += 1
         at.not_finite_in_a_row += 1
         if at.not_finite_in_a_row >= NOT_FINITE_IN_A_ROW:
-            shown = ", ".join(f"{name} {number}" for name, number in zip(values, numbers, strict=True))
-            raise UserError(
-                f"stage {stage.name!r}, epoch {at.epoch + 1}: the loss or its gradient was not finite "
-                f"{NOT_FINITE_IN_A_ROW} steps in a row ({shown}); lower stages.{stage.name}.optimiser.lr "
-                f"(now {settings.optimiser.lr:g}), set stages.{stage.name}.clip_norm, or precision: float32"
-            )
+            shown = ", ".join(f"{name} {number:.4g}" for name, number in zip(values, numbers, strict=True))
+            refuse_divergence(run, stage, settings, at, at.epoch, f" ({shown})")
     optimiser.zero_grad(set_to_none=True)
     return stopping > 0
 
