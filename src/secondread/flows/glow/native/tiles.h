@@ -41,6 +41,7 @@ class TileScope {
             config[16 + 2 * tile] = 64;
             config[48 + tile] = 16;
         }
+        asm volatile("" ::"r"(config) : "memory");  // the intrinsic says of 8 bytes only that it reads them
         _tile_loadconfig(config);
     }
     ~TileScope() { _tile_release(); }
