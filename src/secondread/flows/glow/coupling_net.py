@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from secondread.flows.glow.native import Kernel, native
 from secondread.flows.glow.planes import neighbourhoods, scatter
 
 LOG_SCALE_FACTOR = 3.0
@@ -118,18 +119,22 @@ def working_dtype(x: Tensor) -> torch.dtype:
 def fold(values: Sequence[Tensor], dtype: torch.dtype) -> NetWeights:
     """The weights that `run_forward` and `run_backward` take, from a network's `values()`."""
     first, first_bias, first_log, middle, middle_bias, middle_log, last, last_bias, last_log = values[:9]
-    taps = math.prod(last.shape[1:-1])
-    gain = torch.exp(LOG_SCALE_FACTOR * first_log)[:, None]
-    first_matrix = torch.cat((first.flatten(1), first_bias[:, None]), dim=1) * gain
+    gain = torch.exp(LOG_SCALE_FACTOR * first_log)
+    first_matrix = first.new_empty((len(first), first[0].numel() + 1), dtype=dtype)
+    torch.mul(first.flatten(1), gain[:, None], out=first_matrix[:, :-1])  # rounded as it is written
+    torch.mul(first_bias, gain, out=first_matrix[:, -1])
     gain = torch.exp(LOG_SCALE_FACTOR * middle_log)
-    middle_matrix, middle_bias = middle * gain[:, None], middle_bias * gain
+    middle_matrix = torch.empty_like(middle, dtype=dtype)
+    torch.mul(middle, gain[:, None], out=middle_matrix)
+    middle_bias = (middle_bias * gain).to(dtype)
     gain = torch.exp(LOG_SCALE_FACTOR * last_log)
-    last_matrix = last.flatten(0, -2) * gain.repeat_interleave(taps)[:, None]
+    last_matrix = torch.empty_like(last, dtype=dtype)
+    torch.mul(last, gain.view(-1, *(1 for _ in last.shape[1:])), out=last_matrix)
     return NetWeights(
-        first_matrix.to(dtype),
-        middle_matrix.to(dtype),
-        middle_bias.to(dtype),
-        last_matrix.to(dtype),
+        first_matrix,
+        middle_matrix,
+        middle_bias,
+        last_matrix.flatten(0, -2),
         last_bias * gain,
         values[9] * gain[:, None] if len(values) > 9 else None,
     )
@@ -139,7 +144,12 @@ def run_forward(x: Tensor, weights: NetWeights, keep: Hidden | None = None) -> T
     """The network's output `[channels_out, N, *S]` in the precision of x, for x `[channels_in, N, *S]`.
 
     keep  takes the hidden values of every block for `run_backward`
+
+    On CPUs with AMX the compiled network (`flows.glow.native`) does it in bfloat16, unless `keep` is given.
     """
+    kernel = _compiled(x, weights) if keep is None else None
+    if kernel is not None:
+        return kernel.forward(x.contiguous(), *_of(weights))
     images, size = x.shape[1], tuple(x.shape[2:])
     gathered = _gathered(x, weights)
     columns = torch.empty((len(weights.last), gathered.shape[1]), dtype=gathered.dtype, device=x.device)
@@ -160,6 +170,12 @@ def run_backward(
 
     hidden  what `run_forward` kept; None = computed again, block by block
     """
+    kernel = _compiled(x, weights) if hidden is None else None
+    if kernel is not None:
+        to_x, first, middle, middle_bias, last, last_bias, border = kernel.backward(
+            x.contiguous(), *_of(weights), gradient.contiguous(), to_input=to_input
+        )
+        return to_x, NetWeights(first, middle, middle_bias, last, last_bias, border)
     dtype, images, size = weights.middle.dtype, x.shape[1], tuple(x.shape[2:])
     gathered = _gathered(x, weights)
     coming = neighbourhoods(gradient, dtype=dtype)
@@ -194,33 +210,45 @@ def run_backward(
 
 
 def unfold_gradients(values: Sequence[Tensor], found: NetWeights) -> tuple[Tensor, ...]:
-    """Gradients of a network's `values()` from those of its folded weights."""
+    """Gradients of a network's `values()` from those of its folded weights, which are used up."""
     first, first_bias, first_log, middle, middle_bias, middle_log, last, last_bias, last_log = values[:9]
-    taps = math.prod(last.shape[1:-1])
-    gain = torch.exp(LOG_SCALE_FACTOR * first_log)[:, None]
-    scaled = found.first * gain
-    to_first, to_first_bias = scaled[:, :-1].reshape(first.shape), scaled[:, -1]
-    to_first_log = LOG_SCALE_FACTOR * (
-        (scaled[:, :-1] * first.flatten(1)).sum(dim=1) + to_first_bias * first_bias
-    )
+    gain = torch.exp(LOG_SCALE_FACTOR * first_log)
+    scaled = found.first.mul_(gain[:, None])
+    to_first, to_first_bias = scaled[:, :-1].reshape(first.shape), scaled[:, -1].contiguous()
+    to_first_log = _row_products(to_first.flatten(1), first.flatten(1)) + to_first_bias * first_bias
     gain = torch.exp(LOG_SCALE_FACTOR * middle_log)
-    to_middle_log = (
-        LOG_SCALE_FACTOR * gain * ((found.middle * middle).sum(dim=1) + found.middle_bias * middle_bias)
-    )
-    gain_last = torch.exp(LOG_SCALE_FACTOR * last_log)
-    to_last = found.last * gain_last.repeat_interleave(taps)[:, None]
-    to_last_log = (to_last * last.flatten(0, -2)).sum(dim=1).view(-1, taps).sum(dim=1)
-    to_last_log = to_last_log + gain_last * found.last_bias * last_bias
-    gradients = [
-        to_first, to_first_bias, to_first_log,
-        found.middle * gain[:, None], found.middle_bias * gain, to_middle_log,
-        to_last.view(last.shape), found.last_bias * gain_last, LOG_SCALE_FACTOR * to_last_log,
-    ]  # fmt: skip
+    to_middle, to_middle_bias = found.middle.mul_(gain[:, None]), found.middle_bias * gain
+    to_middle_log = _row_products(to_middle, middle) + to_middle_bias * middle_bias
+    gain = torch.exp(LOG_SCALE_FACTOR * last_log)
+    to_last = found.last.view(last.shape).mul_(gain.view(-1, *(1 for _ in last.shape[1:])))
+    to_last_bias = found.last_bias * gain
+    to_last_log = _row_products(to_last.flatten(1), last.flatten(1)) + to_last_bias * last_bias
+    gradients = [to_first, to_first_bias, to_first_log, to_middle, to_middle_bias, to_middle_log]
+    gradients += [to_last, to_last_bias, to_last_log]
     if found.border is not None:
-        to_border = found.border * gain_last[:, None]
-        gradients[8] = gradients[8] + LOG_SCALE_FACTOR * (to_border * values[9]).sum(dim=1)
+        to_border = found.border * gain[:, None]
+        to_last_log += _row_products(to_border, values[9])
         gradients.append(to_border)
+    for to_log in (to_first_log, to_middle_log, to_last_log):
+        to_log *= LOG_SCALE_FACTOR
     return tuple(gradients)
+
+
+def _row_products(one: Tensor, other: Tensor) -> Tensor:
+    """The inner product of each row of one matrix with the same row of another."""
+    return (one * other).sum(dim=1)
+
+
+def _compiled(x: Tensor, weights: NetWeights) -> Kernel | None:
+    return native() if Kernel.takes(x, weights.middle) else None
+
+
+def _of(
+    weights: NetWeights,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+    """In the compiled network's order."""
+    first, middle, middle_bias = weights.first, weights.middle, weights.middle_bias
+    return first, middle, middle_bias, weights.last, weights.last_bias, weights.border
 
 
 def _gathered(x: Tensor, weights: NetWeights) -> Tensor:

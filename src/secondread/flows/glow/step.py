@@ -206,11 +206,10 @@ class InvertedFunction(torch.autograd.Function):
             for number in reversed(range(ctx.count)):
                 matrix, offset, *net = values[number * each : (number + 1) * each]
                 weights = StepWeights(matrix, offset, fold(net, ctx.dtype), inverse_of(matrix))
-                hidden = Hidden()
-                shift, h = _network(out[:half], weights.net, ctx.scale, hidden, len(out) - half)
+                shift, h = _network(out[:half], weights.net, ctx.scale, None, len(out) - half)
                 x = _unmixed(out, shift, h, weights, ctx.scale)
                 to_x, to_matrix, to_offset, found = step_backward(
-                    x, out, h, weights, ctx.scale, hidden, to_out, to_log
+                    x, out, h, weights, ctx.scale, None, to_out, to_log
                 )
                 assert to_x is not None
                 gradients[:0] = (to_matrix, to_offset, *unfold_gradients(net, found))
