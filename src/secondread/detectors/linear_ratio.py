@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+RUN = 10
 LEAST_VARIANCE = 1e-6
 """Added to every variance of standardised features: some may be constant within both samples."""
 
@@ -65,13 +66,19 @@ def gaussian_ratio(normal: Floats, unlabelled: Floats) -> LinearRatio:
 def cross_validated(normal: Floats, unlabelled: Floats, fit: FitRatio, folds: int) -> tuple[Floats, Floats]:
     """The log ratio of every normal `[n]` and unlabelled `[m]` image by fits that had not seen it.
 
-    Folds are blocks of neighbours in the given order, as the images of one patient mostly are: nothing
-    here knows patients. At least two images each.
+    Runs of ten neighbours are dealt out to the folds in turn: nothing here knows patients, and a patient's
+    images mostly stand together; larger blocks would set whole sites apart. At least two images each.
     """
     folds = min(folds, len(normal), len(unlabelled))
-    found_n, found_u = np.empty(len(normal)), np.empty(len(unlabelled))
-    blocks = [np.array_split(np.arange(len(sample)), folds) for sample in (normal, unlabelled)]
-    for away_n, away_u in zip(*blocks, strict=True):
-        ratio = fit(np.delete(normal, away_n, axis=0), np.delete(unlabelled, away_u, axis=0))
-        found_n[away_n], found_u[away_u] = ratio(normal[away_n]), ratio(unlabelled[away_u])
-    return found_n, found_u
+    found = np.empty(len(normal)), np.empty(len(unlabelled))
+    fold_n, fold_u = _dealt(len(normal), folds), _dealt(len(unlabelled), folds)
+    for fold in range(folds):
+        ratio = fit(normal[fold_n != fold], unlabelled[fold_u != fold])
+        for scores, sample, dealt in ((found[0], normal, fold_n), (found[1], unlabelled, fold_u)):
+            scores[dealt == fold] = ratio(sample[dealt == fold])
+    return found
+
+
+def _dealt(n: int, folds: int) -> NDArray[np.intp]:
+    """The fold of each of n images; every fold gets one at least."""
+    return np.arange(n) // min(RUN, n // folds) % folds
