@@ -161,7 +161,7 @@ def _run_stage(
     stage_log.seconds += time.monotonic() - started
     stage_log.skipped = sum(epoch.skipped for epoch in stage_log.epochs)
     if not stage_log.rule:
-        stage_log.rule = "one pass over the data"
+        stage_log.rule = "one pass over the data" if stage.collect else "prepared once"
     run.save({"stage": number, "done": True})
 
 
