@@ -118,8 +118,7 @@ def test_a_warm_start_begins_from_the_first_model_and_a_cold_one_from_its_own_in
         first, second = detector.normal.state_dict(), detector.second.state_dict()
         assert all(torch.equal(first[name], second[name]) for name in first) == warm
         assert bool(detector.second.initialised)
-    assert GlowPosteriorSettings().starts_warm
-    assert not GlowPosteriorSettings(second="background").starts_warm
+    assert not GlowPosteriorSettings().warm_start
 
 
 def test_the_initialisation_gathers_images_from_several_batches():
@@ -197,7 +196,7 @@ def test_the_drift_is_the_shift_by_bf16_in_standard_deviations_of_the_score():
 
 
 @pytest.mark.parametrize(
-    ("drift", "half", "note"), [(math.nan, False, ""), (0.004, True, ""), (0.03, False, "3 %")]
+    ("drift", "half", "note"), [(math.nan, False, ""), (0.004, True, ""), (0.03, False, "3.0 %")]
 )
 def test_whoever_fits_is_told_of_the_fallback(drift, half, note):
     detector = make()

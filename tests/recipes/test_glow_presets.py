@@ -47,5 +47,4 @@ def test_the_paper_presets_train_as_the_paper_does():
         ("normal", 30, 1, 1e-4), ("mixture", 20, 1, 1e-4),
     ]  # fmt: skip
     assert [recipe.detector["bits"] for recipe in (chest, brain)] == [8, 7]
-    assert not chest.detector["warm_start"]
     assert all(recipe.detector["flow"]["scale"] == "shibata" for recipe in (chest, brain))

@@ -124,7 +124,7 @@ class GlowPosterior(Detector):
         self, flow: Glow, cohort: str, batches: Iterator[Batches], generator: torch.Generator
     ) -> None:
         """Fit the activation normalisation to `initial_images` images, or start from the first model."""
-        if flow is self.second and self.settings.starts_warm:
+        if flow is self.second and self.settings.warm_start:
             flow.load_state_dict(self.normal.state_dict())
             return
         images = torch.cat(list(_first(batches, cohort, self.settings.initial_images)))
@@ -181,7 +181,7 @@ class GlowPosterior(Detector):
         drift = float(self.drift)
         if math.isnan(drift) or bool(self.half_precision):
             return ()
-        amount = f"{100 * drift:.2g} % of" if math.isfinite(drift) else "more than"
+        amount = f"{100 * drift:.1f} % of" if math.isfinite(drift) else "more than"
         return (
             f"bf16 would move the score by {amount} its standard deviation over normals, so scoring runs in "
             "float32",

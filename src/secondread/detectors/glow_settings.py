@@ -42,8 +42,8 @@ class GlowPosteriorSettings(DetectorSettings):
     replace: float = Field(
         0.2, gt=0, lt=1, description="background: share of pixels that get a random level in training"
     )
-    warm_start: bool | None = Field(
-        None, description="the second model begins from the first; empty = yes for mixture alone"
+    warm_start: bool = Field(
+        False, description="the second model begins from the first; then it has learnt for longer"
     )
     initial_images: PositiveInt = Field(256, description="to which the activation normalisation is fitted")
     score: Literal["posterior", "likelihood", "typicality"] = "posterior"
@@ -58,10 +58,6 @@ class GlowPosteriorSettings(DetectorSettings):
                 "likelihood or typicality and map to likelihood, gradient or none"
             )
         return self
-
-    @property
-    def starts_warm(self) -> bool:
-        return self.second == "mixture" if self.warm_start is None else self.warm_start
 
 
 def build_glow(settings: GlowFlowSettings, channels: int, size: tuple[int, ...]) -> Glow:
