@@ -113,7 +113,9 @@ class CouplingNet(nn.Module):
 def working_dtype(x: Tensor) -> torch.dtype:
     """The precision of the networks for a state x: autocast's where it is on, else that of x."""
     kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return x.dtype
+    return torch.get_autocast_dtype(kind)
 
 
 def fold(values: Sequence[Tensor], dtype: torch.dtype) -> NetWeights:
