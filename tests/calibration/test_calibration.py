@@ -75,11 +75,20 @@ def test_unscaled_parts_are_added_as_they_are():
 
 def test_weights_of_the_recipe_replace_the_detectors():
     calibration = fitted(settings=CalibrationSettings(part_weights={"size": 2.0}))
-    assert list(calibration.mixture.parts) == ["size"]
+    assert {name: scale.weight for name, scale in calibration.mixture.parts.items() if scale.weight} == {
+        "size": 2.0
+    }
     with pytest.raises(
         UserError, match="mixes the part 'absent', and the detector gives complexity, likelihood"
     ):
         fitted(settings=CalibrationSettings(part_weights={"absent": 1.0}))
+
+
+def test_a_two_tailed_part_that_is_not_mixed_keeps_what_it_is_measured_from():
+    alone = fitted(settings=CalibrationSettings(part_weights={"size": 2.0}))
+    beside = alone.mixture.parts["likelihood"]
+    assert (beside.weight, beside.tail) == (0.0, "two")
+    assert np.isfinite(beside.median)
 
 
 def test_an_images_score_does_not_depend_on_its_batch():

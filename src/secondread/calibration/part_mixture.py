@@ -45,7 +45,10 @@ class PartScale:
 
 @dataclass(frozen=True)
 class PartMixture:
-    """The weighted sum of parts; of standardised parts where `scaled`."""
+    """The weighted sum of parts; of standardised parts where `scaled`.
+
+    A two-tailed part that is not mixed is kept with weight 0, so that what it is measured from is known.
+    """
 
     scaled: bool
     parts: Mapping[str, PartScale]
@@ -63,6 +66,8 @@ class PartMixture:
             raise UserError("there is no validation normal: parts cannot be scaled; raise cohorts.validation")
         for name in weights:
             require_finite(validation.parts[name], f"part {name!r} of validation image")
+        beside = [name for name, tail in validation.tails.items() if tail == "two" and name not in weights]
+        weights = {**weights, **{name: 0.0 for name in beside if np.isfinite(validation.parts[name]).all()}}
         return cls(
             scaled,
             {
@@ -75,6 +80,8 @@ class PartMixture:
         """Scores `[n]`, each from its own image alone. ValueError names an image that is not finite."""
         total = np.zeros(len(raw))
         for name, scale in self.parts.items():
+            if scale.weight == 0.0:
+                continue
             if name not in raw.parts:
                 raise ValueError(f"the raw scores lack the part {name!r}; they hold {sorted(raw.parts)}")
             values = np.asarray(raw.parts[name], dtype=np.float64)

@@ -25,8 +25,8 @@ class PartEvaluation:
     values  `[n]` as the detector gave them
     median  of validation normals where the part is two-tailed: far from it, either way, = more abnormal.
             None where higher = more abnormal
-    weight  in the score; None where the part is reported and not mixed. Calibration keeps no tail of
-            such a part, and it is judged as higher = more abnormal
+    weight  in the score; None or 0 where the part is reported and not mixed. Calibrations of before 0.2
+            keep no tail of such a part, and it is judged as higher = more abnormal
     auroc   of the values, folded about the median where two-tailed
     """
 

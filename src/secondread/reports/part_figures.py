@@ -34,9 +34,8 @@ def draw_parts(figure: Figure, evaluation: Evaluation) -> None:
 
 
 def _direction(part: PartEvaluation) -> str:
-    if part.weight is None:
-        return "not in the score (AUROC of higher)"
-    return "higher = more abnormal" if part.median is None else "far from the line = more abnormal"
+    direction = "higher = more abnormal" if part.median is None else "far from the line = more abnormal"
+    return direction if part.weight else f"{direction}; not in the score"
 
 
 def draw_background(figure: Figure, evaluation: Evaluation) -> None:
