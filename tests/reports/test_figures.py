@@ -56,7 +56,7 @@ def test_each_part_has_a_panel_with_its_auroc(made):
     assert all(f"{name}: AUROC" in shown for name in ("brightest", "likelihood"))
     assert "latent: AUROC 1.000" in shown
     assert "far from the line = more abnormal" in shown
-    assert "not in the score (AUROC of higher)" in shown
+    assert "higher = more abnormal; not in the score" in shown
 
 
 def test_one_part_makes_a_narrow_figure(made):
