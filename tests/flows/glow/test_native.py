@@ -163,6 +163,20 @@ def test_a_gradient_of_the_input_that_nobody_asks_for_is_not_made():
     assert all(torch.equal(a, b) for a, b in zip(others, same, strict=True))
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_what_is_not_a_number_is_not_hidden(sign):
+    """Neither in the input nor from weights that overflow: a fit must see that its step has failed."""
+    x, weights, gradient = drawn()
+    x[0, 0, 5, 5] = torch.copysign(torch.tensor(torch.nan), torch.tensor(sign))
+    out, slopes = compiled(x, weights, gradient)
+    assert bool(out[:, 0, 4:7, 4:7].isnan().all())
+    assert not bool(out[:, 1].isnan().any())
+    assert all(bool(slopes[NAMES.index(name)].isnan().any()) for name in ("first", "middle", "last"))
+    x, weights, gradient = drawn()
+    weights.first[0, 0], weights.first[0, 1] = torch.inf, -torch.inf
+    assert bool(compiled(x, weights, gradient)[0].isnan().any())
+
+
 def test_what_it_does_not_take_is_refused():
     x, weights, gradient = drawn()
     kernel = native()

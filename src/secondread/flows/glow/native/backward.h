@@ -45,42 +45,17 @@ struct Room {
     }
 };
 
-inline int64_t groups_at_once_backward(int64_t width) { return width <= 128 ? 2 : 1; }
 constexpr int64_t DEPTH = 8;  // groups in a block
 
-/// Rows of a group's sums: rectified or masked, kept as rows, and as pairs where the next layer needs them.
-struct Keep {
-    const uint8_t* where;  // rows of the hidden layer that must be positive, or null: max(x, 0)
-    uint8_t* rows;
-    int64_t apart;
-    uint8_t* pairs;  // may be null
-    int64_t steps;
-
-    void operator()(int64_t tile, int64_t group, const float* sums) const {
-        uint8_t* pair = pairs + (2 * group * steps + tile / 2) * TILE;
-        for (int64_t half = 0; half < 2; ++half) {
-            const int64_t place = (tile + half) * apart + group * TILE;
-            for (int64_t row = 0; row < 16; row += 2, pair += 64) {
-                RowPair both = round_rows(sums, half, row);
-                if (where) {
-                    both.even = where_positive(both.even, where + place + row * 64);
-                    both.odd = where_positive(both.odd, where + place + row * 64 + 64);
-                } else {
-                    both = positive(both);
-                }
-                store(rows + place + row * 64, both.even);
-                store(rows + place + row * 64 + 64, both.odd);
-                if (pairs) to_pairs(both.even, both.odd, pair, pair + steps * TILE);
-            }
-        }
-    }
-};
+/// Groups that go through the layers together: wide layers' weights would come from far away too often.
+inline int64_t groups_together(int64_t width) { return width <= 256 ? 2 : DEPTH; }
 
 inline void backward_part(
     const Call& call, const float* gradient, const Grid& grid, const Sizes& sizes, const Weights& weights,
-    const BackWeights& back, int64_t begin, int64_t end, const Room& room, const Sums& found, const Target* target
+    const BackWeights& back, int64_t begin, int64_t end, const Room& room, const Sums& found,
+    const Target* target
 ) {
-    const int64_t most = groups_at_once_backward(call.width), columns_apart = column_stride(most);
+    const int64_t most = groups_together(call.width), columns_apart = column_stride(most);
     const int64_t apart = DEPTH * TILE, hidden = sizes.tiles_hidden, steps = sizes.steps_hidden;
     TileScope tiles;
     for (int64_t block = begin; block < end; block += DEPTH * GROUP) {
@@ -92,33 +67,40 @@ inline void backward_part(
                 const int64_t start = at + group * GROUP, its = place + group * TILE;
                 gather(call.x, call.channels_in, grid, start, call.border, true, room.given + its, apart);
                 gather(gradient, call.channels_out, grid, start, false, false, room.coming + its, apart);
-                rows_to_pairs(
-                    room.given + its, apart, sizes.steps_in, room.given_pairs + group * 2 * sizes.steps_in * TILE
-                );
-                rows_to_pairs(
-                    room.coming + its, apart, sizes.steps_out, room.coming_pairs + group * 2 * sizes.steps_out * TILE
-                );
+                uint8_t* given_pairs = room.given_pairs + group * 2 * sizes.steps_in * TILE;
+                uint8_t* coming_pairs = room.coming_pairs + group * 2 * sizes.steps_out * TILE;
+                rows_to_pairs(room.given + its, apart, sizes.steps_in, given_pairs);
+                rows_to_pairs(room.coming + its, apart, sizes.steps_out, coming_pairs);
             }
             settle();
-            const uint8_t *first = room.first + place, *second = room.second + place;
             hidden_layer(
-                weights.first, hidden, sizes.steps_in, nullptr, room.given_pairs, groups, room.sums,
-                Keep{nullptr, room.first + place, apart, room.first_pairs, steps}
+                weights.first, hidden, sizes.steps_in, room.given_pairs, groups, room.sums,
+                Keep<KEEP_ROWS | MAKE_PAIRS>{
+                    nullptr, nullptr, room.first + place, apart, room.first_pairs, steps
+                }
             );
             hidden_layer(
-                weights.middle, hidden, steps, weights.middle_bias, room.first_pairs, groups, room.sums,
-                Keep{nullptr, room.second + place, apart, nullptr, steps}
+                weights.middle, hidden, steps, room.first_pairs, groups, room.sums,
+                Keep<ADD_BIAS | KEEP_ROWS>{
+                    weights.middle_bias, nullptr, room.second + place, apart, nullptr, steps
+                }
             );
             hidden_layer(
-                back.last, hidden, sizes.steps_out, nullptr, room.coming_pairs, groups, room.sums,
-                Keep{second, room.slope + place, apart, room.slope_pairs, steps}
+                back.last, hidden, sizes.steps_out, room.coming_pairs, groups, room.sums,
+                Keep<MASK | KEEP_ROWS | MAKE_PAIRS>{
+                    nullptr, room.second + place, room.slope + place, apart, room.slope_pairs, steps
+                }
             );
             hidden_layer(
-                back.middle, hidden, steps, nullptr, room.slope_pairs, groups, room.sums,
-                Keep{first, room.first_slope + place, apart, target ? room.first_pairs : nullptr, steps}
+                back.middle, hidden, steps, room.slope_pairs, groups, room.sums,
+                Keep<MASK | KEEP_ROWS | MAKE_PAIRS>{
+                    nullptr, room.first + place, room.first_slope + place, apart, room.first_pairs, steps
+                }
             );
             if (target) {
-                last_layer(back.first, sizes.tiles_back, steps, room.first_pairs, groups, room.columns, columns_apart);
+                last_layer(
+                    back.first, sizes.tiles_back, steps, room.first_pairs, groups, room.columns, columns_apart
+                );
                 scatter(room.columns, columns_apart, call.channels_in, grid, at, count, *target);
             }
         }
@@ -143,7 +125,7 @@ inline void backward(const Call& call, const float* gradient, const Gradients& g
     std::vector<Room> rooms;
     std::vector<Sums> found;
     for (int64_t part = 0; part < split.parts; ++part) {
-        rooms.emplace_back(sizes, groups_at_once_backward(call.width), DEPTH, arena);
+        rooms.emplace_back(sizes, groups_together(call.width), DEPTH, arena);
         found.emplace_back(call, sizes, grid, arena);
     }
     for_each_part(split, [&](int64_t part) {

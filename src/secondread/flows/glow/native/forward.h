@@ -5,8 +5,7 @@
 
 namespace secondread {
 
-/// Groups of positions that go through the layers together: two hidden layers of them fill about the first cache.
-inline int64_t groups_at_once(int64_t width) { return width <= 128 ? 2 : 1; }
+constexpr int64_t GROUPS_AT_ONCE = 2;  // that go through the layers together
 
 /// What bias and border channel add to an output, for the positions of one part.
 inline void fill_edge_bias(const Call& call, const Grid& grid, int64_t begin, int64_t end, float* out) {
@@ -28,10 +27,10 @@ inline void fill_edge_bias(const Call& call, const Grid& grid, int64_t begin, in
 }
 
 inline void forward_part(
-    const Call& call, const Grid& grid, const Sizes& sizes, const Weights& weights, int64_t begin, int64_t end,
-    uint8_t* room, const Target& target
+    const Call& call, const Grid& grid, const Sizes& sizes, const Weights& weights, int64_t begin,
+    int64_t end, uint8_t* room, const Target& target
 ) {
-    const int64_t most = groups_at_once(call.width), apart = column_stride(most);
+    const int64_t most = GROUPS_AT_ONCE, apart = column_stride(most);
     const int64_t steps = sizes.steps_hidden;
     uint8_t* rows = room;
     uint8_t* gathered = rows + sizes.steps_in * 2 * TILE;
@@ -41,17 +40,6 @@ inline void forward_part(
     float* columns = sums + 1024 + 16;
     std::memset(rows, 0, sizes.steps_in * 2 * TILE);
     TileScope tiles;
-    const auto rectify_into = [steps](uint8_t* to) {
-        return [steps, to](int64_t tile, int64_t group, const float* sums) {
-            uint8_t* at = to + (2 * group * steps + tile / 2) * TILE;
-            for (int64_t half = 0; half < 2; ++half) {
-                for (int64_t row = 0; row < 16; row += 2, at += 64) {
-                    const RowPair both = positive(round_rows(sums, half, row));
-                    to_pairs(both.even, both.odd, at, at + steps * TILE);
-                }
-            }
-        };
-    };
     for (int64_t at = begin; at < end; at += most * GROUP) {
         const int64_t count = std::min(end - at, most * GROUP), groups = divide_up(count, GROUP);
         for (int64_t group = 0; group < groups; ++group) {
@@ -60,10 +48,12 @@ inline void forward_part(
         }
         settle();
         hidden_layer(
-            weights.first, sizes.tiles_hidden, sizes.steps_in, nullptr, gathered, groups, sums, rectify_into(first)
+            weights.first, sizes.tiles_hidden, sizes.steps_in, gathered, groups, sums,
+            Keep<MAKE_PAIRS>{nullptr, nullptr, nullptr, 0, first, steps}
         );
         hidden_layer(
-            weights.middle, sizes.tiles_hidden, steps, weights.middle_bias, first, groups, sums, rectify_into(second)
+            weights.middle, sizes.tiles_hidden, steps, first, groups, sums,
+            Keep<ADD_BIAS | MAKE_PAIRS>{weights.middle_bias, nullptr, nullptr, 0, second, steps}
         );
         last_layer(weights.last, sizes.tiles_out, steps, second, groups, columns, apart);
         scatter(columns, apart, call.channels_out, grid, at, count, target);
@@ -71,7 +61,7 @@ inline void forward_part(
 }
 
 inline int64_t forward_room(const Call& call, const Sizes& sizes) {
-    const int64_t most = groups_at_once(call.width);
+    const int64_t most = GROUPS_AT_ONCE;
     const int64_t tiles = sizes.steps_in * 2 + most * 2 * (sizes.steps_in + 2 * sizes.steps_hidden);
     return tiles * TILE + (1024 + 32 + sizes.tiles_out * 16 * column_stride(most)) * sizeof(float);
 }

@@ -5,7 +5,7 @@
 
 namespace secondread {
 
-/// Where a backward call puts what it finds, all float32 and row-major; x may be null, border with the weights'.
+/// Where a backward call puts what it finds, float32 and row-major. x may be null, border as the call's.
 struct Gradients {
     float *x, *first, *middle, *middle_bias, *last, *last_bias, *border;
 };
@@ -16,10 +16,11 @@ class Product {
   public:
     Product(int64_t rows, int64_t columns, Arena& arena)
         : rows_(rows), columns_(columns), turn_left_(divide_up(rows, 16) < divide_up(columns, 16)),
-          high_(divide_up(turn_left_ ? columns : rows, 16)), wide_(divide_up(turn_left_ ? rows : columns, 16)),
+          high_(divide_up(turn_left_ ? columns : rows, 16)),
+          wide_(divide_up(turn_left_ ? rows : columns, 16)),
           tiles_(arena.take_zeros<float>(high_ * wide_ * 256)) {}
 
-    /// Adds `depth` groups of positions; both lie as row tiles `[tiles][depth]`, `apart` bytes from tile to tile.
+    /// Adds `depth` groups of positions; both are row tiles `[tiles][depth]`, `apart` bytes from tile to tile.
     void add(const uint8_t* left, const uint8_t* right, int64_t depth, int64_t apart, uint8_t* turned) const {
         const uint8_t *rows = turn_left_ ? right : left, *pairs = turn_left_ ? left : right;
         for (int64_t tile = 0; tile < wide_; ++tile) {
@@ -100,7 +101,7 @@ class Product {
 /// What one part of the positions adds to the gradients.
 struct Sums {
     Product first, middle, last;
-    float *middle_bias, *edge;  // edge: per channel the sum over positions, then per tap that of those at the edge
+    float *middle_bias, *edge;  // edge: per channel the sum over positions, then per tap over those at the edge
     int64_t width, edges;
 
     Sums(const Call& call, const Sizes& sizes, const Grid& grid, Arena& arena)

@@ -51,7 +51,9 @@ struct Grid {
         touched = faced;
     }
 
-    bool has(int64_t position, int64_t tap) const { return (touched[position % per_image] & faces[tap]) == 0; }
+    bool has(int64_t position, int64_t tap) const {
+        return (touched[position % per_image] & faces[tap]) == 0;
+    }
 };
 
 /// Bits of the first `count` of 32.
@@ -74,8 +76,8 @@ inline uint8_t* row_of(uint8_t* rows, int64_t apart, int64_t row) {
 /// The neighbourhoods of 32 positions as bf16 rows (channel, tap); with `border` the rows of the channel that
 /// is 1 beyond the edge, with `ones` a row of ones.
 inline void gather(
-    const float* planes, int64_t channels, const Grid& grid, int64_t at, bool border, bool ones, uint8_t* rows,
-    int64_t apart
+    const float* planes, int64_t channels, const Grid& grid, int64_t at, bool border, bool ones,
+    uint8_t* rows, int64_t apart
 ) {
     uint32_t inside[27];
     inside_masks(grid, at, inside);
@@ -125,8 +127,10 @@ inline void scatter(
         const int64_t start = vector * 16;
         const __m128i touched =
             _mm_loadu_si128((const __m128i*)(grid.touched + (at + start) % grid.per_image));
-        const uint32_t not_last = ~_mm_test_epi8_mask(touched, _mm_set1_epi8(LAST)) & first_bits(count - 1 - start);
-        const uint32_t not_first = ~_mm_test_epi8_mask(touched, _mm_set1_epi8(FIRST)) & (start ? ~0u : ~1u);
+        const uint32_t not_last =
+            ~_mm_test_epi8_mask(touched, _mm_set1_epi8(LAST)) & first_bits(count - 1 - start);
+        const uint32_t not_first =
+            ~_mm_test_epi8_mask(touched, _mm_set1_epi8(FIRST)) & (start ? ~0u : ~1u);
         for (int64_t group = 0; group < groups; ++group) {
             const uint8_t faces = grid.faces[group * 3 + 1];
             const uint32_t inside =

@@ -1,11 +1,12 @@
 // AMX tiles: permission, configuration, products, and the layouts in which operands lie in memory.
 //
 //   row tile    16 rows of 32 bf16 along the contraction: left operand
-//   pair tile   16 rows of 16 columns of 2 bf16; row r holds the contraction's indices 2r and 2r + 1: right operand
+//   pair tile   16 rows of 16 columns of 2 bf16; row r holds the contraction's indices 2r and 2r + 1: right
+//               operand
 //   sum tile    16 rows of 16 float32: result
 //
-// Every tile is one stretch of 1024 bytes. Positions travel in groups of 32: the two pair tiles of a group hold
-// its first and its last 16 positions.
+// Every tile is one stretch of 1024 bytes. Positions travel in groups of 32: the two pair tiles of a group
+// hold its first and its last 16 positions.
 #pragma once
 
 #include <immintrin.h>
@@ -49,7 +50,7 @@ class TileScope {
     TileScope& operator=(const TileScope&) = delete;
 };
 
-/// Memory that a calling thread keeps between calls: fresh pages cost as much as a small network's forward pass.
+/// Memory that a calling thread keeps between calls: fresh pages cost as much as a small forward pass.
 class Arena {
   public:
     static Arena& own() {
@@ -107,7 +108,7 @@ class Arena {
 /// What the compiler has still in registers is in memory: it does not know that tile loads read memory.
 inline void settle() { asm volatile("" ::: "memory"); }
 
-/// Adds row tiles (one or two, `apart` bytes from each other) times pair tiles (one or two) to the sums 0 … 3.
+/// Adds row tiles (one or two, `apart` bytes from each other) times pair tiles (one or two) to sums 0 to 3.
 template <int Rows, int Columns>
 inline void multiply(
     const uint8_t* rows, int64_t apart, const uint8_t* pairs, const uint8_t* pairs_too, int64_t steps
@@ -141,16 +142,17 @@ inline void to_pairs(__m512i even, __m512i odd, uint8_t* first, uint8_t* second)
     store(second, _mm512_permutex2var_epi64(low, _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15), high));
 }
 
-/// A 16 × 16 matrix of 4 bytes each, transposed: from a row tile over positions to a pair tile over positions.
+/// A 16 × 16 matrix of 4 bytes each, transposed: a row tile over positions becomes a pair tile over positions.
 inline void transpose(const uint8_t* from, uint8_t* to) {
     __m512i joined[16], mixed[16];
     for (int part = 0; part < 4; ++part) {
         for (int row = 0; row < 4; ++row) {
             const uint8_t* start = from + row * 64 + part * 16;
-            __m512i value = _mm512_castsi128_si512(_mm_load_si128((const __m128i*)start));
-            value = _mm512_inserti32x4(value, _mm_load_si128((const __m128i*)(start + 256)), 1);
-            value = _mm512_inserti32x4(value, _mm_load_si128((const __m128i*)(start + 512)), 2);
-            joined[part * 4 + row] = _mm512_inserti32x4(value, _mm_load_si128((const __m128i*)(start + 768)), 3);
+            const auto four = [start](int at) { return _mm_load_si128((const __m128i*)(start + at)); };
+            __m512i value = _mm512_castsi128_si512(four(0));
+            value = _mm512_inserti32x4(value, four(256), 1);
+            value = _mm512_inserti32x4(value, four(512), 2);
+            joined[part * 4 + row] = _mm512_inserti32x4(value, four(768), 3);
         }
     }
     for (int part = 0; part < 16; part += 4) {
@@ -181,7 +183,9 @@ inline void pack_rows(const uint16_t* matrix, int64_t rows, int64_t columns, uin
 }
 
 /// The transpose of the first `used` columns of a row-major bf16 matrix as row tiles `[row tiles][steps]`.
-inline void pack_transposed(const uint16_t* matrix, int64_t rows, int64_t columns, int64_t used, uint8_t* to) {
+inline void pack_transposed(
+    const uint16_t* matrix, int64_t rows, int64_t columns, int64_t used, uint8_t* to
+) {
     const int64_t steps = divide_up(rows, 32);
     alignas(64) uint8_t pairs[TILE];
     for (int64_t tile = 0; tile < divide_up(used, 16); ++tile) {
