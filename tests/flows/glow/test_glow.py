@@ -134,9 +134,6 @@ def test_a_changed_parameter_is_seen_by_the_next_score():
         assert torch.equal(glow.log_density(x), other.log_density(x))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="fused optimisers of torch 2.13 change parameters and not their version"
-)
 def test_a_step_of_a_fused_optimiser_is_seen_by_the_next_score():
     glow = make_glow()
     x = images(glow)
@@ -158,7 +155,6 @@ def test_a_pixel_that_is_not_a_number_shows_in_its_image_alone(size, precision):
         assert glow.log_density(x).isnan().tolist() == [False, True, False]
 
 
-@pytest.mark.xfail(strict=True, reason="ReLU by integers makes a not-a-number zero where its sign is set")
 def test_a_weight_that_is_not_a_number_shows_in_the_score():
     """As x86 makes it of inf - inf: with the sign set."""
     glow = make_glow(width=32, amplitude=0.03).float()

@@ -119,7 +119,10 @@ def working_dtype(x: Tensor) -> torch.dtype:
 
 
 def fold(values: Sequence[Tensor], dtype: torch.dtype) -> NetWeights:
-    """The weights that `run_forward` and `run_backward` take, from a network's `values()`."""
+    """The weights that `run_forward` and `run_backward` take, from a network's `values()`.
+
+    A hidden weight that is not finite makes the last bias not a number, and so the output.
+    """
     first, first_bias, first_log, middle, middle_bias, middle_log, last, last_bias, last_log = values[:9]
     gain = torch.exp(LOG_SCALE_FACTOR * first_log)
     first_matrix = first.new_empty((len(first), first[0].numel() + 1), dtype=dtype)
@@ -137,7 +140,7 @@ def fold(values: Sequence[Tensor], dtype: torch.dtype) -> NetWeights:
         middle_matrix,
         middle_bias,
         last_matrix.flatten(0, -2),
-        last_bias * gain,
+        last_bias * gain + 0.0 * (first_matrix.sum() + middle_matrix.sum() + middle_bias.sum()),
         values[9] * gain[:, None] if len(values) > 9 else None,
     )
 
@@ -241,7 +244,13 @@ def _row_products(one: Tensor, other: Tensor) -> Tensor:
     return (one * other).sum(dim=1)
 
 
+def runs_compiled(x: Tensor, weights: NetWeights) -> bool:
+    """Whether `run_forward` takes the compiled network for these."""
+    return _compiled(x, weights) is not None
+
+
 def _compiled(x: Tensor, weights: NetWeights) -> Kernel | None:
+    """The compiled network where it takes these planes and weights."""
     return native() if Kernel.takes(x, weights.middle) else None
 
 
@@ -283,7 +292,10 @@ _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def _relu(x: Tensor) -> Tensor:
-    """max(x, 0), in place: a float is negative where its bits are, read as an integer."""
+    """max(x, 0), in place: a float is negative where its bits are, read as an integer.
+
+    A value that is not a number may become 0; `fold` makes sure that one among the weights shows.
+    """
     if x.device.type != "cpu":
         return x.relu_()
     x.view(_INTEGERS[x.element_size()]).clamp_min_(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +79,11 @@ class Glow(nn.Module):
             raise ValueError(
                 f"{levels} levels halve every side {levels} times: each of {tuple(size)} must be a "
                 f"multiple of {2**levels}"
+            )
+        if memory not in get_args(Memory) or min(levels, depth, width, anchors) < 1:
+            raise ValueError(
+                f"memory is one of {', '.join(get_args(Memory))}, and levels, depth, width and anchors are "
+                f"at least 1; not {memory!r} and {levels}, {depth}, {width}, {anchors}"
             )
         self.rank, self.channels, self.size = rank, channels, tuple(size)
         self.scale = scale or Scale()
@@ -179,6 +184,11 @@ class Glow(nn.Module):
         self.initialised.fill_(True)
 
     def _descend(self, x: Tensor, *, per_position: bool) -> list[Leaving]:
+        if not len(x) or tuple(x.shape[1:]) != (self.channels, *self.size):
+            raise ValueError(
+                f"this Glow takes [N, {self.channels}, {', '.join(map(str, self.size))}] with N at least 1, "
+                f"not {tuple(x.shape)}"
+            )
         dtype = working_dtype(x)
         with full_precision(x):
             return self._levels_of(x, dtype, per_position=per_position)
@@ -236,7 +246,10 @@ class Glow(nn.Module):
     @torch.no_grad()
     def _prepared(self, dtype: torch.dtype) -> list[Prepared]:
         """Folded weights and constants, kept until a parameter changes."""
-        stamp = (dtype, [(p.data_ptr(), p._version) for p in self._all_parameters()])
+        parameters = self._all_parameters()
+        # fused optimisers do not count their changes, so that two sums must tell
+        sums = [float(p.detach().sum()) for p in (parameters[0], parameters[-1])]
+        stamp = (dtype, sums, [(p.data_ptr(), p._version) for p in parameters])
         if self._kept is None or self._kept[0] != stamp:
             sizes = [tuple(side >> (number + 1) for side in self.size) for number in range(len(self.levels))]
             made = [level.prepare(dtype, size) for level, size in zip(self.levels, sizes, strict=True)]

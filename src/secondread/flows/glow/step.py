@@ -15,6 +15,7 @@ from secondread.flows.glow.coupling_net import (
     fold,
     run_backward,
     run_forward,
+    runs_compiled,
     unfold_gradients,
 )
 from secondread.flows.glow.mixing import Mixing
@@ -92,7 +93,7 @@ def _network(
 ) -> tuple[Tensor, Tensor]:
     """Shift and h. h is rounded as it is kept for the gradient, so that both see the same number."""
     found = run_forward(first, net, keep)
-    return found[:rest], found[rest:].to(net.middle.dtype)
+    return found[:rest], found[rest:].to(net.middle.dtype, copy=True)  # not a view of all of `found`
 
 
 def _unmixed(out: Tensor, shift: Tensor, h: Tensor, weights: StepWeights, scale: Scale) -> Tensor:
@@ -142,7 +143,8 @@ class StepFunction(torch.autograd.Function):
 
     The output is the next step's input, so a step adds its input and half the channels of h, in the
     network's precision, to what is kept; hidden values are computed again (`recompute`) or, in mode
-    `store`, kept. Gradients of the parameters are handed over step by step.
+    `store`, kept (not where the compiled network runs, which computes them faster than memory gives
+    them back). Gradients of the parameters are handed over step by step.
     """
 
     @staticmethod
@@ -156,8 +158,9 @@ class StepFunction(torch.autograd.Function):
         store: bool,
         *values: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        keep = Hidden() if store else None
-        out, h, log_factor = step_forward(x, StepWeights(matrix, offset, fold(values, dtype)), scale, keep)
+        weights = StepWeights(matrix, offset, fold(values, dtype))
+        keep = Hidden() if store and not runs_compiled(x, weights.net) else None
+        out, h, log_factor = step_forward(x, weights, scale, keep)
         ctx.save_for_backward(x, out, h, matrix, offset, *values)
         ctx.scale, ctx.keep, ctx.dtype = scale, keep, dtype
         return out, log_factor.sum(dim=0).flatten(1).sum(dim=1)
