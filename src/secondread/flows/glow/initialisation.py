@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from secondread.flows.glow.coupling_net import LOG_SCALE_FACTOR, CouplingNet, fold
+from secondread.flows.glow.mixing import affine_maps
 from secondread.flows.glow.planes import neighbourhoods
 from secondread.flows.glow.step import Step, StepWeights, step_forward
 
@@ -23,7 +24,7 @@ def initialise_step(step: Step, x: Tensor) -> Tensor:
     mean, deviation = flat.mean(dim=1), flat.std(dim=1, correction=0)
     step.mixing.bias.copy_(-mean)
     step.mixing.log_scale.copy_(-deviation.clamp_min(FLOOR).log())
-    matrix, offset, _ = step.mixing.affine()
+    (matrix,), (offset,), _ = affine_maps([step.mixing])
     mixed = torch.addmm(offset[:, None], matrix, flat).view(x.shape)
     _initialise_net(step.net, mixed[: step.first])
     out, _, _ = step_forward(x, StepWeights(matrix, offset, fold(step.net.values(), x.dtype)), step.scale)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from secondread.flows.glow.coupling_net import edge_bias, fold
-from secondread.flows.glow.mixing import log_determinants
+from secondread.flows.glow.mixing import affine_maps
 from secondread.flows.glow.scales import Scale
 from secondread.flows.glow.step import (
     InvertedFunction,
@@ -52,20 +52,20 @@ class Level(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """With gradient: the state, log s per image `[N]`, and the constant per position, float64."""
         steps = self.steps
-        affine = [step.mixing.affine() for step in steps]
-        constant = log_determinants([step.mixing for step in steps], [weight for _, _, weight in affine])
+        matrices, offsets, constant = affine_maps([step.mixing for step in steps])
+        affine = list(zip(matrices, offsets, strict=True))
         log = state.new_zeros(state.shape[1])
         if memory == "invert":
             for first, last in pairwise([*range(0, len(steps), anchors), len(steps)]):
                 values = [
                     value
-                    for step, (matrix, offset, _) in zip(steps[first:last], affine[first:last], strict=True)
+                    for step, (matrix, offset) in zip(steps[first:last], affine[first:last], strict=True)
                     for value in (matrix, offset, *step.net.values())
                 ]
                 state, terms = InvertedFunction.apply(state, self.scale, dtype, last - first, *values)
                 log = log + terms
             return state, log, constant
-        for step, (matrix, offset, _) in zip(steps, affine, strict=True):
+        for step, (matrix, offset) in zip(steps, affine, strict=True):
             state, terms = StepFunction.apply(
                 state, matrix, offset, self.scale, dtype, memory == "store", *step.net.values()
             )
@@ -75,14 +75,13 @@ class Level(nn.Module):
     def prepare(self, dtype: torch.dtype, size: tuple[int, ...]) -> Prepared:
         """The weights folded for `run` and `run_back` on states of this size."""
         steps = self.steps
-        affine = [step.mixing.affine() for step in steps]
+        matrices, offsets, constant = affine_maps([step.mixing for step in steps])
         weights = [
             StepWeights(matrix.detach(), offset.detach(), fold(step.net.values(), dtype))
-            for step, (matrix, offset, _) in zip(steps, affine, strict=True)
+            for step, matrix, offset in zip(steps, matrices, offsets, strict=True)
         ]
         for step_weights in weights:
             step_weights.net.edge = edge_bias(step_weights.net, size, step_weights.offset)
-        constant = log_determinants([step.mixing for step in steps], [weight for _, _, weight in affine])
         return Prepared(weights, constant)
 
     def run(self, state: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -15,7 +16,8 @@ class Mixing(nn.Module):
 
     `form`: "plain" learns W; "lu" learns W = P L (U + diag(s)), with P and the signs of s fixed, so that
     log |det W| = sum log |s|. W starts as a random rotation. The log-determinant is taken in float64
-    (Kingma and Dhariwal, Glow, NeurIPS 2018). b and l are fitted to data by `Glow.initialise`.
+    (Kingma and Dhariwal, Glow, NeurIPS 2018). b and l are fitted to data by
+    `Glow.initialise`; `affine_maps` gives M, c and the log-determinant.
     """
 
     def __init__(
@@ -53,19 +55,19 @@ class Mixing(nn.Module):
         upper = self.upper.triu(1) + torch.diag(self.sign * self.log_diagonal.exp())
         return self.order @ ((self.lower.tril(-1) + one) @ upper)
 
-    def affine(self) -> tuple[Tensor, Tensor, Tensor]:
-        """M, c and W."""
-        weight = self.matrix()
-        mixed = weight * self.log_scale.exp()
-        return mixed, mixed @ self.bias, weight
 
+def affine_maps(mixings: Sequence[Mixing]) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+    """M and c of several mixings of one size, taken together, and the sum of their log |det M|.
 
-def log_determinants(mixings: list[Mixing], weights: list[Tensor]) -> Tensor:
-    """log |det M| summed over several mixings of one size, per position, float64 and in nats.
-
-    weights  their W, as `affine` gave them
+    The last is per position, in nats and float64.
     """
-    total = torch.stack([mixing.log_scale for mixing in mixings]).double().sum()
+    scale = torch.stack([mixing.log_scale for mixing in mixings])
+    weight = torch.stack([mixing.matrix() for mixing in mixings])
+    matrix = weight * scale.exp()[:, None]
+    offset = (matrix @ torch.stack([mixing.bias for mixing in mixings])[:, :, None]).squeeze(2)
+    total = scale.double().sum()
     if mixings[0].form == "lu":
-        return total + torch.stack([mixing.log_diagonal for mixing in mixings]).double().sum()
-    return total + torch.linalg.slogdet(torch.stack(weights).double())[1].sum()
+        total = total + torch.stack([mixing.log_diagonal for mixing in mixings]).double().sum()
+    else:
+        total = total + torch.linalg.slogdet(weight.double())[1].sum()
+    return matrix.unbind(), offset.unbind(), total
