@@ -2,7 +2,8 @@
 
 Of the training normals, a share by patient becomes the development test, beside as many abnormal training
 images as asked for, drawn by seed; the other normals stay `train`. A manifest without splits is split by
-patient, all of it.
+patient, all of it. With `--learn-abnormal` the other abnormal training images of other patients stay `train` too,
+for recipes that make an unlabelled mixture of them.
 
     python benchmarks/development_split.py MANIFEST -o development.csv
 """
@@ -18,7 +19,9 @@ import numpy as np
 from secondread.cohorts.manifest import Manifest, patient_of
 
 
-def development_split(manifest: Manifest, share: float, abnormal: int, seed: int) -> Manifest:
+def development_split(
+    manifest: Manifest, share: float, abnormal: int, seed: int, learn_abnormal: bool = False
+) -> Manifest:
     generator = np.random.default_rng(seed)
     usable = [row for row in manifest.rows if row.split in ("train", "")]
     patients = sorted({patient_of(row) for row in usable if row.label == "normal"})
@@ -29,6 +32,13 @@ def development_split(manifest: Manifest, share: float, abnormal: int, seed: int
     chosen = sorted(generator.permutation(len(ill))[:abnormal])
     rows = [replace(row, split="test" if patient_of(row) in held else "train") for row in normal]
     rows += [replace(ill[i], split="test") for i in chosen]
+    if learn_abnormal:
+        tested = {patient_of(row) for row in rows if row.split == "test"}
+        rows += [
+            replace(row, split="train")
+            for row in usable
+            if row.label == "abnormal" and patient_of(row) not in tested
+        ]
     return Manifest(rows, manifest.base, manifest.source)
 
 
@@ -39,8 +49,11 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.25)
     parser.add_argument("--abnormal", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--learn-abnormal", action="store_true")
     given = parser.parse_args()
-    made = development_split(Manifest.read(given.manifest), given.share, given.abnormal, given.seed)
+    made = development_split(
+        Manifest.read(given.manifest), given.share, given.abnormal, given.seed, given.learn_abnormal
+    )
     made.write(given.output)
     print(f"{given.output}: {len(made.rows)} rows")
 
