@@ -98,10 +98,13 @@ def raw_maps(detectors: dict[str, Detector], images: Sequence[Prepared], mean: M
 
 
 def mask_of(manifest: Manifest, row: Row, shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
+    """The mask with its axes in the file's order, as maps on the file's grid have them."""
     reference = manifest.mask_reference(row)
     if reference is None:
         return None
-    return nearest(read_image(reference).pixels.max(axis=0) != 0, shape)
+    read = read_image(reference)
+    mask = read.geometry.to_file_axes(read.pixels.max(axis=0) != 0)
+    return nearest(mask.astype(bool), shape)
 
 
 def judged(
