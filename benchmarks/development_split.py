@@ -2,7 +2,7 @@
 
 Of the training normals, a share by patient becomes the development test, beside as many abnormal training
 images as asked for, drawn by seed; the other normals stay `train`. A manifest without splits is split by
-patient, all of it. With `--learn-abnormal` the other abnormal training images of other patients stay `train` too,
+patient, all of it. With `--learn-abnormal` the abnormal training images of other patients stay `train` too,
 for recipes that make an unlabelled mixture of them.
 
     python benchmarks/development_split.py MANIFEST -o development.csv
