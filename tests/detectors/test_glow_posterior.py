@@ -108,17 +108,24 @@ def test_background_is_the_share_of_pixels_at_level_nought():
     )
 
 
-def test_a_warm_start_begins_from_the_first_model_and_a_cold_one_from_its_own_initialisation():
+@pytest.mark.parametrize("start", ["own", "same", "trained"])
+def test_the_second_model_begins_where_the_setting_says(start):
     batches = [{name: Batch(blobs(6, SIZES[2])) for name in ("normal", "unlabelled")}]
-    for warm in (True, False):
-        detector = make(warm_start=warm)
-        normal, mixture, _ = detector.stages()
-        for stage in (normal, mixture):
-            stage.prepare(iter(batches), torch.Generator().manual_seed(0))
-        first, second = detector.normal.state_dict(), detector.second.state_dict()
-        assert all(torch.equal(first[name], second[name]) for name in first) == warm
-        assert bool(detector.second.initialised)
-    assert not GlowPosteriorSettings().warm_start
+    detector = make(start=start)
+    normal, mixture, _ = detector.stages()
+    normal.prepare(iter(batches), torch.Generator().manual_seed(0))
+    begun = {name: value.clone() for name, value in detector.normal.state_dict().items()}
+    with torch.no_grad():
+        detector.normal.levels[0].steps[0].net.last_bias.add_(1.0)  # as training would
+    mixture.prepare(iter(batches), torch.Generator().manual_seed(0))
+    trained, second = detector.normal.state_dict(), detector.second.state_dict()
+    assert all(torch.equal(begun[name], second[name]) for name in begun) == (start == "same")
+    assert all(torch.equal(trained[name], second[name]) for name in trained) == (start == "trained")
+    assert bool(detector.second.initialised)
+
+
+def test_each_model_begins_on_its_own_unless_told_otherwise():
+    assert GlowPosteriorSettings().start == "own"
 
 
 def test_the_initialisation_gathers_images_from_several_batches():

@@ -124,11 +124,14 @@ class GlowPosterior(Detector):
         self, flow: Glow, cohort: str, batches: Iterator[Batches], generator: torch.Generator
     ) -> None:
         """Fit the activation normalisation to `initial_images` images, or start from the first model."""
-        if flow is self.second and self.settings.warm_start:
+        start = self.settings.start
+        if flow is self.second and start == "trained":
             flow.load_state_dict(self.normal.state_dict())
-            return
-        images = torch.cat(list(_first(batches, cohort, self.settings.initial_images)))
-        flow.initialise(self._continuous(flow, images, generator))
+        elif flow is self.normal or start == "own":
+            images = torch.cat(list(_first(batches, cohort, self.settings.initial_images)))
+            flow.initialise(self._continuous(flow, images, generator))
+            if start == "same" and self.second is not None:
+                self.second.load_state_dict(flow.state_dict())
 
     def loss(
         self, flow: Glow, cohort: str, batches: Batches, generator: torch.Generator

@@ -42,8 +42,10 @@ class GlowPosteriorSettings(DetectorSettings):
     replace: float = Field(
         0.2, gt=0, lt=1, description="background: share of pixels that get a random level in training"
     )
-    warm_start: bool = Field(
-        False, description="the second model begins from the first; then it has learnt for longer"
+    start: Literal["own", "same", "trained"] = Field(
+        "own",
+        description="the second model's first parameters: its own, the same as the first model's, or the "
+        "first model's trained ones",
     )
     initial_images: PositiveInt = Field(256, description="to which the activation normalisation is fitted")
     score: Literal["posterior", "likelihood", "typicality"] = "posterior"
