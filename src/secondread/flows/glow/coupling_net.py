@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -47,11 +47,8 @@ class NetWeights:
     edge: Tensor | None = None
 
 
-@dataclass
-class Hidden:
-    """What a forward pass keeps for the backward one; None where it is computed again."""
-
-    blocks: list[tuple[Tensor, Tensor]] | None = field(default_factory=list)
+Hidden = list[tuple[Tensor, Tensor]]
+"""Both hidden layers of every block of positions, where a forward pass keeps them for the backward one."""
 
 
 class CouplingNet(nn.Module):
@@ -160,8 +157,8 @@ def run_forward(x: Tensor, weights: NetWeights, keep: Hidden | None = None) -> T
     columns = torch.empty((len(weights.last), gathered.shape[1]), dtype=gathered.dtype, device=x.device)
     for block in _blocks(gathered.shape[1], weights.middle):
         first, second = _hidden(gathered[:, block], weights)
-        if keep is not None and keep.blocks is not None:
-            keep.blocks.append((first, second))
+        if keep is not None:
+            keep.append((first, second))
         torch.mm(weights.last, second.t(), out=columns[:, block])
     total = scatter(columns, images, size, x.dtype)
     total += edge_bias(weights, size, x) if weights.edge is None else weights.edge
@@ -187,16 +184,13 @@ def run_backward(
     inputs = x.shape[0] * 3 ** len(size)
     backwards = weights.first[:, :inputs].t().contiguous()
     to_first = torch.zeros((weights.first.shape[1], weights.first.shape[0]), dtype=x.dtype, device=x.device)
-    to_middle, to_last = (
-        torch.zeros_like(weights.middle, dtype=x.dtype),
-        torch.zeros_like(weights.last, dtype=x.dtype),
-    )
+    to_middle = torch.zeros_like(weights.middle, dtype=x.dtype)
+    to_last = torch.zeros_like(weights.last, dtype=x.dtype)
     to_middle_bias = torch.zeros_like(weights.middle_bias, dtype=x.dtype)
     columns = torch.empty((inputs, gathered.shape[1]), dtype=dtype, device=x.device) if to_input else None
-    kept = None if hidden is None else hidden.blocks
     for number, block in enumerate(_blocks(gathered.shape[1], weights.middle)):
         given, out = gathered[:, block], coming[:, block]
-        first, second = _hidden(given, weights) if kept is None else kept[number]
+        first, second = _hidden(given, weights) if hidden is None else hidden[number]
         slope = out.t() @ weights.last
         to_last += out @ second
         slope = _where_positive(slope, second)
@@ -276,10 +270,14 @@ def _blocks(positions: int, middle: Tensor) -> Iterator[slice]:
         yield slice(at, min(at + length, positions))
 
 
+_FUSES = torch.backends.mkldnn.is_available()
+"""Whether product, bias and ReLU are one call on a CPU."""
+
+
 def _hidden(gathered: Tensor, weights: NetWeights) -> tuple[Tensor, Tensor]:
     """Both hidden layers of a block of positions, `[positions, width]`."""
     first = _relu(gathered.t() @ weights.first.t())
-    if first.device.type == "cpu" and first.dtype in (torch.bfloat16, torch.float32):
+    if _FUSES and first.device.type == "cpu" and first.dtype in (torch.bfloat16, torch.float32):
         second = torch.ops.mkldnn._linear_pointwise(
             first, weights.middle, weights.middle_bias, "relu", [], ""
         )

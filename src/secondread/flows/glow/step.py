@@ -159,7 +159,7 @@ class StepFunction(torch.autograd.Function):
         *values: Tensor,
     ) -> tuple[Tensor, Tensor]:
         weights = StepWeights(matrix, offset, fold(values, dtype))
-        keep = Hidden() if store and not runs_compiled(x, weights.net) else None
+        keep: Hidden | None = [] if store and not runs_compiled(x, weights.net) else None
         out, h, log_factor = step_forward(x, weights, scale, keep)
         ctx.save_for_backward(x, out, h, matrix, offset, *values)
         ctx.scale, ctx.keep, ctx.dtype = scale, keep, dtype
