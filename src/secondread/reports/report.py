@@ -6,20 +6,18 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from secondread import __version__
 from secondread.evaluation.comparisons import BASELINES
 from secondread.evaluation.evaluate import Evaluation
-from secondread.reports import wording
 from secondread.reports.cards import data_card, data_name, model_card, model_name
 from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
 from secondread.reports.palette import HEAT
+from secondread.reports.templates import environment, own_file
 from secondread.whole import write_whole
 
 
@@ -40,10 +38,10 @@ def write_report(
     write_whole(folder / "metrics.json", text.encode())
     cores = min(os.cpu_count() or 1, 8) if workers is None else workers
     page = (
-        _environment()
-        .from_string(_own_file("page.html"))
+        environment()
+        .from_string(own_file("page.html"))
         .render(
-            css=Markup(_own_file("page.css")),
+            css=Markup(own_file("page.css")),
             evaluation=evaluation,
             figures=draw_figures(evaluation, folder / "figures"),
             gallery=make_gallery(evaluation, workers=cores),
@@ -61,17 +59,3 @@ def write_report(
     report = folder / "report.html"
     write_whole(report, page.encode())
     return report
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    for name in ("number", "significant", "percent", "span", "percent_span", "signed", "count", "plain"):
-        environment.filters[name] = getattr(wording, name)
-    environment.filters["file_name"] = lambda path: path.rsplit("/", 1)[-1]
-    return environment
-
-
-def _own_file(name: str) -> str:
-    return resources.files("secondread.reports").joinpath(name).read_text(encoding="utf-8")

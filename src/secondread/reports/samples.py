@@ -7,12 +7,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +21,7 @@ from secondread.readings.planes import Planes
 from secondread.readings.samples import QUANTILES, SHOWN, Sample, Sampling
 from secondread.reports.figures import HEIGHT, STYLE, WIDTH, save
 from secondread.reports.palette import ABNORMAL, BASELINE, METHOD, NORMAL, ORACLE
-from secondread.reports.wording import count, significant
+from secondread.reports.templates import environment, own_file
 from secondread.whole import write_whole
 
 COLOURS = (ABNORMAL, ORACLE, METHOD, BASELINE)
@@ -81,16 +79,6 @@ def write_samples_page(sampling: Sampling, out: str | Path, *, command: Sequence
     report = folder / "report.html"
     write_whole(report, page.encode())
     return report
-
-
-def environment() -> Environment:
-    found = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    found.filters |= {"significant": significant, "count": count}
-    return found
-
-
-def own_file(name: str) -> str:
-    return resources.files("secondread.reports").joinpath(name).read_text(encoding="utf-8")
 
 
 def pairs(sampling: Sampling, samples: Sequence[Sample]) -> list[Pair]:

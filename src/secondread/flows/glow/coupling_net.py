@@ -31,8 +31,6 @@ more fall out of the cache."""
 class NetWeights:
     """The network's weights with its normalisations folded in, in the precision it runs in.
 
-    `edge` is what bias and border add to the output, `[outputs, 1, *S]`, where it is kept from use to use.
-
     first   `[width, K]`, last column the bias; K counts neighbourhood rows (border row included) plus one
     middle  `[width, width]`, middle_bias `[width]`
     last    `[outputs * 3^rank, width]`; last_bias `[outputs]` float; border `[outputs, 3^rank]` or None
@@ -44,7 +42,6 @@ class NetWeights:
     last: Tensor
     last_bias: Tensor
     border: Tensor | None
-    edge: Tensor | None = None
 
 
 Hidden = list[tuple[Tensor, Tensor]]
@@ -161,7 +158,7 @@ def run_forward(x: Tensor, weights: NetWeights, keep: Hidden | None = None) -> T
             keep.append((first, second))
         torch.mm(weights.last, second.t(), out=columns[:, block])
     total = scatter(columns, images, size, x.dtype)
-    total += edge_bias(weights, size, x) if weights.edge is None else weights.edge
+    total += _edge_bias(weights, size, x)
     return total
 
 
@@ -309,7 +306,7 @@ def _where_positive(x: Tensor, reference: Tensor) -> Tensor:
     return x
 
 
-def edge_bias(weights: NetWeights, size: tuple[int, ...], like: Tensor) -> Tensor:
+def _edge_bias(weights: NetWeights, size: tuple[int, ...], like: Tensor) -> Tensor:
     """What bias and border channel add to the output, the same for every image: `[outputs, 1, *S]`."""
     bias = weights.last_bias.to(like.dtype)[:, None]
     if weights.border is None:

@@ -251,9 +251,7 @@ class Glow(nn.Module):
         sums = [float(p.detach().sum()) for p in (parameters[0], parameters[-1])]
         stamp = (dtype, sums, [(p.data_ptr(), p._version) for p in parameters])
         if self._kept is None or self._kept[0] != stamp:
-            sizes = [tuple(side >> (number + 1) for side in self.size) for number in range(len(self.levels))]
-            made = [level.prepare(dtype, size) for level, size in zip(self.levels, sizes, strict=True)]
-            self._kept = (stamp, made)
+            self._kept = (stamp, [level.prepare(dtype) for level in self.levels])
         return self._kept[1]
 
     def _all_parameters(self) -> list[nn.Parameter]:

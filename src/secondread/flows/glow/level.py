@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from secondread.flows.glow.coupling_net import edge_bias, fold
+from secondread.flows.glow.coupling_net import fold
 from secondread.flows.glow.mixing import affine_maps
 from secondread.flows.glow.scales import Scale
 from secondread.flows.glow.step import (
@@ -72,16 +72,14 @@ class Level(nn.Module):
             log = log + terms
         return state, log, constant
 
-    def prepare(self, dtype: torch.dtype, size: tuple[int, ...]) -> Prepared:
-        """The weights folded for `run` and `run_back` on states of this size."""
+    def prepare(self, dtype: torch.dtype) -> Prepared:
+        """The weights folded for `run` and `run_back`."""
         steps = self.steps
         matrices, offsets, constant = affine_maps([step.mixing for step in steps])
         weights = [
             StepWeights(matrix.detach(), offset.detach(), fold(step.net.values(), dtype))
             for step, matrix, offset in zip(steps, matrices, offsets, strict=True)
         ]
-        for step_weights in weights:
-            step_weights.net.edge = edge_bias(step_weights.net, size, step_weights.offset)
         return Prepared(weights, constant)
 
     def run(self, state: Tensor, prepared: Prepared) -> tuple[Tensor, Tensor]:

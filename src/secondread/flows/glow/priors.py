@@ -9,12 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secondread.flows.glow.coupling_net import LOG_SCALE_FACTOR
 from secondread.flows.glow.planes import from_planes, neighbourhoods, scatter, to_planes
 from secondread.flows.latent import Latent, at_least_float
 from secondread.networks.precision import full_precision
-
-LOG_SCALE_FACTOR = 3.0
-"""As in Glow's code: scales are exp(3 l), so that they move faster than the other parameters."""
 
 
 class LearnedGaussian(Latent):

@@ -1,0 +1,23 @@
+"""What every page is made with: this room's own files, and a template environment that knows its words."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from jinja2 import Environment, StrictUndefined
+
+from secondread.reports import wording
+
+
+def environment() -> Environment:
+    """Escapes what it is given, and refuses names that it is not given."""
+    found = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    for name in ("number", "significant", "percent", "span", "percent_span", "signed", "count", "plain"):
+        found.filters[name] = getattr(wording, name)
+    found.filters["file_name"] = lambda path: path.rsplit("/", 1)[-1]
+    return found
+
+
+def own_file(name: str) -> str:
+    """The text of a file that ships with this room."""
+    return resources.files("secondread.reports").joinpath(name).read_text(encoding="utf-8")
