@@ -20,6 +20,7 @@ from secondread.flows.glow.coupling_net import (
 )
 from secondread.flows.glow.mixing import Mixing
 from secondread.flows.glow.scales import Scale
+from secondread.networks.precision import full_precision
 
 Memory = Literal["recompute", "store", "invert"]
 
@@ -71,7 +72,7 @@ def step_forward(
     mixed = torch.addmm(weights.offset[:, None], weights.matrix, x.flatten(1)).view(x.shape)
     half = len(x) // 2
     second = mixed[half:]
-    shift, h = _network(mixed[:half], weights.net, scale, keep, len(second))
+    shift, h = _network(mixed[:half], weights.net, keep, len(second))
     second += shift
     if scale.scheme == "additive":
         return mixed, h, torch.zeros_like(second)
@@ -84,13 +85,11 @@ def step_inverse(out: Tensor, weights: StepWeights, scale: Scale) -> Tensor:
     """The x that `step_forward` takes to `out`."""
     assert weights.inverse is not None
     half = len(out) // 2
-    shift, h = _network(out[:half], weights.net, scale, None, len(out) - half)
+    shift, h = _network(out[:half], weights.net, None, len(out) - half)
     return _unmixed(out, shift, h, weights, scale)
 
 
-def _network(
-    first: Tensor, net: NetWeights, scale: Scale, keep: Hidden | None, rest: int
-) -> tuple[Tensor, Tensor]:
+def _network(first: Tensor, net: NetWeights, keep: Hidden | None, rest: int) -> tuple[Tensor, Tensor]:
     """Shift and h. h is rounded as it is kept for the gradient, so that both see the same number."""
     found = run_forward(first, net, keep)
     return found[:rest], found[rest:].to(net.middle.dtype, copy=True)  # not a view of all of `found`
@@ -169,7 +168,7 @@ class StepFunction(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, to_out: Tensor, to_log: Tensor) -> tuple[Tensor | None, ...]:
         x, out, h, matrix, offset, *values = ctx.saved_tensors
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x):
             weights = StepWeights(matrix, offset, fold(values, ctx.dtype))
             to_x, to_matrix, to_offset, net = step_backward(
                 x, out, h, weights, ctx.scale, ctx.keep, to_out, to_log, to_input=ctx.needs_input_grad[0]
@@ -205,11 +204,11 @@ class InvertedFunction(torch.autograd.Function):
         out, *values = ctx.saved_tensors
         each, half = len(values) // ctx.count, len(out) // 2
         gradients: list[Tensor] = []
-        with torch.autocast(out.device.type, enabled=False):
+        with full_precision(out):
             for number in reversed(range(ctx.count)):
                 matrix, offset, *net = values[number * each : (number + 1) * each]
                 weights = StepWeights(matrix, offset, fold(net, ctx.dtype), inverse_of(matrix))
-                shift, h = _network(out[:half], weights.net, ctx.scale, None, len(out) - half)
+                shift, h = _network(out[:half], weights.net, None, len(out) - half)
                 x = _unmixed(out, shift, h, weights, ctx.scale)
                 to_x, to_matrix, to_offset, found = step_backward(
                     x, out, h, weights, ctx.scale, None, to_out, to_log
