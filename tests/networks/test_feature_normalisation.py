@@ -61,3 +61,11 @@ def test_a_channel_that_is_constant_among_normals_stays_finite():
 def test_a_projection_to_more_directions_than_channels_is_refused():
     with pytest.raises(ValueError, match="2 to 6 directions"):
         FeatureNormalisation(6, (4, 5), projection=7)
+
+
+def test_one_batch_of_very_many_positions_gives_the_same_directions_as_many_small_ones():
+    h = maps(80, 6, (30, 30))
+    whole = FeatureNormalisation(6, (30, 30), standardise="channel", projection=4)
+    whole.fit([(h, None)], torch.Generator().manual_seed(0))
+    parts = fitted(h, standardise="channel", projection=4)
+    torch.testing.assert_close(whole.matrix, parts.matrix, atol=1e-3, rtol=1e-3)

@@ -124,7 +124,7 @@ class FeatureNormalisation(nn.Module):
             for h, weight in kept:
                 rows = ((h.float() - self.mean) / self.scale * weight).transpose(0, 1).flatten(1)
                 outer += (rows @ rows.T).double().cpu()
-                total += float(weight.sum())
+                total += float(weight.sum(dtype=torch.float64))
         values, vectors = torch.linalg.eigh(outer / total)
         values, vectors = values.flip(0)[: self.channels], vectors.flip(1)[:, : self.channels].T
         sign = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True)).sign()
