@@ -1,4 +1,4 @@
-"""A normalizing flow on maps: coupling blocks one after another, before a unit Gaussian."""
+"""A normalizing flow on maps: coupling blocks one after another, before a latent distribution."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from secondread.flows.coupling import CouplingBlock
-from secondread.flows.latent import UnitGaussian
+from secondread.flows.latent import Latent, UnitGaussian
 from secondread.flows.subnets import ConvSubnet, ResNetSubnet
 
 
 class Flow(nn.Module):
-    """z = f(x), with log p(x) = log N(z; 0, I) + log |det dz/dx|, in 2-D and 3-D by rank.
+    """z = f(x), with log p(x) = log p(z) + log |det dz/dx|, in 2-D and 3-D by rank.
 
     Args:
         rank: of the map, so that x is `[N, channels, *S]` with `len(S) == rank`.
@@ -22,6 +22,7 @@ class Flow(nn.Module):
         subnet: "conv", of width `hidden`, or "resnet" (see `flows.subnets`).
         positions: None, or the S for which a learned embedding of each position, `[embedding, *S]`,
             is given to every subnet, so that the density may differ from place to place.
+        latent: p(z), the distribution of z; None = N(z; 0, I).
         generator: draws the permutations; None = torch's global one.
     """
 
@@ -36,6 +37,7 @@ class Flow(nn.Module):
         clamp: float = 2.0,
         positions: Sequence[int] | None = None,
         embedding: int = 8,
+        latent: Latent | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -45,7 +47,7 @@ class Flow(nn.Module):
                 return ResNetSubnet(rank, channels_in, channels_out)
             return ConvSubnet(rank, channels_in, channels_out, hidden)
 
-        self.latent = UnitGaussian()
+        self.latent = UnitGaussian() if latent is None else latent
         self.positions: nn.Parameter | None = None
         if positions is not None:
             self.positions = nn.Parameter(torch.randn(1, embedding, *positions, generator=generator))
