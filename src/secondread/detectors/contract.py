@@ -25,11 +25,14 @@ class Batch:
     valid     bool `[N, 1, *spatial]`, False where preprocessing padded; None = valid everywhere
     features  what the stage's `frozen` function returned for these images, if the stage has one;
               each tensor `[N, ...]`
+    other     the same images under other random changes, in a training batch of a stage that asks for
+              two views and whose recipe augments
     """
 
     images: Tensor
     valid: Tensor | None = None
     features: tuple[Tensor, ...] | None = None
+    other: Batch | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -39,6 +42,7 @@ class Batch:
             self.images.to(device),
             None if self.valid is None else self.valid.to(device),
             None if self.features is None else tuple(t.to(device) for t in self.features),
+            None if self.other is None else self.other.to(device),
         )
 
 
@@ -112,8 +116,9 @@ class Stage:
     on          cohort -> its share of a batch (shares add up to 1)
     steps       in order, once a round; empty for a stage that only collects
     frozen      a function of images alone, with parameters that this stage does not train: the loop
-                computes it once per image, keeps it on disk, and gives it as `batch.features`. Not
-                used when the stage augments
+                computes it once per image, keeps it on disk, and gives it as `batch.features`. When
+                the stage augments: of the kept copies (`copies`); without those not used
+    views       2: each training batch comes with `batch.other`, where the recipe augments
     prepare     before the first step, with an iterator over the stage's batches (data-dependent
                 initialisation, centres, teacher statistics)
     collect     for each batch of one pass over the data, without gradient (memory banks, moments)
@@ -127,6 +132,7 @@ class Stage:
     on: Mapping[str, float]
     steps: Sequence[Step] = ()
     frozen: Callable[[Tensor], tuple[Tensor, ...]] | None = None
+    views: Literal[1, 2] = 1
     prepare: Callable[[Iterator[Batches], torch.Generator], None] | None = None
     collect: Callable[[Batches], None] | None = None
     each_epoch: Callable[[int], None] | None = None

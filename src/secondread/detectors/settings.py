@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from secondread.settings import Settings
 
@@ -42,6 +42,11 @@ class StageSettings(Settings):
 
     An epoch is one pass over the largest cohort of the stage. `keep` names the parameters that stay
     at the stage's end: the last, or those of the epoch with the lowest loss on held-out normals.
+
+    `augment` changes each training image anew every time, and a frozen part computes its features anew
+    too. With `copies` training draws among the image itself and so many changed copies, the same in every
+    epoch; their frozen features are computed once and kept, on `copies` + 1 times the disk space. A stage
+    without a frozen part draws among the same forms. Held-out normals are never changed.
     """
 
     epochs: PositiveInt | None = None
@@ -54,3 +59,12 @@ class StageSettings(Settings):
     early_stop: EarlyStopSettings | None = None
     keep: Literal["last", "best"] = "last"
     augment: tuple[Literal["flip", "rotate", "shift", "intensity"], ...] = ()
+    copies: PositiveInt | None = Field(
+        None, description="changed copies of each image to draw among; empty = changes are drawn anew"
+    )
+
+    @model_validator(mode="after")
+    def _copies_of_something(self) -> Self:
+        if self.copies is not None and not self.augment:
+            raise ValueError("copies needs augment, which says how they are changed; set it, or no copies")
+        return self

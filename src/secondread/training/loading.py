@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import torch
 from secondread.detectors.contract import Batch
 from secondread.training import augment
 from secondread.training.batches import BatchIndices, Indices
+from secondread.training.copies import ChangedCopies
 from secondread.training.data import ImageSource
 from secondread.training.device import to_device
 from secondread.training.features import FrozenFeatures
@@ -20,23 +21,37 @@ from secondread.training.seeds import derive_seed
 
 @dataclass(frozen=True)
 class Loader:
-    """sources, features: by cohort. augment: the stage's kinds; seed: where augmentation draws from."""
+    """sources, features: by cohort. augment: the stage's kinds; seed: where augmentation draws from.
+    views: of each image, where it is augmented."""
 
     sources: Mapping[str, ImageSource]
     device: torch.device
     features: Mapping[str, FrozenFeatures] = field(default_factory=dict)
     augment: Sequence[str] = ()
     seed: int = 0
+    views: int = 1
 
     def cohort(self, name: str, indices: Indices, epoch: int | None = None) -> Batch:
-        """The cohort's images at these indices; augmented where an epoch is given."""
-        rows, valid_rows = self.sources[name].batch(indices.tolist())
+        """The cohort's images at these indices; augmented where an epoch is given, and then with
+        `other` where there are two views."""
+        batch = self._view(name, indices, epoch, 0)
+        if self.views == 2 and self.augment and epoch is not None:
+            return replace(batch, other=self._view(name, indices, epoch, 1))
+        return batch
+
+    def _view(self, name: str, indices: Indices, epoch: int | None, view: int) -> Batch:
+        source = self.sources[name]
+        copies = source if isinstance(source, ChangedCopies) else None
+        if copies is not None:
+            indices = copies.unchanged(indices) if epoch is None else copies.drawn(indices, epoch, view)
+        rows, valid_rows = source.batch(indices.tolist())
         images = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
         valid = None if valid_rows is None else torch.from_numpy(np.ascontiguousarray(valid_rows))
-        if self.augment and epoch is not None:
+        if self.augment and epoch is not None and copies is None:
             rank = images.ndim - 2
+            other = (view,) if view else ()
             draws = [
-                augment.draw(self.augment, rank, derive_seed(self.seed, name, epoch, int(index)))
+                augment.draw(self.augment, rank, derive_seed(self.seed, name, epoch, int(index), *other))
                 for index in indices
             ]
             images, valid = augment.apply(images, valid, draws)

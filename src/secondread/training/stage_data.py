@@ -9,6 +9,7 @@ from secondread.detectors.contract import Stage
 from secondread.detectors.settings import StageSettings
 from secondread.errors import UserError
 from secondread.training.batches import BatchPlan
+from secondread.training.copies import ChangedCopies
 from secondread.training.data import ImageSource
 from secondread.training.features import FrozenFeatures, features_key, frozen_features
 from secondread.training.loading import Loader
@@ -37,10 +38,18 @@ def stage_data(run: Run, stage: Stage, settings: StageSettings, features_key: st
     _refuse_missing_validation(stage, settings, held_out)
     sizes = {name: len(source) for name, source in sources.items()}
     plan = BatchPlan(sizes, stage.on, settings.batch_size, run.seed, stage.name)
-    every = {**sources, **({VALIDATION: held_out} if held_out is not None else {})}
-    features, key = _stage_features(run, stage, settings, every, features_key)
     seed = derive_seed(run.seed, stage.name, "augment")
-    return StageData(plan, Loader(every, run.fabric.device, features, settings.augment, seed), held_out, key)
+    if stage.steps and settings.copies is not None:
+        sources = {
+            name: ChangedCopies(source, settings.augment, settings.copies, derive_seed(seed, name, "copies"))
+            for name, source in sources.items()
+        }
+    every = dict(sources)
+    if held_out is not None:
+        every.setdefault(VALIDATION, held_out)
+    features, key = _stage_features(run, stage, settings, every, features_key)
+    loader = Loader(every, run.fabric.device, features, settings.augment, seed, stage.views)
+    return StageData(plan, loader, held_out, key)
 
 
 def _stage_features(
@@ -51,7 +60,7 @@ def _stage_features(
     key: str,
 ) -> tuple[dict[str, FrozenFeatures], str]:
     """The frozen features of the stage's cohorts and held-out normals, and the key of their files."""
-    if stage.frozen is None or settings.augment:
+    if stage.frozen is None or (settings.augment and settings.copies is None):
         return {}, ""
     if not key:
         digests = [digest for source in every.values() for digest in source.digests]
