@@ -290,3 +290,16 @@ def test_a_flow_takes_the_latent_that_it_is_given():
     torch.testing.assert_close(flow.log_density(x), latent.log_density(z) + log_determinant)
     assert "latent.mixture.logits" in dict(flow.named_parameters())
     assert isinstance(Flow(2, 4, blocks=1, hidden=4).latent, UnitGaussian)
+
+
+def test_a_shared_covariance_makes_log_odds_linear():
+    mixture = GaussianMixture(2, 3, covariance="shared")
+    with torch.no_grad():
+        mixture.log_deviation.copy_(torch.tensor([[0.2, -0.3, 0.1]]))
+    s = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    ratio = mixture.class_log_ratio(s)
+    odds = ratio[:, 1] - ratio[:, 0]
+    middle = mixture.class_log_ratio((s[:1] + s[1:2]) / 2)
+    torch.testing.assert_close((odds[0] + odds[1]) / 2, (middle[:, 1] - middle[:, 0])[0])
+    drawn = mixture.sample(4000, torch.Generator().manual_seed(1), component=1)
+    torch.testing.assert_close(drawn.std(dim=0), mixture.log_deviation[0].exp(), atol=0.05, rtol=0)

@@ -69,3 +69,12 @@ def test_one_batch_of_very_many_positions_gives_the_same_directions_as_many_smal
     whole.fit([(h, None)], torch.Generator().manual_seed(0))
     parts = fitted(h, standardise="channel", projection=4)
     torch.testing.assert_close(whole.matrix, parts.matrix, atol=1e-3, rtol=1e-3)
+
+
+def test_centred_by_position_and_scaled_by_channel_no_place_weighs_more_than_its_spread():
+    h = maps(200)
+    z = fitted(h, standardise="centre")(h)
+    torch.testing.assert_close(z.mean(dim=0), torch.zeros_like(z[0]), atol=1e-5, rtol=0)
+    ratio = z.std(dim=0) / h.std(dim=0)
+    torch.testing.assert_close(ratio, ratio.mean(dim=(1, 2), keepdim=True).expand_as(ratio))
+    assert 0.9 < float(z.std()) < 1.02

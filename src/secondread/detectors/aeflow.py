@@ -50,7 +50,7 @@ class FeatureSettings(Settings):
     )
     channels: PositiveInt | None = Field(None, description="random channels of them kept; empty = all")
     compress: bool = Field(False, description="sign(h) log(1 + |h|) first")
-    standardise: Literal["none", "channel", "position"] = "none"
+    standardise: Literal["none", "channel", "position", "centre"] = "none"
     projection: PositiveInt | None = Field(None, description="channels that reach the flow")
     kind: Literal["pca", "random"] = "pca"
     noise: float = Field(0.0, ge=0, description="Gaussian, added to what the flow sees in training")

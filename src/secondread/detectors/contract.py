@@ -100,12 +100,14 @@ Loss = Callable[[Batches, torch.Generator], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Step:
-    """Parameters and the loss that trains them, `repeats` times per round (a critic's five, say)."""
+    """Parameters and the loss that trains them, `repeats` times per round (a critic's five, say). The
+    learning rate of the modules in `paces` is multiplied by the number beside them."""
 
     trains: Sequence[nn.Module | nn.Parameter]
     loss: Loss
     repeats: int = 1
     name: str = "step"
+    paces: Sequence[tuple[nn.Module, float]] = ()
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ class GaussianMixture(nn.Module):
         separation: in standard deviations of a component at the start; no use beside a tensor.
         learn_means: whether training moves them (FlowGMM's are fixed by default).
         covariance: "unit" is fixed at I. "isotropic" learns one standard deviation per component,
-            "diagonal" one per component and dimension; both start at 1.
+            "diagonal" one per component and dimension, "shared" one per dimension for all components, so
+            that log odds are linear in s. They start at 1.
         weights: pi at the start, positive, of sum 1; None = 1 / K each.
         learn_weights: whether training moves pi. A fixed pi changes by `set_weights` alone.
         concentration: of the Dirichlet prior of pi, K values > 0. For K = 2 it is the Beta prior of the
@@ -56,7 +57,7 @@ class GaussianMixture(nn.Module):
         means: Literal["simplex", "random"] | Tensor = "simplex",
         separation: float = 6.0,
         learn_means: bool = False,
-        covariance: Literal["unit", "isotropic", "diagonal"] = "unit",
+        covariance: Literal["unit", "isotropic", "diagonal", "shared"] = "unit",
         weights: Sequence[float] | None = None,
         learn_weights: bool = True,
         concentration: Sequence[float] | None = None,
@@ -68,8 +69,9 @@ class GaussianMixture(nn.Module):
         self.components = components
         self.dimensions = dimensions
         self._place("means", _means(components, dimensions, means, separation, generator), learn_means)
-        width = dimensions if covariance == "diagonal" else 1
-        self._place("log_deviation", torch.zeros(components, width), covariance != "unit")
+        width = dimensions if covariance in ("diagonal", "shared") else 1
+        height = 1 if covariance == "shared" else components
+        self._place("log_deviation", torch.zeros(height, width), covariance != "unit")
         given = [1 / components] * components if weights is None else weights
         self._place("logits", self._checked(given).log(), learn_weights)
         self.concentration = None if concentration is None else tuple(float(a) for a in concentration)
@@ -137,14 +139,15 @@ class GaussianMixture(nn.Module):
             classes = torch.full((n,), component)
         noise = torch.randn(n, self.dimensions, generator=generator).to(self.means)
         classes = classes.to(self.means.device)
-        return self.means[classes] + temperature * self.log_deviation[classes].exp() * noise
+        deviation = self.log_deviation.exp().expand(self.components, self.dimensions)
+        return self.means[classes] + temperature * deviation[classes] * noise
 
     def _standardised(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """s `[N, 1, D]`, (s - mu_k) / sigma_k `[N, K, D]`, log sigma `[K, D]`."""
         if s.dim() != 2 or s.shape[1] != self.dimensions:
             raise ValueError(f"this mixture takes [N, {self.dimensions}], not {list(s.shape)}")
         s = at_least_float(s)[:, None]
-        log_deviation = self.log_deviation.to(s).expand(-1, self.dimensions)
+        log_deviation = self.log_deviation.to(s).expand(self.components, self.dimensions)
         return s, (s - self.means.to(s)) * torch.exp(-log_deviation), log_deviation
 
     def _place(self, name: str, value: Tensor, learned: bool) -> None:

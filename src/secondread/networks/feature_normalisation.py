@@ -23,7 +23,8 @@ class FeatureNormalisation(nn.Module):
     compress     g(h) = sign(h) log(1 + |h|): rectified features are mostly zero with a long tail;
                  False = the identity
     standardise  "channel": one m and s per channel. "position": m and s per channel and position, so that
-                 each place is compared with the same place. "none": m = 0, s = 1
+                 each place is compared with the same place. "centre": m per channel and position, s
+                 per channel, the spread around those m. "none": m = 0, s = 1
     projection   K, or None for P = 1 and K = C
     kind         "pca": the K directions of largest variance of the standardised features, r their standard
                  deviations; "random": K random orthonormal directions, drawn in `fit`
@@ -37,7 +38,7 @@ class FeatureNormalisation(nn.Module):
         size: Sequence[int],
         *,
         compress: bool = False,
-        standardise: Literal["none", "channel", "position"] = "none",
+        standardise: Literal["none", "channel", "position", "centre"] = "none",
         projection: int | None = None,
         kind: Literal["pca", "random"] = "pca",
     ) -> None:
@@ -51,12 +52,14 @@ class FeatureNormalisation(nn.Module):
         self.standardise = standardise
         self.kind = kind
         self.channels = channels if projection is None else projection
-        by_place = self.size if standardise == "position" else (1,) * len(self.size)
+        once = (1,) * len(self.size)
         self.mean: Tensor
         self.scale: Tensor
         self.matrix: Tensor | None
-        self.register_buffer("mean", torch.zeros(channels, *by_place))
-        self.register_buffer("scale", torch.ones(channels, *by_place))
+        mean_at = self.size if standardise in ("position", "centre") else once
+        scale_at = self.size if standardise == "position" else once
+        self.register_buffer("mean", torch.zeros(channels, *mean_at))
+        self.register_buffer("scale", torch.ones(channels, *scale_at))
         self.register_buffer("matrix", None if projection is None else torch.eye(projection, channels))
 
     @property
@@ -104,10 +107,14 @@ class FeatureNormalisation(nn.Module):
             return
         mean = everywhere / total
         variance = second.sum(dim=places, keepdim=True) / total - mean.square()
-        if self.standardise == "position":
+        if self.standardise in ("position", "centre"):
             own = first / count.clamp_min(1)
             spread = second / count.clamp_min(1) - own.square()
-            mean, variance = torch.where(count > 0, own, mean), torch.where(count > 1, spread, variance)
+            mean = torch.where(count > 0, own, mean)
+            if self.standardise == "centre":
+                variance = (count * spread).sum(dim=places, keepdim=True) / total
+            else:
+                variance = torch.where(count > 1, spread, variance)
         deviation = variance.clamp_min(0).sqrt()
         floor = FLOOR * variance.clamp_min(0).mean().sqrt().clamp_min(1e-6)
         self.mean.copy_(mean)

@@ -176,7 +176,7 @@ def _train_stage(
 ) -> None:
     detector, fabric = run.detector, run.fabric
     parameters = [step_parameters(step) for step in stage.steps]
-    optimisers = [make_optimiser(group, settings.optimiser) for group in parameters]
+    optimisers = [make_optimiser(step, settings.optimiser) for step in stage.steps]
     trained = list({id(p): p for group in parameters for p in group}.values())
     average = MovingAverage(trained, settings.moving_average) if settings.moving_average else None
     best: dict[str, Tensor] | None = None

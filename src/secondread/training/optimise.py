@@ -23,8 +23,14 @@ def step_parameters(step: Step) -> list[nn.Parameter]:
     return list(found.values())
 
 
-def make_optimiser(parameters: Sequence[nn.Parameter], settings: OptimiserSettings) -> Optimizer:
+def make_optimiser(step: Step, settings: OptimiserSettings) -> Optimizer:
+    """For the step's parameters; each group's learning rate is multiplied by its "pace"."""
     lr, decay = settings.lr, settings.weight_decay
+    pace = {id(p): factor for module, factor in step.paces for p in module.parameters()}
+    by_pace: dict[float, list[nn.Parameter]] = {}
+    for parameter in step_parameters(step):
+        by_pace.setdefault(pace.get(id(parameter), 1.0), []).append(parameter)
+    parameters = [{"params": group, "pace": factor} for factor, group in by_pace.items()]
     match settings.name:
         case "adam":
             return torch.optim.Adam(parameters, lr, settings.betas, weight_decay=decay, fused=True)

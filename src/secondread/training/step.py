@@ -57,7 +57,7 @@ def take_step(
         if settings.clip_norm is not None and length > settings.clip_norm:
             nn.utils.clip_grads_with_norm_(parameters, settings.clip_norm, norm)
         for group in optimiser.param_groups:
-            group["lr"] = at.lr
+            group["lr"] = at.lr * group["pace"]
         optimiser.step()
         at.not_finite_in_a_row = 0
         run.unproven = False
