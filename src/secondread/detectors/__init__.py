@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 DETECTORS = {
     "aeflow": "secondread.detectors.aeflow:AEFlow",
+    "aeflow-gmm": "secondread.detectors.aeflow_gmm:AEFlowGMM",
     "density-ratio": "secondread.detectors.density_ratio:DensityRatio",
     "glow-posterior": "secondread.detectors.glow_posterior:GlowPosterior",
     "intensity": "secondread.detectors.intensity:Intensity",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -180,14 +180,18 @@ class AEFlow(Detector):
                 on,
                 [Step((self.encoder, self.decoder), self.autoencoder_loss, name="autoencoder")],
             )
-        drifts = self.settings.encoder.batch_norm == "train"
         yield Stage(
             "flow",
             on,
             [Step((self.flow, self.decoder), self.loss, name="flow")],
-            frozen=None if drifts else self.encode,
+            frozen=self.frozen,
             prepare=self.prepare if self.normalisation.needs_fit else None,
         )
+
+    @property
+    def frozen(self) -> Callable[[Tensor], tuple[Tensor, ...]] | None:
+        """`encode`, unless the encoder's statistics drift in training."""
+        return None if self.settings.encoder.batch_norm == "train" else self.encode
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -226,9 +230,12 @@ class AEFlow(Detector):
 
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         z, log_determinant, negative_log_density = self._flow(batch)
+        return self.scores_of(batch, z, log_determinant, negative_log_density / z.shape[1])
+
+    def scores_of(self, batch: Batch, z: Tensor, log_determinant: Tensor, per_channel: Tensor) -> Scores:
+        """From the latent map `[N, K, *S]`, its log-determinant and -log p / K per position `[N, 1, *S]`."""
         decoded = self.decoder(z)
         positions = valid_on(batch.valid, self.map_size)
-        per_channel = negative_log_density / z.shape[1]
         target = self._target(batch)
         residual = (decoded - target).abs().mean(dim=1, keepdim=True) / 2
         similarity = structural_similarity((decoded + 1) / 2, (target + 1) / 2, batch.valid)
@@ -292,11 +299,13 @@ class AEFlow(Detector):
         return (batch.features or self.encode(batch.images))[0]
 
     def _flow(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """z' `[N, K, *map_size]`; log-determinant and -log p per position, `[N, 1, *map_size]`, nats.
+        """See `_flow_of`."""
+        return self._flow_of(self._features(batch), generator)
 
-        With a generator, noise is added to the features.
-        """
-        h = self.normalisation(self._features(batch))
+    def _flow_of(self, h: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """From features: z' `[N, K, *map_size]`; log-determinant and -log p (standard normal latent) per
+        position, `[N, 1, *map_size]`, nats. With a generator, noise is added to the normalised features."""
+        h = self.normalisation(h)
         if generator is not None and self.settings.features.noise:
             drawn = torch.randn(h.shape, generator=generator, device=generator.device)
             h = h + self.settings.features.noise * drawn.to(h)
