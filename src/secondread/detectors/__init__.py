@@ -12,6 +12,7 @@ DETECTORS = {
     "aeflow": "secondread.detectors.aeflow:AEFlow",
     "aeflow-gmm": "secondread.detectors.aeflow_gmm:AEFlowGMM",
     "density-ratio": "secondread.detectors.density_ratio:DensityRatio",
+    "glow-gmm": "secondread.detectors.glow_gmm:GlowGMM",
     "glow-posterior": "secondread.detectors.glow_posterior:GlowPosterior",
     "intensity": "secondread.detectors.intensity:Intensity",
     "padim": "secondread.detectors.padim:PaDiM",

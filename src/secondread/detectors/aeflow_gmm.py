@@ -121,7 +121,7 @@ class AEFlowGMM(AEFlow):
     def collect(self, batches: Batches) -> None:
         for name, batch in batches.items():
             z, _, _ = self._flow(batch)
-            self.classes.keep(name, self.classes.latent.pooled(z, valid_on(batch.valid, self.map_size)))
+            self.classes.keep(name, self.classes.pool.pooled(z, valid_on(batch.valid, self.map_size)))
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         found, terms = self._latents(batches, generator if self.training else None)
@@ -135,7 +135,7 @@ class AEFlowGMM(AEFlow):
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         z, log_determinant, negative_log_density = self._flow(batch)
         positions = valid_on(batch.valid, self.map_size)
-        s = self.classes.latent.pooled(z, positions)
+        s = self.classes.pool.pooled(z, positions)
         tilt = self.classes.mixture.class_log_ratio(s)[:, 0] / self._positions(z, positions)
         normal = negative_log_density - tilt.view(-1, *(1 for _ in z.shape[1:]))
         found = self.scores_of(batch, z, log_determinant, normal / z.shape[1])
@@ -195,7 +195,7 @@ class AEFlowGMM(AEFlow):
         for name in views:
             of_z, nats = maps[name]
             positions = valid_on(views[name].valid, self.map_size)
-            pooled[name] = self.classes.latent.pooled(of_z, positions)
+            pooled[name] = self.classes.pool.pooled(of_z, positions)
             if name == "other":
                 continue
             count = self._positions(of_z, positions)
@@ -224,7 +224,7 @@ class AEFlowGMM(AEFlow):
         total = s.new_zeros(len(s))
         for rank in range(self.settings.nearest):
             chosen = drawn[torch.arange(len(s), device=s.device), order[:, rank]]
-            decoded = self.decoder(self.classes.latent.replaced(z, chosen, positions))
+            decoded = self.decoder(self.classes.pool.replaced(z, chosen, positions))
             residual = (decoded - target).abs().mean(dim=1, keepdim=True) / 2
             total = total + mean_over(residual, batch.valid)
         return total / self.settings.nearest

@@ -45,12 +45,15 @@ class MixtureSettings(Settings):
     channels: PositiveInt | None = Field(
         None, description="of the latent map whose means follow the mixture; empty = all"
     )
-    start: Literal["moments", "apart"] = Field(
+    start: Literal["moments", "apart", "random"] = Field(
         "moments",
-        description="where components begin: what normals and unlabelled images show; or `separation` apart, "
-        "with unit covariances that stay, as in FlowGMM",
+        description="where components begin: what normals and unlabelled images show; or `separation` apart; "
+        "or at `separation` times standard normal vectors, as in FlowGMM. The last two stay there, with unit "
+        "covariances",
     )
-    separation: PositiveFloat = Field(6.0, description="apart: distance of the means, standard deviations")
+    separation: PositiveFloat = Field(
+        6.0, description="apart: distance of the means in standard deviations; random: FlowGMM has 1"
+    )
     learn: bool = Field(True, description="moments: train means and covariance with the flow")
     pace: PositiveFloat = Field(10.0, description="multiplies the learning rate of the mixture")
     anomaly_rate: float | None = Field(
@@ -107,7 +110,8 @@ class ClassMixture(nn.Module):
     mu_1 = mu_0 + h d, where d joins two estimates, each weighted by its precision: that from unlabelled
     images, (m_u - m_n) / r, of variance (1/n_u + 1/n_n) / r² per coordinate in units of Sigma, and that of k
     labelled ones, m_a - m_n, of variance 1/k + 1/n_n; h is the James-Stein factor, which keeps chance
-    from looking like distance. Start `apart`: mu_0 = 0, mu_1 at `separation`, Sigma = I, fixed.
+    from looking like distance. Start `apart`: mu_0 = 0, mu_1 at `separation`, Sigma = I, fixed; `random`:
+    both drawn, FlowGMM's own.
 
     r is given, or estimated on s as `density-ratio` does it (`metrics.mixture_proportion`), or 1/2 without
     unlabelled images; training moves it under its Beta prior. The buffer `estimated_rate` keeps the estimate.
@@ -117,20 +121,22 @@ class ClassMixture(nn.Module):
     non-negative risk estimator, NeurIPS 2017; W. James, C. Stein, Estimation with quadratic loss, 1961.
     """
 
-    def __init__(self, channels: int, settings: MixtureSettings) -> None:
+    def __init__(self, channels: int, settings: MixtureSettings, *, pooled: bool = True) -> None:
+        """`channels`: of the latent map whose means over positions are s; or without `pooled` the length of s
+        itself, all latent variables of an image."""
         super().__init__()
         self.settings = settings
-        k = settings.channels or channels
-        apart = settings.start == "apart"
+        learned = settings.start == "moments"
         mixture = GaussianMixture(
             2,
-            k,
+            settings.channels or channels,
+            means="random" if settings.start == "random" else "simplex",
             separation=settings.separation,
-            learn_means=settings.learn and not apart,
-            covariance="unit" if apart else "shared",
+            learn_means=settings.learn and learned,
+            covariance="shared" if learned else "unit",
             learn_weights="unlabelled" in settings.learns_from,
         )
-        self.latent = PooledMixture(channels, mixture)
+        self.latent: PooledMixture | GaussianMixture = PooledMixture(channels, mixture) if pooled else mixture
         self.estimated_rate: Tensor
         self.prior: Tensor
         self.unlabelled_images: Tensor
@@ -144,7 +150,14 @@ class ClassMixture(nn.Module):
     @property
     def mixture(self) -> GaussianMixture:
         """Of s."""
-        return self.latent.mixture
+        return self.latent.mixture if isinstance(self.latent, PooledMixture) else self.latent
+
+    @property
+    def pool(self) -> PooledMixture:
+        """What takes s from a latent map. TypeError where s is all latent variables."""
+        if not isinstance(self.latent, PooledMixture):
+            raise TypeError("this mixture is of all latent variables, not of pooled ones")
+        return self.latent
 
     def keep(self, cohort: str, s: Tensor) -> None:
         """What `begin` starts from, s of images of this cohort."""
@@ -210,7 +223,7 @@ class ClassMixture(nn.Module):
 
     def log_odds_map(self, z: Tensor, valid: Tensor | None) -> Tensor:
         """Each position's share of the log odds, `[N, 1, *S]`: exact, since Sigma is shared and s a sum."""
-        s = self.latent.pooled(z, valid)
+        s = self.pool.pooled(z, valid)
         k = s.shape[1]
         weight = torch.ones_like(z[:, :1]) if valid is None else valid.to(z)
         each = (-1, *(1 for _ in z.shape[1:]))

@@ -1,17 +1,20 @@
-"""From a recipe to its detector. Imports torch."""
+"""From a recipe to its detector, and from settings to the anomalies that they name. Imports torch."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 import torch
 from pydantic import ValidationError
 
+from secondread import anomalies
+from secondread.anomalies.anomaly import MakeAnomalies
 from secondread.detectors import DETECTORS, find
 from secondread.detectors.contract import Detector
 from secondread.errors import UserError
 from secondread.recipes.mistakes import mistakes
-from secondread.recipes.recipe import Recipe
+from secondread.recipes.recipe import Recipe, with_assignments
 
 
 def build_detector(recipe: Recipe, *, pretrained: bool = True, source: str = "recipe") -> Detector:
@@ -55,3 +58,22 @@ def _check_stages(recipe: Recipe, detector: Detector, source: str) -> None:
             f"{source}: stages.{unknown[0]} is not a stage of {recipe.detector['name']}; "
             f"its stages are {', '.join(names) or 'none'}"
         )
+
+
+def build_anomalies(name: str, set: Sequence[str] = ()) -> MakeAnomalies:
+    """A way of making synthetic anomalies, with `KEY=VALUE` settings put over its own.
+
+    Raises `UserError` for an unknown name or setting.
+    """
+    if name not in anomalies.ANOMALIES:
+        near = get_close_matches(name, anomalies.ANOMALIES, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(
+            f"no anomalies are called {name!r}; {hint}there are {', '.join(sorted(anomalies.ANOMALIES))}"
+        )
+    kind = anomalies.find(name)
+    try:
+        settings = kind.Settings.model_validate(with_assignments({"name": name}, set))
+    except ValidationError as error:
+        raise UserError("\n".join(mistakes(error, kind.Settings, f"anomalies {name}"))) from None
+    return kind(settings)

@@ -76,12 +76,8 @@ class Recipe(Settings):
     def from_mapping(
         cls, values: Mapping[str, Any], *, source: str = "recipe", set: Sequence[str] = ()
     ) -> Self:
-        changed: dict[str, Any] = dict(values)
-        for assignment in set:
-            key, value = _parse_assignment(assignment)
-            changed = _with(changed, key.split("."), value, assignment)
         try:
-            return cls.model_validate(changed)
+            return cls.model_validate(with_assignments(values, set))
         except ValidationError as error:
             raise UserError("\n".join(mistakes(error, cls, source))) from None
 
@@ -142,6 +138,15 @@ def _mapping_of(text: str, source: str) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{source}: a recipe is a mapping with sections such as preprocessing and detector")
     return values
+
+
+def with_assignments(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """The values with each `KEY=VALUE` put over them, such as `flow.blocks=4`. UserError for other words."""
+    changed: dict[str, Any] = dict(values)
+    for assignment in assignments:
+        key, value = _parse_assignment(assignment)
+        changed = _with(changed, key.split("."), value, assignment)
+    return changed
 
 
 def _parse_assignment(assignment: str) -> tuple[str, Any]:

@@ -126,11 +126,16 @@ class Glow(nn.Module):
 
     def log_density(self, x: Tensor) -> Tensor:
         """log p(x), `[N]`, nats, float64 sums of float32 terms."""
+        return self.density_and_latents(x)[0]
+
+    def density_and_latents(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """log p(x) and, from the same pass, the latent variables that leave at each level."""
         total = x.new_zeros(len(x), dtype=torch.float64)
-        for level, part in zip(self.levels, self._descend(x, per_position=False), strict=True):
+        leaving = self._descend(x, per_position=False)
+        for level, part in zip(self.levels, leaving, strict=True):
             terms = level.prior.log_density_map(part.z, part.context)
             total = total + terms.flatten(1).sum(dim=1, dtype=torch.float64) + part.log_determinant
-        return total
+        return total, [part.z for part in leaving]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.log_density(x)
