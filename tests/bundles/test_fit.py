@@ -166,6 +166,12 @@ def test_calibrate_refuses_where_too_few_are_left(fitted: Bundle, phantoms, tmp_
     assert not (tmp_path / "out").exists()
 
 
+def test_calibrate_takes_no_normal_of_the_unlabelled_pool(fitted: Bundle, tmp_path: Path) -> None:
+    pool = [replace(row, split="train", extra={"pool": "unlabelled"}) for row in a_site(tmp_path)]
+    with pytest.raises(UserError, match="has label normal, the unlabelled pool apart"):
+        recalibrate(fitted, Manifest(tuple(pool), tmp_path), tmp_path / "out", workers=0, progress=False)
+
+
 def learnt_row(bundle: Bundle, manifest: Manifest) -> Row:
     """A row of a patient that the model learnt from."""
     hashes = bundle.seen.patients["normal"]

@@ -218,6 +218,32 @@ def test_unreadable_files_leave_index_fit_and_calibrate_partial(
     assert Bundle.load(tmp_path / "c").calibration.images.patients == 25
 
 
+def test_a_split_file_with_names_that_are_not_there_leaves_index_partial(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for name in ("n.png", "u.png"):
+        Picture.new("L", (8, 8)).save(films / name)
+    lists = {"train": {"0": ["n.png"], "unlabeled": {"0": ["u.jpg"], "1": ["gone.png"]}}, "test": {}}
+    (tmp_path / "data.json").write_text(json.dumps(lists))
+    command = (
+        "index",
+        films,
+        "--split-file",
+        tmp_path / "data.json",
+        "-o",
+        tmp_path / "m.csv",
+        "--workers",
+        0,
+    )
+    said = run(*command, code=1)
+    assert "1 of 3 names" in said
+    assert "gone.png" in said
+    assert json.loads((tmp_path / "m.csv.run.json").read_text())["missing"] == ["gone.png"]
+    assert [row.value("pool") for row in Manifest.read(tmp_path / "m.csv").rows] == ["", "unlabelled"]
+    (tmp_path / "data.json").write_text("[]")
+    assert "data.json: the file is no object" in one_error(run(*command, code=2))
+
+
 def test_check_with_notes_alone_does_not_say_nothing_found(phantoms: Manifest, tmp_path: Path) -> None:
     rows = tuple(replace(row, patient_id="", study_id="") for row in phantoms.rows)
     noted = replace(phantoms, rows=rows).write(tmp_path / "noted.csv")

@@ -9,6 +9,7 @@ from secondread.bundles.progress import counting, say
 from secondread.bundles.seen import Seen, hash_patient
 from secondread.calibration.conformal import patients_needed
 from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.unlabelled import in_pool
 from secondread.errors import DataError, UserError
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
@@ -44,15 +45,18 @@ def new_normals(
     workers: int,
     shown: bool,
 ) -> NewNormals:
-    """The manifest's rows with label normal, test rows apart, without what the model learnt from.
+    """The manifest's rows with label normal, test rows and the unlabelled pool apart, without what the model
+    learnt from.
 
     Raises UserError where there is no such row, or where leaving out leaves fewer patients than the
     false-alarm rate needs; DataError where none can be read.
     """
     name = manifest.source or "the manifest"
-    normals = [row for row in manifest.rows if row.label == "normal" and row.split != "test"]
+    normals = [
+        row for row in manifest.rows if row.label == "normal" and row.split != "test" and not in_pool(row)
+    ]
     if not normals:
-        raise UserError(f"{name}: no row outside split test has label normal")
+        raise UserError(f"{name}: no row outside split test has label normal, the unlabelled pool apart")
     patients = learnt_patients(normals, seen)
     rows = [row for row in normals if row.patient_id not in set(patients)]
     if patients:

@@ -28,12 +28,16 @@ def index(
     normal_class: Annotated[
         int, typer.Option("--normal-class", help="The label in an npz that means normal.")
     ] = 0,
+    split_file: Annotated[
+        Path | None,
+        typer.Option("--split-file", help="List only the files that this data.json names, split as it says."),
+    ] = None,
     where: Where = None,
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
     """List images in a manifest; folder names such as train/normal fill its columns. Exit 1 where files
-    could not be read."""
+    could not be read, or a split file names some that are not there."""
     from secondread.bundles.places import available_cores
     from secondread.cohorts.index import index as index_source
     from secondread.record import RunRecord, beside
@@ -48,6 +52,7 @@ def index(
         key=key,
         where=tuple(where or ()),
         normal_class=normal_class,
+        split_file=split_file,
         workers=available_cores() if workers is None else workers,
     )
     result.manifest.write(output)
@@ -57,6 +62,7 @@ def index(
         rows=len(result.manifest.rows),
         set_aside=[str(aside) for aside in result.set_aside],
         warnings=result.warnings,
+        missing=result.missing,
     )
     if not quiet:
         for warning in result.warnings:
@@ -67,5 +73,5 @@ def index(
             typer.echo(f"… and {len(result.set_aside) - 20} more in {beside(output)}", err=True)
         typer.echo(f"{len(result.manifest.rows)} images", err=True)
     typer.echo(output)
-    if any(aside.unreadable for aside in result.set_aside):
+    if result.missing or any(aside.unreadable for aside in result.set_aside):
         raise typer.Exit(FINDINGS)

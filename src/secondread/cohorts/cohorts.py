@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from secondread.cohorts.manifest import Manifest, Row, patient_of
 from secondread.cohorts.settings import CohortSettings
+from secondread.cohorts.unlabelled import (
+    in_pool,
+    mixture_of_pool,
+    mixture_of_training_rows,
+    shuffled,
+    with_labels_hidden,
+)
 from secondread.errors import UserError
 
 ANY_FINDING = "any"
@@ -41,7 +48,8 @@ def build_cohorts(
 
     Only rows of the split `train` are used, and normals of the split `validation`, which join the
     cohort of that name and count towards its share. A patient of a held-out cohort has no image in
-    another cohort. Rows without a patient id count as their study's, or each as its own patient.
+    another cohort. Rows without a patient id count as their study's, or each as its own patient. Rows of an
+    unlabelled pool (see `unlabelled.in_pool`) may join `unlabelled` and nothing else.
 
     Raises UserError where the manifest has no split, where a patient stands in two splits (unless
     allowed, and then listed), or where there are too few patients or images for what is asked.
@@ -60,34 +68,46 @@ def build_cohorts(
         )
 
     notes = _notes_on_patients(manifest.rows)
-    train = [row for row in manifest.rows if row.split == "train"]
+    pool = [row for row in manifest.rows if in_pool(row)]
+    train = [row for row in manifest.rows if row.split == "train" and not in_pool(row)]
     given = [row for row in manifest.rows if row.split == "validation" and row.label == "normal"]
     normals = [row for row in train if row.label == "normal"]
     if not normals:
-        raise UserError(f"{name}: no row has split train and label normal: there is nothing to learn from")
+        but = " but those of the unlabelled pool" if pool else ""
+        raise UserError(
+            f"{name}: no row{but} has split train and label normal: there is nothing to learn from"
+        )
 
     validation_patients, calibration_patients = _held_out(normals, given, settings, seed, name)
     held_out = validation_patients | calibration_patients
     validation = given + [row for row in normals if patient_of(row) in validation_patients]
     calibration = [row for row in normals if patient_of(row) in calibration_patients]
-    away = [row for row in train if row.label != "normal" and patient_of(row) in held_out]
+    others = [row for row in train if row.label != "normal"] + pool
+    away = [row for row in others if patient_of(row) in held_out]
     if away:
         notes.append(f"{len(away)} abnormal or unlabelled images of held-out patients are used nowhere")
 
     learn = [row for row in train if patient_of(row) not in held_out]
+    free_pool = [row for row in pool if patient_of(row) not in held_out]
     normal = [row for row in learn if row.label == "normal"]
     abnormal = _labelled(learn, settings, seed, name)
     if settings.anomaly_rate is None:
-        unlabelled = _capped([row for row in learn if not row.label], settings.unlabelled, seed)
+        rows = [row for row in learn if not row.label] + with_labels_hidden(free_pool)
+        unlabelled = _capped(rows, settings.unlabelled, seed)
     else:
-        chosen = {row.path for row in abnormal}
-        rest = [row for row in learn if row.label == "abnormal" and row.path not in chosen]
-        normal, mixed = _made_unlabelled(normal, rest, settings, seed, name)
-        unlabelled = [replace(row, label="", finding="", mask="") for row in mixed]
-        if left_out := sum(not row.label for row in learn):
+        if pool:
+            mixed, told = mixture_of_pool(free_pool, settings, seed, name)
+            notes += told
+        else:
+            chosen = {row.path for row in abnormal}
+            rest = [row for row in learn if row.label == "abnormal" and row.path not in chosen]
+            normal, mixed = mixture_of_training_rows(normal, rest, settings, seed, name)
+        unlabelled = with_labels_hidden(mixed)
+        if left_out := sum(not row.label for row in learn + free_pool):
             notes.append(f"{left_out} images without a label are left out, as unlabelled is made")
+        of = f"images of the pool ({settings.pool_draw})" if pool else "labelled images"
         notes.append(
-            f"unlabelled is made from {len(mixed)} labelled images with labels hidden, "
+            f"unlabelled is made from {len(mixed)} {of} with labels hidden, "
             f"{sum(row.label == 'abnormal' for row in mixed)} of them abnormal"
         )
     return Cohorts(
@@ -142,7 +162,7 @@ def _labelled(rows: Sequence[Row], settings: CohortSettings, seed: int, name: st
     taken: dict[str, Row] = {}
     for finding, count in settings.labelled.items():
         pool = [row for row in abnormal if finding == ANY_FINDING or finding in row.findings]
-        free = [row for row in _shuffled(pool, seed, 1) if row.path not in taken]
+        free = [row for row in shuffled(pool, seed, 1) if row.path not in taken]
         if len(free) < count:
             there = Counter(finding for row in abnormal for finding in row.findings)
             listed = ", ".join(f"{key} ({n})" for key, n in sorted(there.items())) or "none"
@@ -154,38 +174,8 @@ def _labelled(rows: Sequence[Row], settings: CohortSettings, seed: int, name: st
     return list(taken.values())
 
 
-def _made_unlabelled(
-    normal: Sequence[Row], abnormal: Sequence[Row], settings: CohortSettings, seed: int, name: str
-) -> tuple[list[Row], list[Row]]:
-    """The normals that stay, and a mixture with the asked share of abnormal images, shuffled."""
-    rate = settings.anomaly_rate or 0.0
-    if settings.unlabelled is not None:
-        n_abnormal = round(rate * settings.unlabelled)
-        n_normal = settings.unlabelled - n_abnormal
-    else:
-        n_normal = len(normal) // 2
-        n_abnormal = round(n_normal * rate / (1 - rate))
-    if n_normal >= len(normal) or n_abnormal > len(abnormal):
-        raise UserError(
-            f"{name}: an unlabelled cohort at anomaly rate {rate:g} needs {n_normal} normal and {n_abnormal} "
-            f"abnormal training images, but {len(normal)} and {len(abnormal)} are there (and normals must be "
-            "left); lower cohorts.unlabelled or cohorts.anomaly_rate"
-        )
-    shuffled = _shuffled(normal, seed, 2)
-    moved = shuffled[:n_normal]
-    moved_paths = {row.path for row in moved}
-    mixture = moved + _shuffled(abnormal, seed, 3)[:n_abnormal]
-    return [row for row in normal if row.path not in moved_paths], _shuffled(mixture, seed, 4)
-
-
 def _capped(rows: list[Row], most: int | None, seed: int) -> list[Row]:
-    return rows if most is None or len(rows) <= most else _shuffled(rows, seed, 5)[:most]
-
-
-def _shuffled(rows: Sequence[Row], seed: int, purpose: int) -> list[Row]:
-    """An order that depends on the seed and the paths alone, not on the order of the rows."""
-    ordered = sorted(rows, key=lambda row: row.path)
-    return [ordered[i] for i in np.random.default_rng([seed, purpose]).permutation(len(ordered))]
+    return rows if most is None or len(rows) <= most else shuffled(rows, seed, 5)[:most]
 
 
 def _notes_on_patients(rows: Sequence[Row]) -> list[str]:

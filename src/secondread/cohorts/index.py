@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from secondread.cohorts.dicom_tree import DicomFile, rows_of_dicom
@@ -14,6 +14,7 @@ from secondread.cohorts.identities import hashing, key_beside, read_key
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.cohorts.npz_rows import rows_of_npz
 from secondread.cohorts.set_aside import SetAside
+from secondread.cohorts.split_file import Found, SplitFile
 from secondread.errors import DataError, UserError
 from secondread.images.header import Header, read_header
 from secondread.images.image import ImageError
@@ -44,13 +45,15 @@ _NEVER_IMAGE_NAMES = {"DICOMDIR", "LICENSE", "LICENCE", "README", "Thumbs.db", "
 class IndexResult:
     """The manifest (its base is the source's folder), what became no row, and what a person should know.
 
-    `key_path` is the file that holds the key of the hashed ids, where one was used.
+    `key_path` is the file that holds the key of the hashed ids, where one was used. `missing` are the names
+    in a split file that no file has.
     """
 
     manifest: Manifest
     set_aside: list[SetAside]
     warnings: list[str]
     key_path: Path | None
+    missing: list[str] = field(default_factory=list)
 
 
 def index(
@@ -63,6 +66,7 @@ def index(
     key: str | Path | None = None,
     where: Sequence[str] = (),
     normal_class: int = 0,
+    split_file: str | Path | None = None,
     workers: int = 2,
 ) -> IndexResult:
     """List the images of a file or folder; nothing is written but, where it is needed, the key.
@@ -75,16 +79,23 @@ def index(
     key            a file with the key (see `identities`)
     where          filters on the columns
     normal_class   the label of an archive that means normal
+    split_file     a published list of names (see `split_file`): only these files become rows, each as an
+                   image, derived series too; it fills split and label, and no folder name does; no masks
     workers        processes that read headers; 0 = this one
 
-    Raises UserError where the source is missing or nothing in it is an image or meets the filters, and
-    DataError where it holds files but none can be read.
+    Raises UserError where the source is missing or nothing in it is an image or meets the filters, or where
+    the split file cannot be used (see `SplitFile`), and DataError where it holds files but none can be read.
     """
     src = Path(src)
     if not src.exists():
         raise UserError(f"{src}: no such file or folder")
     base = (src if src.is_dir() else src.parent).resolve()
     paths = list(_files(src, base, manifest_path))
+    found = None
+    if split_file is not None:
+        found = SplitFile.read(split_file).find((path for path in paths if _is_text(path)), src)
+        paths = [path for path in paths if path in found.files]
+        as_images = keep_derived = True
     headers, aside = _headers(base, paths, workers)
     if not headers:
         if aside:
@@ -101,13 +112,16 @@ def index(
     )
     aside += apart
     pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
-    images = [path for path in pictures if not is_mask(path)]
-    masks, lone_masks = match_masks(images, [path for path in pictures if is_mask(path)])
+    images = [path for path in pictures if found or not is_mask(path)]
+    masks, lone_masks = match_masks(images, [] if found else [path for path in pictures if is_mask(path)])
     aside += [SetAside(path, "mask that fits no image, or several") for path in lone_masks]
     rows += [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
-    rows = _with_folder_columns(rows)
+    rows = _with_listed_columns(rows, found) if found else _with_folder_columns(rows)
     archived: list[Row] = []
     for path in (path for path, header in headers.items() if header.kind == "npz"):
+        if found is not None:
+            aside.append(SetAside(path, "an archive, and a split file names single images"))
+            continue
         try:
             archived += rows_of_npz(base / path, path, normal_class)
         except ImageError as error:
@@ -117,6 +131,8 @@ def index(
         raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
 
     warnings = header_warnings(dicom)
+    if found is not None:
+        warnings += found.remarks(src)
     if archived:
         warnings.append(f"in archives, label {normal_class} was taken as normal and every other as abnormal")
     without = sum(not row.patient_id and not row.study_id for row in rows)
@@ -124,7 +140,7 @@ def index(
         warnings.append(f"{without} of {len(rows)} images have no patient id: each counts as its own patient")
     rows.sort(key=lambda row: _natural(row.path))
     manifest = Manifest(_only_filled(rows), base, str(src)).where(*where)
-    return IndexResult(manifest, aside, warnings, key_path)
+    return IndexResult(manifest, aside, warnings, key_path, list(found.missing) if found else [])
 
 
 def _files(src: Path, base: Path, manifest_path: str | Path | None) -> Iterator[str]:
@@ -194,6 +210,14 @@ def _with_folder_columns(rows: Sequence[Row]) -> list[Row]:
     return [
         replace(row, split=columns.split, label=columns.label, finding=columns.finding)
         for row, columns in zip(rows, said, strict=True)
+    ]
+
+
+def _with_listed_columns(rows: Sequence[Row], found: Found) -> list[Row]:
+    """The rows as the split file places their files; frames of a file are placed alike."""
+    return [
+        found.files[row.path if row.path in found.files else row.path.rpartition("#frame/")[0]].placed(row)
+        for row in rows
     ]
 
 

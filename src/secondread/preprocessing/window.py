@@ -29,6 +29,8 @@ bone 2800/600, lung 1500/−600, mediastinum 350/50, abdomen 400/50, liver 150/3
 
 Preset = Literal[
     "header",
+    "minmax",
+    "ddad",
     "brain-shibata",
     "brain",
     "stroke",
@@ -61,6 +63,17 @@ class Window(Settings):
     is shown over the range of its integer type (0–255, 0–65535; 0 to 2^bits − 1 where the header says
     bits and the values keep to it, which 16-bit palettes do not), and a file of other numbers from its
     lowest to its highest value, as viewers do, with a remark that says so.
+
+    `minmax` shows every image from its own lowest to its own highest value, padding apart, whatever the
+    header says; a constant image becomes 0. A linear rescale (slope above 0) does not change the result, nor
+    does the range in which MONOCHROME1 is turned round: any c − v gives (max v − v) / (max v − min v).
+
+    `ddad` is the DICOM step of the DDAD repartition (Cai et al., MICCAI 2022): 8-bit values over 0–255 as
+    they are, all others as `minmax`, cut down to 256 grey levels; no display window. The authors turn
+    MONOCHROME1 round as max v − v. After `minmax` that equals the reader's turn; of 8-bit values the lowest
+    is taken off, so that they are equal too. The authors take stored values and count padding in, so the
+    result differs where a header declares padding, a modality table, a negative slope, or a rescale of 8-bit
+    values. Their resize to 512 pixels in between is not repeated.
     """
 
     window: Preset | Bounds
@@ -71,6 +84,10 @@ class Window(Settings):
             return picture.with_values(_linear(picture.values, self.window.low, self.window.high))
         if self.window == "header":
             return _by_header(picture)
+        if self.window == "minmax":
+            return picture.with_values(_by_own_range(picture))
+        if self.window == "ddad":
+            return picture.with_values(_as_ddad(picture))
         if image.pixels.dtype == np.uint8:
             raise ImageError(
                 image.source,
@@ -105,6 +122,24 @@ def _by_header(picture: Picture) -> Picture:
     return picture.with_values(shown).with_remark(
         f"no display window in the header: shown from its lowest to its highest value ({low:g} to {high:g})"
     )
+
+
+def _by_own_range(picture: Picture, dtype: type[np.floating] = np.float32) -> NDArray[np.floating]:
+    low, high = float(picture.values.min()), float(picture.values.max())
+    if not high > low:
+        return np.zeros_like(picture.values)
+    shifted = picture.shifted(low)
+    shown = shifted.astype(np.promote_types(shifted.dtype, dtype), copy=False) / (high - low)
+    return np.clip(shown, 0.0, 1.0, out=shown)
+
+
+def _as_ddad(picture: Picture) -> NDArray[np.floating]:
+    image = picture.image
+    if image.pixels.dtype == np.uint8:
+        turned = image.header.get("photometric") == "MONOCHROME1"
+        lowest = float(picture.values.min()) if turned else 0.0
+        return (picture.values - np.float32(lowest)) / np.float32(255.0)
+    return np.floor(_by_own_range(picture, np.float64) * 255.0) / 255.0
 
 
 def _by_table(values: NDArray[np.float32], table: NDArray[np.float32], first: float) -> NDArray[np.float32]:
