@@ -62,6 +62,7 @@ def test_help_answers_quickly() -> None:
         "calibrate",
         "evaluate",
         "sample",
+        "anomalies",
         "recipes",
         "doctor",
     ):

@@ -7,6 +7,7 @@ import sys
 import typer
 
 from secondread import __version__
+from secondread.cli.anomalies import anomalies
 from secondread.cli.calibrate import calibrate
 from secondread.cli.check import check
 from secondread.cli.demo import demo
@@ -28,7 +29,20 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, index, split, check, fit, score, calibrate, evaluate, sample, recipes, doctor):
+for command in (
+    demo,
+    index,
+    split,
+    check,
+    fit,
+    score,
+    calibrate,
+    evaluate,
+    sample,
+    anomalies,
+    recipes,
+    doctor,
+):
     app.command()(command)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,9 +28,12 @@ def eight_bits(values: NDArray[np.float32], scale: tuple[float, float]) -> NDArr
     return np.moveaxis(shown, 0, -1) if len(shown) == 3 else shown[0]
 
 
-def planes(values: NDArray[np.float32], scale: tuple[float, float]) -> Planes:
-    """Of `[C, rows, columns]` the picture; of `[C, slices, rows, columns]` the middle slice, the middle row
-    and the middle column, each through the whole volume."""
+def planes(
+    values: NDArray[np.float32], scale: tuple[float, float], at: Sequence[int] | None = None
+) -> Planes:
+    """Of `[C, rows, columns]` the picture; of `[C, slices, rows, columns]` the slice, the row and the column
+    through `at`, or the middle ones, each through the whole volume."""
     if values.ndim == 3:
         return (eight_bits(values, scale),)
-    return tuple(eight_bits(np.take(values, values.shape[axis] // 2, axis), scale) for axis in (1, 2, 3))
+    place = at or tuple(length // 2 for length in values.shape[1:])
+    return tuple(eight_bits(np.take(values, place[axis], 1 + axis), scale) for axis in range(3))

@@ -1,0 +1,138 @@
+"""Blobs: smooth bright and dark ellipses, or ellipsoids, of random size, place and contrast."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor
+
+from secondread.anomalies.anomaly import (
+    Anomalies,
+    AnomalySettings,
+    Range,
+    Share,
+    ShareRange,
+    between,
+    per_image,
+    refuse_misfits,
+    uniform,
+)
+from secondread.anomalies.placement import Box, centres, positions, valid_box
+
+
+class BlobSettings(AnomalySettings):
+    name: Literal["blobs"] = "blobs"
+    most: PositiveInt = Field(3, description="blobs in a changed image, at most")
+    radius: ShareRange = Field((0.03, 0.15), description="of each half-axis, as share of the image's side")
+    contrast: Range = Field((0.5, 2.0), description="of a blob's middle, in standard deviations of the image")
+    bright: Share = Field(0.5, description="probability that a blob is brighter than what it lies on")
+    edge: ShareRange = Field((0.2, 0.8), description="half the width of the soft edge, in radii")
+    core: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="share of each side, about its middle, in which centres lie"
+    )
+    visible: NonNegativeFloat = Field(
+        0.1, description="smallest change that is a target, in standard deviations of the image"
+    )
+    target: Literal["mask", "profile"] = Field(
+        "mask", description="1 where a blob has at least half its contrast, or its share of the contrast"
+    )
+
+
+class Blobs:
+    """x' = clip(x + s Σ_k b_k c_k p_k(r_k)), for each changed image with 1 to `most` blobs k.
+
+        p(r) = 1 for r < 1 - e,  0 for r > 1 + e,  ½ (1 + cos(π (r - 1 + e) / 2e)) between
+
+    s is the standard deviation of the image, b = ±1, c from `contrast`, e from `edge`; r is the distance from
+    the blob's centre in its half-axes, each from `radius` times the side and turned anyhow, so r = 1 is the
+    ellipse on which half of the contrast is left. The sum is clipped to the values that the image has, so
+    that a blob shows by its shape and never by values of its own. Positions that are not valid stay as
+    they are and do not count; side means that of the box around the valid ones. Channels change alike.
+
+    mask    where x' differs from x
+    target  where they differ by `visible` s or more: whether the largest p is at least ½, or that p; so not
+            where the sum was clipped away, such as a dark blob on black air
+
+    No paper: the simplest lesion that can be drawn.
+    """
+
+    Settings = BlobSettings
+    title = "blobs"
+    paper = ""
+
+    def __init__(self, settings: BlobSettings | None = None) -> None:
+        self.settings = settings or BlobSettings()
+
+    def __call__(
+        self,
+        images: Tensor,
+        generator: torch.Generator,
+        *,
+        donors: Tensor | None = None,
+        valid: Tensor | None = None,
+        donors_valid: Tensor | None = None,
+    ) -> Anomalies:
+        """See `MakeAnomalies`. Donors are not used."""
+        refuse_misfits(images, valid, donors, donors_valid)
+        settings, rank = self.settings, images.dim() - 2
+        box = valid_box(images, valid)
+        drawn = uniform(generator, images, 2)
+        count = (drawn[:, 0] < settings.share) * (1 + (drawn[:, 1] * settings.most).floor())
+        added = torch.zeros_like(images[:, :1])
+        profile = torch.zeros_like(images[:, :1], dtype=torch.float32)
+        for number in range(settings.most):
+            blob = self.profile(generator, images, box)
+            drawn = uniform(generator, images, 2)
+            height = between(drawn[:, 0], settings.contrast)
+            height = torch.where(drawn[:, 1] < settings.bright, height, -height) * (count > number)
+            added += per_image(height, rank) * blob
+            profile = torch.maximum(profile, blob * per_image(count > number, rank))
+        lowest, highest, deviation = values_of(images, valid)
+        changed = (images + deviation * added).clamp(lowest, highest).to(images.dtype)
+        mask = (changed != images).any(dim=1, keepdim=True) & (profile > 0)
+        if valid is not None:
+            mask &= valid
+        change = (changed - images).abs().amax(dim=1, keepdim=True)
+        seen = mask & (change >= settings.visible * deviation)
+        target = (profile >= 0.5).float() if settings.target == "mask" else profile
+        return Anomalies(torch.where(mask, changed, images), mask, target * seen)
+
+    def profile(self, generator: torch.Generator, images: Tensor, box: Box) -> Tensor:
+        """p of one blob in each image: float32 `[N, 1, *S]`."""
+        settings, rank, count = self.settings, images.dim() - 2, len(images)
+        drawn = uniform(generator, images, 2 * rank + 1)
+        centre = centres(drawn[:, :rank], box, settings.core)
+        radii = between(drawn[:, rank:-1], settings.radius).clamp_min(1e-3)
+        edge = per_image(between(drawn[:, -1], settings.edge).clamp_min(1e-3), rank)
+        turns = torch.randn(count, rank, rank, generator=generator, device=generator.device)
+        axes = torch.linalg.qr(turns.cpu()).Q.to(images.device)
+        scaled = axes / radii[..., None] / box.side.clamp_min(1)[:, None]
+        offsets = [
+            position - per_image(centre[:, axis], rank)
+            for axis, position in enumerate(positions(images.shape[2:], images.device))
+        ]
+        square = torch.zeros(count, 1, *images.shape[2:], device=images.device)
+        for own in range(rank):
+            along = torch.zeros_like(square)
+            for axis, offset in enumerate(offsets):
+                along += per_image(scaled[:, own, axis], rank) * offset
+            square += along.square_()
+        way = ((square.sqrt_() - 1 + edge) / (2 * edge)).clamp_(0, 1)
+        return way.mul_(math.pi).cos_().add_(1).div_(2)
+
+
+def values_of(images: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Lowest and highest value and standard deviation of each image's valid positions, `[N, 1, 1, …]`; of an
+    image without any, 0."""
+    rank, flat = images.dim() - 2, images.flatten(1)
+    kept = torch.ones_like(flat, dtype=torch.bool) if valid is None else valid.expand_as(images).flatten(1)
+    some = kept.any(dim=1)
+    lowest = flat.masked_fill(~kept, math.inf).amin(dim=1).where(some, 0)
+    highest = flat.masked_fill(~kept, -math.inf).amax(dim=1).where(some, 0)
+    number = kept.sum(dim=1).clamp_min(1)
+    mean = (flat * kept).sum(dim=1) / number
+    deviation = (((flat - mean[:, None]) * kept).square().sum(dim=1) / number).sqrt()
+    return per_image(lowest, rank), per_image(highest, rank), per_image(deviation, rank)
