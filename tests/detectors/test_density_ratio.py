@@ -159,3 +159,14 @@ def test_several_layers_meet_on_the_grid_of_the_last():
 def test_settings_that_do_not_fit_are_refused(changes, words):
     with pytest.raises(ValueError, match=words):
         make(**changes)
+
+
+def test_against_labelled_abnormal_images_it_is_a_supervised_classifier_without_a_rate():
+    detector = make(against="abnormal")
+    assert detector.needs == {"normal", "abnormal"}
+    few = blobs(10, (32, 32), seed=2, lesion=True)
+    fit(detector, blobs(60, (32, 32)), batch_size=20, abnormal=few)
+    new = torch.cat((blobs(30, (32, 32), seed=3), blobs(30, (32, 32), seed=4, lesion=True)))
+    assert auroc([0] * 30 + [1] * 30, score(detector, new).parts["ratio"].values.numpy()) > 0.9
+    assert torch.isnan(detector.anomaly_rate)
+    assert detector.notes() == ()

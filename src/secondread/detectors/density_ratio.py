@@ -53,6 +53,9 @@ class RatioFlowSettings(Settings):
 class DensityRatioSettings(DetectorSettings):
     name: Literal["density-ratio"] = "density-ratio"
     form: Literal["linear", "gaussian", "flow"] = "linear"
+    against: Literal["unlabelled", "abnormal"] = Field(
+        "unlabelled", description="the other cohort; abnormal = a few labelled images, supervised"
+    )
     encoder: EncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(
         None, description="whose maps are pooled, on the grid of the last; empty = encoder.layer alone"
@@ -89,6 +92,8 @@ class DensityRatio(Detector):
              `penalty`. gaussian: linear discriminant with Ledoit-Wolf shrinkage. flow: a normalizing flow
              for each density, both from the same start, trained one after the other; what it gives is
              the ratio of the densities smoothed by `flow.noise`
+    against  abnormal: p_u is of labelled abnormal images (r = 1), and this a supervised linear classifier of
+             frozen features, the ceiling that semi-supervised methods are held against
 
     r is estimated from cross-validated scores (of the linear form, or of the gaussian one for the other two)
     and kept as the buffer `anomaly_rate`; see `metrics.mixture_proportion`. Features are kept from
@@ -100,7 +105,6 @@ class DensityRatio(Detector):
 
     Settings = DensityRatioSettings
     settings: DensityRatioSettings
-    needs = frozenset({"normal", "unlabelled"})
 
     def __init__(
         self,
@@ -111,6 +115,8 @@ class DensityRatio(Detector):
         pretrained: bool = True,
     ) -> None:
         super().__init__(settings, channels, size, pretrained=pretrained)
+        self.cohorts = ("normal", settings.against)
+        self.needs = frozenset(self.cohorts)
         self.encoder = build_encoder(
             settings.encoder, 2, channels, pretrained=pretrained, layers=settings.layers
         )
@@ -131,7 +137,7 @@ class DensityRatio(Detector):
         self.register_buffer("weight", torch.zeros(k or features))
         self.register_buffer("bias", torch.zeros(()))
         self.register_buffer("anomaly_rate", torch.full((), torch.nan))
-        self.kept: dict[str, list[Tensor]] = {"normal": [], "unlabelled": []}
+        self.kept: dict[str, list[Tensor]] = {name: [] for name in self.cohorts}
         if settings.form == "flow":
             assert k is not None
             flow = settings.flow
@@ -139,9 +145,9 @@ class DensityRatio(Detector):
             self.unlabelled_flow = deepcopy(self.normal_flow)
 
     def stages(self) -> Iterator[Stage]:
-        yield Stage("features", {"normal": 0.5, "unlabelled": 0.5}, collect=self.collect, finish=self.finish)
+        yield Stage("features", dict.fromkeys(self.cohorts, 0.5), collect=self.collect, finish=self.finish)
         if self.settings.form == "flow":
-            for cohort, flow in (("normal", self.normal_flow), ("unlabelled", self.unlabelled_flow)):
+            for cohort, flow in zip(self.cohorts, (self.normal_flow, self.unlabelled_flow), strict=True):
                 loss = partial(self.flow_loss, flow, cohort)
                 yield Stage(f"{cohort}_flow", {cohort: 1.0}, [Step((flow,), loss)], frozen=self.encode)
 
@@ -152,17 +158,18 @@ class DensityRatio(Detector):
     def finish(self) -> None:
         """Standardisation, projection, anomaly rate and, but for flows, the ratio. UserError where a cohort
         has fewer than two images."""
-        kept = [torch.cat(self.kept.pop(name)) for name in ("normal", "unlabelled")]
-        self.kept = {"normal": [], "unlabelled": []}
+        kept = [torch.cat(self.kept[name]) for name in self.cohorts]
+        self.kept = {name: [] for name in self.cohorts}
         if min(len(part) for part in kept) < 2:
-            raise UserError("density-ratio needs at least two normal and two unlabelled images")
+            raise UserError(f"density-ratio needs at least two normal and two {self.settings.against} images")
         self._fit_coordinates(torch.cat(kept))
         normal, unlabelled = (self._coordinates(part).numpy() for part in kept)
         fit: FitRatio = gaussian_ratio
         if self.settings.form == "linear":
             fit = partial(logistic_ratio, penalty=self.settings.penalty)
-        unseen = cross_validated(normal, unlabelled, fit, self.settings.folds)
-        self.anomaly_rate.fill_(anomaly_rate(*unseen))
+        if self.settings.against == "unlabelled":
+            unseen = cross_validated(normal, unlabelled, fit, self.settings.folds)
+            self.anomaly_rate.fill_(anomaly_rate(*unseen))
         if self.settings.form != "flow":
             ratio = fit(normal, unlabelled)
             self.weight.copy_(torch.from_numpy(ratio.weight))
