@@ -103,6 +103,8 @@ def test_given_means_are_used():
         ({"components": 2, "dimensions": 2, "concentration": (1.0,)}, "2 values > 0"),
         ({"components": 2, "dimensions": 2, "separation": 0.0}, "separation"),
         ({"components": 0, "dimensions": 2}, "needs components"),
+        ({"components": 2, "dimensions": 2, "means": "corners"}, "not corners"),
+        ({"components": 2, "dimensions": 2, "covariance": "full"}, "not full"),
     ],
 )
 def test_a_mixture_that_cannot_be_is_refused(options, message):
@@ -146,6 +148,7 @@ def test_the_prior_pulls_learned_weights_to_its_mode():
         ({}, {"logits"}),
         ({"learn_weights": False}, set()),
         ({"covariance": "isotropic", "learn_weights": False}, {"log_deviation"}),
+        ({"covariance": "shared", "learn_covariance": False}, {"logits"}),
         ({"learn_means": True, "covariance": "diagonal"}, {"means", "log_deviation", "logits"}),
     ],
 )

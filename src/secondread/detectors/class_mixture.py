@@ -110,8 +110,8 @@ class ClassMixture(nn.Module):
     mu_1 = mu_0 + h d, where d joins two estimates, each weighted by its precision: that from unlabelled
     images, (m_u - m_n) / r, of variance (1/n_u + 1/n_n) / r² per coordinate in units of Sigma, and that of k
     labelled ones, m_a - m_n, of variance 1/k + 1/n_n; h is the James-Stein factor, which keeps chance
-    from looking like distance. Start `apart`: mu_0 = 0, mu_1 at `separation`, Sigma = I, fixed; `random`:
-    both drawn, FlowGMM's own.
+    from looking like distance (one or two coordinates are not shrunk). Start `apart`: mu_0 = 0, mu_1 at
+    `separation`, Sigma = I, fixed; `random`: both drawn, FlowGMM's own.
 
     r is given, or estimated on s as `density-ratio` does it (`metrics.mixture_proportion`), or 1/2 without
     unlabelled images; training moves it under its Beta prior. The buffer `estimated_rate` keeps the estimate.
@@ -134,6 +134,7 @@ class ClassMixture(nn.Module):
             separation=settings.separation,
             learn_means=settings.learn and learned,
             covariance="shared" if learned else "unit",
+            learn_covariance=settings.learn,
             learn_weights="unlabelled" in settings.learns_from,
         )
         self.latent: PooledMixture | GaussianMixture = PooledMixture(channels, mixture) if pooled else mixture
@@ -240,6 +241,8 @@ class ClassMixture(nn.Module):
             return ()
         now = float(self.mixture.log_weights[1].detach().exp())
         first = float(self.estimated_rate)
+        if math.isnan(first) and self.settings.anomaly_rate is None:
+            return ()
         if math.isnan(first):
             return (f"the anomaly rate was given; training ended at {100 * now:.1f} %",)
         told = f"an estimated {100 * first:.1f} % of the unlabelled images are abnormal; training ended at "
@@ -292,5 +295,6 @@ def _difference(away: Mapping[str, Tensor], rate: float) -> Tensor:
         estimates.append((away["abnormal"].mean(dim=0), 1 / len(away["abnormal"]) + 1 / normals))
     precision = sum(1 / variance for _, variance in estimates)
     joined = torch.stack([value / variance for value, variance in estimates]).sum(dim=0) / precision
-    shrinkage = 1 - (len(joined) - 2) / precision / float(joined.square().sum().clamp_min(1e-12))
+    excess = max(0, len(joined) - 2) / precision
+    shrinkage = 1 - excess / float(joined.square().sum().clamp_min(1e-12))
     return joined * max(shrinkage, LEAST_SHRINKAGE)

@@ -36,6 +36,7 @@ class GaussianMixture(nn.Module):
         covariance: "unit" is fixed at I. "isotropic" learns one standard deviation per component,
             "diagonal" one per component and dimension, "shared" one per dimension for all components, so
             that log odds are linear in s. They start at 1.
+        learn_covariance: whether training moves a covariance that is not "unit".
         weights: pi at the start, positive, of sum 1; None = 1 / K each.
         learn_weights: whether training moves pi. A fixed pi changes by `set_weights` alone.
         concentration: of the Dirichlet prior of pi, K values > 0. For K = 2 it is the Beta prior of the
@@ -58,6 +59,7 @@ class GaussianMixture(nn.Module):
         separation: float = 6.0,
         learn_means: bool = False,
         covariance: Literal["unit", "isotropic", "diagonal", "shared"] = "unit",
+        learn_covariance: bool = True,
         weights: Sequence[float] | None = None,
         learn_weights: bool = True,
         concentration: Sequence[float] | None = None,
@@ -66,12 +68,15 @@ class GaussianMixture(nn.Module):
         super().__init__()
         if components < 1 or dimensions < 1:
             raise ValueError(f"a mixture needs components and dimensions, not {components} and {dimensions}")
+        if covariance not in ("unit", "isotropic", "diagonal"):
+            raise ValueError(f"covariance must be unit, isotropic or diagonal, not {covariance}")
         self.components = components
         self.dimensions = dimensions
         self._place("means", _means(components, dimensions, means, separation, generator), learn_means)
         width = dimensions if covariance in ("diagonal", "shared") else 1
         height = 1 if covariance == "shared" else components
-        self._place("log_deviation", torch.zeros(height, width), covariance != "unit")
+        learned = covariance != "unit" and learn_covariance
+        self._place("log_deviation", torch.zeros(height, width), learned)
         given = [1 / components] * components if weights is None else weights
         self._place("logits", self._checked(given).log(), learn_weights)
         self.concentration = None if concentration is None else tuple(float(a) for a in concentration)
@@ -263,6 +268,8 @@ def _means(
         if means.shape != (components, dimensions):
             raise ValueError(f"means must be [{components}, {dimensions}], not {list(means.shape)}")
         return means.detach().clone().float()
+    if means not in ("simplex", "random"):
+        raise ValueError(f"means must be simplex, random or a tensor, not {means}")
     if separation <= 0:
         raise ValueError(f"separation must be > 0, not {separation}")
     if means == "random":
