@@ -1,0 +1,101 @@
+"""The autoencoder that the reconstruction methods share, for images and volumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, TRANSPOSED_CONVOLUTION
+from secondread.networks.memory import Memory
+
+HALVINGS = 4
+
+
+class Autoencoder(nn.Module):
+    """`[N, C, *size]` to `[N, channels_out, *size]` by way of `latent` numbers.
+
+    Encoder: four convolutions of width 4 and stride 2 to `width`, 2, 4 and 4 times `width` channels, each
+    with batch normalisation and ReLU; a linear layer to `hidden`, batch normalisation, ReLU; a linear layer
+    to `latent`. The decoder mirrors it with transposed convolutions. The last layer has neither
+    normalisation nor activation; convolutions have no bias. Sizes are multiples of 16.
+
+    Source: Cai et al., MedIAnomaly, Medical Image Analysis 2025 (hidden 1024); Cai et al., Dual-distribution
+    discrepancy, Medical Image Analysis 2023 (hidden 2048).
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        channels: int,
+        channels_out: int,
+        size: Sequence[int],
+        *,
+        width: int = 16,
+        hidden: int = 2048,
+        latent: int = 16,
+    ) -> None:
+        super().__init__()
+        if len(size) != rank or any(length % 2**HALVINGS or not length for length in size):
+            raise ValueError(
+                f"the autoencoder takes sizes that are multiples of {2**HALVINGS} along {rank} axes, "
+                f"not {tuple(size)}"
+            )
+        widths = (width, 2 * width, 4 * width, 4 * width)
+        self.map_shape = (widths[-1], *(length // 2**HALVINGS for length in size))
+        cells = math.prod(self.map_shape)
+        norm = BATCH_NORM[rank]
+        down: list[nn.Module] = []
+        for before, after in zip((channels, *widths), widths, strict=False):
+            down += [CONVOLUTION[rank](before, after, 4, 2, 1, bias=False), norm(after), nn.ReLU()]
+        self.encoder = nn.Sequential(*down)
+        self.to_latent = nn.Sequential(
+            nn.Linear(cells, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, latent)
+        )
+        self.from_latent = nn.Sequential(
+            nn.Linear(latent, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, cells)
+        )
+        up: list[nn.Module] = []
+        for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
+            up += [TRANSPOSED_CONVOLUTION[rank](before, after, 4, 2, 1, bias=False), norm(after), nn.ReLU()]
+        up.append(TRANSPOSED_CONVOLUTION[rank](width, channels_out, 4, 2, 1, bias=False))
+        self.decoder = nn.Sequential(*up)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """`[N, C, *size]` to `[N, latent]`."""
+        return self.to_latent(self.encoder(x).flatten(1))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """`[N, latent]` to `[N, channels_out, *size]`."""
+        return self.decoder(self.from_latent(z).unflatten(1, self.map_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.decode(self.encode(x))
+
+
+class MemoryAutoencoder(Autoencoder):
+    """An autoencoder whose decoder sees a weighted mean of learned slots in place of the latent numbers.
+
+    Returns the image and the weights of the slots, `[N, slots]`. See `networks.memory`.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        channels: int,
+        channels_out: int,
+        size: Sequence[int],
+        *,
+        width: int = 16,
+        hidden: int = 2048,
+        latent: int = 16,
+        slots: int = 25,
+        shrink: float = 0.0,
+    ) -> None:
+        super().__init__(rank, channels, channels_out, size, width=width, hidden=hidden, latent=latent)
+        self.memory = Memory(slots, latent, shrink)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        read, addresses = self.memory(self.encode(x))
+        return self.decode(read), addresses
