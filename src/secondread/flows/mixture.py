@@ -68,8 +68,8 @@ class GaussianMixture(nn.Module):
         super().__init__()
         if components < 1 or dimensions < 1:
             raise ValueError(f"a mixture needs components and dimensions, not {components} and {dimensions}")
-        if covariance not in ("unit", "isotropic", "diagonal"):
-            raise ValueError(f"covariance must be unit, isotropic or diagonal, not {covariance}")
+        if covariance not in ("unit", "isotropic", "diagonal", "shared"):
+            raise ValueError(f"covariance must be unit, isotropic, diagonal or shared, not {covariance}")
         self.components = components
         self.dimensions = dimensions
         self._place("means", _means(components, dimensions, means, separation, generator), learn_means)

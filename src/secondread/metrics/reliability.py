@@ -50,9 +50,8 @@ def expected_calibration_error(probability: ArrayLike, positive: ArrayLike, bins
     The definition of C. Guo, G. Pleiss, Y. Sun, K. Weinberger, On Calibration of Modern Neural Networks,
     ICML 2017, for the probability of one class: bins of equal width over [0, 1]. (Their own table bins the
     confidence in the predicted class, which tells less: it hides errors that cancel between the two
-    classes.) For calibrated
-    probabilities ECE is 0 only in the limit: with n cases, spread evenly, chance leaves about
-    `sqrt(bins / n) / 3`. ValueError as `reliability`.
+    classes.) For calibrated probabilities ECE is 0 only in the limit: with n cases, spread evenly, chance
+    leaves about `sqrt(bins / n) / 3`. ValueError as `reliability`.
     """
     found = reliability(probability, positive, bins)
     filled = found.count > 0
