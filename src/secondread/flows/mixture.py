@@ -26,7 +26,8 @@ class GaussianMixture(nn.Module):
         dimensions: D.
         means: where the components lie.
             "simplex": mu_0 = 0, and all means at distance `separation` from each other, whatever D is
-            (a regular simplex on the first K - 1 axes, so D >= K - 1). Posteriors stay usable in any D.
+            (a regular simplex on the first K - 1 axes, so D >= K - 1). Posteriors do not saturate as D
+            grows; a distance larger than the classes' own still makes them too sure (`learn_means`).
             "random": mu_k = separation * a standard normal vector, FlowGMM's own (with separation 1).
             Their distance grows like separation * sqrt(2 D), so in many dimensions each posterior
             is 0 or 1 and no longer says how sure the class is.
