@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from secondread.detectors.contract import Detector
 
 DETECTORS = {
+    "ae": "secondread.detectors.ae:AE",
     "aeflow": "secondread.detectors.aeflow:AEFlow",
     "aeflow-gmm": "secondread.detectors.aeflow_gmm:AEFlowGMM",
+    "aeu": "secondread.detectors.aeu:AEU",
     "density-ratio": "secondread.detectors.density_ratio:DensityRatio",
     "glow-gmm": "secondread.detectors.glow_gmm:GlowGMM",
     "glow-posterior": "secondread.detectors.glow_posterior:GlowPosterior",
     "intensity": "secondread.detectors.intensity:Intensity",
+    "memae": "secondread.detectors.memae:MemAE",
     "padim": "secondread.detectors.padim:PaDiM",
     "mean-intensity": "secondread.detectors.mean_intensity:MeanIntensity",
     "pixel-1nn": "secondread.detectors.pixel_1nn:PixelNearestNeighbour",

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 Run = Literal["auto", "sequential", "batched"]
 
@@ -59,6 +59,12 @@ class Ensemble(nn.Module):
                     for name, buffer in own.items():
                         buffer.copy_(buffers[name][number])
         return outputs
+
+
+def of_each(outputs: Any) -> list[Any]:
+    """What each network of an ensemble gave, from what the ensemble gave."""
+    leaves, form = tree_flatten(outputs)
+    return [tree_unflatten(list(found), form) for found in zip(*leaves, strict=True)]
 
 
 def _stacked(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
