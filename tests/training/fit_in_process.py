@@ -25,7 +25,9 @@ def main(directory: Path, out: Path, seconds_per_round: float) -> None:
         "validation": ArraySource(rng.normal(size=(7, 1, 8, 8))),
     }
     detector = build(AutoencoderSettings(frozen_teacher=True))
-    stage = StageSettings(epochs=4, batch_size=6, keep="best", moving_average=0.9, clip_norm=0.5, augment=())
+    stage = StageSettings(
+        epochs=4, batch_size=6, keep="best", watch=("synthetic",), moving_average=0.9, clip_norm=0.5
+    )
     log = train(
         detector,
         cohorts,

@@ -179,6 +179,7 @@ class AEFlow(Detector):
                 "autoencoder",
                 on,
                 [Step((self.encoder, self.decoder), self.autoencoder_loss, name="autoencoder")],
+                score=self.autoencoder_error,
             )
         yield Stage(
             "flow",
@@ -212,6 +213,11 @@ class AEFlow(Detector):
         batch = batches["normal"]
         decoded = self.decoder(self.encoder(batch.images)[-1])
         return {"reconstruction": self._squared_error(decoded, batch)}
+
+    def autoencoder_error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
+        """Mean squared error of each image, `[N]`, before there is a flow."""
+        decoded = self.decoder(self.encoder(batch.images)[-1])
+        return mean_over((decoded - self._target(batch)).square(), batch.valid)
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         batch = batches["normal"]

@@ -127,6 +127,8 @@ class Stage:
     each_epoch  after each epoch
     finish      after the last step or the last `collect`
     validate    the loss on held-out normals for early stopping and `keep: best`; None = the steps' own
+    score       `[N]`, higher = more abnormal: by what epochs of this stage are compared where the
+                detector's own score says nothing yet, a later stage being untrained; None = its own
     diverged_above  a step whose loss is larger counts as one that is not finite
     """
 
@@ -140,6 +142,7 @@ class Stage:
     each_epoch: Callable[[int], None] | None = None
     finish: Callable[[], None] | None = None
     validate: Loss | None = None
+    score: Callable[[Batch, ScoringNoise], Tensor] | None = None
     diverged_above: float = math.inf
 
 

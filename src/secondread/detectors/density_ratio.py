@@ -149,7 +149,13 @@ class DensityRatio(Detector):
         if self.settings.form == "flow":
             for cohort, flow in zip(self.cohorts, (self.normal_flow, self.unlabelled_flow), strict=True):
                 loss = partial(self.flow_loss, flow, cohort)
-                yield Stage(f"{cohort}_flow", {cohort: 1.0}, [Step((flow,), loss)], frozen=self.encode)
+                yield Stage(
+                    f"{cohort}_flow",
+                    {cohort: 1.0},
+                    [Step((flow,), loss)],
+                    frozen=self.encode,
+                    score=self.strangeness if cohort == "normal" else None,
+                )
 
     def collect(self, batches: Batches) -> None:
         for name, batch in batches.items():
@@ -187,6 +193,12 @@ class DensityRatio(Detector):
 
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         return Scores({"ratio": Part(self.log_ratio(self._coordinates(self._features(batch))))})
+
+    def strangeness(self, batch: Batch, noise: ScoringNoise) -> Tensor:
+        """-log p_n(x), `[N]` nats, before there is a p_u."""
+        x = self._coordinates(self._features(batch))
+        with full_precision(x):
+            return -self.normal_flow.log_density(x[..., None])
 
     def log_ratio(self, x: Tensor) -> Tensor:
         """log p_u(x) - log p_n(x) of coordinates `[N, K]`: `[N]`, nats."""

@@ -108,6 +108,7 @@ class GlowPosterior(Detector):
             [Step((self.normal,), partial(self.loss, self.normal, "normal"), name="normal")],
             prepare=partial(self.initialise, self.normal, "normal"),
             diverged_above=DIVERGED,
+            score=None if self.settings.score in ("likelihood", "typicality") else self.strangeness,
         )
         if self.second is not None:
             cohort = "unlabelled" if kind == "mixture" else "normal"
@@ -173,6 +174,17 @@ class GlowPosterior(Detector):
         empty = (self.dequantisation.levels(images) == 0).to(first).mean(dim=1, keepdim=True)
         parts["background"] = Part(_mean(empty, batch.valid))
         return Scores(parts, {name: gaussian_blur(map_, self.settings.smooth) for name, map_ in maps.items()})
+
+    def strangeness(self, batch: Batch, noise: ScoringNoise) -> Tensor:
+        """-log2 P_0 / D of each image, `[N]`, while p_0 is all that is trained."""
+        images = batch.images.float()
+        with self._precision(images):
+            noisy = (
+                self.dequantisation.noisy(images, noise.uniform(images.shape[1:]))
+                for _ in range(self.settings.draws)
+            )
+            bits = torch.stack([self._bits(y)[0] for y in noisy]).mean(dim=0)
+        return _mean(bits, batch.valid)
 
     def mixture(self) -> Mixture:
         return Mixture({self.settings.score: 1.0}, scaled=False)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from secondread.settings import Settings
 
@@ -37,11 +37,38 @@ class EarlyStopSettings(Settings):
     min_delta: float = 0.0
 
 
+class MeasureSettings(Settings):
+    """How epochs are compared without a label, for `keep` and `watch`. The last epoch is always measured."""
+
+    every: PositiveInt = Field(1, description="epochs from one measurement to the next")
+    images: int = Field(300, ge=2, description="of each cohort, at most; the same ones in every epoch")
+    anomalies: dict[str, Any] = Field(
+        {"name": "fpi"},
+        description="kind of synthetic anomaly, and its settings; each image gets one unless share is set",
+    )
+    anomaly_rate: float | None = Field(
+        None, gt=0.0, le=1.0, description="share of the unlabelled images that is abnormal, where it is known"
+    )
+
+    @field_validator("anomalies")
+    @classmethod
+    def _has_a_name(cls, anomalies: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(anomalies.get("name"), str):
+            raise ValueError("needs a name, such as name: fpi")
+        return anomalies
+
+
 class StageSettings(Settings):
     """One stage's training programme. `epochs` and `steps` are bounds; the smaller ends the stage.
 
     An epoch is one pass over the largest cohort of the stage. `keep` names the parameters that stay
-    at the stage's end: the last, or those of the epoch with the lowest loss on held-out normals.
+    at the stage's end: the last, or those of the epoch that is best by a rule that needs no label.
+
+        best        lowest loss on held-out normals
+        synthetic   highest AUROC of the score between held-out normals and the same with synthetic anomalies
+        unlabelled  highest AUROC of the score between held-out normals and unlabelled images (AUCp)
+
+    `watch` names rules whose value is measured and logged as well, without choosing by it.
 
     `augment` changes each training image anew every time, and a frozen part computes its features anew
     too. With `copies` training draws among the image itself and so many changed copies, the same in every
@@ -57,11 +84,18 @@ class StageSettings(Settings):
     clip_norm: PositiveFloat | None = None
     moving_average: float | None = Field(None, gt=0.0, lt=1.0, description="decay of the parameters' EMA")
     early_stop: EarlyStopSettings | None = None
-    keep: Literal["last", "best"] = "last"
+    keep: Literal["last", "best", "synthetic", "unlabelled"] = "last"
+    watch: tuple[Literal["synthetic", "unlabelled"], ...] = ()
+    measure: MeasureSettings = MeasureSettings()
     augment: tuple[Literal["flip", "rotate", "shift", "intensity"], ...] = ()
     copies: PositiveInt | None = Field(
         None, description="changed copies of each image to draw among; empty = changes are drawn anew"
     )
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The rules whose value takes scores, in a fixed order."""
+        return tuple(rule for rule in ("synthetic", "unlabelled") if rule in {self.keep, *self.watch})
 
     @model_validator(mode="after")
     def _copies_of_something(self) -> Self:

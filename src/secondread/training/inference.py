@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from secondread.calibration.raw_scores import RawScores
-from secondread.detectors.contract import Batch, Detector, ScoringNoise
+from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise
 from secondread.training.data import ImageSource
 from secondread.training.device import Precision, autocast, choose_precision, place, to_device
 
@@ -47,14 +47,21 @@ def score_batch(
     without_gradient = torch.no_grad() if detector.gradients_at_scoring else torch.inference_mode()
     with without_gradient, autocast(device, chosen):
         scores = detector.score(batch, noise_for(digests, device))
-    found = {name: tensor.detach().float().cpu()[:, 0].numpy() for name, tensor in scores.maps.items()}
+    return raw_scores(scores, maps=maps)
+
+
+def raw_scores(scores: Scores, *, maps: bool = True) -> RawScores:
+    """What a detector said of a batch, as arrays: its parts in float64, its maps in float32."""
+    found = {
+        name: tensor.detach().float().cpu()[:, 0].numpy() for name, tensor in scores.maps.items() if maps
+    }
     return RawScores(
         parts={
             name: part.values.detach().float().cpu().numpy().astype(np.float64)
             for name, part in scores.parts.items()
         },
         tails={name: part.tail for name, part in scores.parts.items()},
-        maps=found if maps and found else None,
+        maps=found or None,
     )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 @dataclass
 class EpochLog:
     """losses: mean over the epoch's steps of each named term. validation: the loss on held-out normals.
-    lr: at the epoch's last step. skipped: steps whose loss or gradient was not finite."""
+    lr: at the epoch's last step. skipped: steps whose loss or gradient was not finite. measured: AUROC
+    without labels, by rule (`training.choice`); None where a score was not finite."""
 
     epoch: int
     losses: dict[str, float]
@@ -19,6 +20,7 @@ class EpochLog:
     skipped: int
     images: int
     seconds: float
+    measured: dict[str, float | None] = field(default_factory=dict)
 
 
 @dataclass

@@ -12,7 +12,8 @@ on the same machine. A step whose loss or gradient is not finite (or whose loss 
 meanwhile no checkpoint replaces an earlier one.
 
 The loss on held-out normals (cohort "validation") drives early stopping and `keep: best`. It stands in
-for every cohort that the stage is on; the loop never sees a label.
+for every cohort that the stage is on. Other rules measure the score (`training.choice`). The loop never
+sees a label.
 
 Under `torchrun` every process takes its part of each batch and gradients are averaged by number of
 images. Two processes equal one up to rounding where a loss is a mean over images and the detector
@@ -24,25 +25,26 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
 
 from secondread.detectors.contract import Detector, Stage
 from secondread.detectors.settings import StageSettings
 from secondread.errors import UserError
 from secondread.training.batches import shard
 from secondread.training.checkpoint import Checkpoints
+from secondread.training.choice import Measure, refuse_missing_images
 from secondread.training.data import ImageSource
 from secondread.training.device import Repeatable, choose_device, choose_precision, make_fabric, place
 from secondread.training.divergence import NOT_FINITE_AT_THE_END, refuse_divergence
 from secondread.training.held_out import held_out_loss
 from secondread.training.identity import fit_identity, refuse_another_fit
 from secondread.training.interruption import Interrupted, StopRequest
+from secondread.training.keeping import Keeping
 from secondread.training.log import EpochLog, StageLog, TrainingLog
 from secondread.training.optimise import MovingAverage, learning_rate, make_optimiser, step_parameters
 from secondread.training.progress import FitProgress
@@ -82,6 +84,7 @@ def train(
     Raises `UserError` (settings that do not fit, a checkpoint of another fit, training that diverged)
     and `Interrupted` (Ctrl-C or SIGTERM, after saving).
     """
+    refuse_missing_images(cohorts, stages)
     place_of_work = choose_device(device)
     chosen = choose_precision(precision, place_of_work)
     fabric = make_fabric(place_of_work, chosen)
@@ -179,12 +182,12 @@ def _train_stage(
     optimisers = [make_optimiser(step, settings.optimiser) for step in stage.steps]
     trained = list({id(p): p for group in parameters for p in group}.values())
     average = MovingAverage(trained, settings.moving_average) if settings.moving_average else None
-    best: dict[str, Tensor] | None = None
+    keeping = Keeping(settings.keep, detector, trained, None if saved is None else saved["best"])
+    measure = Measure.of(run, stage, settings)
     at = StageProgress()
     if saved is not None:
         at = StageProgress(**json.loads(saved["progress"]))
         run.unproven = True
-        best = saved["best"]
         for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
         if average is not None:
@@ -207,7 +210,7 @@ def _train_stage(
                 "progress": json.dumps(vars(at)),
                 "optimisers": [optimiser.state_dict() for optimiser in optimisers],
                 "average": None if average is None else average.values,
-                "best": best,
+                "best": keeping.best,
             }
         )
 
@@ -262,58 +265,42 @@ def _train_stage(
         if stage.each_epoch is not None:
             with torch.no_grad():
                 stage.each_epoch(at.epoch)
+        if average is not None:
+            average.swap()
         loss = None
         if data.held_out is not None:
-            if average is not None:
-                average.swap()
             loss = held_out_loss(run, stage, settings, data)
-            if loss < at.best_loss:
-                at.best_loss, at.best_epoch = loss, at.epoch
-                if settings.keep == "best":
-                    best = _snapshot(detector, trained)
-            if loss < at.loss_at_gain - (settings.early_stop.min_delta if settings.early_stop else 0.0):
-                at.loss_at_gain, at.epochs_without_gain = loss, 0
-            else:
-                at.epochs_without_gain += 1
-            if average is not None:
-                average.swap()
+            _note_gain(at, loss, settings)
+        last = at.stopped or at.epoch + 1 >= epochs
+        measured = measure() if measure.due(at.epoch, last=last) else {}
+        keeping.consider(at, loss, measured)
+        if average is not None:
+            average.swap()
         means = {name: at.sums[name] / at.taken[name] for name in at.sums}
         shown_loss = loss if loss is not None and math.isfinite(loss) else None
-        epoch_log = EpochLog(at.epoch, means, shown_loss, at.lr, at.skipped, at.images, at.seconds)
+        epoch_log = EpochLog(at.epoch, means, shown_loss, at.lr, at.skipped, at.images, at.seconds, measured)
         stage_log.epochs.append(epoch_log)
         run.progress.epoch(stage.name, epoch_log, epochs)
-        patience = settings.early_stop.patience if settings.early_stop else math.inf
-        at.stopped = at.epochs_without_gain >= patience
         at.start_epoch(at.epoch + 1)
         due = min(run.checkpoint_seconds, SECONDS_BETWEEN_EPOCH_CHECKPOINTS)
         if not at.not_finite_in_a_row and time.monotonic() - run.saved_at >= due:
             save()
 
-    if best is None and at.not_finite_in_a_row >= min(NOT_FINITE_AT_THE_END, total):
+    if keeping.best is None and at.not_finite_in_a_row >= min(NOT_FINITE_AT_THE_END, total):
         refuse_divergence(run, stage, settings, at, at.epoch - 1, ", to the stage's end")
-    stage_log.chosen_epoch = at.epoch - 1
-    if best is not None:
-        detector.load_state_dict(best, strict=False)
-        stage_log.chosen_epoch = at.best_epoch
-        stage_log.rule = "lowest loss on held-out normals"
-    elif average is not None:
-        average.swap()
-        stage_log.rule = "moving average after the last epoch"
-    else:
-        stage_log.rule = "last epoch"
+    stage_log.chosen_epoch, stage_log.rule = keeping.settle(at, average)
     if at.stopped:
         stage_log.rule += f"; stopped early after {at.epoch} of {epochs} epochs"
 
 
-def _snapshot(detector: Detector, trained: Sequence[nn.Parameter]) -> dict[str, Tensor]:
-    """The trained parameters and all buffers, copied."""
-    wanted = {id(parameter) for parameter in trained}
-    left_out = {name for name, parameter in detector.named_parameters() if id(parameter) not in wanted}
-    return {
-        name: tensor.detach().clone()
-        for name, tensor in detector.state_dict().items()
-        if name not in left_out
-    }
+def _note_gain(at: StageProgress, loss: float, settings: StageSettings) -> None:
+    """Whether the loss on held-out normals still falls, and if not for long enough, that training stops."""
+    stop = settings.early_stop
+    if loss < at.loss_at_gain - (stop.min_delta if stop else 0.0):
+        at.loss_at_gain, at.epochs_without_gain = loss, 0
+    else:
+        at.epochs_without_gain += 1
+    at.stopped = stop is not None and at.epochs_without_gain >= stop.patience
 
 
 def _stage_settings(stage: Stage, stages: Mapping[str, StageSettings]) -> StageSettings:

@@ -50,13 +50,16 @@ class FitProgress:
     def epoch(self, stage: str, epoch: EpochLog, epochs: int) -> None:
         terms = "  ".join(f"{name} {value:.5g}" for name, value in epoch.losses.items())
         held_out = "" if epoch.validation is None else f"  held-out {epoch.validation:.5g}"
+        measured = "".join(
+            f"  {rule} {value:.3f}" for rule, value in epoch.measured.items() if value is not None
+        )
         skipped = f"  skipped {epoch.skipped}" if epoch.skipped else ""
         rate = epoch.images / epoch.seconds if epoch.seconds else 0.0
         if self.bar and self.task is not None:
-            self.bar.update(self.task, note=f"{terms}{held_out}{skipped}")
+            self.bar.update(self.task, note=f"{terms}{held_out}{measured}{skipped}")
         elif self.shown:
             self.say(
-                f"stage {stage}  epoch {epoch.epoch + 1}/{epochs}  {terms}{held_out}{skipped}  "
+                f"stage {stage}  epoch {epoch.epoch + 1}/{epochs}  {terms}{held_out}{measured}{skipped}  "
                 f"{rate:.0f} images/s"
             )
 

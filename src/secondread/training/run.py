@@ -87,7 +87,7 @@ class StageProgress:
     images: int = 0
     seconds: float = 0.0
     lr: float = 0.0
-    best_loss: float = math.inf
+    best_value: float = -math.inf
     best_epoch: int | None = None
     loss_at_gain: float = math.inf
     epochs_without_gain: int = 0
