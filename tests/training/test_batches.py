@@ -50,3 +50,25 @@ def test_the_processes_parts_make_up_the_batch():
     assert np.concatenate(parts).tolist() == batch["normal"].tolist()
     with pytest.raises(UserError, match="raise batch_size"):
         shard({"normal": np.arange(1)}, 0, 2)
+
+
+def test_cohorts_without_shares_are_seen_whole_once_an_epoch_and_evenly():
+    together = plan({"normal": 40, "unlabelled": 21}, {"normal": None, "unlabelled": None}, 8)
+    for batches in (together.epoch(0), together.epoch(1)):
+        assert len(batches) == 8
+        for cohort, size in together.sizes.items():
+            assert sorted(np.concatenate([batch[cohort] for batch in batches])) == list(range(size))
+        assert {len(batch["normal"]) for batch in batches} == {5}
+        assert {len(batch["unlabelled"]) for batch in batches} == {2, 3}
+    passed = together.in_order()
+    assert sum(len(rows) for batch in passed for rows in batch.values()) == 61
+
+
+def test_a_cohort_smaller_than_the_number_of_batches_is_not_in_each():
+    batches = plan({"normal": 40, "unlabelled": 3}, {"normal": None, "unlabelled": None}, 8).epoch(0)
+    assert sum("unlabelled" in batch for batch in batches) == 3
+
+
+def test_shares_are_given_to_all_cohorts_or_none():
+    with pytest.raises(ValueError, match="None to others"):
+        plan({"normal": 4, "unlabelled": 4}, {"normal": 0.5, "unlabelled": None})

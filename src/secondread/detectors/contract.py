@@ -92,7 +92,7 @@ class Scores:
 
 
 Batches = Mapping[str, Batch]
-"""One training batch: a Batch for each cohort that the stage is on."""
+"""One training batch: a Batch for each cohort that the stage is on and that has images in it."""
 
 Loss = Callable[[Batches, torch.Generator], Mapping[str, Tensor]]
 """Named scalar terms. The loop adds them up, logs each, and takes the gradient of the sum."""
@@ -115,7 +115,8 @@ class Stage:
     """One training programme.
 
     name        the recipe's `stages` section of this name holds optimiser, length, batch size
-    on          cohort -> its share of a batch (shares add up to 1)
+    on          cohort -> its share of a batch (shares add up to 1), or None for each cohort: every image of
+                each once an epoch, so that a batch may lack a small cohort
     steps       in order, once a round; empty for a stage that only collects
     frozen      a function of images alone, with parameters that this stage does not train: the loop
                 computes it once per image, keeps it on disk, and gives it as `batch.features`. When
@@ -133,7 +134,7 @@ class Stage:
     """
 
     name: str
-    on: Mapping[str, float]
+    on: Mapping[str, float | None]
     steps: Sequence[Step] = ()
     frozen: Callable[[Tensor], tuple[Tensor, ...]] | None = None
     views: Literal[1, 2] = 1

@@ -3,7 +3,8 @@
 A stage takes its images from one or several cohorts, each with its share of the batch. An epoch is one
 pass over the cohort that needs most batches; its shuffled images are cut into batches of (nearly) equal
 size, so that each is seen once and no batch is a remainder of one image. The others are dealt from a
-shuffled deck that is shuffled anew whenever it is used up.
+shuffled deck that is shuffled anew whenever it is used up. A stage that gives no shares (None) takes every
+image of its cohorts once an epoch, each cohort spread evenly over the batches.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ def counts_per_batch(shares: Mapping[str, float], batch_size: int) -> dict[str, 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """sizes: images in each cohort of the stage. shares: cohort -> share of a batch."""
+    """sizes: images in each cohort of the stage. shares: cohort -> share of a batch, or None for each."""
 
     sizes: Mapping[str, int]
-    shares: Mapping[str, float]
+    shares: Mapping[str, float | None]
     batch_size: int
     seed: int
     stage: str
@@ -50,13 +51,27 @@ class BatchPlan:
                     f"stage {self.stage!r} trains on the cohort {cohort!r}, and it holds no image; "
                     "check the manifest's labels and splits"
                 )
+        if not self.as_they_are and None in self.shares.values():
+            raise ValueError(f"stage {self.stage!r} gives shares to some of its cohorts and None to others")
+
+    @property
+    def as_they_are(self) -> bool:
+        """Whether every image of every cohort comes once an epoch."""
+        return all(share is None for share in self.shares.values())
 
     @property
     def counts(self) -> dict[str, int]:
-        return counts_per_batch(self.shares, self.batch_size)
+        total = sum(self.sizes[cohort] for cohort in self.shares)
+        shares = {
+            cohort: self.sizes[cohort] / total if share is None else share
+            for cohort, share in self.shares.items()
+        }
+        return counts_per_batch(shares, self.batch_size)
 
     @property
     def batches_per_epoch(self) -> int:
+        if self.as_they_are:
+            return math.ceil(sum(self.sizes[cohort] for cohort in self.shares) / self.batch_size)
         return max(math.ceil(self.sizes[cohort] / count) for cohort, count in self.counts.items())
 
     @property
@@ -65,20 +80,21 @@ class BatchPlan:
         return max(self.counts, key=lambda cohort: self.sizes[cohort] / self.counts[cohort])
 
     def epoch(self, epoch: int) -> list[dict[str, Indices]]:
-        """The epoch's batches, shuffled."""
+        """The epoch's batches, shuffled. A batch has no entry for a cohort without an image in it."""
         total = self.batches_per_epoch
         batches: list[dict[str, Indices]] = [{} for _ in range(total)]
         for cohort, count in self.counts.items():
             rng = np.random.default_rng(derive_seed(self.seed, self.stage, "order", cohort, epoch))
             size = self.sizes[cohort]
-            if cohort == self.leading:
+            if self.as_they_are or cohort == self.leading:
                 dealt = np.array_split(rng.permutation(size), total)
             else:
                 decks = math.ceil(total * count / size)
                 deck = np.concatenate([rng.permutation(size) for _ in range(decks)])
                 dealt = np.array_split(deck[: total * count], total)
             for batch, indices in zip(batches, dealt, strict=True):
-                batch[cohort] = indices
+                if len(indices):
+                    batch[cohort] = indices
         return batches
 
     def in_order(self) -> list[dict[str, Indices]]:
