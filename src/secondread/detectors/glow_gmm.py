@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
 
@@ -95,9 +95,8 @@ class GlowGMM(GlowPosterior):
     ) -> None:
         super().__init__(settings, channels, size, pretrained=pretrained)
         self.needs = frozenset({"normal", *settings.mixture.learns_from})
-        levels = settings.flow.levels
-        top = channels * 2 ** (len(self.size) * levels - (levels - 1))
         pooled = settings.latents == "pooled"
+        top = self.normal.latent_shapes[-1][0]
         self.classes = ClassMixture(
             top if pooled else self.normal.dimensions, settings.mixture, pooled=pooled
         )
@@ -206,6 +205,23 @@ class GlowGMM(GlowPosterior):
         if settings.pretrain:
             stages["normal"] = training
         return Tiny(settings, 1, (16, 16) if rank == 2 else (8, 8, 8), stages)
+
+    @torch.no_grad()
+    def sample(self, n: int, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:
+        """Fictional normal images `[n, C, *size]` in [0, 1], drawn from p(x | normal)."""
+        with full_precision(self.drift):
+            if self.settings.latents == "pooled":
+
+                def top(shape: Sequence[int]) -> Tensor:
+                    return self.classes.pool.sample(shape, generator, component=0, temperature=temperature)
+
+                y = self.normal.sample(n, generator, temperature=temperature, top=top)
+            else:
+                s = self.classes.mixture.sample(n, generator, component=0, temperature=temperature)
+                shapes = self.normal.latent_shapes
+                each = s.split([math.prod(shape) for shape in shapes], dim=1)
+                y = self.normal.inverse([z.view(n, *to) for z, to in zip(each, shapes, strict=True)])
+            return self.dequantisation.images(y)
 
     def _density_and_s(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """log p of the quantised images with a standard normal latent, `[N]` nats, and s."""

@@ -118,6 +118,13 @@ class Glow(nn.Module):
         """Numbers per image."""
         return self.channels * math.prod(self.size)
 
+    @property
+    def latent_shapes(self) -> list[tuple[int, ...]]:
+        """`[c, *S]` of an image's latent variables that leave at each level."""
+        last = len(self.levels) - 1
+        channels = [self.channels * 2 ** (self.rank * (n + 1) - min(n + 1, last)) for n in range(last + 1)]
+        return [(c, *(side >> (n + 1) for side in self.size)) for n, c in enumerate(channels)]
+
     def transform(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """The latent variables that leave at each level, `[N, c, *S]`, and log |det dz/dx|, `[N]`."""
         leaving = self._descend(x, per_position=False)
@@ -162,10 +169,20 @@ class Glow(nn.Module):
         return self._ascend(lambda level, shape, context: latents[level], len(latents[-1]))
 
     @torch.no_grad()
-    def sample(self, n: int, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:
-        """n drawn x, `[n, channels, *size]`; every standard deviation is multiplied by `temperature`."""
+    def sample(
+        self,
+        n: int,
+        generator: torch.Generator,
+        *,
+        temperature: float = 1.0,
+        top: Callable[[Sequence[int]], Tensor] | None = None,
+    ) -> Tensor:
+        """n drawn x, `[n, channels, *size]`; every standard deviation is multiplied by `temperature`. `top`
+        draws the last level's latent variables, of the shape that it gets, in place of their prior."""
 
         def draw(level: int, shape: Sequence[int], context: Tensor | None) -> Tensor:
+            if top is not None and level == len(self.levels) - 1:
+                return top(shape)
             prior = self.levels[level].prior
             return prior.sample(shape, generator, context=context, temperature=temperature)
 
@@ -237,15 +254,12 @@ class Glow(nn.Module):
 
     def _levels_back(self, give: Give, n: int, some: Tensor, prepared: list[Prepared]) -> Tensor:
         last = len(self.levels) - 1
-        channels = self.channels * 2 ** (self.rank * (last + 1) - last)
         state = some.new_zeros(0)
-        for number in reversed(range(last + 1)):
-            shape = (n, channels, *(side >> (number + 1) for side in self.size))
+        for number, shape in reversed(list(enumerate(self.latent_shapes))):
             context = None if number == last else from_planes(state)
-            z = to_planes(give(number, shape, context).to(some))
+            z = to_planes(give(number, (n, *shape), context).to(some))
             state = z if number == last else torch.cat((state, z))
             state = unsqueeze(self.levels[number].run_back(state, prepared[number]))
-            channels = len(state)
         return from_planes(state).contiguous()
 
     @torch.no_grad()
