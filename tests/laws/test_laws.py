@@ -246,3 +246,29 @@ def test_6_what_a_stage_declares_is_what_it_trains(name, rank, data, tmp_path):
     end = dict(detector.named_parameters())
     changed = {key for key in end if not torch.equal(start[key], end[key])}
     assert changed == set().union(*declared.values())
+
+
+@every_detector
+def test_7_each_stage_that_trains_can_be_measured_without_a_label(name, rank, data, fitted, tmp_path):
+    tiny = find(name).tiny(rank)
+    watching = {
+        stage: settings.model_copy(update={"watch": ("synthetic", "unlabelled")})
+        for stage, settings in tiny.stages.items()
+    }
+    detector = build(name, rank)
+    log = train(
+        detector,
+        data(name, rank),
+        watching,
+        seed=7,
+        directory=tmp_path,
+        device="cpu",
+        progress=False,
+        precision="float32",
+    )
+    for stage in log.stages:
+        for epoch in stage.epochs:
+            assert set(epoch.measured) == {"synthetic", "unlabelled"}
+            assert all(value is not None for value in epoch.measured.values())
+    source = data(name, rank)["new"]
+    assert_equal(scores_of(detector, source), scores_of(fitted(name, rank), source))
