@@ -80,3 +80,47 @@ def test_constant_parts_are_drawn(made):
     made.give_part("likelihood", np.zeros(26), weight=1.0).give_part("background", np.zeros(26))
     shown = texts(drawn(made)["background"])
     assert "likelihood: ρ = – among normals" in shown
+
+
+def training(epochs: int = 4, **measured: list[float | None]) -> dict:
+    """A training log as a bundle's provenance has it: one stage that only collected, one that trained."""
+    logged = [
+        {
+            "epoch": number,
+            "losses": {"critic.gap": 2.0 - number, "generator.fool": 1.0, "generator.size": 0.5},
+            "validation": 1.0 / (1 + number),
+            "measured": {rule: values[number] for rule, values in measured.items()},
+        }
+        for number in range(epochs)
+    ]
+    trained = {"name": "game", "epochs": logged, "chosen_epoch": 2, "rule": "highest AUROC of …"}
+    return {"training": {"stages": [{"name": "moments", "epochs": [], "chosen_epoch": None}, trained]}}
+
+
+def test_training_shows_losses_measured_values_and_the_epoch_that_stayed(made):
+    made.run["provenance"] = training(synthetic=[0.5, 0.6, 0.8, 0.7], unlabelled=[0.5, None, 0.6, 0.55])
+    shown = texts(drawn(made)["training"])
+    assert "game: loss" in shown
+    assert "game: AUROC without labels" in shown
+    assert shown.count("kept: epoch 3") == 2
+    assert "training loss: critic" in shown
+    assert "training loss: generator" in shown
+    assert "held-out normals" in shown
+    assert "synthetic anomalies" in shown
+    assert "unlabelled (AUCp)" in shown
+    assert "moments" not in shown
+
+
+def test_training_without_measured_values_shows_losses_alone(made):
+    log = training()
+    for epoch in log["training"]["stages"][1]["epochs"]:
+        del epoch["measured"]
+    made.run["provenance"] = log
+    figure = drawn(made)["training"]
+    assert not figure.wide
+    assert "AUROC without labels" not in texts(figure)
+
+
+def test_a_fit_of_one_epoch_has_no_training_figure(made):
+    made.run["provenance"] = training(epochs=1)
+    assert "training" not in drawn(made)

@@ -149,3 +149,21 @@ def test_every_file_failed_still_gives_a_page(tmp_path):
     for reading in made.readings:
         reading |= {"score": "", "p_value": "", "flagged": "", "error": "truncated"}
     assert "nothing was scored" in reported(made.write())
+
+
+def test_the_training_figure_is_in_the_model_card(tmp_path):
+    made = make_readings(tmp_path, normal=12, abnormal=10)
+    epochs = [
+        {
+            "epoch": n,
+            "losses": {"mse": 1.0 / (n + 1)},
+            "validation": None,
+            "measured": {"synthetic": 0.5 + n / 9},
+        }
+        for n in range(3)
+    ]
+    stage = {"name": "train", "epochs": epochs, "chosen_epoch": 2, "rule": "last epoch", "seconds": 1.0}
+    made.run["provenance"] = {"training": {"stages": [stage]}}
+    page = reported(made.write())
+    assert "Losses and label-free values by epoch" in page
+    assert page.index('id="model"') < page.index("train: AUROC without labels")

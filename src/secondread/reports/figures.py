@@ -32,6 +32,7 @@ from secondread.reports.score_figures import (
     draw_studies,
     draw_studies_roc,
 )
+from secondread.reports.training_figures import draw_training, panels_of, trained_stages
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -110,6 +111,8 @@ def drawings(evaluation: Evaluation) -> dict[str, Drawing]:
         found["parts"] = small_multiples(draw_parts, len(evaluation.parts))
     if evaluation.background is not None:
         found["background"] = small_multiples(draw_background, 1 + len(evaluation.background.parts))
+    if stages := trained_stages(evaluation):
+        found["training"] = small_multiples(draw_training, panels_of(stages))
     return found
 
 

@@ -1,0 +1,110 @@
+"""Figures of the training: losses and label-free values by epoch, and which epoch stayed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from secondread.evaluation.evaluate import Evaluation
+from secondread.reports.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, NORMAL, ORACLE
+from secondread.reports.panels import small_panels, visible_range
+
+MEASURED = {
+    "synthetic": ("synthetic anomalies", ABNORMAL),
+    "unlabelled": ("unlabelled (AUCp)", METHOD),
+    "corrected": ("unlabelled, corrected", ORACLE),
+}
+"""How each label-free value is called and drawn."""
+TRAINED = (BASELINE, ORACLE, METHOD, FAINT)
+"""Colours of the training losses, by step."""
+
+Stage = Mapping[str, Any]
+
+
+def trained_stages(evaluation: Evaluation) -> list[Stage]:
+    """The stages of the training log that have a curve: at least two epochs."""
+    training = (evaluation.readings.run.get("provenance") or {}).get("training") or {}
+    return [stage for stage in training.get("stages") or () if len(stage.get("epochs") or ()) > 1]
+
+
+def panels_of(stages: Sequence[Stage]) -> int:
+    return sum(1 + bool(_measured(stage)) for stage in stages)
+
+
+def draw_training(figure: Figure, evaluation: Evaluation) -> None:
+    """For each stage the losses, and beside them what was measured without labels."""
+    stages = trained_stages(evaluation)
+    panels = iter(small_panels(figure, panels_of(stages)))
+    for stage in stages:
+        _losses(next(panels), stage)
+        measured = _measured(stage)
+        if measured:
+            _values(next(panels), stage, measured)
+
+
+def _losses(axes: Axes, stage: Stage) -> None:
+    """The sum of each step's loss terms, and the loss on held-out normals."""
+    steps: dict[str, list[tuple[int, float]]] = {}
+    for epoch in stage["epochs"]:
+        sums: dict[str, float] = {}
+        for term, value in epoch["losses"].items():
+            step = term.partition(".")[0] if "." in term else ""
+            sums[step] = sums.get(step, 0.0) + value
+        for step, value in sums.items():
+            steps.setdefault(step, []).append((epoch["epoch"] + 1, value))
+    lines = [
+        (f"training loss: {step}" if step else "training loss", points, TRAINED[number % len(TRAINED)])
+        for number, (step, points) in enumerate(steps.items())
+    ]
+    held_out = [(e["epoch"] + 1, e["validation"]) for e in stage["epochs"] if e["validation"] is not None]
+    if held_out:
+        lines.append(("held-out normals", held_out, NORMAL))
+    for name, points, colour in lines:
+        axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.5, label=name)
+    if lines:
+        low, high = visible_range(np.array([value for _, points, _ in lines for _, value in points]))
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    axes.set_title(f"{stage['name']}: loss", fontsize=9.5)
+    axes.set_ylabel("loss")
+    _epochs(axes, stage)
+
+
+def _values(axes: Axes, stage: Stage, measured: Mapping[str, list[tuple[int, float]]]) -> None:
+    """Each value by epoch; an open mark where it is highest, the first time."""
+    for rule, points in measured.items():
+        name, colour = MEASURED.get(rule, (rule, INK))
+        axes.plot(
+            *zip(*points, strict=True), color=colour, linewidth=1.5, marker=".", markersize=3.5, label=name
+        )
+        best = max(points, key=lambda point: point[1])
+        axes.plot(*best, "o", color="none", markeredgecolor=colour, markersize=7)
+    axes.axhline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)))
+    axes.set_title(f"{stage['name']}: AUROC without labels", fontsize=9.5)
+    axes.set_ylabel("AUROC")
+    _epochs(axes, stage)
+
+
+def _epochs(axes: Axes, stage: Stage) -> None:
+    chosen = stage.get("chosen_epoch")
+    if chosen is not None:
+        axes.axvline(
+            chosen + 1, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label=f"kept: epoch {chosen + 1}"
+        )
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set_xlabel("epoch")
+    axes.legend(loc="best", fontsize=7.5)
+
+
+def _measured(stage: Stage) -> dict[str, list[tuple[int, float]]]:
+    """Epoch and value of each rule, where there is one."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for epoch in stage["epochs"]:
+        for rule, value in (epoch.get("measured") or {}).items():
+            if value is not None:
+                found.setdefault(rule, []).append((epoch["epoch"] + 1, value))
+    return found
