@@ -32,7 +32,7 @@ from secondread.reports.score_figures import (
     draw_studies,
     draw_studies_roc,
 )
-from secondread.reports.training_figures import draw_training, panels_of, trained_stages
+from secondread.reports.training_figures import any_measured, draw_training, trained_stages
 
 STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -112,7 +112,8 @@ def drawings(evaluation: Evaluation) -> dict[str, Drawing]:
     if evaluation.background is not None:
         found["background"] = small_multiples(draw_background, 1 + len(evaluation.background.parts))
     if stages := trained_stages(evaluation):
-        found["training"] = small_multiples(draw_training, panels_of(stages))
+        rows = Drawing(draw_training, WIDE, 0.4 + ROW * len(stages))
+        found["training"] = rows if any_measured(stages) else small_multiples(draw_training, len(stages))
     return found
 
 

@@ -32,19 +32,26 @@ def trained_stages(evaluation: Evaluation) -> list[Stage]:
     return [stage for stage in training.get("stages") or () if len(stage.get("epochs") or ()) > 1]
 
 
-def panels_of(stages: Sequence[Stage]) -> int:
-    return sum(1 + bool(_measured(stage)) for stage in stages)
+def any_measured(stages: Sequence[Stage]) -> bool:
+    return any(_measured(stage) for stage in stages)
 
 
 def draw_training(figure: Figure, evaluation: Evaluation) -> None:
-    """For each stage the losses, and beside them what was measured without labels."""
+    """For each stage, in a row of its own, the losses and what was measured without labels; losses alone
+    where nothing was."""
     stages = trained_stages(evaluation)
-    panels = iter(small_panels(figure, panels_of(stages)))
-    for stage in stages:
-        _losses(next(panels), stage)
+    if not any_measured(stages):
+        for axes, stage in zip(small_panels(figure, len(stages)), stages, strict=True):
+            _losses(axes, stage)
+        return
+    grid = figure.subplots(len(stages), 2, squeeze=False)
+    for (losses, values), stage in zip(grid, stages, strict=True):
+        _losses(losses, stage)
         measured = _measured(stage)
         if measured:
-            _values(next(panels), stage, measured)
+            _values(values, stage, measured)
+        else:
+            values.set_axis_off()
 
 
 def _losses(axes: Axes, stage: Stage) -> None:
@@ -84,6 +91,8 @@ def _values(axes: Axes, stage: Stage, measured: Mapping[str, list[tuple[int, flo
         best = max(points, key=lambda point: point[1])
         axes.plot(*best, "o", color="none", markeredgecolor=colour, markersize=7)
     axes.axhline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)))
+    heights = [0.5, *(value for points in measured.values() for _, value in points)]
+    axes.set_ylim(min(*heights, 0.45) - 0.02, max(*heights, 0.6) + 0.02)
     axes.set_title(f"{stage['name']}: AUROC without labels", fontsize=9.5)
     axes.set_ylabel("AUROC")
     _epochs(axes, stage)
@@ -97,7 +106,7 @@ def _epochs(axes: Axes, stage: Stage) -> None:
         )
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("epoch")
-    axes.legend(loc="best", fontsize=7.5)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
 
 
 def _measured(stage: Stage) -> dict[str, list[tuple[int, float]]]:
