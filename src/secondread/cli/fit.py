@@ -79,6 +79,7 @@ def fit(
             cohorts=bundle.provenance.cohorts,
             unreadable=unreadable,
             calibration=facts,
+            training=bundle.provenance.training,
             cache=cache_facts(cache),
         )
         if not quiet:
