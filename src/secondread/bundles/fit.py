@@ -21,6 +21,7 @@ from secondread.bundles.bundle import Bundle, read_document, without_places
 from secondread.bundles.caching import open_cache, settle
 from secondread.bundles.companions import NAMES, Companions, build_companion, takes
 from secondread.bundles.document import Provenance
+from secondread.bundles.epochs import refuse_epochs, save_epochs
 from secondread.bundles.gathering import gather_scores
 from secondread.bundles.places import available_cores
 from secondread.bundles.preparing import COHORTS, fitted_preprocessing, prepare_cohorts, without_copies
@@ -99,6 +100,7 @@ def fit(
     if out.exists():
         return finished_before(out, identity, device, resume=resume)
     detector = build_detector(recipe, source=source)
+    refuse_epochs(detector, recipe, out, resume=resume)
     cohorts = build_cohorts(
         manifest, recipe.cohorts, recipe.seed, allow_shared_patients=allow_shared_patients
     )
@@ -154,6 +156,10 @@ def fit(
     )
     if process_rank() != 0:
         return bundle
+    save_epochs(
+        bundle, out, unfinished.folder / "detector",
+        lambda epoch: calibrate(recipe, epoch, sets, cohorts, place), shown=progress,
+    )  # fmt: skip
     saved = bundle.save(out)
     unfinished.clear()
     settle(kept)

@@ -87,6 +87,9 @@ class StageSettings(Settings):
     keep: Literal["last", "best", "synthetic", "unlabelled"] = "last"
     watch: tuple[Literal["synthetic", "unlabelled"], ...] = ()
     measure: MeasureSettings = MeasureSettings()
+    keep_every: PositiveInt | None = Field(
+        None, description="a bundle of every so many epochs besides, in OUT.epochs; of the last stage alone"
+    )
     augment: tuple[Literal["flip", "rotate", "shift", "intensity"], ...] = ()
     copies: PositiveInt | None = Field(
         None, description="changed copies of each image to draw among; empty = changes are drawn anew"

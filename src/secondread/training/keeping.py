@@ -39,7 +39,7 @@ class Keeping:
             value = -loss
         if value is not None and value > at.best_value:
             at.best_value, at.best_epoch = value, at.epoch
-            self.best = self._snapshot()
+            self.best = self.snapshot()
 
     def settle(self, at: StageProgress, average: MovingAverage | None) -> tuple[int, str]:
         """Give the detector the parameters that stay; returns their epoch and the rule in words."""
@@ -53,7 +53,7 @@ class Keeping:
             return at.epoch - 1, f"moving average after the last epoch{missed}"
         return at.epoch - 1, f"last epoch{missed}"
 
-    def _snapshot(self) -> dict[str, Tensor]:
+    def snapshot(self) -> dict[str, Tensor]:
         """The trained parameters and all buffers, copied."""
         wanted = {id(parameter) for parameter in self.trained}
         left_out = {

@@ -45,6 +45,7 @@ from secondread.training.held_out import held_out_loss
 from secondread.training.identity import fit_identity, refuse_another_fit
 from secondread.training.interruption import Interrupted, StopRequest
 from secondread.training.keeping import Keeping
+from secondread.training.kept_epochs import keep_epoch
 from secondread.training.log import EpochLog, StageLog, TrainingLog
 from secondread.training.optimise import MovingAverage, learning_rate, make_optimiser, step_parameters
 from secondread.training.progress import FitProgress
@@ -274,6 +275,9 @@ def _train_stage(
         last = at.stopped or at.epoch + 1 >= epochs
         measured = measure() if measure.due(at.epoch, last=last) else {}
         keeping.consider(at, loss, measured)
+        often = settings.keep_every
+        if often and (last or (at.epoch + 1) % often == 0) and fabric.is_global_zero:
+            keep_epoch(run.directory, stage.name, at.epoch, keeping.snapshot())
         if average is not None:
             average.swap()
         means = {name: at.sums[name] / at.taken[name] for name in at.sums}
