@@ -13,6 +13,7 @@ DETECTORS = {
     "aeflow": "secondread.detectors.aeflow:AEFlow",
     "aeflow-gmm": "secondread.detectors.aeflow_gmm:AEFlowGMM",
     "aeu": "secondread.detectors.aeu:AEU",
+    "ddad": "secondread.detectors.ddad:DDAD",
     "density-ratio": "secondread.detectors.density_ratio:DensityRatio",
     "glow-gmm": "secondread.detectors.glow_gmm:GlowGMM",
     "glow-posterior": "secondread.detectors.glow_posterior:GlowPosterior",
