@@ -46,6 +46,21 @@ def test_both_ways_score_alike_and_leave_the_statistics_alone(rank):
     assert all(torch.equal(before[name], tensor) for name, tensor in other.state_dict().items())
 
 
+@pytest.mark.parametrize("kind", [Autoencoder, MemoryAutoencoder])
+def test_what_each_network_gives_is_a_slice_of_what_all_give(kind):
+    for ensemble in pair(2, kind)[:2]:
+        images = pair(2)[2]
+        ensemble.eval()
+        together, each = ensemble(images), ensemble.each(images)
+        assert len(each) == 3
+        for number, found in enumerate(each):
+            if kind is Autoencoder:
+                torch.testing.assert_close(found, together[number])
+            else:
+                for one, stacked in zip(found, together, strict=True):
+                    torch.testing.assert_close(one, stacked[number])
+
+
 def test_both_ways_have_one_state_dict():
     one, other, _ = pair(2)
     assert list(one.state_dict()) == list(other.state_dict())

@@ -64,4 +64,4 @@ class AEU(ReconstructionDetector):
 
 def _half(output: Tensor, number: int) -> Tensor:
     """The first or second half of the channels, float32."""
-    return output.float().chunk(2, dim=1)[number]
+    return output.chunk(2, dim=1)[number].float()

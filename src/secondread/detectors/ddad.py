@@ -32,7 +32,7 @@ from secondread.detectors.reconstruction import (
 )
 from secondread.detectors.settings import StageSettings
 from secondread.detectors.valid_positions import mean_over
-from secondread.networks.ensemble import Ensemble, evaluating, of_each
+from secondread.networks.ensemble import Ensemble, evaluating
 from secondread.networks.precision import full_precision
 from secondread.networks.refiner import Refiner, focal_loss
 
@@ -125,7 +125,7 @@ class DDAD(Detector):
         refuse_one_image(self, len(batch))
         x = symmetric(batch.images)
         total: dict[str, Tensor] = {}
-        for output in of_each(ensemble(x)):
+        for output in ensemble.each(x):
             for name, value in self.kind.terms(self.settings.backbone, output, x, batch.valid).items():
                 total[name] = total[name] + value if name in total else value
         return total
@@ -153,7 +153,7 @@ class DDAD(Detector):
         backbone = self.settings.backbone
         parts = [self.normal] if self.mixed is None else [self.normal, self.mixed]
         with evaluating(*parts), full_precision(x):
-            outputs = of_each(self.normal(x))
+            outputs = self.normal.each(x)
             rebuilt = torch.stack([self.kind.mean(output) for output in outputs])
             centre = rebuilt.mean(dim=0)
             variances = [self.kind.variance(backbone, output) for output in outputs]
@@ -162,7 +162,7 @@ class DDAD(Detector):
             spread = (rebuilt - centre).square().sum(dim=0) / (len(rebuilt) - 1)
             maps = {"rec": ((x - centre) / deviation).square(), "intra": spread.sqrt() / deviation}
             if self.mixed is not None:
-                mixed = torch.stack([self.kind.mean(output) for output in of_each(self.mixed(x))])
+                mixed = torch.stack([self.kind.mean(output) for output in self.mixed.each(x)])
                 maps["inter"] = (mixed.mean(dim=0) - centre).abs() / deviation
         return {name: values.mean(dim=1, keepdim=True) for name, values in maps.items()}, outputs
 

@@ -35,12 +35,20 @@ class Ensemble(nn.Module):
         self.run = run
 
     def forward(self, x: Tensor) -> Any:
-        batched = self.run == "batched" or (self.run == "auto" and x.device.type != "cpu")
-        return self._batched(x) if batched else self._sequential(x)
-
-    def _sequential(self, x: Tensor) -> Any:
-        outputs = [member(x) for member in self.members]
+        if self._in_one_pass(x):
+            return self._batched(x)
+        outputs = self.each(x)
         return tree_map(lambda *found: torch.stack(found), outputs[0], *outputs[1:])
+
+    def each(self, x: Tensor) -> list[Any]:
+        """What each network gives, `[N, ...]`, in order; without the copy that stacking takes."""
+        if not self._in_one_pass(x):
+            return [member(x) for member in self.members]
+        leaves, form = tree_flatten(self._batched(x))
+        return [tree_unflatten(list(found), form) for found in zip(*leaves, strict=True)]
+
+    def _in_one_pass(self, x: Tensor) -> bool:
+        return self.run == "batched" or (self.run == "auto" and x.device.type != "cpu")
 
     def _batched(self, x: Tensor) -> Any:
         template = self.members[0]
@@ -59,12 +67,6 @@ class Ensemble(nn.Module):
                     for name, buffer in own.items():
                         buffer.copy_(buffers[name][number])
         return outputs
-
-
-def of_each(outputs: Any) -> list[Any]:
-    """What each network of an ensemble gave, from what the ensemble gave."""
-    leaves, form = tree_flatten(outputs)
-    return [tree_unflatten(list(found), form) for found in zip(*leaves, strict=True)]
 
 
 def _stacked(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
