@@ -90,6 +90,14 @@ def test_unlabelled_is_made_at_the_asked_rate_with_labels_hidden(tmp_path):
     assert len(got.normal) == 40
 
 
+def test_a_finding_can_be_kept_out_of_the_unlabelled_images(tmp_path):
+    manifest = made(tmp_path)
+    settings = CohortSettings(anomaly_rate=0.25, unlabelled=40, unlabelled_findings=("nodule",))
+    truth = {row.path: row for row in manifest.rows}
+    drawn = [truth[row.path] for row in build_cohorts(manifest, settings, 0).unlabelled]
+    assert Counter(row.finding for row in drawn) == {"": 30, "nodule": 10}
+
+
 def test_an_impossible_mixture_is_refused_with_the_numbers(tmp_path):
     with pytest.raises(UserError, match=r"80 abnormal training images, but 70 and 40 are there"):
         build_cohorts(made(tmp_path), CohortSettings(anomaly_rate=0.8, unlabelled=100), 0)

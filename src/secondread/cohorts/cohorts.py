@@ -12,6 +12,7 @@ from secondread.cohorts.manifest import Manifest, Row, patient_of
 from secondread.cohorts.settings import CohortSettings
 from secondread.cohorts.unlabelled import (
     in_pool,
+    may_be_unlabelled,
     mixture_of_pool,
     mixture_of_training_rows,
     shuffled,
@@ -96,11 +97,13 @@ def build_cohorts(
         unlabelled = _capped(rows, settings.unlabelled, seed)
     else:
         if pool:
-            mixed, told = mixture_of_pool(free_pool, settings, seed, name)
+            allowed = [row for row in free_pool if may_be_unlabelled(row, settings)]
+            mixed, told = mixture_of_pool(allowed, settings, seed, name)
             notes += told
         else:
             chosen = {row.path for row in abnormal}
-            rest = [row for row in learn if row.label == "abnormal" and row.path not in chosen]
+            free = [row for row in learn if row.path not in chosen and may_be_unlabelled(row, settings)]
+            rest = [row for row in free if row.label == "abnormal"]
             normal, mixed = mixture_of_training_rows(normal, rest, settings, seed, name)
         unlabelled = with_labels_hidden(mixed)
         if left_out := sum(not row.label for row in learn + free_pool):

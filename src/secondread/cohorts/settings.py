@@ -22,6 +22,8 @@ class CohortSettings(Settings):
     unlabelled    how many images `unlabelled` holds (at most, where they are as the manifest has them;
                   exactly, where they are made; none there = half of the training normals and the abnormal
                   ones beside; a pool, or a share of 1, needs the number)
+    unlabelled_findings  where `unlabelled` is made, its abnormal images are of these findings alone; empty =
+                  any (a finding that is left out is unseen in training)
     pool_draw     which images of a pool are taken: `head`, the first of each label's list, as the authors of
                   the DDAD repartition do, or `random`, by seed; without a pool it means nothing
     labelled      how many abnormal images per finding go into `abnormal`; the finding `any` draws from all
@@ -34,6 +36,7 @@ class CohortSettings(Settings):
     max_normal: Annotated[int, Field(ge=1)] | None = None
     anomaly_rate: Annotated[float, Field(ge=0, le=1)] | None = None
     unlabelled: Annotated[int, Field(ge=0)] | None = None
+    unlabelled_findings: tuple[str, ...] = ()
     pool_draw: Literal["head", "random"] = "head"
     labelled: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     fold: Annotated[int, Field(ge=0)] | None = None

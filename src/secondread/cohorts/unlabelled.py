@@ -25,6 +25,12 @@ def in_pool(row: Row) -> bool:
     return row.split == "train" and row.value(POOL).strip().lower() in _SPELLINGS
 
 
+def may_be_unlabelled(row: Row, settings: CohortSettings) -> bool:
+    """Whether a made unlabelled cohort may hold the row: a normal one, or one of the asked findings."""
+    wanted = settings.unlabelled_findings
+    return row.label != "abnormal" or not wanted or not set(wanted).isdisjoint(row.findings)
+
+
 def with_labels_hidden(rows: Iterable[Row]) -> list[Row]:
     return [replace(row, label="", finding="", mask="") for row in rows]
 
