@@ -24,26 +24,17 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
+from rows import Row, metrics, run
+
 MEASURES = ("auroc", "average_precision", "f1", "accuracy", "sensitivity", "specificity")
 BOTH = "detector.mixture.learns_from=[unlabelled,abnormal]"
 FEW = "detector.mixture.learns_from=[abnormal]"
-
-
-@dataclass(frozen=True)
-class Row:
-    name: str
-    recipe: str
-    seed: int
-    settings: tuple[str, ...]
 
 
 def rows(findings: Sequence[str]) -> list[Row]:
@@ -76,33 +67,14 @@ def rows(findings: Sequence[str]) -> list[Row]:
     return made
 
 
-def run(row: Row, manifest: Path, out: Path) -> None:
-    """Fit, score and evaluate, where that has not been done."""
-    bundle, scored, report = (out / f"{row.name}{end}" for end in ("", "-s", "-r"))
-    if (report / "metrics.json").exists():
-        return
-    settings = [part for setting in row.settings for part in ("--set", setting)]
-    if not bundle.exists():
-        fit = ["fit", row.recipe, str(manifest), "-o", str(bundle), "--seed", str(row.seed), "--resume"]
-        command([*fit, *settings])
-    command(["score", str(bundle), str(manifest), "--where", "split=test", "-o", str(scored)])
-    command(["evaluate", str(scored / "readings.csv"), str(manifest), "-o", str(report)])
-
-
-def command(arguments: Sequence[str]) -> None:
-    call = "from secondread.cli.main import main; main()"
-    subprocess.run([sys.executable, "-c", call, *arguments, "--quiet"], check=True)
-
-
 def measured(row: Row, out: Path) -> dict[str, object] | None:
-    path = out / f"{row.name}-r" / "metrics.json"
-    if not path.exists():
+    judged = metrics(row.name, out)
+    if judged is None:
         return None
-    metrics = json.loads(path.read_text())
-    found: dict[str, object] = {name: metrics[name] for name in MEASURES}
-    low, high = metrics["auroc_interval"]
+    found: dict[str, object] = {name: judged[name] for name in MEASURES}
+    low, high = judged["auroc_interval"]
     found |= {"low": low, "high": high}
-    for finding, values in metrics["per_finding"].items():
+    for finding, values in judged["per_finding"].items():
         found[f"auroc {finding}"] = values["auroc"]
     return {"name": row.name, "seed": row.seed} | found
 

@@ -45,7 +45,7 @@ def test_a_two_tailed_part_is_folded_about_the_median_that_calibration_kept(made
 def test_a_part_outside_the_score_says_so(made):
     part = judged(made.give_part("latent", np.arange(50))).metrics()["parts"]["latent"]
     assert part["weight"] is None
-    assert part["auroc"] == 1.0
+    assert part["auroc"] == part["average_precision"] == 1.0
 
 
 def test_a_part_that_an_image_lacks_is_left_out(made):
@@ -56,6 +56,7 @@ def test_a_part_that_an_image_lacks_is_left_out(made):
 def test_without_abnormal_images_a_part_has_no_auroc(tmp_path):
     parts = judged(make_readings(tmp_path, normal=12, abnormal=0)).metrics()["parts"]
     assert parts["brightest"]["auroc"] is None
+    assert parts["brightest"]["average_precision"] is None
 
 
 def test_score_and_parts_are_held_against_the_background_among_normals(made):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import Estimate, Resampling, area_estimate, correlation_estimate
 from secondread.evaluation.units import Units
+from secondread.metrics.precision_recall import average_precision
 from secondread.readings.readings import Readings
 
 BACKGROUND = "background"
@@ -28,6 +29,7 @@ class PartEvaluation:
     weight  in the score; None or 0 where the part is reported and not mixed. Calibrations of before 0.2
             keep no tail of such a part, and it is judged as higher = more abnormal
     auroc   of the values, folded about the median where two-tailed
+    average_precision  of the same; None where there is no abnormal image
     """
 
     name: str
@@ -35,6 +37,7 @@ class PartEvaluation:
     median: float | None
     weight: float | None
     auroc: Estimate
+    average_precision: float | None
 
     @property
     def tail(self) -> Literal["upper", "two"]:
@@ -81,6 +84,7 @@ def _judge(
         median=median,
         weight=None if mixed is None else float(mixed["weight"]),
         auroc=area_estimate(units.abnormal, judged, units.groups, how),
+        average_precision=average_precision(units.abnormal, judged) if units.abnormal.any() else None,
     )
 
 

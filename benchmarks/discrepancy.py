@@ -1,0 +1,197 @@
+"""DDAD and the reconstruction methods under it, as the papers ablate them, at one reduced size.
+
+    python benchmarks/discrepancy.py MANIFEST -o OUT [--only NAME…] [--lesions] [--tabulate]
+
+Every row is a fit on the training split, readings of the test split and their evaluation. The size of all rows,
+declared before any was run: 64×64, preset `ddad-aeu-fast` with 30 epochs of each ensemble and 15 of the
+refiners, both refiners, 400 unlabelled images with hidden labels. Rows:
+
+    aeu-RATE-SEED      AE-U backbone, 0.6 (seeds 0 to 2); 0.1, 0.3 and 1.0 (seed 0)
+    ae-0.6-0, memae-0.6-0
+    seen-FINDING-0     0.6, the unlabelled abnormal images are all of one finding
+    unlabelled-N-0     0.6, N unlabelled images: 100, 200
+    epochs-NAME-SEED   `ae`, `memae`, `aeu` alone, 60 epochs, with the label-free curves watched, and every
+                       sixth epoch's bundle judged on the test: which rule would have picked the right epoch
+
+One fit of `ddad` gives the whole column: `single` (one network's reconstruction error), rec, intra, inter,
+r_intra, r_dual. Writes OUT/parts.md, OUT/epochs.md, OUT/discrepancy.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from scipy.stats import spearmanr
+
+from rows import Row, judge, metrics, run
+
+PARTS = ("single", "rec", "intra", "inter", "r_intra", "r_dual")
+SHORT = ("stages.normal.epochs=30", "stages.mixture.epochs=30", "stages.refine.epochs=15")
+BACKBONES = {
+    "aeu": (),
+    "ae": ("detector.backbone={name: ae, network: {width: 16, hidden: 512, latent: 16}}",),
+    "memae": ("detector.backbone={name: memae, network: {width: 16, hidden: 512, latent: 16}}",),
+}
+RULES = ("held-out loss", "synthetic", "unlabelled")
+EVERY = 6
+
+
+def rows(findings: Sequence[str], unlabelled: int) -> list[Row]:
+    made = []
+
+    def add(
+        name: str, backbone: str, seed: int, rate: float, *settings: str, count: int = unlabelled
+    ) -> None:
+        cohorts = (f"cohorts.unlabelled={count}", f"cohorts.anomaly_rate={rate}")
+        both = "detector.refiners=[r_intra, r_dual]"
+        every = (*cohorts, both, *SHORT, *BACKBONES[backbone], *settings)
+        made.append(Row(f"{name}-{seed}", "ddad-aeu-fast", seed, every))
+
+    for seed in range(3):
+        add("aeu-0.6", "aeu", seed, 0.6)
+    for backbone in ("ae", "memae"):
+        add(f"{backbone}-0.6", backbone, 0, 0.6)
+    for rate in (0.1, 0.3, 1.0):
+        add(f"aeu-{rate}", "aeu", 0, rate)
+    for finding in findings:
+        only = f"cohorts.unlabelled_findings={json.dumps([finding])}"
+        add(f"seen-{finding.split()[0]}", "aeu", 0, 0.6, only)
+    for count in (100, 200):
+        if count < unlabelled:
+            add(f"unlabelled-{count}", "aeu", 0, 0.6, count=count)
+    return made
+
+
+def epoch_rows(unlabelled: int) -> list[Row]:
+    """The same normals as above, so the unlabelled images that AUCp needs are there."""
+    made = []
+    for name in ("ae", "memae", "aeu"):
+        for seed in range(3):
+            stage = "stages.reconstruction"
+            settings = (
+                f"cohorts.unlabelled={unlabelled}", "cohorts.anomaly_rate=0.3", f"{stage}.epochs=60",
+                "detector.network={width: 16, hidden: 512, latent: 16}",
+                f"{stage}.watch=[synthetic, unlabelled]", f"{stage}.measure.every={EVERY}", f"{stage}.keep_every={EVERY}",
+            )  # fmt: skip
+            made.append(Row(f"epochs-{name}-{seed}", name, seed, settings))
+    return made
+
+
+def judge_epochs(row: Row, manifest: Path, out: Path) -> None:
+    for bundle in sorted((out / f"{row.name}.epochs").glob("epoch-*")):
+        name = f"{row.name}-{bundle.name}"
+        if metrics(name, out) is None:
+            judge(bundle, name, manifest, out)
+
+
+def parts_table(every: Sequence[Row], out: Path) -> str:
+    lines = ["| row | " + " | ".join(PARTS) + " |", "| --- " * (len(PARTS) + 1) + "|"]
+    for row in every:
+        if (judged := metrics(row.name, out)) is not None:
+            values = [judged["parts"].get(part) for part in PARTS]
+            cells = ["–" if v is None else f"{v['auroc']:.3f} / {v['average_precision']:.3f}" for v in values]
+            lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def curves(row: Row, out: Path) -> dict[str, list[float]] | None:
+    """Test AUROC and label-free values of the epochs that left a bundle."""
+    record = out / row.name / "bundle.json"
+    if not record.exists():
+        return None
+    stages = json.loads(record.read_text())["provenance"]["training"]["stages"]
+    epochs = next(stage for stage in stages if stage["epochs"])["epochs"]
+    found: dict[str, list[float]] = {
+        name: [] for name in ("test", "held-out loss", "synthetic", "unlabelled")
+    }
+    for number in range(EVERY, len(epochs) + 1, EVERY):
+        judged = metrics(f"{row.name}-epoch-{number:05d}", out)
+        at = epochs[number - 1]
+        if number == len(epochs) and judged is None:
+            judged = metrics(row.name, out)
+        if judged is None:
+            continue
+        found["test"].append(judged["auroc"])
+        found["held-out loss"].append(-at["validation"])
+        for rule in ("synthetic", "unlabelled"):
+            found[rule].append(at["measured"][rule])
+    return found
+
+
+def epochs_table(every: Sequence[Row], out: Path) -> str:
+    columns = (
+        "row",
+        "test AUROC: lowest, highest, last",
+        *(f"by {rule}" for rule in RULES),
+        "rank correlations",
+    )
+    lines = ["| " + " | ".join(columns) + " |", "| --- " * 6 + "|"]
+    for row in every:
+        found = curves(row, out)
+        if not found or len(found["test"]) < 3:
+            continue
+        test = np.array(found["test"])
+        picked = [test[int(np.argmax(found[rule]))] for rule in RULES]
+        follows = [spearmanr(found[rule], test).statistic for rule in RULES]
+        spread = f"{test.min():.3f}, {test.max():.3f}, {test[-1]:.3f}"
+        cells = [row.name, spread, *(f"{v:.3f}" for v in picked), ", ".join(f"{v:.2f}" for v in follows)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(every: Sequence[Row], out: Path) -> None:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    rates = [(float(r.name.split("-")[1]), r) for r in every if r.name.startswith("aeu-") and r.seed == 0]
+    for part in PARTS:
+        points = [
+            (rate, judged["parts"][part]["auroc"])
+            for rate, row in sorted(rates, key=lambda pair: pair[0])
+            if (judged := metrics(row.name, out)) is not None and part in judged["parts"]
+        ]
+        left.plot(*zip(*points, strict=True), marker="o", label=part) if points else None
+    left.set(xlabel="anomaly rate of the unlabelled images", ylabel="AUROC, test")
+    left.legend(fontsize="small")
+    shown = [row for row in every if row.name.startswith(("seen-", "aeu-0.6-0"))]
+    for number, row in enumerate(shown):
+        if (judged := metrics(row.name, out)) is not None:
+            values = {name: v["auroc"] for name, v in judged["per_finding"].items()}
+            places = np.arange(len(values)) + 0.25 * number
+            right.bar(places, list(values.values()), 0.22, label=row.name.rpartition("-")[0])
+            right.set_xticks(np.arange(len(values)) + 0.25, list(values))
+    right.set(ylabel="AUROC of R_dual by finding", ylim=(0.4, 1))
+    right.legend(fontsize="small", title="unlabelled images hold")
+    figure.savefig(out / "discrepancy.png", dpi=110)
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", help="rows whose name begins so")
+    parser.add_argument("--findings", nargs="*", default=["bacterial pneumonia", "viral pneumonia"])
+    parser.add_argument("--unlabelled", type=int, default=400)
+    parser.add_argument("--lesions", action="store_true", help="the manifest has masks: pixel figures too")
+    parser.add_argument("--tabulate", action="store_true", help="no fits: the tables of what is there")
+    given = parser.parse_args()
+    out: Path = given.output
+    out.mkdir(parents=True, exist_ok=True)
+    ensembles, epochs = rows(given.findings, given.unlabelled), epoch_rows(given.unlabelled)
+    for row in () if given.tabulate else (*ensembles, *epochs):
+        if not given.only or row.name.startswith(tuple(given.only)):
+            run(row, given.manifest, out, maps=given.lesions)
+            if row in epochs:
+                judge_epochs(row, given.manifest, out)
+    (out / "parts.md").write_text(parts_table(ensembles, out))
+    (out / "epochs.md").write_text(epochs_table(epochs, out))
+    draw(ensembles, out)
+    print(out / "parts.md", out / "epochs.md", out / "discrepancy.png")
+
+
+if __name__ == "__main__":
+    main()
