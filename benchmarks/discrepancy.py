@@ -2,8 +2,8 @@
 
     python benchmarks/discrepancy.py MANIFEST -o OUT [--only NAME…] [--lesions] [--tabulate]
 
-Every row is a fit on the training split, readings of the test split and their evaluation. The size of all rows,
-declared before any was run: 64×64, preset `ddad-aeu-fast` with 30 epochs of each ensemble and 15 of the
+Every row is a fit on the training split, readings of the test split and their evaluation. The size of all
+rows, declared before any was run: 64×64, preset `ddad-aeu-fast` with 30 epochs of each ensemble and 15 of the
 refiners, both refiners, 400 unlabelled images with hidden labels. Rows:
 
     aeu-RATE-SEED      AE-U backbone, 0.6 (seeds 0 to 2); 0.1, 0.3 and 1.0 (seed 0)
@@ -76,7 +76,8 @@ def epoch_rows(unlabelled: int) -> list[Row]:
             settings = (
                 f"cohorts.unlabelled={unlabelled}", "cohorts.anomaly_rate=0.3", f"{stage}.epochs=60",
                 "detector.network={width: 16, hidden: 512, latent: 16}",
-                f"{stage}.watch=[synthetic, unlabelled]", f"{stage}.measure.every={EVERY}", f"{stage}.keep_every={EVERY}",
+                f"{stage}.watch=[synthetic, unlabelled]",
+                f"{stage}.measure.every={EVERY}", f"{stage}.keep_every={EVERY}",
             )  # fmt: skip
             made.append(Row(f"epochs-{name}-{seed}", name, seed, settings))
     return made
