@@ -20,6 +20,7 @@ r_intra, r_dual. Writes OUT/parts.md, OUT/epochs.md, OUT/discrepancy.png.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy.stats import spearmanr
 
-from rows import Row, judge, metrics, run
+from rows import Row, command, metrics, run
+from secondread.cohorts.manifest import Manifest
+from secondread.metrics.roc import auroc
 
 PARTS = ("single", "rec", "intra", "inter", "r_intra", "r_dual")
 SHORT = ("stages.normal.epochs=30", "stages.mixture.epochs=30", "stages.refine.epochs=15")
@@ -84,10 +87,17 @@ def epoch_rows(unlabelled: int) -> list[Row]:
 
 
 def judge_epochs(row: Row, manifest: Path, out: Path) -> None:
+    """Readings of the test split by each epoch's bundle; AUROC alone is wanted of them."""
     for bundle in sorted((out / f"{row.name}.epochs").glob("epoch-*")):
-        name = f"{row.name}-{bundle.name}"
-        if metrics(name, out) is None:
-            judge(bundle, name, manifest, out)
+        scored = out / f"{row.name}-{bundle.name}-s"
+        command(["score", str(bundle), str(manifest), "--where", "split=test", "-o", str(scored)])
+
+
+def test_auroc(readings: Path, manifest: Manifest) -> float:
+    labels = {row.path: row.label == "abnormal" for row in manifest.rows}
+    with readings.open(newline="") as file:
+        found = [(labels[line["path"]], float(line["score"])) for line in csv.DictReader(file)]
+    return auroc([label for label, _ in found], [score for _, score in found])
 
 
 def parts_table(every: Sequence[Row], out: Path) -> str:
@@ -100,8 +110,8 @@ def parts_table(every: Sequence[Row], out: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def curves(row: Row, out: Path) -> dict[str, list[float]] | None:
-    """Test AUROC and label-free values of the epochs that left a bundle."""
+def curves(row: Row, manifest: Manifest, out: Path) -> dict[str, list[float]] | None:
+    """Test AUROC and label-free values of the epochs that left a bundle, the last one among them."""
     record = out / row.name / "bundle.json"
     if not record.exists():
         return None
@@ -111,20 +121,19 @@ def curves(row: Row, out: Path) -> dict[str, list[float]] | None:
         name: [] for name in ("test", "held-out loss", "synthetic", "unlabelled")
     }
     for number in range(EVERY, len(epochs) + 1, EVERY):
-        judged = metrics(f"{row.name}-epoch-{number:05d}", out)
         at = epochs[number - 1]
-        if number == len(epochs) and judged is None:
-            judged = metrics(row.name, out)
-        if judged is None:
+        kept = out / f"{row.name}-epoch-{number:05d}-s" / "readings.csv"
+        readings = kept if kept.exists() else out / f"{row.name}-s" / "readings.csv"
+        if not kept.exists() and number < len(epochs):
             continue
-        found["test"].append(judged["auroc"])
+        found["test"].append(test_auroc(readings, manifest))
         found["held-out loss"].append(-at["validation"])
         for rule in ("synthetic", "unlabelled"):
             found[rule].append(at["measured"][rule])
     return found
 
 
-def epochs_table(every: Sequence[Row], out: Path) -> str:
+def epochs_table(every: Sequence[Row], manifest: Manifest, out: Path) -> str:
     columns = (
         "row",
         "test AUROC: lowest, highest, last",
@@ -133,7 +142,7 @@ def epochs_table(every: Sequence[Row], out: Path) -> str:
     )
     lines = ["| " + " | ".join(columns) + " |", "| --- " * 6 + "|"]
     for row in every:
-        found = curves(row, out)
+        found = curves(row, manifest, out)
         if not found or len(found["test"]) < 3:
             continue
         test = np.array(found["test"])
@@ -189,7 +198,7 @@ def main() -> None:
             if row in epochs:
                 judge_epochs(row, given.manifest, out)
     (out / "parts.md").write_text(parts_table(ensembles, out))
-    (out / "epochs.md").write_text(epochs_table(epochs, out))
+    (out / "epochs.md").write_text(epochs_table(epochs, Manifest.read(given.manifest), out))
     draw(ensembles, out)
     print(out / "parts.md", out / "epochs.md", out / "discrepancy.png")
 

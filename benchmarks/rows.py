@@ -30,12 +30,7 @@ def run(row: Row, manifest: Path, out: Path, *, maps: bool = False) -> None:
     if not bundle.exists():
         fit = ["fit", row.recipe, str(manifest), "-o", str(bundle), "--seed", str(row.seed), "--resume"]
         command([*fit, *settings])
-    judge(bundle, row.name, manifest, out, maps=maps)
-
-
-def judge(bundle: Path, name: str, manifest: Path, out: Path, *, maps: bool = False) -> None:
-    """Readings of the test split by a bundle, and their report."""
-    scored, report = out / f"{name}-s", out / f"{name}-r"
+    scored, report = out / f"{row.name}-s", out / f"{row.name}-r"
     mapped = ["--maps"] if maps else []
     command(["score", str(bundle), str(manifest), "--where", "split=test", "-o", str(scored), *mapped])
     command(["evaluate", str(scored / "readings.csv"), str(manifest), "-o", str(report)])
