@@ -110,7 +110,8 @@ def draw(found: Sequence[dict[str, object]], path: Path) -> None:
             return
         (drawn,) = axis.plot([x for x, _ in there], [np.mean(v) for _, v in there], label=label)
         for x, values in there:
-            axis.plot([x] * len(values), values, "o", markersize=4, color=drawn.get_color())
+            aside = 0.012 if series == "identity" else 0.0
+            axis.plot([x + aside] * len(values), values, "o", markersize=4, color=drawn.get_color())
 
     line(left, "gmm", (0.0, 0.1, 0.3, 0.5), "aeflow-gmm")
     line(left, "identity", (0.1,), "aeflow-gmm, flow not trained")
@@ -127,6 +128,8 @@ def draw(found: Sequence[dict[str, object]], path: Path) -> None:
         axis.grid(alpha=0.3)
     left.set(xlabel="anomaly rate of 400 unlabelled images", ylabel="AUROC, test")
     right.set(xlabel="labelled abnormal images", xscale="log")
+    right.set_xticks((5, 20, 100), ("5", "20", "100"), minor=False)
+    right.minorticks_off()
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
