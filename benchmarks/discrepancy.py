@@ -10,6 +10,7 @@ refiners, both refiners, 400 unlabelled images with hidden labels. Rows:
     ae-0.6-0, memae-0.6-0
     seen-FINDING-0     0.6, the unlabelled abnormal images are all of one finding
     unlabelled-N-0     0.6, N unlabelled images: 100, 200
+    refined-60-0       aeu-0.6-0 with 60 epochs of the refiners, added after 15 had been seen to be few
     epochs-NAME-SEED   `ae`, `memae`, `aeu` alone, 60 epochs, with the label-free curves watched, and every
                        sixth epoch's bundle judged on the test: which rule would have picked the right epoch
 
@@ -57,6 +58,7 @@ def rows(findings: Sequence[str], unlabelled: int) -> list[Row]:
 
     for seed in range(3):
         add("aeu-0.6", "aeu", seed, 0.6)
+    add("refined-60", "aeu", 0, 0.6, "stages.refine.epochs=60")
     for backbone in ("ae", "memae"):
         add(f"{backbone}-0.6", backbone, 0, 0.6)
     for rate in (0.1, 0.3, 1.0):
