@@ -213,7 +213,7 @@ def _part(part: PartEvaluation) -> dict[str, Any]:
     return {
         "auroc": part.auroc.value,
         "auroc_interval": _pair(part.auroc),
-        "average_precision": part.average_precision,
+        "average_precision": part.average_precision.value,
         "tail": part.tail,
         "weight": part.weight,
     }

@@ -10,9 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.evaluation.cases import Case
-from secondread.evaluation.estimates import Estimate, Resampling, area_estimate, correlation_estimate
+from secondread.evaluation.estimates import (
+    Estimate,
+    Resampling,
+    area_estimate,
+    correlation_estimate,
+    precision_estimate,
+)
 from secondread.evaluation.units import Units
-from secondread.metrics.precision_recall import average_precision
 from secondread.readings.readings import Readings
 
 BACKGROUND = "background"
@@ -29,7 +34,7 @@ class PartEvaluation:
     weight  in the score; None or 0 where the part is reported and not mixed. Calibrations of before 0.2
             keep no tail of such a part, and it is judged as higher = more abnormal
     auroc   of the values, folded about the median where two-tailed
-    average_precision  of the same; None where there is no abnormal image
+    average_precision  of the same
     """
 
     name: str
@@ -37,7 +42,7 @@ class PartEvaluation:
     median: float | None
     weight: float | None
     auroc: Estimate
-    average_precision: float | None
+    average_precision: Estimate
 
     @property
     def tail(self) -> Literal["upper", "two"]:
@@ -84,7 +89,7 @@ def _judge(
         median=median,
         weight=None if mixed is None else float(mixed["weight"]),
         auroc=area_estimate(units.abnormal, judged, units.groups, how),
-        average_precision=average_precision(units.abnormal, judged) if units.abnormal.any() else None,
+        average_precision=precision_estimate(units.abnormal, judged, units.groups, how),
     )
 
 
