@@ -10,7 +10,7 @@ from secondread.bundles.seen import Seen, hash_patient
 from secondread.calibration.conformal import patients_needed
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.cohorts.unlabelled import in_pool
-from secondread.errors import DataError, UserError
+from secondread.errors import DataError, UserError, few
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
@@ -62,7 +62,7 @@ def new_normals(
     if patients:
         say(
             f"note: {len(normals) - len(rows)} normals left out, as the model learnt from their patients: "
-            f"{named(patients)}",
+            f"{few(patients)}",
             shown=shown,
         )
 
@@ -83,14 +83,14 @@ def new_normals(
     copies = sorted(rows[position].path for position in at)
     if copies:
         say(
-            f"note: {len(copies)} normals left out, as the model learnt from these images: {named(copies)}",
+            f"note: {len(copies)} normals left out, as the model learnt from these images: {few(copies)}",
             shown=shown,
         )
         rows = [row for position, row in enumerate(rows) if position not in at]
         images = prepared(rows, shown=False)
     left = {rows[position].patient_id or rows[position].path for position in images.positions}
     if (patients or copies) and len(left) < patients_needed(rate):
-        learnt = f"patients {named(patients)}" if patients else f"images {named(copies)}"
+        learnt = f"patients {few(patients)}" if patients else f"images {few(copies)}"
         raise UserError(
             f"{name}: the model learnt from {learnt}; without them normals of {len(left)} patients are left, "
             f"and a false-alarm rate of {rate:.3g} needs {patients_needed(rate)}; add normals of others"
@@ -113,9 +113,3 @@ def learnt_images(images: PreparedSet, seen: Seen) -> set[int]:
     learnt = {d for cohort, digests in seen.images.items() if cohort != NOT_LEARNT_FROM for d in digests}
     found = zip(images.positions, images.digests, strict=True)
     return {position for position, digest in found if digest in learnt}
-
-
-def named(names: Sequence[str], at_most: int = 5) -> str:
-    """Names for one line: the first few, and how many more."""
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + more

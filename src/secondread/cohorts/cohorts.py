@@ -18,7 +18,7 @@ from secondread.cohorts.unlabelled import (
     shuffled,
     with_labels_hidden,
 )
-from secondread.errors import UserError
+from secondread.errors import UserError, few
 
 ANY_FINDING = "any"
 
@@ -64,8 +64,8 @@ def build_cohorts(
     shared = patients_in_several_splits(manifest.rows)
     if shared and not allow_shared_patients:
         raise UserError(
-            f"{name}: {len(shared)} patients stand in more than one split: {_few(shared)}; split by patient "
-            "with `secondread split`, or pass --allow-shared-patients, which reports will say"
+            f"{name}: {len(shared)} patients stand in more than one split: {few(shared, 10)}; split by "
+            "patient with `secondread split`, or pass --allow-shared-patients, which reports will say"
         )
 
     notes = _notes_on_patients(manifest.rows)
@@ -193,8 +193,3 @@ def _notes_on_patients(rows: Sequence[Row]) -> list[str]:
     if studies:
         notes.append(f"{studies} of {len(rows)} images have no patient id: their study counts as the patient")
     return notes
-
-
-def _few(names: Sequence[str], most: int = 10) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -17,7 +17,7 @@ from typing import Any
 
 from secondread.cohorts.manifest import Row
 from secondread.cohorts.unlabelled import POOL, POOL_ORDER, UNLABELLED
-from secondread.errors import UserError
+from secondread.errors import UserError, few
 
 _LABELS = {"0": "normal", "1": "abnormal"}
 _POOLS = ("unlabeled", "unlabelled")
@@ -134,12 +134,6 @@ class SplitFile:
                 "give the folder that holds them"
             )
         return Found(self.source, files, missing, len(paths) - len(files))
-
-
-def few(names: Sequence[str], most: int = 5) -> str:
-    """The first names, and how many more."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _lists(source: str, data: Any) -> Iterator[Listed]:

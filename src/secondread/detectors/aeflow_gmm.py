@@ -85,14 +85,13 @@ class AEFlowGMM(AEFlow):
         pretrained: bool = True,
     ) -> None:
         super().__init__(settings, channels, size, pretrained=pretrained)
-        self.needs = frozenset({"normal", *settings.mixture.learns_from})
+        self.needs = frozenset(settings.mixture.shares)
         self.classes = ClassMixture(self.normalisation.channels, settings.mixture)
 
     def stages(self) -> Iterator[Stage]:
         *before, flow = super().stages()
         yield from before
-        cohorts = ("normal", *self.settings.mixture.learns_from)
-        on = {name: 1 / len(cohorts) for name in cohorts}
+        on = self.settings.mixture.shares
         yield Stage(
             "start",
             on,
@@ -216,7 +215,7 @@ class AEFlowGMM(AEFlow):
         self, batch: Batch, z: Tensor, s: Tensor, positions: Tensor | None, noise: ScoringNoise
     ) -> Tensor:
         mixture = self.classes.mixture
-        deviation = mixture.log_deviation.exp().expand(2, mixture.dimensions)[0]
+        deviation = mixture.deviation[0]
         drawn = mixture.means[0] + deviation * noise.normal((self.settings.draws, mixture.dimensions))
         away = ((drawn - s[:, None]) / deviation).square().sum(dim=2)
         order = away.argsort(dim=1)[:, : self.settings.nearest]

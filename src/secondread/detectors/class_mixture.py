@@ -71,6 +71,12 @@ class MixtureSettings(Settings):
     consistency: NonNegativeFloat = Field(1.0, description="weight of the agreement of two views")
     ramp: PositiveInt = Field(3, description="epochs over which that weight rises")
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """Every cohort that is learnt from, and its share of a batch: all have the same."""
+        cohorts = ("normal", *self.learns_from)
+        return dict.fromkeys(cohorts, 1 / len(cohorts))
+
     @model_validator(mode="after")
     def _consistent(self) -> MixtureSettings:
         if not self.learns_from or len(set(self.learns_from)) < len(self.learns_from):
@@ -229,7 +235,7 @@ class ClassMixture(nn.Module):
         weight = torch.ones_like(z[:, :1]) if valid is None else valid.to(z)
         each = (-1, *(1 for _ in z.shape[1:]))
         count = weight.flatten(1).sum(dim=1).clamp_min(1).view(each)
-        deviation = self.mixture.log_deviation.exp().expand(-1, k)[0]
+        deviation = self.mixture.deviation[0]
         slope = (self.mixture.means[1] - self.mixture.means[0]) / deviation.square()
         rest = (self.log_odds(s) - s @ slope).view(each)
         shares = (z[:, :k].float() * slope.view(1, *each[:-1])).sum(dim=1, keepdim=True)

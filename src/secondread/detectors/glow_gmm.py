@@ -94,7 +94,7 @@ class GlowGMM(GlowPosterior):
         pretrained: bool = True,
     ) -> None:
         super().__init__(settings, channels, size, pretrained=pretrained)
-        self.needs = frozenset({"normal", *settings.mixture.learns_from})
+        self.needs = frozenset(settings.mixture.shares)
         pooled = settings.latents == "pooled"
         top = self.normal.latent_shapes[-1][0]
         self.classes = ClassMixture(
@@ -105,8 +105,7 @@ class GlowGMM(GlowPosterior):
         first = partial(self.initialise, self.normal, "normal")
         if self.settings.pretrain:
             yield next(super().stages())
-        cohorts = ("normal", *self.settings.mixture.learns_from)
-        on = {name: 1 / len(cohorts) for name in cohorts}
+        on = self.settings.mixture.shares
         yield Stage(
             "start",
             on,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -135,9 +135,3 @@ def _case(row: Row, reading: Reading, manifest: Manifest) -> Case:
         mask=manifest.mask_reference(row),
         extra={key: value for key, value in row.extra.items() if value},
     )
-
-
-def named(names: Sequence[str], at_most: int = 8) -> str:
-    """Names for one line: the first few, and how many more."""
-    shown = ", ".join(names[:at_most])
-    return shown if len(names) <= at_most else f"{shown} and {len(names) - at_most} more"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secondread.bundles.seen import hash_patient
-from secondread.errors import DataError, UserError
-from secondread.evaluation.cases import Case, named
+from secondread.errors import DataError, UserError, few
+from secondread.evaluation.cases import Case
 from secondread.readings.readings import Readings
 
 
@@ -18,7 +18,7 @@ def refuse_seen(cases: Sequence[Case], readings: Readings) -> list[str]:
     """
     seen = [case for case in cases if case.reading.seen]
     if seen:
-        names = named([f"{case.path} ({case.reading.seen})" for case in seen])
+        names = few([f"{case.path} ({case.reading.seen})" for case in seen], 8)
         raise UserError(
             f"{len(seen)} test image(s) were seen by the bundle and cannot be evaluated: {names}; "
             "take them out of the manifest's test rows, or fit again without them"
@@ -26,7 +26,7 @@ def refuse_seen(cases: Sequence[Case], readings: Readings) -> list[str]:
     shared = shared_patients(cases, readings)
     if shared and not readings.run.get("allow_shared_patients"):
         raise UserError(
-            f"{len(shared)} test patient(s) were seen by the bundle: {named(shared)}; "
+            f"{len(shared)} test patient(s) were seen by the bundle: {few(shared, 8)}; "
             "split by patient and fit again, or fit with --allow-shared-patients, which every report prints"
         )
     return shared

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from secondread.cohorts.conditions import Condition
-from secondread.evaluation.cases import Cases, named
+from secondread.errors import few
+from secondread.evaluation.cases import Cases
 from secondread.evaluation.comparisons import BASELINES, Baseline
 from secondread.evaluation.levels import Level
 from secondread.evaluation.pixels import PixelEvaluation
@@ -65,7 +66,7 @@ def _shared(patients: Sequence[str]) -> Warning | None:
         "shared_patients",
         "The fit saw test patients",
         f"Test patients that were in the fit, as --allow-shared-patients permits: {len(patients)} "
-        f"({named(patients)}). The figures below are likely too good.",
+        f"({few(patients, 8)}). The figures below are likely too good.",
     )
 
 

@@ -91,6 +91,11 @@ class GaussianMixture(nn.Module):
         """log pi, `[K]`."""
         return self.logits.log_softmax(dim=0)
 
+    @property
+    def deviation(self) -> Tensor:
+        """sigma_k, `[K, D]`."""
+        return self.log_deviation.exp().expand(self.components, self.dimensions)
+
     def set_weights(self, weights: Sequence[float]) -> None:
         """Put this pi in place, say a known anomaly rate; a learned pi goes on from it, a fixed one stays."""
         with torch.no_grad():
@@ -145,8 +150,7 @@ class GaussianMixture(nn.Module):
             classes = torch.full((n,), component)
         noise = torch.randn(n, self.dimensions, generator=generator).to(self.means)
         classes = classes.to(self.means.device)
-        deviation = self.log_deviation.exp().expand(self.components, self.dimensions)
-        return self.means[classes] + temperature * deviation[classes] * noise
+        return self.means[classes] + temperature * self.deviation[classes] * noise
 
     def _standardised(self, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """s `[N, 1, D]`, (s - mu_k) / sigma_k `[N, K, D]`, log sigma `[K, D]`."""

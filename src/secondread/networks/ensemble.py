@@ -63,7 +63,7 @@ class Ensemble(nn.Module):
         outputs = vmap(one)(parameters, buffers)
         if self.training:
             with torch.no_grad():
-                for own, number in zip(every, range(len(every)), strict=True):
+                for number, own in enumerate(every):
                     for name, buffer in own.items():
                         buffer.copy_(buffers[name][number])
         return outputs
