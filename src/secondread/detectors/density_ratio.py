@@ -25,12 +25,13 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.encoder_settings import EncoderSettings, build_encoder
 from secondread.detectors.linear_ratio import FitRatio, cross_validated, gaussian_ratio, logistic_ratio
+from secondread.detectors.representation import maps_on_last_grid, pooled
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.detectors.valid_positions import valid_on
 from secondread.errors import UserError
 from secondread.flows.flow import Flow
 from secondread.metrics.mixture_proportion import anomaly_rate
-from secondread.networks.encoder import chosen_channels, map_sizes
+from secondread.networks.encoder import map_sizes
 from secondread.networks.precision import full_precision
 from secondread.settings import Settings
 
@@ -238,24 +239,13 @@ class DensityRatio(Detector):
     @torch.no_grad()
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
         """The maps of all layers on the grid of the last, `[N, C, *grid]`."""
-        maps = self.encoder(images)
-        if len(maps) == 1:
-            return maps
-        every = torch.arange(sum(self.encoder.channels), device=images.device)
-        return (chosen_channels(maps, every, self.grid),)
+        return (maps_on_last_grid(self.encoder(images), self.grid),)
 
     @torch.no_grad()
     def _features(self, batch: Batch) -> Tensor:
         """Pooled over valid positions, `[N, features]` float32."""
-        h = (batch.features or self.encode(batch.images))[0].float().flatten(2)
-        valid = valid_on(batch.valid, self.grid)
-        weight = torch.ones_like(h[:, :1]) if valid is None else valid.flatten(2).to(h)
-        count = weight.sum(dim=2)
-        mean = (h * weight).sum(dim=2) / count
-        if self.settings.pool == "mean":
-            return mean
-        variance = ((h - mean[..., None]).square() * weight).sum(dim=2) / count
-        return torch.cat((mean, variance.sqrt()), dim=1)
+        h = (batch.features or self.encode(batch.images))[0]
+        return pooled(h, valid_on(batch.valid, self.grid), self.settings.pool)
 
     def _coordinates(self, features: Tensor) -> Tensor:
         """Standardised and, where asked for, projected: `[N, K]`."""

@@ -10,6 +10,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from secondread.networks.encoder import ConvEncoder, PretrainedEncoder
 from secondread.settings import Settings
 
+LAYERS_OF_STRIDES_4_8_16 = {
+    **dict.fromkeys(("resnet18", "resnet50", "wide_resnet50_2"), ("layer1", "layer2", "layer3")),
+    "squeezenet1_1": ("features.4", "features.7", "features.12"),
+}
+"""Of the pretrained encoders."""
+
 
 class EncoderSettings(Settings):
     """`conv` is trained on the normals themselves; the others come with ImageNet weights, frozen."""

@@ -20,7 +20,7 @@ from secondread.detectors.contract import (
     Stage,
     Tiny,
 )
-from secondread.detectors.encoder_settings import EncoderSettings, build_encoder
+from secondread.detectors.encoder_settings import LAYERS_OF_STRIDES_4_8_16, EncoderSettings, build_encoder
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.detectors.valid_positions import highest_over, mean_over, valid_on
 from secondread.networks.by_rank import resize
@@ -67,7 +67,7 @@ class PaDiM(Detector):
         self, settings: PaDiMSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
     ) -> None:
         super().__init__(settings, channels, size, pretrained=pretrained)
-        layers = settings.layers or PRETRAINED_LAYERS[settings.encoder.name]
+        layers = settings.layers or LAYERS_OF_STRIDES_4_8_16[settings.encoder.name]
         self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         sizes = map_sizes(self.encoder, channels, self.size)
         if settings.grid >= len(sizes):
@@ -114,10 +114,3 @@ class PaDiM(Detector):
         """f, `[P, N, d]` float32."""
         chosen = chosen_channels(self.encoder(images), self.chosen, self.grid)
         return chosen.flatten(2).permute(2, 0, 1)
-
-
-PRETRAINED_LAYERS = {
-    **dict.fromkeys(("resnet18", "resnet50", "wide_resnet50_2"), ("layer1", "layer2", "layer3")),
-    "squeezenet1_1": ("features.4", "features.7", "features.12"),
-}
-"""Layers of strides 4, 8 and 16."""
