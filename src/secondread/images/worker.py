@@ -31,7 +31,7 @@ def main() -> None:
     """Answer items from the socket given by number on the command line until it closes."""
     descriptor, parent, memory_bytes = (int(argument) for argument in sys.argv[1:4])
     _limit_memory(memory_bytes)
-    _end_with(parent)
+    end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     link = Connection(descriptor)
     with contextlib.suppress(EOFError, OSError):
@@ -99,7 +99,7 @@ def _limit_memory(memory_bytes: int) -> None:
             resource.setrlimit(kind, (allowed, hard))
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """End this process when the one that started it is gone.
 
     Linux does it by a signal, even while a decoder hangs (the signal is bound to the parent's thread that

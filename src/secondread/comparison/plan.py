@@ -1,0 +1,267 @@
+"""What a comparison consists of, written down before anything is fitted. No torch here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from secondread.cohorts.manifest import Manifest
+from secondread.errors import UserError, few
+from secondread.recipes.recipe import Recipe
+from secondread.whole import write_whole
+
+TRIVIAL = ("mean-intensity", "pixel-1nn", "spectrum")
+"""The baselines that stand beside every comparison, where they take the images' rank."""
+FILE = "comparison.json"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the table: a recipe under a name.
+
+    trivial  a baseline that was added by itself
+    """
+
+    name: str
+    recipe: Recipe
+    source: str
+    trivial: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit with its readings: a method, a seed, and the share of its normals that are abnormal."""
+
+    method: str
+    seed: int
+    contamination: float = 0.0
+
+    @property
+    def place(self) -> Path:
+        """Its folder, below that of the comparison."""
+        planted = f"-contaminated-{self.contamination:g}" if self.contamination else ""
+        return Path("runs") / self.method / f"seed-{self.seed}{planted}"
+
+    def __str__(self) -> str:
+        planted = f", {100 * self.contamination:g} % contaminated" if self.contamination else ""
+        return f"{self.method}, seed {self.seed}{planted}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Methods, seeds and what else was settled beforehand.
+
+    reference      the method that all others are tested against
+    contamination  shares of the training normals to plant abnormal images into
+    """
+
+    manifest: Manifest
+    methods: tuple[Method, ...]
+    seeds: tuple[int, ...]
+    reference: str
+    contamination: tuple[float, ...] = ()
+    maps: bool = False
+
+    def runs(self) -> Iterator[Run]:
+        """In the order of work: every method once before the next seed, contaminated runs last."""
+        for contamination in (0.0, *self.contamination):
+            for seed in self.seeds:
+                for method in self.methods:
+                    if not (contamination and method.trivial):
+                        yield Run(method.name, seed, contamination)
+
+    def method(self, name: str) -> Method:
+        return next(method for method in self.methods if method.name == name)
+
+    def recipe(self, run: Run) -> Recipe:
+        recipe = self.method(run.method).recipe.model_copy(update={"seed": run.seed})
+        if not run.contamination:
+            return recipe
+        cohorts = recipe.cohorts.model_copy(update={"contamination": run.contamination})
+        return recipe.model_copy(update={"cohorts": cohorts})
+
+    def begin(self, folder: Path) -> Plan:
+        """Write `comparison.json`, and each method's recipe, into the comparison's folder.
+
+        An earlier plan there is extended by methods, seeds and shares of contamination; what comes back is
+        all of it. Raises UserError where the earlier one is of another manifest or of other settings
+        under the same name, or where another reference is named once there are results.
+        """
+        document = self._document()
+        file = folder / FILE
+        if file.is_file():
+            document = _extended(json.loads(file.read_text(encoding="utf-8")), document, folder)
+        elif folder.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder}: a folder with other things in it; choose a new one with -o")
+        for method in self.methods:
+            place = folder / "runs" / method.name
+            place.mkdir(parents=True, exist_ok=True)
+            write_whole(place / "recipe.yaml", method.recipe.to_yaml().encode())
+        write_whole(file, json.dumps(document, indent=1).encode())
+        return self.read(folder, self.manifest)
+
+    @classmethod
+    def read(cls, folder: Path, manifest: Manifest | None = None) -> Self:
+        """The plan that a comparison's folder holds; UserError where it holds none."""
+        file = folder / FILE
+        if not file.is_file():
+            raise UserError(f"{file}: no such file; give the folder of a comparison")
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if manifest is None:
+            manifest = Manifest.read(document["manifest"])
+        if manifest.digest != document["manifest_digest"]:
+            raise UserError(f"{document['manifest']}: has changed since the comparison in {folder} was begun")
+        return cls(
+            manifest,
+            tuple(
+                Method(
+                    name, Recipe.from_mapping(said["recipe"], source=name), said["source"], said["trivial"]
+                )
+                for name, said in document["methods"].items()
+            ),
+            tuple(document["seeds"]),
+            document["reference"],
+            tuple(document["contamination"]),
+            document["maps"],
+        )
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "manifest": str(Path(self.manifest.source).absolute()),
+            "manifest_digest": self.manifest.digest,
+            "reference": self.reference,
+            "maps": self.maps,
+            "seeds": list(self.seeds),
+            "contamination": list(self.contamination),
+            "methods": {
+                method.name: {
+                    "source": method.source,
+                    "trivial": method.trivial,
+                    "recipe": method.recipe.model_dump(mode="json"),
+                }
+                for method in self.methods
+            },
+        }
+
+    @classmethod
+    def of(
+        cls,
+        manifest: Manifest,
+        recipes: Sequence[str],
+        *,
+        seeds: Sequence[int],
+        reference: str | None = None,
+        settings: Sequence[str] = (),
+        contamination: Sequence[float] = (),
+        maps: bool | None = None,
+    ) -> Self:
+        """Read recipes, add the trivial baselines, and check what can be checked before a fit.
+
+        recipes    presets or YAML files, or NAME=RECIPE to call a row by another name
+        reference  one of the names; empty = the first
+        settings   KEY=VALUE for every method, or NAME:KEY=VALUE for one of them
+        maps       whether maps are written and judged; None = where the manifest has test masks
+        """
+        given = [_named(item) for item in recipes]
+        names = [name for name, _ in given]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UserError(f"{few(twice)}: named twice; call one row otherwise, as in NAME=RECIPE")
+        own: dict[str, list[str]] = {name: [] for name in (*names, *TRIVIAL)}
+        for setting in settings:
+            _assign(setting, own)
+        methods = [Method(name, Recipe.load(source, set=own[name]), source) for name, source in given]
+        if not methods:
+            raise UserError("name at least one recipe with --recipes; `secondread recipes` lists them")
+        ranks = {len(method.recipe.preprocessing.size) for method in methods}
+        if len(ranks) > 1:
+            raise UserError("recipes for images and for volumes cannot stand in one table")
+        for name in TRIVIAL:
+            if name not in names and (recipe := _trivial(name, methods[0].recipe, own[name])):
+                methods.append(Method(name, recipe, name, trivial=True))
+        chosen = reference or methods[0].name
+        if chosen not in {method.name for method in methods}:
+            raise UserError(f"--reference {chosen}: not among {', '.join(m.name for m in methods)}")
+        if not seeds:
+            raise UserError("--seeds: at least one")
+        for share in contamination:
+            if not 0 < share <= 0.5:
+                raise UserError(f"--contamination {share:g}: a share above 0 and up to 0.5")
+        test = [row for row in manifest.rows if row.split == "test" and row.label]
+        if {row.label for row in test} != {"normal", "abnormal"}:
+            raise UserError(
+                f"{manifest.source or 'manifest'}: a comparison needs normal and abnormal test rows; "
+                "`secondread split` makes them"
+            )
+        masks = any(row.mask for row in test)
+        return cls(
+            manifest, tuple(methods), tuple(seeds), chosen, tuple(contamination),
+            masks if maps is None else maps,
+        )  # fmt: skip
+
+
+def _named(item: str) -> tuple[str, str]:
+    name, equals, source = item.partition("=")
+    name, source = (
+        (name, source) if equals else (Path(item).stem if "/" in item or "." in item else item, item)
+    )
+    if not name or not source or not all(c.isalnum() or c in "-_.+" for c in name) or name.startswith("."):
+        raise UserError(
+            f"--recipes {item}: give a recipe, or NAME=RECIPE with a name of letters, digits, - _ . +"
+        )
+    return name, source
+
+
+def _assign(setting: str, own: Mapping[str, list[str]]) -> None:
+    """Hand a setting to the method before its colon, or to all."""
+    name, colon, _ = setting.partition("=")[0].partition(":")
+    if not colon:
+        for every in own.values():
+            every.append(setting)
+    elif name in own:
+        own[name].append(setting[len(name) + 1 :])
+    else:
+        raise UserError(f"--set {setting}: no method is called {name}; there are {', '.join(own)}")
+
+
+def _trivial(name: str, like: Recipe, settings: Sequence[str]) -> Recipe | None:
+    """The baseline on images prepared as for the first method; None where it does not take their rank.
+
+    Its cohorts are those of the first method too, so that it learns from the same normals.
+    """
+    values = Recipe.load(name).model_dump(mode="json")
+    size = like.preprocessing.size
+    if len(size) not in values["about"]["ranks"]:
+        return None
+    values |= {
+        "preprocessing": like.preprocessing.model_dump(mode="json"),
+        "cohorts": like.cohorts.model_dump(mode="json"),
+    }
+    return Recipe.from_mapping(values, source=f"preset {name}", set=settings)
+
+
+def _extended(earlier: dict[str, Any], now: dict[str, Any], folder: Path) -> dict[str, Any]:
+    if earlier["manifest_digest"] != now["manifest_digest"]:
+        raise UserError(f"{folder}: a comparison on another manifest; choose a new folder with -o")
+    if earlier["reference"] != now["reference"] and any(folder.glob("runs/*/*/result.json")):
+        raise UserError(
+            f"{folder}: begun with the reference {earlier['reference']}, which is named before there are "
+            f"results; give --reference {earlier['reference']}, or another folder"
+        )
+    if earlier["maps"] != now["maps"]:
+        raise UserError(f"{folder}: begun {'with' if earlier['maps'] else 'without'} maps; keep to that")
+    for name, method in now["methods"].items():
+        before = earlier["methods"].get(name)
+        if before is not None and before["recipe"] != method["recipe"]:
+            raise UserError(
+                f"{folder}: {name} was begun with other settings; call this one otherwise, as in "
+                f"{name}-2={method['source']}, or remove {folder / 'runs' / name}"
+            )
+    return {
+        **now,
+        "seeds": sorted({*earlier["seeds"], *now["seeds"]}),
+        "contamination": sorted({*earlier["contamination"], *now["contamination"]}),
+        "methods": {**earlier["methods"], **now["methods"]},
+    }

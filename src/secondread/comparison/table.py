@@ -1,0 +1,248 @@
+"""Runs become the rows of a table: means over seeds with intervals, paired tests, ranks, costs.
+
+AUROC differences are tested by resampling patients and seeds together (`metrics.paired`); where each
+patient has one image, DeLong's test of the seeds' mean stands beside it. Holm's correction is over each
+family of tests: against the reference, against the trivial baselines, and all other pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.comparison.results import Results, RunResult
+from secondread.comparison.rows import MethodRow, Spread, method_row
+from secondread.errors import few
+from secondread.metrics.delong import delong_means_test
+from secondread.metrics.paired import resampled
+from secondread.metrics.ranks import holm, spearman
+from secondread.metrics.roc import auroc
+
+MISSED = 8
+"""Images shown of each kind on which all methods fail."""
+Family = Literal["reference", "trivial", "others"]
+FAMILIES: Mapping[Family, str] = {
+    "reference": "against the reference",
+    "trivial": "against the trivial baselines",
+    "others": "other pairs",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Mean AUROC of `first` minus that of `second`.
+
+    p_value  from the bootstrap over patients and seeds; `p_holm` corrected within the family
+    delong   DeLong's p-value of the seeds' mean, the fits taken as given; None where a patient has
+             several images
+    """
+
+    first: str
+    second: str
+    family: Family
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+    p_holm: float
+    delong: float | None
+
+
+@dataclass(frozen=True)
+class Contaminated:
+    """AUROC of a method by share of abnormal images among its normals, over the seeds that have all."""
+
+    name: str
+    shares: tuple[float, ...]
+    auroc: tuple[Spread, ...]
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A test image and its rank in [0, 1] by each method (1 = the most abnormal of all)."""
+
+    path: str
+    abnormal: bool
+    findings: tuple[str, ...]
+    ranks: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Everything that the written comparison shows.
+
+    rows       best AUROC first
+    agreement  Spearman correlation of `MethodRow.scores`, `[rows, rows]`
+    missed     images on which all methods fail: the abnormal ones whose best rank over the methods is
+               lowest, and the normal ones whose lowest rank is highest
+    notes      what a reader must know: other normals, missing runs, images left out
+    """
+
+    results: Results
+    rows: tuple[MethodRow, ...]
+    pairs: tuple[Pair, ...]
+    agreement: NDArray[np.float64]
+    contaminated: tuple[Contaminated, ...]
+    missed: tuple[Missed, ...]
+    notes: tuple[str, ...]
+    bootstrap: int
+    seed: int
+
+    @property
+    def many_seeds(self) -> bool:
+        return any(len(row.seeds) > 1 for row in self.rows)
+
+
+def make_table(results: Results, *, bootstrap: int = 2000, seed: int = 0) -> Table:
+    """The table of all finished runs; a method without one is left to the notes.
+
+    bootstrap, seed  of the resampling of patients and seeds
+    """
+    images = results.images
+    methods = [m for m in results.plan.methods if results.of(m.name)]
+    runs = {method.name: results.of(method.name) for method in methods}
+    scores = {name: np.stack([run.scores for run in own]) for name, own in runs.items()}
+    drawn = resampled(
+        images.abnormal, list(scores.values()), images.patients.tolist(), repeats=bootstrap, seed=seed
+    )
+    place = {name: index for index, name in enumerate(runs)}
+    rows = [
+        method_row(
+            results, method.name, method.trivial, runs[method.name], drawn.interval(index), drawn.rank(index)
+        )
+        for index, method in enumerate(methods)
+    ]
+    reference = results.plan.reference
+    trivial = {method.name for method in methods if method.trivial}
+
+    def family(first: str, second: str) -> Family:
+        if reference in (first, second):
+            return "reference"
+        return "trivial" if (first in trivial) != (second in trivial) else "others"
+
+    order = sorted(rows, key=lambda row: -row.auroc.mean)
+    pairs: list[Pair] = []
+    for one, other in combinations([row.name for row in order], 2):
+        first, second = (
+            (other, one) if one == reference or (one in trivial and other not in trivial) else (one, other)
+        )
+        test = drawn.pair(place[first], place[second])
+        delong = None
+        if images.one_each:
+            delong = delong_means_test(images.abnormal, scores[first], scores[second]).p_value
+        pairs.append(
+            Pair(
+                first,
+                second,
+                family(first, second),
+                test.difference,
+                test.interval,
+                test.p_value,
+                1.0,
+                delong,
+            )
+        )
+    return Table(
+        results=results,
+        rows=tuple(order),
+        pairs=_corrected(pairs),
+        agreement=_agreement(order),
+        contaminated=_contaminated(results, [m.name for m in methods]),
+        missed=_missed(results, order),
+        notes=_notes(results),
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+
+
+def _corrected(pairs: Sequence[Pair]) -> tuple[Pair, ...]:
+    """With Holm's correction over each family."""
+    found = list(pairs)
+    for family in FAMILIES:
+        own = [index for index, pair in enumerate(found) if pair.family == family]
+        if own:
+            for index, value in zip(own, holm([found[i].p_value for i in own]), strict=True):
+                found[index] = replace(found[index], p_holm=float(value))
+    return tuple(found)
+
+
+def _agreement(rows: Sequence[MethodRow]) -> NDArray[np.float64]:
+    matrix = np.eye(len(rows))
+    for i, j in combinations(range(len(rows)), 2):
+        try:
+            matrix[i, j] = matrix[j, i] = spearman(rows[i].scores, rows[j].scores).rho
+        except ValueError:
+            matrix[i, j] = matrix[j, i] = np.nan
+    return matrix
+
+
+def _contaminated(results: Results, names: Sequence[str]) -> tuple[Contaminated, ...]:
+    found = []
+    for name in names:
+        by_share = {0.0: results.of(name)} | {
+            share: runs for share in results.plan.contamination if (runs := results.of(name, share))
+        }
+        seeds = set.intersection(*({run.run.seed for run in runs} for runs in by_share.values()))
+        if len(by_share) < 2 or not seeds:
+            continue
+        areas = [
+            Spread.over([auroc(results.images.abnormal, r.scores) for r in runs if r.run.seed in seeds])
+            for runs in by_share.values()
+        ]
+        found.append(Contaminated(name, tuple(by_share), tuple(areas)))
+    return tuple(found)
+
+
+def _missed(results: Results, rows: Sequence[MethodRow]) -> tuple[Missed, ...]:
+    """The worst of both kinds, most missed first: abnormal ones, then normal ones."""
+    images = results.images
+    ranks = np.stack([row.scores for row in rows])
+    highest, lowest = ranks.max(axis=0), ranks.min(axis=0)
+    abnormal = np.flatnonzero(images.abnormal)
+    normal = np.flatnonzero(~images.abnormal)
+    chosen = [
+        *abnormal[np.argsort(highest[abnormal], kind="stable")][:MISSED],
+        *normal[np.argsort(-lowest[normal], kind="stable")][:MISSED],
+    ]
+    return tuple(
+        Missed(
+            images.paths[index],
+            bool(images.abnormal[index]),
+            images.cases[index].findings,
+            {row.name: float(row.scores[index]) for row in rows},
+        )
+        for index in chosen
+    )
+
+
+def _notes(results: Results) -> tuple[str, ...]:
+    notes = []
+    by_seed: dict[int, set[frozenset[str]]] = {}
+    for run in results.runs:
+        if not run.run.contamination:
+            by_seed.setdefault(run.run.seed, set()).add(run.learnt_from)
+    if differ := [str(seed) for seed, sets in by_seed.items() if len(sets) > 1]:
+        notes.append(
+            f"The methods did not all learn from the same normals (seed {few(differ)}): their recipes' "
+            "cohorts differ. Settings such as --set cohorts.unlabelled=400 hold for all."
+        )
+    notes += [f"Not in the table: {run}: {why}" for run, why in results.missing.items()]
+    if results.images.left_out:
+        paths = [f"{path} ({why})" for path, why in results.images.left_out.items()]
+        notes.append(
+            f"{len(paths)} test images have no score in some run and are left out of all: {few(paths)}"
+        )
+    if not results.images.one_each:
+        notes.append("Patients have several images: no DeLong test, which takes images as independent.")
+    short = [name for name, runs in _by_method(results).items() if len(runs) < len(results.plan.seeds)]
+    if short:
+        notes.append(f"Fewer seeds than the {len(results.plan.seeds)} asked for: {few(short, 10)}")
+    return tuple(notes)
+
+
+def _by_method(results: Results) -> dict[str, tuple[RunResult, ...]]:
+    return {m.name: runs for m in results.plan.methods if (runs := results.of(m.name))}
