@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from secondread.cohorts.contamination import contaminated
 from secondread.cohorts.manifest import Manifest, Row, patient_of
 from secondread.cohorts.settings import CohortSettings
 from secondread.cohorts.unlabelled import (
@@ -113,13 +114,17 @@ def build_cohorts(
             f"unlabelled is made from {len(mixed)} {of} with labels hidden, "
             f"{sum(row.label == 'abnormal' for row in mixed)} of them abnormal"
         )
+    used = {row.path for row in (*abnormal, *unlabelled)}
+    unused = [row for row in learn if row.label == "abnormal" and row.path not in used]
+    normal = _capped(normal, settings.max_normal, seed)
+    normal, planted = contaminated(normal, unused, settings, seed, name)
     return Cohorts(
-        normal=_capped(normal, settings.max_normal, seed),
+        normal=normal,
         unlabelled=unlabelled,
         abnormal=abnormal,
         validation=validation,
         calibration=calibration,
-        notes=notes,
+        notes=notes + planted,
         shared_patients=shared,
     )
 

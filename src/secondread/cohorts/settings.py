@@ -16,6 +16,8 @@ class CohortSettings(Settings):
     calibration   share of the same patients, others, that is held out for p-values and thresholds
     where         filters on columns, such as `view=PA`
     max_normal    at most this many images in `normal`
+    contamination share of `normal`, after all else is drawn, that is replaced by abnormal training images
+                  which no other cohort uses: an experiment on what a method bears (see `contamination`)
     anomaly_rate  make `unlabelled` with this share of abnormal images and the labels hidden: from the
                   unlabelled pool, where rows are in one (see `unlabelled`), else from training rows;
                   none = the rows that have no label, and the whole pool
@@ -34,6 +36,7 @@ class CohortSettings(Settings):
     calibration: Annotated[float, Field(ge=0, lt=1)] = 0.2
     where: tuple[str, ...] = ()
     max_normal: Annotated[int, Field(ge=1)] | None = None
+    contamination: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     anomaly_rate: Annotated[float, Field(ge=0, le=1)] | None = None
     unlabelled: Annotated[int, Field(ge=0)] | None = None
     unlabelled_findings: tuple[str, ...] = ()
