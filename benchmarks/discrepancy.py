@@ -1,6 +1,6 @@
 """DDAD and the reconstruction methods under it, as the papers ablate them, at one reduced size.
 
-    python benchmarks/discrepancy.py MANIFEST -o OUT [--epochs 250 100] [--only NAME…] [--lesions] [--tabulate]
+    python benchmarks/discrepancy.py MANIFEST -o OUT [--epochs 250 100] [--only NAME…] [--lesions]
 
 Every row is a fit on the training split, readings of the test split and their evaluation. The size of all
 rows, declared before any was run: 64×64, the narrow networks of preset `ddad-aeu-fast`, 30 epochs of each
