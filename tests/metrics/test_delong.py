@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from secondread.metrics.delong import delong, delong_test
+from secondread.metrics.delong import delong, delong_means, delong_test
 
 
 def placements(labels, scores):
@@ -37,6 +37,31 @@ def test_a_score_against_itself_is_no_difference():
     labels, scores = np.array([0, 0, 1, 1, 1]), np.array([1.0, 3, 2, 4, 5])
     result = delong_test(labels, scores, 2 * scores)
     assert (result.z, result.p_value, result.difference) == (0.0, 1.0, 0.0)
+
+
+def test_means_over_seeds_have_the_covariance_of_their_mean_placements():
+    random = np.random.default_rng(0)
+    labels = random.permutation(np.arange(60) < 20)
+    scores = [np.round(labels + random.normal(size=(seeds, 60)), 1) for seeds in (3, 1, 2)]
+    areas, covariance = delong_means(labels, scores)
+    above, below = [], []
+    for rows in scores:
+        parts = [placements(labels, row) for row in rows]
+        above.append(np.mean([part[0] for part in parts], axis=0))
+        below.append(np.mean([part[1] for part in parts], axis=0))
+    expected = [np.mean([roc_auc_score(labels, row) for row in rows]) for rows in scores]
+    np.testing.assert_allclose(areas, expected, atol=1e-12)
+    np.testing.assert_allclose(covariance, np.cov(above) / 20 + np.cov(below) / 40, atol=1e-12)
+
+
+def test_one_seed_each_is_the_paired_test_and_equal_seeds_change_nothing():
+    random = np.random.default_rng(1)
+    labels = random.permutation(np.arange(50) < 20)
+    a, b = labels + random.normal(size=(2, 50))
+    single, repeated = delong_means(labels, [[a], [b]]), delong_means(labels, [[a, a], [b, b, b]])
+    np.testing.assert_array_equal(single[1], delong_test(labels, a, b).covariance)
+    np.testing.assert_allclose(single[0], repeated[0], atol=1e-12)
+    np.testing.assert_allclose(single[1], repeated[1], atol=1e-12)
 
 
 def test_intervals_cover_the_true_area():

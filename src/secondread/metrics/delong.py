@@ -1,4 +1,4 @@
-"""DeLong's variance of the AUROC and the paired test of two AUROCs on the same images.
+"""DeLong's covariance of AUROCs on the same images, and the paired test of two of them.
 
 E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Biometrics 44 (1988) 837-845; midranks as in X. Sun,
 W. Xu, IEEE Signal Processing Letters 21 (2014) 1389-1393. It takes images as independent: where
@@ -7,13 +7,14 @@ patients have several images, use the patient-grouped bootstrap.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
-from secondread.metrics.labelled_scores import Bools, Floats, labelled_scores
+from secondread.metrics.labelled_scores import Floats, labelled_scores, labelled_seeds
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class DeLongTest:
 
 def delong(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> DeLongEstimate:
     """AUROC with DeLong's variance. ValueError unless each class has at least two images."""
-    abnormal, values = labelled_scores(labels, scores)
-    areas, covariance = _areas(abnormal, values[None])
+    _, values = labelled_scores(labels, scores)
+    areas, covariance = delong_means(labels, [values[None]])
     area, variance = float(areas[0]), float(covariance[0, 0])
     reach = norm.ppf((1 + level) / 2) * np.sqrt(variance)
     return DeLongEstimate(area, variance, max(0.0, float(area - reach)), min(1.0, float(area + reach)))
@@ -52,9 +53,9 @@ def delong(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> DeLo
 
 def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> DeLongTest:
     """Two-sided test of equal AUROC of two scores of the same images `[n]`."""
-    abnormal, a = labelled_scores(labels, first)
+    _, a = labelled_scores(labels, first)
     _, b = labelled_scores(labels, second)
-    areas, covariance = _areas(abnormal, np.stack([a, b]))
+    areas, covariance = delong_means(labels, [a[None], b[None]])
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= 1e-16:
@@ -65,17 +66,29 @@ def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> DeLon
     return DeLongTest((float(areas[0]), float(areas[1])), covariance, z, float(2 * norm.sf(abs(z))))
 
 
-def _areas(abnormal: Bools, scores: Floats) -> tuple[Floats, Floats]:
-    """AUROCs `[k]` and their covariance `[k, k]` of `[k, n]` scores.
+def delong_means(labels: ArrayLike, scores: Sequence[ArrayLike]) -> tuple[Floats, Floats]:
+    """Each method's mean AUROC over its seeds, `[M]`, and the covariance of these means, `[M, M]`.
 
-    `V10(i) = mean_j psi(x_i, y_j)` over normals j, `V01(j)` over abnormals i, psi = 1, 1/2, 0 for
-    greater, equal, less; `S = cov(V10) / m + cov(V01) / n`.
+    `labels` `[n]`; `scores` one `[S_m, n]` array per method, a row per seed. With psi = 1, 1/2, 0 for
+    greater, equal, less, over m abnormal images x and n normal images y,
+
+    `V10(i) = mean_s mean_j psi(x_i, y_j)`, `V01(j) = mean_s mean_i psi(x_i, y_j)`,
+    `covariance = cov(V10) / m + cov(V01) / n`.
+
+    A mean of AUROCs is an AUROC with the mean of psi, so that the paper's theory holds for it as it stands.
+    It is conditional on the fits: how other seeds would have differed is no part of it. ValueError unless
+    each class has at least two images.
     """
+    abnormal, methods = labelled_seeds(labels, scores)
     positives, negatives = int(abnormal.sum()), int((~abnormal).sum())
     if positives < 2 or negatives < 2:
         raise ValueError(f"{positives} abnormal and {negatives} normal images: DeLong needs two of each")
-    overall = rankdata(scores, axis=1)
-    above = (overall[:, abnormal] - rankdata(scores[:, abnormal], axis=1)) / negatives
-    below = 1.0 - (overall[:, ~abnormal] - rankdata(scores[:, ~abnormal], axis=1)) / positives
+    above, below = np.empty((len(methods), positives)), np.empty((len(methods), negatives))
+    for index, rows in enumerate(methods):
+        overall = rankdata(rows, axis=1)
+        higher = overall[:, abnormal] - rankdata(rows[:, abnormal], axis=1)
+        lower = overall[:, ~abnormal] - rankdata(rows[:, ~abnormal], axis=1)
+        above[index] = (higher / negatives).mean(axis=0)
+        below[index] = (1.0 - lower / positives).mean(axis=0)
     covariance = np.atleast_2d(np.cov(above)) / positives + np.atleast_2d(np.cov(below)) / negatives
     return above.mean(axis=1), covariance

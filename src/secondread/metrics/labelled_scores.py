@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -28,6 +30,24 @@ def labelled_scores(
     if both_classes:
         require_both_classes(abnormal)
     return abnormal, values
+
+
+def labelled_seeds(labels: ArrayLike, scores: Sequence[ArrayLike]) -> tuple[Bools, list[Floats]]:
+    """Labels as bool `[n]`, and each method's scores as float64 `[S, n]`, one row per seed.
+
+    Raises ValueError as `labelled_scores`, and where there is no method, or one without `[S, n]` scores.
+    """
+    methods = [np.asarray(rows, dtype=np.float64) for rows in scores]
+    if not methods:
+        raise ValueError("there is no method to judge")
+    for index, rows in enumerate(methods):
+        if rows.ndim != 2 or not len(rows):
+            raise ValueError(
+                f"scores of method {index} are {rows.shape}; one row of images per seed is needed"
+            )
+        for row in rows:
+            labelled_scores(labels, row)
+    return as_labels(labels), methods
 
 
 def as_labels(labels: ArrayLike) -> Bools:
