@@ -25,7 +25,7 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.encoder_settings import EncoderSettings, build_encoder
 from secondread.detectors.linear_ratio import FitRatio, cross_validated, gaussian_ratio, logistic_ratio
-from secondread.detectors.representation import maps_on_last_grid, pooled
+from secondread.detectors.representation import FLOOR, maps_on_last_grid, pooled, standardisation
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.detectors.valid_positions import valid_on
 from secondread.errors import UserError
@@ -35,9 +35,6 @@ from secondread.networks.encoder import map_sizes
 from secondread.networks.precision import full_precision
 from secondread.settings import Settings
 
-FLOOR = 0.05
-"""Added to every standard deviation, as a share of their root mean square: a feature that hardly varies
-must not decide alone."""
 FEW = 0.05
 """An estimated anomaly rate below this is worth a warning."""
 
@@ -255,13 +252,12 @@ class DensityRatio(Detector):
 
     def _fit_coordinates(self, features: Tensor) -> None:
         """From the features of both cohorts, `[N, features]` float64 on the CPU."""
-        deviation = features.std(dim=0, correction=0)
-        floor = FLOOR * deviation.square().mean().sqrt().clamp_min(1e-6)
-        self.mean.copy_(features.mean(dim=0))
-        self.scale.copy_(deviation + floor)
+        mean, scale = standardisation(features)
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
         if self.matrix is None:
             return
-        x = (features - features.mean(dim=0)) / (deviation + floor)
+        x = (features - mean) / scale
         values, vectors = torch.linalg.eigh(x.T @ x / len(x))
         k = len(self.matrix)
         values, directions = values.flip(0)[:k].clamp_min(0), vectors.flip(1)[:, :k].T

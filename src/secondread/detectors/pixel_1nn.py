@@ -20,6 +20,7 @@ from secondread.detectors.contract import (
     Stage,
     Tiny,
 )
+from secondread.detectors.reservoir import add_to_reservoir
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.networks.by_rank import area_resize
 
@@ -35,9 +36,8 @@ class PixelNearestNeighbourSettings(DetectorSettings):
 class PixelNearestNeighbour(Detector):
     """score = min over normals b of sqrt(mean (x - b)^2), on images averaged down to `side` per axis.
 
-    The bank `[n, dimensions]` float32 grows to `bank` normals; from then on each further normal
-    replaces a random one with the probability that keeps the sample uniform (reservoir sampling,
-    Vitter 1985), drawn from a generator seeded by the number of normals seen.
+    The bank `[n, dimensions]` float32 holds at most `bank` normals, a uniform sample of those seen
+    (`detectors.reservoir`).
     """
 
     Settings = PixelNearestNeighbourSettings
@@ -66,17 +66,8 @@ class PixelNearestNeighbour(Detector):
 
     def collect(self, batches: Batches) -> None:
         rows = self._thumbnails(batches["normal"].images).to(self.bank.device)
-        room = self.settings.bank - len(self.bank)
-        self.seen += len(rows[:room]) if room > 0 else 0
-        if room > 0:
-            self.bank = torch.cat((self.bank, rows[:room]))
-            rows = rows[room:]
-        for row in rows:
-            self.seen += 1
-            generator = torch.Generator().manual_seed(int(self.seen))
-            place = int(torch.randint(int(self.seen), (), generator=generator))
-            if place < len(self.bank):
-                self.bank[place] = row
+        self.bank, seen = add_to_reservoir(self.bank, int(self.seen), rows, self.settings.bank)
+        self.seen.fill_(seen)
 
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         rows = self._thumbnails(batch.images)

@@ -16,6 +16,9 @@ from secondread.networks.by_rank import area_resize
 from secondread.networks.encoder import chosen_channels, map_sizes
 from secondread.settings import Settings
 
+FLOOR = 0.05
+"""Added to every standard deviation, as a share of their root mean square: a coordinate that hardly varies
+must not decide alone."""
 THUMBNAIL = {2: 32, 3: 16}
 """A thumbnail's side by rank."""
 
@@ -113,3 +116,9 @@ def pooled(h: Tensor, valid: Tensor | None, pool: Literal["mean", "mean_deviatio
         return mean
     variance = ((h - mean[..., None]).square() * weight).sum(dim=2) / count
     return torch.cat((mean, variance.sqrt()), dim=1)
+
+
+def standardisation(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and scale of each column of `[n, D]`, by which (x - mean) / scale is standardised: two `[D]`."""
+    deviation = rows.std(dim=0, correction=0)
+    return rows.mean(dim=0), deviation + FLOOR * deviation.square().mean().sqrt().clamp_min(1e-6)

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+from bare_loop import blobs, fit, score
+from sklearn.covariance import LedoitWolf
+
+from secondread.detectors.encoder_settings import EncoderSettings
+from secondread.detectors.mahalanobis import Mahalanobis, MahalanobisSettings, shrunk_covariance
+from secondread.errors import UserError
+
+
+def make(size=(16, 16), **settings):
+    return Mahalanobis(MahalanobisSettings(**{"of": "pixels", "side": 8, **settings}), 1, size)
+
+
+def thumbnails(images):
+    return torch.nn.functional.avg_pool2d(images, 2).flatten(1).double().numpy()
+
+
+@pytest.mark.parametrize("n", [5, 40, 1000])
+def test_streamed_shrinkage_is_that_of_scikit_learn(n):
+    x = np.random.default_rng(0).standard_normal((n, 6)) * np.arange(1, 7) + 3
+    rows = np.concatenate((np.ones((n, 1)), (x**2).sum(axis=1, keepdims=True), x), axis=1)
+    mean, covariance = shrunk_covariance(torch.from_numpy(rows.T @ rows))
+    reference = LedoitWolf().fit(x)
+    np.testing.assert_allclose(mean, reference.location_, rtol=1e-9)
+    np.testing.assert_allclose(covariance, reference.covariance_, rtol=1e-7, atol=1e-9)
+
+
+def test_the_score_is_the_mahalanobis_distance_under_the_shrunk_covariance():
+    detector = make()
+    normals, new = blobs(50, (16, 16)) + 5, blobs(4, (16, 16), seed=1) + 5
+    fit(detector, normals, batch_size=7)
+    expected = np.sqrt(LedoitWolf().fit(thumbnails(normals)).mahalanobis(thumbnails(new)))
+    np.testing.assert_allclose(score(detector, new).parts["distance"].values, expected, rtol=1e-3)
+    assert detector.sums is None
+
+
+def test_the_components_of_least_variance_hold_at_most_the_share_asked_for():
+    detector, normals, new = make(least_variance=0.1), blobs(50, (16, 16)), blobs(4, (16, 16), seed=1)
+    fit(detector, normals)
+    model = LedoitWolf().fit(thumbnails(normals))
+    variances, components = np.linalg.eigh(model.covariance_)
+    kept = int((variances.cumsum() <= 0.1 * variances.sum()).sum())
+    assert 0 < kept < 64
+    assert detector.whitener.shape == (kept, 64)
+    along = (thumbnails(new) - model.location_) @ components[:, :kept] / np.sqrt(variances[:kept])
+    found = score(detector, new).parts["distance"].values
+    np.testing.assert_allclose(found, np.linalg.norm(along, axis=1), rtol=1e-3)
+    again = make(least_variance=0.1).load_fitted(detector.state_dict())
+    assert torch.equal(score(again, new).parts["distance"].values, found)
+
+
+def test_normals_that_are_all_alike_give_finite_scores():
+    detector = make()
+    fit(detector, torch.full((6, 1, 16, 16), 0.5))
+    assert score(detector, blobs(3, (16, 16))).parts["distance"].values.isfinite().all()
+
+
+def test_one_normal_is_refused():
+    with pytest.raises(UserError, match="at least two normal"):
+        fit(make(), blobs(1, (16, 16)))
+
+
+def test_features_find_a_lesion():
+    torch.manual_seed(0)
+    encoder = EncoderSettings(name="resnet18", weights="random")
+    detector = make((32, 32), of="features", side=None, encoder=encoder)
+    fit(detector, blobs(60, (32, 32)))
+    healthy = score(detector, blobs(8, (32, 32), seed=9)).parts["distance"].values
+    ill = score(detector, blobs(8, (32, 32), seed=9, lesion=True)).parts["distance"].values
+    assert (ill > healthy).all()
