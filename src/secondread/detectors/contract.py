@@ -16,6 +16,10 @@ from torch import Tensor, nn
 
 from secondread.detectors.settings import DetectorSettings, StageSettings
 
+LEARNT_FROM = ("normal", "unlabelled", "abnormal")
+"""The cohorts that a detector may learn from. Held-out normals are the loop's and calibration's; the test is
+nobody's."""
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -115,8 +119,8 @@ class Stage:
     """One training programme.
 
     name        the recipe's `stages` section of this name holds optimiser, length, batch size
-    on          cohort -> its share of a batch (shares add up to 1), or None for each cohort: every image of
-                each once an epoch, so that a batch may lack a small cohort
+    on          cohort (of `LEARNT_FROM`) -> its share of a batch (shares add up to 1), or None for each
+                cohort: every image of each once an epoch, so that a batch may lack a small cohort
     steps       in order, once a round; empty for a stage that only collects
     frozen      a function of images alone, with parameters that this stage does not train: the loop
                 computes it once per image, keeps it on disk, and gives it as `batch.features`. When

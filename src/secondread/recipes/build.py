@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from secondread import anomalies
 from secondread.anomalies.anomaly import MakeAnomalies
 from secondread.detectors import DETECTORS, find
-from secondread.detectors.contract import Detector
+from secondread.detectors.contract import LEARNT_FROM, Detector
 from secondread.errors import UserError
 from secondread.recipes.mistakes import mistakes
 from secondread.recipes.recipe import Recipe, with_assignments
@@ -23,8 +23,8 @@ def build_detector(recipe: Recipe, *, pretrained: bool = True, source: str = "re
     pretrained  False reads no weights (a bundle brings them)
     source      what messages call the recipe
 
-    Raises `UserError` for an unknown detector, settings that it does not have, or a size that it
-    does not take.
+    Raises `UserError` for an unknown detector, settings that it does not have, a size that it does not
+    take, or a cohort that no detector may learn from.
     """
     name = recipe.detector["name"]
     if name not in DETECTORS:
@@ -45,8 +45,23 @@ def build_detector(recipe: Recipe, *, pretrained: bool = True, source: str = "re
             detector = kind(settings, preprocessing.channels, preprocessing.size, pretrained=pretrained)
         except ValueError as error:
             raise UserError(f"{source}: {error}") from error
+    _check_cohorts(recipe, detector, source)
     _check_stages(recipe, detector, source)
     return detector
+
+
+def _check_cohorts(recipe: Recipe, detector: Detector, source: str) -> None:
+    """A detector that asks for anything but what may be learnt from, such as the test, is refused."""
+    name = recipe.detector["name"]
+    asked = {f"detector {name}": detector.needs | detector.uses} | {
+        f"stage {stage.name} of detector {name}": frozenset(stage.on) for stage in detector.stages()
+    }
+    for who, cohorts in asked.items():
+        if others := sorted(cohorts - set(LEARNT_FROM)):
+            raise UserError(
+                f"{source}: {who} asks for the cohort {others[0]!r}; a detector learns from "
+                f"{', '.join(LEARNT_FROM)} and nothing else"
+            )
 
 
 def _check_stages(recipe: Recipe, detector: Detector, source: str) -> None:
