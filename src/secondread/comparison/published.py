@@ -146,8 +146,10 @@ def published_table(rows: Iterable[PublishedRow]) -> str:
 
 @cache
 def _everything() -> tuple[PublishedRow, ...]:
-    text = resources.files("secondread.comparison").joinpath("published.yaml").read_text(encoding="utf-8")
-    sources = TypeAdapter(tuple[_Source, ...]).validate_python(yaml.safe_load(text))
+    folder = resources.files("secondread.comparison").joinpath("published_numbers")
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda f: f.name)
+    every = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
+    sources = TypeAdapter(tuple[_Source, ...]).validate_python([source for each in every for source in each])
     return tuple(row for source in sources for row in source.rows())
 
 
