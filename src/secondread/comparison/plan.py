@@ -54,6 +54,7 @@ class Run:
 class Plan:
     """Methods, seeds and what else was settled beforehand.
 
+    manifest       with `where` applied
     reference      the method that all others are tested against
     contamination  shares of the training normals to plant abnormal images into
     """
@@ -64,6 +65,7 @@ class Plan:
     reference: str
     contamination: tuple[float, ...] = ()
     maps: bool = False
+    where: tuple[str, ...] = ()
 
     def runs(self) -> Iterator[Run]:
         """In the order of work: every method once before the next seed, contaminated runs last."""
@@ -111,7 +113,7 @@ class Plan:
             raise UserError(f"{file}: no such file; give the folder of a comparison")
         document = json.loads(file.read_text(encoding="utf-8"))
         if manifest is None:
-            manifest = Manifest.read(document["manifest"])
+            manifest = Manifest.read(document["manifest"]).where(*document["where"])
         if manifest.digest != document["manifest_digest"]:
             raise UserError(f"{document['manifest']}: has changed since the comparison in {folder} was begun")
         return cls(
@@ -126,12 +128,14 @@ class Plan:
             document["reference"],
             tuple(document["contamination"]),
             document["maps"],
+            tuple(document["where"]),
         )
 
     def _document(self) -> dict[str, Any]:
         return {
             "manifest": str(Path(self.manifest.source).absolute()),
             "manifest_digest": self.manifest.digest,
+            "where": list(self.where),
             "reference": self.reference,
             "maps": self.maps,
             "seeds": list(self.seeds),
@@ -157,6 +161,7 @@ class Plan:
         settings: Sequence[str] = (),
         contamination: Sequence[float] = (),
         maps: bool | None = None,
+        where: Sequence[str] = (),
     ) -> Self:
         """Read recipes, add the trivial baselines, and check what can be checked before a fit.
 
@@ -165,6 +170,7 @@ class Plan:
         settings   KEY=VALUE for every method, or NAME:KEY=VALUE for one of them
         maps       whether maps are written and judged; None = where the manifest has test masks
         """
+        manifest = manifest.where(*where)
         given = [_named(item) for item in recipes]
         names = [name for name, _ in given]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -198,7 +204,7 @@ class Plan:
         masks = any(row.mask for row in test)
         return cls(
             manifest, tuple(methods), tuple(seeds), chosen, tuple(contamination),
-            masks if maps is None else maps,
+            masks if maps is None else maps, tuple(where),
         )  # fmt: skip
 
 

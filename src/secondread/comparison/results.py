@@ -26,6 +26,7 @@ class RunResult:
     flagged      `[n]` at the calibrated threshold, or None where there was none
     metrics      the run's own `metrics.json`, on all images that it scored
     learnt_from  content digests of the normals that it learnt from
+    versions     of packages, at the fit
     """
 
     run: Run
@@ -36,6 +37,7 @@ class RunResult:
     cohorts: Mapping[str, int]
     learnt_from: frozenset[str]
     notes: tuple[str, ...]
+    versions: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -138,4 +140,5 @@ def _result(folder: Path, run: Run, cases: Cases, where: Mapping[str, int]) -> R
         cohorts=said["cohorts"],
         learnt_from=frozenset(said["learnt_from"]),
         notes=tuple(said["notes"]),
+        versions=said["versions"],
     )

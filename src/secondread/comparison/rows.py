@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from secondread.comparison.plan import Method
 from secondread.comparison.results import Results, RunResult
+from secondread.metrics.bootstrap import Interval
+from secondread.metrics.paired import Rank
 from secondread.metrics.precision_recall import average_precision
 from secondread.metrics.roc import auroc, sensitivity_at_specificity
 
@@ -80,13 +83,9 @@ class MethodRow:
 
 
 def method_row(
-    results: Results,
-    name: str,
-    trivial: bool,
-    runs: Sequence[RunResult],
-    interval: tuple[float, float],
-    rank: tuple[float, float, float],
+    results: Results, method: Method, runs: Sequence[RunResult], interval: Interval, rank: Rank
 ) -> MethodRow:
+    """The row of a method's finished runs, with the AUROC's interval and rank as resampled."""
     abnormal = results.images.abnormal
 
     def over(figure: Callable[[RunResult], float | None]) -> Spread | None:
@@ -106,15 +105,15 @@ def method_row(
 
     false_alarms = over(flagged(~abnormal))
     return MethodRow(
-        name=name,
-        trivial=trivial,
-        reference=name == results.plan.reference,
+        name=method.name,
+        trivial=method.trivial,
+        reference=method.name == results.plan.reference,
         seeds=tuple(run.run.seed for run in runs),
         auroc=certainly(lambda run: auroc(abnormal, run.scores)),
-        auroc_interval=interval,
+        auroc_interval=(interval.low, interval.high),
         average_precision=certainly(lambda run: average_precision(abnormal, run.scores)),
-        rank=rank[0],
-        rank_range=rank[1:],
+        rank=rank.mean,
+        rank_range=(rank.low, rank.high),
         sensitivity_at={specificity: at(specificity) for specificity in SPECIFICITIES},
         sensitivity=over(flagged(abnormal)),
         specificity=None if false_alarms is None else over(lambda run: run.metrics["specificity"]),

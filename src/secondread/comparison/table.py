@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from secondread.comparison.results import Results, RunResult
 from secondread.comparison.rows import MethodRow, Spread, method_row
 from secondread.errors import few
-from secondread.metrics.delong import delong_means_test
-from secondread.metrics.paired import resampled
+from secondread.metrics.delong import delong_test
+from secondread.metrics.paired import resampled_aurocs
 from secondread.metrics.ranks import holm, spearman
 from secondread.metrics.roc import auroc
 
@@ -106,15 +106,13 @@ def make_table(results: Results, *, bootstrap: int = 2000, seed: int = 0) -> Tab
     methods = [m for m in results.plan.methods if results.of(m.name)]
     runs = {method.name: results.of(method.name) for method in methods}
     scores = {name: np.stack([run.scores for run in own]) for name, own in runs.items()}
-    drawn = resampled(
-        images.abnormal, list(scores.values()), images.patients.tolist(), repeats=bootstrap, seed=seed
+    drawn = resampled_aurocs(
+        images.abnormal, list(scores.values()), images.patients, repeats=bootstrap, seed=seed
     )
     place = {name: index for index, name in enumerate(runs)}
     rows = [
-        method_row(
-            results, method.name, method.trivial, runs[method.name], drawn.interval(index), drawn.rank(index)
-        )
-        for index, method in enumerate(methods)
+        method_row(results, method, runs[method.name], interval, rank)
+        for method, interval, rank in zip(methods, drawn.intervals(), drawn.ranks(), strict=True)
     ]
     reference = results.plan.reference
     trivial = {method.name for method in methods if method.trivial}
@@ -127,20 +125,19 @@ def make_table(results: Results, *, bootstrap: int = 2000, seed: int = 0) -> Tab
     order = sorted(rows, key=lambda row: -row.auroc.mean)
     pairs: list[Pair] = []
     for one, other in combinations([row.name for row in order], 2):
-        first, second = (
-            (other, one) if one == reference or (one in trivial and other not in trivial) else (one, other)
-        )
-        test = drawn.pair(place[first], place[second])
+        swap = one == reference or (other != reference and one in trivial and other not in trivial)
+        first, second = (other, one) if swap else (one, other)
+        test = drawn.difference(place[first], place[second])
         delong = None
         if images.one_each:
-            delong = delong_means_test(images.abnormal, scores[first], scores[second]).p_value
+            delong = delong_test(images.abnormal, scores[first], scores[second]).p_value
         pairs.append(
             Pair(
                 first,
                 second,
                 family(first, second),
-                test.difference,
-                test.interval,
+                test.value,
+                (test.interval.low, test.interval.high),
                 test.p_value,
                 1.0,
                 delong,
@@ -230,7 +227,10 @@ def _notes(results: Results) -> tuple[str, ...]:
             f"The methods did not all learn from the same normals (seed {few(differ)}): their recipes' "
             "cohorts differ. Settings such as --set cohorts.unlabelled=400 hold for all."
         )
-    notes += [f"Not in the table: {run}: {why}" for run, why in results.missing.items()]
+    absent: dict[str, list[str]] = {}
+    for run, why in results.missing.items():
+        absent.setdefault(why, []).append(str(run))
+    notes += [f"Not in the table: {few(runs, 12)}: {why}" for why, runs in absent.items()]
     if results.images.left_out:
         paths = [f"{path} ({why})" for path, why in results.images.left_out.items()]
         notes.append(

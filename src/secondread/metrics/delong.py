@@ -52,10 +52,9 @@ def delong(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> DeLo
 
 
 def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> DeLongTest:
-    """Two-sided test of equal AUROC of two scores of the same images `[n]`."""
-    _, a = labelled_scores(labels, first)
-    _, b = labelled_scores(labels, second)
-    areas, covariance = delong_means(labels, [a[None], b[None]])
+    """Two-sided test of equal AUROC of two scores of the same images `[n]`, or of equal mean AUROC of two
+    methods' scores `[S, n]`, a row per seed."""
+    areas, covariance = delong_means(labels, [np.atleast_2d(first), np.atleast_2d(second)])
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     if variance <= 1e-16:

@@ -1,0 +1,66 @@
+"""All runs of a plan, and their table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from secondread.comparison.plan import Plan
+from secondread.comparison.results import read_results
+from secondread.comparison.table import Table, make_table
+from secondread.comparison.work import Task
+from secondread.recipes.build import build_detector
+
+Execute = Callable[[Sequence[Task]], None]
+"""Does tasks, or goes on with them, wherever; returns when each has a result or a reason why not."""
+
+
+@dataclass(frozen=True)
+class How:
+    """What a run may use, and where prepared images are kept (None = the user's cache folder)."""
+
+    device: str = "auto"
+    threads: int = 1
+    workers: int = 0
+    cache: Path | None = None
+    bootstrap: int = 2000
+
+
+def compare(plan: Plan, out: str | Path, execute: Execute | None, how: How | None = None) -> Table:
+    """Do what is left of the plan in the folder `out`, and make the table of all that is finished.
+
+    execute  `local.run_locally` or `ray_cluster.run_on_ray` with their settings; None = the table alone
+
+    Run again with the same folder it goes on where it was; a run that failed is tried again. Raises
+    UserError where a recipe is not valid, and where no run has finished.
+    """
+    out, how = Path(out), how or How()
+    plan = plan.begin(out)
+    if execute is not None:
+        for method in plan.methods:
+            build_detector(method.recipe, pretrained=False, source=method.source)
+        left = [task for task in tasks(plan, out, how) if not task.done]
+        for task in left:
+            task.write()
+        execute(left)
+    return make_table(read_results(out, plan), bootstrap=how.bootstrap)
+
+
+def tasks(plan: Plan, out: Path, how: How) -> list[Task]:
+    """One for each run, in the order of work."""
+    return [
+        Task(
+            folder=str((out / run.place).absolute()),
+            manifest=str(Path(plan.manifest.source).absolute()),
+            recipe=plan.recipe(run).model_dump(mode="json"),
+            maps=plan.maps,
+            where=plan.where,
+            device=how.device,
+            threads=how.threads,
+            workers=how.workers,
+            cache=None if how.cache is None else str(how.cache.absolute()),
+            bootstrap=how.bootstrap,
+        )
+        for run in plan.runs()
+    ]
