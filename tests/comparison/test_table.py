@@ -1,0 +1,134 @@
+"""Rows, tests, agreement and notes that are made of finished runs."""
+
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from made_table import make_results
+from scipy.stats import norm
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from secondread.comparison.plan import Run
+from secondread.comparison.table import make_table
+from secondread.metrics.delong import delong_means
+from secondread.metrics.ranks import holm
+
+
+@pytest.fixture(scope="module")
+def results():
+    return make_results(contamination=(0.05, 0.1), pixels=True)
+
+
+@pytest.fixture(scope="module")
+def table(results):
+    return make_table(results, bootstrap=200)
+
+
+def test_a_row_holds_the_mean_and_deviation_over_seeds(results, table):
+    labels = results.images.abnormal
+    for row in table.rows:
+        runs = results.of(row.name)
+        areas = [roc_auc_score(labels, run.scores) for run in runs]
+        precisions = [average_precision_score(labels, run.scores) for run in runs]
+        assert row.auroc.mean == pytest.approx(np.mean(areas), abs=1e-12)
+        assert row.auroc.deviation == pytest.approx(np.std(areas, ddof=1), abs=1e-12)
+        assert row.average_precision.mean == pytest.approx(np.mean(precisions), abs=1e-12)
+        assert row.false_alarm_rate.mean == pytest.approx(np.mean([r.flagged[~labels].mean() for r in runs]))
+        assert row.auroc_interval[0] < row.auroc.mean < row.auroc_interval[1]
+        assert 1 <= row.rank_range[0] <= row.rank_range[1] <= len(table.rows)
+
+
+def test_the_best_comes_first_and_ranks_follow(table):
+    means = [row.auroc.mean for row in table.rows]
+    assert means == sorted(means, reverse=True)
+    assert table.rows[0].rank < table.rows[-1].rank
+    assert sum(row.rank for row in table.rows) == pytest.approx(sum(range(1, len(table.rows) + 1)))
+
+
+def test_every_pair_is_tested_once_in_its_own_family(table):
+    names = [row.name for row in table.rows]
+    assert {frozenset((p.first, p.second)) for p in table.pairs} == {
+        frozenset(pair) for pair in combinations(names, 2)
+    }
+    trivial = {row.name for row in table.rows if row.trivial}
+    for pair in table.pairs:
+        if pair.family == "reference":
+            assert pair.second == "padim"
+        elif pair.family == "trivial":
+            assert pair.second in trivial
+            assert pair.first not in trivial
+        else:
+            assert (pair.first in trivial) == (pair.second in trivial)
+    assert len([pair for pair in table.pairs if pair.family == "reference"]) == len(names) - 1
+
+
+def test_differences_are_those_of_the_means_and_holm_is_over_each_family(table):
+    means = {row.name: row.auroc.mean for row in table.rows}
+    for pair in table.pairs:
+        assert pair.difference == pytest.approx(means[pair.first] - means[pair.second], abs=1e-12)
+    for family in ("reference", "trivial", "others"):
+        own = [pair for pair in table.pairs if pair.family == family]
+        np.testing.assert_allclose([p.p_holm for p in own], holm([p.p_value for p in own]))
+
+
+def test_delong_stands_beside_the_test_only_where_each_patient_has_one_image(results, table):
+    first, second = table.rows[0].name, table.rows[1].name
+    scores = [np.stack([run.scores for run in results.of(name)]) for name in (first, second)]
+    areas, covariance = delong_means(results.images.abnormal, scores)
+    pair = next(p for p in table.pairs if {p.first, p.second} == {first, second})
+    z = (areas[0] - areas[1]) / np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    assert pair.delong == pytest.approx(2 * norm.sf(abs(z)), abs=1e-12)
+    several = make_table(make_results(per_patient=2), bootstrap=60)
+    assert {pair.delong for pair in several.pairs} == {None}
+    assert any("no DeLong test" in note for note in several.notes)
+
+
+def test_a_clear_lead_is_found():
+    table = make_table(make_results(strengths={"padim": 3.0, "aeu": 0.5}), bootstrap=400)
+    pair = next(p for p in table.pairs if {p.first, p.second} == {"padim", "aeu"})
+    assert pair.p_holm < 0.001
+    assert pair.interval[1] < 0 < -pair.interval[1]
+
+
+def test_agreement_is_symmetric_and_of_a_method_with_itself_complete(table):
+    np.testing.assert_allclose(table.agreement, table.agreement.T)
+    np.testing.assert_allclose(np.diag(table.agreement), 1)
+
+
+def test_contamination_has_a_curve_for_every_method_but_the_trivial_ones(table):
+    assert {curve.name for curve in table.contaminated} == {"padim", "aeu", "memae"}
+    for curve in table.contaminated:
+        assert curve.shares == (0, 0.05, 0.1)
+        assert curve.auroc[0].mean == next(r.auroc.mean for r in table.rows if r.name == curve.name)
+
+
+def test_images_on_which_all_fail_are_those_of_the_lowest_best_rank(results, table):
+    ranks = np.stack([row.scores for row in table.rows])
+    abnormal = results.images.abnormal
+    worst = np.flatnonzero(abnormal)[np.argmin(ranks.max(axis=0)[abnormal])]
+    assert table.missed[0].path == results.images.paths[worst]
+    assert table.missed[0].abnormal
+    assert not table.missed[-1].abnormal
+
+
+def test_missing_runs_and_other_normals_are_said():
+    results = make_results(missing={Run("aeu", 2): "the disk is full", Run("memae", 2): "the disk is full"})
+    one, *others = results.runs
+    results = replace(results, runs=(replace(one, learnt_from=frozenset({"other"})), *others))
+    notes = " ".join(make_table(results, bootstrap=60).notes)
+    assert "Not in the table: aeu, seed 2, memae, seed 2: the disk is full" in notes
+    assert "did not all learn from the same normals (seed 0)" in notes
+    assert "Fewer seeds than the 3 asked for: aeu, memae" in notes
+
+
+def test_one_seed_has_no_deviation():
+    table = make_table(make_results(seeds=(0,)), bootstrap=60)
+    assert {row.auroc.deviation for row in table.rows} == {None}
+    assert not table.many_seeds
+
+
+def test_the_same_seed_gives_the_same_table(results):
+    first, second = (make_table(results, bootstrap=60, seed=3) for _ in range(2))
+    assert first.pairs == second.pairs
+    assert [row.auroc_interval for row in first.rows] == [row.auroc_interval for row in second.rows]
