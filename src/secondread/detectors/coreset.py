@@ -9,51 +9,65 @@ from torch import Tensor
 
 from secondread.networks.precision import full_precision
 
+AT_ONCE = 64
+"""Candidates whose distances from all points are computed together."""
 ROWS = 4096
-"""Of vectors compared at once."""
+"""Vectors whose distances from their stand-ins are measured together."""
 
 
 def greedy_coreset(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Which points to keep, `[<= count]`, and for each point which of the kept is nearest, `[n]`.
+    """Which points `[n, d]` to keep, `[<= count]`, and for each point which of the kept is nearest, `[n]`.
 
     Farthest first: from the point farthest from the mean, each next one is that farthest from all before.
     The largest distance from a point to its nearest kept one is then at most twice the smallest that any
     `count` balls could have as their radius (T. F. Gonzalez, Clustering to minimize the maximum intercluster
-    distance, Theoretical Computer Science 1985). It ends early where nothing is left to cover.
+    distance, Theoretical Computer Science 1985). It ends early where nothing but rounding is left to cover.
 
-    A new one at distance D from the kept c can be nearer than c only to points farther than D / 2 from c, so
-    that only these are measured: same points, fewer distances.
+    Distances from the `AT_ONCE` farthest points are computed together, by a matrix product. The next ones are
+    among these as long as the farthest of them is no nearer than the nearest of them was: all others were
+    nearer, and distances only fall.
     """
     n = len(points)
     if count >= n:
         every = torch.arange(n, device=points.device)
         return every, every
-    chosen = torch.empty(count, dtype=torch.long, device=points.device)
-    kept = torch.empty(count, points.shape[1], device=points.device)
+    x = points - points.mean(dim=0)
+    half = x.square().sum(dim=1) / 2
+    rounding = 8 * torch.finfo(x.dtype).eps * half.max()
+    chosen = torch.empty(0, dtype=torch.long, device=points.device)
     owner = torch.zeros(n, dtype=torch.long, device=points.device)
-    distance = _distances(points, points.mean(dim=0))
-    for number in range(count):
-        farthest = distance.argmax()
-        if number and distance[farthest] == 0:
-            return chosen[:number], owner
-        new = points[farthest]
-        chosen[number], kept[number] = farthest, new
-        if number == 0:
-            distance = _distances(points, new)
-            continue
-        apart = _distances(kept[:number], new)
-        near = (2 * distance > apart[owner]).nonzero()[:, 0]
-        found = _distances(points[near], new)
-        closer = found < distance[near]
-        near = near[closer]
-        distance[near], owner[near] = found[closer], number
-        distance[farthest], owner[farthest] = 0, number
+    distance = torch.full_like(half, torch.inf)  # half of its square
+    while len(chosen) < count:
+        if len(chosen):
+            far, farthest = distance.topk(min(AT_ONCE, n))
+        else:
+            far, farthest = distance[:1], half.argmax()[None]
+        found = torch.addmm(half, x[farthest], x.T, alpha=-1) + half[farthest][:, None]
+        next_ones = _farthest_first(found[:, farthest].cpu(), far.cpu(), count - len(chosen), rounding.cpu())
+        if not next_ones:
+            break
+        new = farthest[next_ones]
+        nearest = found[next_ones].min(dim=0)
+        owner = torch.where(nearest.values < distance, len(chosen) + nearest.indices, owner)
+        distance = torch.minimum(distance, nearest.values)
+        distance[new] = 0
+        owner[new] = torch.arange(len(chosen), len(chosen) + len(new), device=owner.device)
+        chosen = torch.cat((chosen, new))
     return chosen, owner
 
 
-def _distances(points: Tensor, point: Tensor) -> Tensor:
-    """Of points `[n, d]` from one, without matrix products, whose rounding would hide small ones."""
-    return torch.cdist(points, point[None], compute_mode="donot_use_mm_for_euclid_dist")[:, 0]
+def _farthest_first(apart: Tensor, far: Tensor, most: int, rounding: Tensor) -> list[int]:
+    """Which of T candidates come next: how far they are from one another `[T, T]`, and from the kept `[T]`."""
+    least = far.min()
+    following: list[int] = []
+    while len(following) < most:
+        place = int(far.argmax())
+        if far[place] < least or far[place] <= rounding:
+            break
+        following.append(place)
+        far = torch.minimum(far, apart[place])
+        far[place] = -torch.inf
+    return following
 
 
 @dataclass(frozen=True)
