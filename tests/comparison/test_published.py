@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 import secondread
-from secondread.comparison.published import METRICS, PublishedRow, datasets, published, published_table
+from secondread.comparison.published import METRICS, PublishedRow, datasets, published
 from secondread.errors import UserError
 
 EVERYTHING = tuple(row for key in datasets() for row in published(key))
@@ -64,19 +64,6 @@ def test_a_row_that_lacks_what_a_reader_needs_is_refused(wrong):
     whole = EVERYTHING[0].model_dump()
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         PublishedRow.model_validate({**whole, **wrong})
-
-
-def test_the_table_says_protocol_and_source_and_that_nothing_was_measured():
-    text = published_table(published("kermany-cxr"))
-    lines = text.splitlines()
-    assert lines[0].startswith("Published, not measured here.")
-    columns = [cell.strip() for cell in lines[2].strip("|").split("|")]
-    assert columns[2:6] == ["AUROC", "F1", "accuracy", "sensitivity"]
-    assert columns[6:] == ["protocol", "source", "read", "note"]
-    assert "| kermany-cxr | AE-FLOW | 0.920 | 0.8892 | 0.8558 | 0.9128 | official split" in text
-    assert "| – | 0.9064 | – | – |" in text
-    assert {line.count(" | ") for line in lines[2:]} == {len(columns) - 1}
-    assert published_table([]) == ""
 
 
 def test_the_numbers_ship_with_the_package():

@@ -6,7 +6,7 @@ choosing an epoch or a threshold, so that two numbers compare only where their p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
 from typing import Annotated, Literal, Self, get_args
@@ -22,13 +22,6 @@ Metric = Literal[
     "pixel_auroc", "pixel_average_precision", "pro", "dice",
 ]  # fmt: skip
 METRICS: tuple[Metric, ...] = get_args(Metric)
-_SAID_AS: Mapping[Metric, str] = {
-    "auroc": "AUROC",
-    "f1": "F1",
-    "pixel_auroc": "pixel AUROC",
-    "pro": "PRO",
-    "dice": "Dice",
-}
 _Text = Annotated[str, Field(min_length=1)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -116,34 +109,6 @@ def datasets() -> tuple[str, ...]:
     return tuple(sorted({row.dataset for row in _everything()}))
 
 
-def published_table(rows: Iterable[PublishedRow]) -> str:
-    """A Markdown table of its own, with a line above it that says that nothing in it was measured here.
-
-    One line per system, protocol and source; its metrics stand side by side. A spread follows its value
-    as ±. Empty where there is no row.
-    """
-    lines: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in rows:
-        key = (row.dataset, row.system, row.protocol, row.source, row.read, row.note)
-        spread = "" if row.spread is None else f" ± {_figure(row.spread)}"
-        lines.setdefault(key, {})[row.metric] = _figure(row.value) + spread
-    if not lines:
-        return ""
-    shown = [metric for metric in METRICS if any(metric in figures for figures in lines.values())]
-    titles = [_SAID_AS.get(metric, metric.replace("_", " ")) for metric in shown]
-    head = ["data set", "system", *titles, "protocol", "source", "read", "note"]
-    table = [
-        "Published, not measured here. Each number holds under its own protocol alone: rows of different "
-        "protocols cannot be ranked, with each other or with measured ones.",
-        "",
-        _line(head),
-        _line(["---"] * len(head)),
-    ]
-    for (dataset, system, *told), figures in lines.items():
-        table.append(_line([dataset, system, *(figures.get(metric, "–") for metric in shown), *told]))
-    return "\n".join(table) + "\n"
-
-
 @cache
 def _everything() -> tuple[PublishedRow, ...]:
     folder = resources.files("secondread.comparison").joinpath("published_numbers")
@@ -151,12 +116,3 @@ def _everything() -> tuple[PublishedRow, ...]:
     every = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
     sources = TypeAdapter(tuple[_Source, ...]).validate_python([source for each in every for source in each])
     return tuple(row for source in sources for row in source.rows())
-
-
-def _figure(value: float) -> str:
-    """Three decimals, or four where the fourth was given."""
-    return f"{value:.4f}".removesuffix("0")
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
