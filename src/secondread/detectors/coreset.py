@@ -57,7 +57,7 @@ def greedy_coreset(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _farthest_first(apart: Tensor, far: Tensor, most: int, rounding: Tensor) -> list[int]:
-    """Which of T candidates come next: how far they are from one another `[T, T]`, and from the kept `[T]`."""
+    """Which of T candidates come next: how far they are from each other `[T, T]`, and from the kept `[T]`."""
     least = far.min()
     following: list[int] = []
     while len(following) < most:
