@@ -1,5 +1,6 @@
 import json
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -109,6 +110,20 @@ def test_a_checkpoint_every_round_spares_the_rounds_before_it(cohorts, tmp_path)
     resumed = build(BUSY)
     fit(resumed, cohorts(validation=0), stage, tmp_path, resume=True)
     assert resumed.losses_taken == 2
+
+
+def test_a_stages_seconds_hold_those_before_a_kill(cohorts, tmp_path):
+    stage = StageSettings(steps=8, batch_size=4)
+    kill = kill_at(5)
+
+    def slow(*where) -> None:
+        time.sleep(0.1)
+        kill(*where)
+
+    with pytest.raises(Killed):
+        fit(build(BUSY), cohorts(), stage, tmp_path, checkpoint_seconds=0.0, after_round=slow)
+    log = fit(build(BUSY), cohorts(), stage, tmp_path, resume=True)
+    assert next(each for each in log.stages if each.name == "train").seconds > 0.5
 
 
 def test_resuming_a_finished_fit_changes_nothing(cohorts, tmp_path):

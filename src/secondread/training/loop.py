@@ -132,7 +132,7 @@ def _run_stage(
     run: Run, number: int, stage: Stage, settings: StageSettings, saved: Mapping[str, Any] | None
 ) -> None:
     detector, log = run.detector, run.log
-    started = time.monotonic()
+    run.counted_at = time.monotonic()
     if saved is None:
         log.stages.append(StageLog(stage.name))
     stage_log = log.stages[-1]
@@ -162,7 +162,7 @@ def _run_stage(
         detector.eval()
         with torch.no_grad():
             stage.finish()
-    stage_log.seconds += time.monotonic() - started
+    run.count_seconds()
     stage_log.skipped = sum(epoch.skipped for epoch in stage_log.epochs)
     if not stage_log.rule:
         stage_log.rule = "one pass over the data" if stage.collect else "prepared once"
@@ -203,6 +203,7 @@ def _train_stage(
     epochs = math.ceil(total / rounds_per_epoch)
 
     def save() -> None:
+        run.count_seconds()
         run.save(
             {
                 "stage": number,

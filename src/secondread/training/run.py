@@ -30,7 +30,8 @@ Planned = TypeVar("Planned")
 class Run:
     """What stays the same from stage to stage.
 
-    unproven  no finite step has followed the newest checkpoint yet, so its parameters may be bad
+    counted_at  until when the current stage's log counts its seconds
+    unproven    no finite step has followed the newest checkpoint yet, so its parameters may be bad
     """
 
     detector: Detector
@@ -47,7 +48,14 @@ class Run:
     progress: FitProgress
     after_round: AfterRound | None
     saved_at: float = field(default_factory=time.monotonic)
+    counted_at: float = field(default_factory=time.monotonic)
     unproven: bool = False
+
+    def count_seconds(self) -> None:
+        """The stage's seconds until now into its log, so that a checkpoint holds those before it."""
+        now = time.monotonic()
+        self.log.stages[-1].seconds += now - self.counted_at
+        self.counted_at = now
 
     def save(self, state: Mapping[str, Any]) -> None:
         if self.fabric.is_global_zero:
