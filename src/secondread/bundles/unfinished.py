@@ -41,7 +41,7 @@ class Unfinished:
                 )
             self._refuse_another(json.loads(file.read_text(encoding="utf-8")))
             return True
-        if self.folder.exists() and any(self.folder.iterdir()):
+        if self.folder.exists() and any(not file.name.endswith(".writing") for file in self.folder.iterdir()):
             raise UserError(
                 f"{self.folder}: not a folder of an unfinished fit; remove it or choose another -o"
             )

@@ -11,16 +11,28 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
+import signal
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from secondread.bundles.progress import say
+from secondread.comparison.lock import only_one
 from secondread.errors import DataError, UserError
+from secondread.training.interruption import Interrupted
 from secondread.whole import write_whole
 
-TASK, RESULT, FAILED, LOG = "task.json", "result.json", "failed.json", "log.txt"
+if TYPE_CHECKING:
+    from secondread.bundles.bundle import Bundle
+    from secondread.cohorts.manifest import Manifest
+
+TASK, RESULT, FAILED, LOG, MEASURED = "task.json", "result.json", "failed.json", "log.txt", "measured.json"
+INTERRUPTED = 130
+WAIT_FOR_EARLIER_SECONDS = 30.0
+SECONDS_BETWEEN_NOTES = 2.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +48,7 @@ class Task:
     manifest: str
     recipe: dict[str, Any]
     maps: bool
+    where: tuple[str, ...] = ()
     device: str = "auto"
     threads: int = 1
     workers: int = 0
@@ -56,6 +69,9 @@ class Task:
         file = self.place / FAILED
         return json.loads(file.read_text(encoding="utf-8"))["error"] if file.is_file() else None
 
+    def note_failure(self, error: str) -> None:
+        write_whole(self.place / FAILED, json.dumps({"error": " ".join(error.split())}).encode())
+
     def write(self) -> Path:
         self.place.mkdir(parents=True, exist_ok=True)
         write_whole(self.place / TASK, json.dumps(asdict(self), indent=1).encode())
@@ -69,7 +85,7 @@ class Task:
 @dataclass(frozen=True)
 class Cost:
     """train_seconds      of the training stages, over all sessions of a resumed fit
-    score_seconds      per image, with decoding, preprocessing and the writing of maps
+    score_seconds      per image, with decoding, preprocessing and the writing of maps, over all sessions
     peak_memory_bytes  the largest resident set of the process in fit and scoring; the GPU's apart from it
     parameters         numbers in the fitted state (parameters and buffers)
     """
@@ -85,63 +101,55 @@ class Cost:
 
 
 def work(task: Task) -> None:
-    """Do the task, or go on with it. What fails with a message for people is kept in `failed.json`."""
-    place = task.place
-    (place / FAILED).unlink(missing_ok=True)
+    """Do the task, or go on with it. What fails is kept in `failed.json`, a stop from outside is not.
+
+    Raises UserError where another process is at the same run and does not end soon.
+    """
     try:
-        _work(task)
+        with only_one(task.place, wait_seconds=WAIT_FOR_EARLIER_SECONDS):
+            (task.place / FAILED).unlink(missing_ok=True)
+            _work(task)
     except (UserError, DataError) as error:
-        write_whole(place / FAILED, json.dumps({"error": " ".join(str(error).split())}).encode())
+        task.note_failure(str(error))
+        raise
+    except Interrupted:
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {' '.join(str(error).split())} (see {place / LOG})"
-        write_whole(place / FAILED, json.dumps({"error": told}).encode())
+        task.note_failure(f"{type(error).__name__}: {error} (see {task.place / LOG})")
         raise
 
 
 def _work(task: Task) -> None:
     import torch
 
-    from secondread.bundles.caching import open_cache
     from secondread.bundles.fit import fit
-    from secondread.bundles.progress import say
     from secondread.cohorts.manifest import Manifest
     from secondread.evaluation.evaluate import evaluate
-    from secondread.readings.score import score
     from secondread.recipes.recipe import Recipe
 
     place = task.place
     torch.set_num_threads(task.threads)
-    manifest = Manifest.read(task.manifest)
+    manifest = Manifest.read(task.manifest).where(*task.where)
     recipe = Recipe.from_mapping(task.recipe, source=str(place))
     bundle = fit(
         recipe, manifest, place / "bundle",
         resume=True, cache=task.cache, device=task.device, workers=task.workers,
     )  # fmt: skip
-    note(place, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    say("scoring", shown=True)
-    begun = time.monotonic()
-    summary = score(
-        bundle, manifest.where("split=test"), place / "readings",
-        maps=task.maps, workers=task.workers, cache=open_cache(task.cache),
-    )  # fmt: skip
-    if summary.nothing_readable:
-        raise DataError(
-            f"none of {len(summary.failed)} test images can be read; first: {summary.failed[0][1]}"
-        )
-    if summary.scored:
-        note(place, score_seconds=(time.monotonic() - begun) / summary.scored)
+    for leftover in (place / "bundle.partial", *place.glob(".*.writing")):
+        shutil.rmtree(leftover, ignore_errors=True)
+    note(place, **peaks())
+    seconds = score_seconds(task, bundle, manifest.where("split=test"))
     say("evaluation", shown=True)
     evaluation = evaluate(
         place / "readings" / "readings.csv", manifest, bootstrap=task.bootstrap, workers=task.workers
     )
     training = bundle.provenance.training
-    noted = note(place, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    noted = note(place, **peaks())
     cost = Cost(
         train_seconds=sum(stage["seconds"] for stage in training["stages"]),
-        score_seconds=noted["score_seconds"],
+        score_seconds=seconds,
         peak_memory_bytes=int(noted["peak"]),
-        gpu_memory_bytes=torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        gpu_memory_bytes=int(noted["peak_gpu"]) if "peak_gpu" in noted else None,
         parameters=sum(value.numel() for value in bundle.detector.state_dict().values()),
         bundle_bytes=sum(file.stat().st_size for file in (place / "bundle").rglob("*") if file.is_file()),
         device=bundle.provenance.device,
@@ -159,22 +167,80 @@ def _work(task: Task) -> None:
     write_whole(place / RESULT, json.dumps(result, indent=1).encode())
 
 
+def score_seconds(task: Task, bundle: Bundle, images: Manifest) -> float:
+    """Score the images that have no reading yet; returns seconds per image over all sessions."""
+    from secondread.bundles.caching import open_cache
+    from secondread.readings.score import score
+
+    place = task.place
+    before = {"scoring_seconds": 0.0, "scoring_images": 0.0} | note(place)
+    begun = noted_at = time.monotonic()
+    images_here = 0
+
+    def keep() -> dict[str, float]:
+        spent = time.monotonic() - begun
+        return note(
+            place,
+            scoring_seconds=before["scoring_seconds"] + spent,
+            scoring_images=before["scoring_images"] + images_here,
+        )
+
+    def progress(done: int, total: int) -> None:
+        nonlocal images_here, noted_at
+        images_here += 1
+        if time.monotonic() - noted_at >= SECONDS_BETWEEN_NOTES:
+            keep()
+            noted_at = time.monotonic()
+            say(f"scoring {done}/{total}", shown=True)
+
+    say("scoring", shown=True)
+    summary = score(
+        bundle, images, place / "readings", maps=task.maps, workers=task.workers,
+        cache=open_cache(task.cache), progress=progress,
+    )  # fmt: skip
+    if summary.nothing_readable:
+        raise DataError(
+            f"none of {len(summary.failed)} test images can be read; first: {summary.failed[0][1]}"
+        )
+    noted = keep() if images_here else before
+    if not noted["scoring_images"]:
+        shutil.rmtree(place / "readings")
+        return score_seconds(task, bundle, images)
+    return noted["scoring_seconds"] / noted["scoring_images"]
+
+
+def peaks() -> dict[str, float]:
+    """The highest resident memory of this process and, where it used one, of its GPU, in bytes.
+
+    Linux's `ru_maxrss` is no measure of this process alone: it begins at what the parent held.
+    """
+    import torch
+
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        peak = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) << 10
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    gpu = torch.cuda.max_memory_allocated() if torch.cuda.is_initialized() else 0
+    return {"peak": peak, **({"peak_gpu": gpu} if gpu else {})}
+
+
 def note(place: Path, **measured: float) -> dict[str, float]:
     """Keep what a session measured, so that a later one of the same run has it: a peak is the highest."""
-    file = place / "measured.json"
+    file = place / MEASURED
     noted: dict[str, float] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    measured = {
-        name: max(value, noted.get(name, value)) if name == "peak" else value
-        for name, value in measured.items()
-    }
-    write_whole(file, json.dumps(noted | measured).encode())
-    return noted | measured
+    for name, value in measured.items():
+        noted[name] = max(value, noted.get(name, value)) if name.startswith("peak") else value
+    write_whole(file, json.dumps(noted).encode())
+    return noted
 
 
 def main() -> None:
     from secondread.images.worker import end_with
 
     end_with(int(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     task = Task.read(Path(sys.argv[1]))
     log = os.open(task.place / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
@@ -183,6 +249,9 @@ def main() -> None:
         work(task)
     except (UserError, DataError) as error:
         sys.exit(str(error))
+    except (Interrupted, KeyboardInterrupt) as stop:
+        print(f"stopped: {stop}" if str(stop) else "stopped", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":
