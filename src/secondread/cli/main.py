@@ -10,6 +10,7 @@ from secondread import __version__
 from secondread.cli.anomalies import anomalies
 from secondread.cli.calibrate import calibrate
 from secondread.cli.check import check
+from secondread.cli.compare import compare
 from secondread.cli.demo import demo
 from secondread.cli.doctor import doctor
 from secondread.cli.evaluate import evaluate
@@ -38,6 +39,7 @@ for command in (
     score,
     calibrate,
     evaluate,
+    compare,
     sample,
     anomalies,
     recipes,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from secondread.comparison.lock import only_one
 from secondread.comparison.plan import Plan
 from secondread.comparison.results import read_results
 from secondread.comparison.table import Table, make_table
@@ -36,6 +37,11 @@ def compare(plan: Plan, out: str | Path, execute: Execute | None, how: How | Non
     UserError where a recipe is not valid, and where no run has finished.
     """
     out, how = Path(out), how or How()
+    with only_one(out):
+        return _compare(plan, out, execute, how)
+
+
+def _compare(plan: Plan, out: Path, execute: Execute | None, how: How) -> Table:
     plan = plan.begin(out)
     if execute is not None:
         for method in plan.methods:

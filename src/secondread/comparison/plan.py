@@ -96,13 +96,14 @@ class Plan:
         file = folder / FILE
         if file.is_file():
             document = _extended(json.loads(file.read_text(encoding="utf-8")), document, folder)
-        elif folder.exists() and any(folder.iterdir()):
+        elif folder.exists() and any(not file.name.startswith(".") for file in folder.iterdir()):
             raise UserError(f"{folder}: a folder with other things in it; choose a new one with -o")
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(file, json.dumps(document, indent=1).encode())
         for method in self.methods:
             place = folder / "runs" / method.name
             place.mkdir(parents=True, exist_ok=True)
             write_whole(place / "recipe.yaml", method.recipe.to_yaml().encode())
-        write_whole(file, json.dumps(document, indent=1).encode())
         return self.read(folder, self.manifest)
 
     @classmethod

@@ -219,9 +219,9 @@ def _missed(results: Results, rows: Sequence[MethodRow]) -> tuple[Missed, ...]:
 def _notes(results: Results) -> tuple[str, ...]:
     notes = []
     by_seed: dict[int, set[frozenset[str]]] = {}
-    for run in results.runs:
-        if not run.run.contamination:
-            by_seed.setdefault(run.run.seed, set()).add(run.learnt_from)
+    for result in results.runs:
+        if not result.run.contamination:
+            by_seed.setdefault(result.run.seed, set()).add(result.learnt_from)
     if differ := [str(seed) for seed, sets in by_seed.items() if len(sets) > 1]:
         notes.append(
             f"The methods did not all learn from the same normals (seed {few(differ)}): their recipes' "
