@@ -83,7 +83,7 @@ def percent(found: Spread | None) -> Cell:
 
 
 def measure(found: Spread | None, scale: float = 1.0) -> Cell:
-    """About three digits of the mean, and all of those before the point."""
+    """About three digits of the mean, and all of those before the point; no more than three behind it."""
     if found is None:
         return Cell(NOTHING)
-    return spread(found, max(0, 2 - math.floor(math.log10(max(scale * found.mean, 1e-4)))), scale)
+    return spread(found, max(0, 2 - math.floor(math.log10(max(scale * found.mean, 0.1)))), scale)
