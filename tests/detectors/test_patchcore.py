@@ -134,6 +134,21 @@ def test_padding_does_not_enter_the_score():
     torch.testing.assert_close(found, distances[0, 0, :1, 0])
 
 
+def test_padding_does_not_enter_the_bank_and_is_nothing_in_the_map():
+    images, valid = blobs(20, (32, 32)), torch.ones(20, 1, 32, 32, dtype=torch.bool)
+    images[..., 16:], valid[..., 16:] = 0, False
+    detector = make(smoothing=0.0, neighbours=0, share=1.0)
+    detector.collect({"normal": Batch(images, valid)})
+    detector.finish()
+    assert int(detector.seen) == len(detector.bank) == 20 * POSITIONS // 2
+    detector.eval()
+    patches = patches_of(detector, images[:1])[0].view(4, 4, -1)
+    padding = float(torch.cdist(patches[:, 3], detector.bank).amin())
+    shown = score(detector, images[:1], valid[:1]).maps["distance"]
+    assert padding > 1e-3
+    assert float(shown[..., 24:].max()) == 0
+
+
 def test_a_lesion_raises_the_score():
     detector = make(dimensions=128)
     fit(detector, blobs(60, (32, 32)))

@@ -66,7 +66,7 @@ class PatchCoreSettings(DetectorSettings):
     @model_validator(mode="after")
     def _consistent(self) -> PatchCoreSettings:
         if self.encoder.name == "conv":
-            raise ValueError("PatchCore needs an encoder with pretrained weights, not conv")
+            raise ValueError("it needs an encoder with pretrained weights, not conv")
         if self.pool < 4 * self.bank:
             raise ValueError(f"pool is {self.pool}: it should be at least 4 times the bank, {4 * self.bank}")
         return self
@@ -78,14 +78,15 @@ class PatchCore(Detector):
         w = 1 - exp(|x* - m*|) / sum over m in N(m*) of exp(|x* - m|)
 
     x* is the patch vector of largest d, m* its nearest in the bank, N(m*) the `neighbours` bank vectors
-    nearest to m*, itself among them. Positions in padding do not enter the maximum. The map is interpolated
-    to the image and blurred.
+    nearest to m*, itself among them. The map is interpolated to the image and blurred. Positions in padding
+    enter neither the bank nor the maximum, and are 0 in the map.
 
     x_p     each layer's channels at the `neighbourhood` x `neighbourhood` positions around p, zero outside
             the map, in one row; the row averaged down (or stretched) to `dimensions`; coarser layers
             interpolated to the first one's grid; the layers' rows side by side averaged down again
     M       a greedy coreset of the normals' patch vectors: `share` of them, at most `bank`. Of at most
-            `pool` vectors it is the paper's; beyond, the pool is reduced whenever it is full
+            `pool` vectors it is the paper's, begun with the vector farthest from the mean (the authors'
+            code: from ten random ones); beyond, the pool is reduced whenever it is full
             (`detectors.coreset.CoresetPool`). So memory does not grow with the data, and every normal patch
             lies within `radius` of the bank, measured as the fit goes. With r the smallest radius with which
             `bank` balls cover all patch vectors, it is at most 2r where all fit into the pool, and at most
@@ -96,7 +97,8 @@ class PatchCore(Detector):
 
     Source: K. Roth, L. Pemula, J. Zepeda, B. Schölkopf, T. Brox, P. Gehler, Towards total recall in
     industrial anomaly detection, CVPR 2022, and the authors' code (amazon-science/patchcore-inspection)
-    for the patch vectors; the code leaves w out.
+    for the patch vectors. The code leaves w out and takes squares of distances. How many N(m*) are is not
+    said; 9 are the habit of later implementations.
     """
 
     Settings = PatchCoreSettings
@@ -126,8 +128,10 @@ class PatchCore(Detector):
     def collect(self, batches: Batches) -> None:
         if self.pool is None:
             self.pool = CoresetPool(self.settings.pool, self.settings.bank, self.projection)
-        for patches in self._patches(batches["normal"].images):
-            self.pool.add(patches)
+        batch = batches["normal"]
+        valid = valid_on(batch.valid, self.grid)
+        for number, patches in enumerate(self._patches(batch.images)):
+            self.pool.add(patches if valid is None else patches[valid[number].flatten()])
 
     def finish(self) -> None:
         assert self.pool is not None
@@ -142,8 +146,9 @@ class PatchCore(Detector):
         found, index = nearest(patches.flatten(0, 1), self.bank, 1)
         distance, index = found.view(patches.shape[:2]), index.view(patches.shape[:2])
         valid = valid_on(batch.valid, self.grid)
-        candidates = distance if valid is None else distance.masked_fill(~valid.flatten(1), -torch.inf)
-        worst = candidates.argmax(dim=1, keepdim=True)
+        if valid is not None:
+            distance = distance.masked_fill(~valid.flatten(1), 0)
+        worst = distance.argmax(dim=1, keepdim=True)
         value = distance.gather(1, worst)[:, 0]
         every = torch.arange(len(patches), device=patches.device)
         value = value * self._weight(patches[every, worst[:, 0]], value, index.gather(1, worst)[:, 0])
@@ -196,7 +201,8 @@ class PatchCore(Detector):
             with full_precision(images):
                 layers = [self._looking_around(layer[number : number + 1].float()) for layer in maps]
                 together = torch.cat([resize(layer, self.grid) for layer in layers], dim=1)
-                yield adaptive_avg_pool1d(together.flatten(2)[0].T, self.settings.dimensions)
+                patches = adaptive_avg_pool1d(together.flatten(2)[0].T, self.settings.dimensions)
+            yield patches
 
     def _looking_around(self, layer: Tensor) -> Tensor:
         """`[1, C, h, w]` to `[1, dimensions, h, w]`: averages over channels and neighbours."""
