@@ -130,8 +130,10 @@ def test_fewer_patches_than_words_are_refused():
 
 
 def test_settings_that_contradict_each_other_are_refused():
-    with pytest.raises(ValueError, match="only 4 words"):
+    with pytest.raises(ValueError, match="nearest is 5: there are only 4 words"):
         make(nearest=5)
+    with pytest.raises(ValueError, match="words is 61: at most 60 normal patches are taken"):
+        make(words=61)
     with pytest.raises(ValueError, match="would leave gaps"):
         make(stride=17)
     with pytest.raises(ValueError, match="pretrained weights"):

@@ -78,6 +78,11 @@ def test_the_normals_that_it_is_fitted_on_are_bounded_and_let_go():
     assert detector.sample.numel() == 0
 
 
+def test_more_centres_than_normals_are_taken_are_refused():
+    with pytest.raises(ValueError, match="k is 21: at most 20 normals are taken"):
+        make(k=21, most=20)
+
+
 def test_fewer_normals_than_centres_are_refused():
     detector, size = make(k=9)
     with pytest.raises(

@@ -52,6 +52,11 @@ def test_fewer_normals_than_neighbours_are_refused():
         fit(make(k=5), blobs(4, (16, 16)))
 
 
+def test_more_neighbours_than_the_bank_may_hold_are_refused():
+    with pytest.raises(ValueError, match="k is 6: the bank holds at most 5 normals"):
+        make(k=6, bank=5)
+
+
 def test_features_find_a_lesion():
     torch.manual_seed(0)
     encoder = EncoderSettings(name="resnet18", weights="random")

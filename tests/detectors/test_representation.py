@@ -59,6 +59,16 @@ def test_padding_is_left_out_of_pooled_features():
     torch.testing.assert_close(x, h[..., :4].mean(dim=(2, 3)), atol=1e-5, rtol=1e-4)
 
 
+def test_no_layer_is_those_of_the_encoder():
+    assert make(layers=()).dimensions == make().dimensions
+    alone = RANDOM.model_copy(update={"layer": "layer2"})
+    assert make(encoder=alone, layers=()).dimensions == 128
+
+
+def test_pixels_ask_nothing_of_the_encoder():
+    assert make(of="pixels", encoder=EncoderSettings(name="conv")).encoder is None
+
+
 def test_settings_that_do_not_fit_are_refused_in_words():
     with pytest.raises(ValueError, match="pretrained weights, not conv"):
         RepresentationSettings(encoder=EncoderSettings(name="conv"))

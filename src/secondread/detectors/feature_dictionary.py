@@ -10,6 +10,7 @@ import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
+from secondread.detectors.clustering import cluster_centres
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -32,8 +33,6 @@ from secondread.networks.precision import full_precision
 
 CHUNK = 256
 """Patches that go through the network at once."""
-STARTS = 10
-"""Of the clustering, by k-means++; the one of least inertia is kept."""
 
 
 class FeatureDictionarySettings(DetectorSettings):
@@ -55,11 +54,13 @@ class FeatureDictionarySettings(DetectorSettings):
     @model_validator(mode="after")
     def _consistent(self) -> FeatureDictionarySettings:
         if self.encoder.name == "conv":
-            raise ValueError("a feature dictionary needs an encoder with pretrained weights, not conv")
+            raise ValueError("it needs an encoder with pretrained weights, not conv")
         if self.nearest > self.words:
-            raise ValueError(f"nearest {self.nearest}: there are only {self.words} words")
+            raise ValueError(f"nearest is {self.nearest}: there are only {self.words} words")
+        if self.words > self.most:
+            raise ValueError(f"words is {self.words}: at most {self.most} normal patches are taken")
         if self.stride > self.patch:
-            raise ValueError(f"stride {self.stride}: patches of {self.patch} pixels would leave gaps")
+            raise ValueError(f"stride is {self.stride}: patches of {self.patch} pixels would leave gaps")
         return self
 
 
@@ -138,9 +139,6 @@ class FeatureDictionary(Detector):
 
     def finish(self) -> None:
         """`UserError` where there are fewer normal patches than words, or none that differ."""
-        from sklearn.cluster import KMeans
-        from sklearn.metrics import pairwise_distances_argmin
-
         x, words = self.sample.double(), self.settings.words
         self.sample, self.keys, self.generator = self.sample[:0], self.keys[:0], None
         if len(x) < words:
@@ -150,12 +148,11 @@ class FeatureDictionary(Detector):
             )
         mean = x.mean(dim=0)
         directions = principal_components(x - mean, self.settings.variance, "feature-dictionary")
-        y = ((x - mean) @ directions.T).numpy()
-        found = KMeans(words, n_init=STARTS, random_state=int(self.seed)).fit(y)
-        typical = y[pairwise_distances_argmin(found.cluster_centers_, y)]
+        y = (x - mean) @ directions.T
+        typical = nearest(cluster_centres(y, words, int(self.seed)), y, 1)[1][:, 0]
         self.mean.copy_(mean)
         self.matrix = directions.to(self.mean)
-        self.words = torch.from_numpy(typical).to(self.mean)
+        self.words = y[typical].to(self.mean)
 
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         patches = self._cut(batch.images)

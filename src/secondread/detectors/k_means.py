@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
+from secondread.detectors.clustering import cluster_centres
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -26,9 +27,6 @@ from secondread.detectors.reservoir import add_to_reservoir
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 
-STARTS = 10
-"""Of the clustering, by k-means++; the one of least inertia is kept."""
-
 
 class KMeansSettings(RepresentationSettings, DetectorSettings):
     name: Literal["k-means"] = "k-means"
@@ -38,13 +36,21 @@ class KMeansSettings(RepresentationSettings, DetectorSettings):
         10_000, description="normals that it is fitted on, a uniform sample where there are more"
     )
 
+    @model_validator(mode="after")
+    def _enough(self) -> KMeansSettings:
+        if self.k > self.most:
+            raise ValueError(
+                f"k is {self.k}: at most {self.most} normals are taken; set most higher or k lower"
+            )
+        return self
+
 
 class KMeans(Detector):
     """score = min over centres c of |x - c|, centres that minimise the sum of squares of it over normals.
 
     x is the image's representation (`detectors.representation`), standardised where asked for. The centres
-    `[k, D]` are found by Lloyd's algorithm (scikit-learn, float64), the best of ten k-means++ starts whose
-    seed is drawn from torch's global generator when the detector is built, and kept as a buffer.
+    `[k, D]` are those of `detectors.clustering`, the best of ten starts whose seed is drawn from torch's
+    global generator when the detector is built, and kept as a buffer.
 
     Sources: S. P. Lloyd, Least squares quantization in PCM, IEEE Transactions on Information Theory 1982;
     as a baseline of anomaly detection in P. Bergmann, M. Fauser, D. Sattlegger, C. Steger, Uninformed
@@ -81,8 +87,6 @@ class KMeans(Detector):
 
     def finish(self) -> None:
         """`UserError` where there are fewer normals than centres."""
-        from sklearn.cluster import KMeans as Clustering
-
         x, k = self.sample.double(), self.settings.k
         self.sample = self.sample[:0]
         if len(x) < k:
@@ -95,8 +99,7 @@ class KMeans(Detector):
             self.mean.copy_(mean)
             self.scale.copy_(scale)
             x = (x - mean) / scale
-        found = Clustering(k, n_init=STARTS, random_state=int(self.seed)).fit(x.numpy())
-        self.centres.copy_(torch.from_numpy(found.cluster_centers_))
+        self.centres.copy_(cluster_centres(x, k, int(self.seed)))
 
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         x = self.represent(batch)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 
 from secondread.detectors.contract import (
@@ -37,6 +37,14 @@ class KNearestNeighboursSettings(RepresentationSettings, DetectorSettings):
     normalise: bool = Field(False, description="to unit length, after standardising")
     bank: PositiveInt = Field(10_000, description="most normals kept, a uniform sample where there are more")
 
+    @model_validator(mode="after")
+    def _enough(self) -> KNearestNeighboursSettings:
+        if self.k > self.bank:
+            raise ValueError(
+                f"k is {self.k}: the bank holds at most {self.bank} normals; set bank higher or k lower"
+            )
+        return self
+
 
 class KNearestNeighbours(Detector):
     """score = mean over the k nearest normals b of |x - b|, or that of the k-th (`distance: kth`).
@@ -45,8 +53,8 @@ class KNearestNeighbours(Detector):
     where asked for. The bank `[n, D]` float32 is a uniform sample of the normals, of bounded size.
 
     Sources: L. Bergman, N. Cohen, Y. Hoshen, Deep nearest neighbor anomaly detection, arXiv 2002.10445
-    (the mean); Y. Sun, Y. Ming, X. Zhu, Y. Li, Out-of-distribution detection with deep nearest neighbors,
-    ICML 2022 (the k-th, of features of unit length).
+    (the mean, there of squared distances); Y. Sun, Y. Ming, X. Zhu, Y. Li, Out-of-distribution detection with
+    deep nearest neighbors, ICML 2022 (the k-th, of features of unit length, not standardised).
     """
 
     Settings = KNearestNeighboursSettings

@@ -51,9 +51,10 @@ class Mahalanobis(Detector):
     are added up in float64 about the first batch's mean; (D + 2)² x 8 bytes.
 
     Sources: K. Lee, K. Lee, H. Lee, J. Shin, A simple unified framework for detecting out-of-distribution
-    samples and adversarial attacks, NeurIPS 2018 (with one class here); O. Rippel, P. Mertens, D. Merhof,
-    Modeling the distribution of normal data in pre-trained deep features for anomaly detection, ICPR 2020
-    (shrinkage, and the components of least variance).
+    samples and adversarial attacks, NeurIPS 2018 (with one class here, and without its perturbed inputs);
+    O. Rippel, P. Mertens, D. Merhof, Modeling the distribution of normal data in pre-trained deep features
+    for anomaly detection, ICPR 2020 (shrinkage, and the components of least variance, in that paper's code
+    chosen by S, which is shrunk after that).
     """
 
     Settings = MahalanobisSettings

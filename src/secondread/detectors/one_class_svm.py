@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from secondread.detectors.contract import (
@@ -44,8 +44,8 @@ class OneClassSVMSettings(RepresentationSettings, DetectorSettings):
     variance: float | None = Field(
         0.95, gt=0, lt=1, description="share of it that the principal components keep; empty = all"
     )
-    most: PositiveInt = Field(
-        10_000, description="normals that it is fitted on, a uniform sample where there are more"
+    most: int = Field(
+        10_000, ge=2, description="normals that it is fitted on, a uniform sample where there are more"
     )
 
 
@@ -54,11 +54,12 @@ class OneClassSVM(Detector):
 
     y is the image's representation x (`detectors.representation`), standardised on the normals and projected
     on the principal components that keep `variance` of it. The support vectors s_i `[m, K]`, their
-    coefficients alpha_i (of sum nu · n) and rho come from
+    coefficients alpha_i and rho come from
 
         min over f, rho of |f|² / 2 + sum_i max(0, rho - f(y_i)) / (nu n) - rho
 
-    in the kernel's space, solved by scikit-learn (libsvm) in float64 and kept as float32 buffers. Far from
+    in the kernel's space, times nu n (so that the alpha_i add up to that), solved by scikit-learn (libsvm) in
+    float64 and kept as float32 buffers. Far from
     all normals the sum is 0, so that the score is rho at most and cannot rank what is farther still.
 
     Source: B. Schölkopf, J. C. Platt, J. Shawe-Taylor, A. J. Smola, R. C. Williamson, Estimating the support

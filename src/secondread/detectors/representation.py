@@ -44,7 +44,7 @@ class RepresentationSettings(Settings):
 
     @model_validator(mode="after")
     def _pretrained(self) -> Self:
-        if self.encoder.name == "conv":
+        if self.of == "features" and self.encoder.name == "conv":
             raise ValueError("features need an encoder with pretrained weights, not conv")
         return self
 
@@ -52,7 +52,8 @@ class RepresentationSettings(Settings):
 class Representation(nn.Module):
     """x of each image of a batch, `[N, dimensions]` float32.
 
-    pixels    the image averaged down to `side` per axis (no axis is enlarged), flattened; 2-D and 3-D
+    pixels    the image, padding included, averaged down to `side` per axis (no axis is enlarged), flattened;
+              2-D and 3-D
     features  the encoder's maps, on the grid of the last layer, pooled over valid positions; 2-D
 
     Nothing is fitted and nothing trains. An image's x does not depend on its batch, but for rounding.
@@ -76,7 +77,7 @@ class Representation(nn.Module):
                 f"features come from encoders of 2-D images, and the preprocessing gives images of size "
                 f"{tuple(size)}; set detector.of to pixels"
             )
-        layers = settings.layers
+        layers = settings.layers or None
         if layers is None and settings.encoder.layer is None:
             layers = LAYERS_OF_STRIDES_4_8_16[settings.encoder.name]
         encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
