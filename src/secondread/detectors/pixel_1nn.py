@@ -20,11 +20,11 @@ from secondread.detectors.contract import (
     Stage,
     Tiny,
 )
+from secondread.detectors.nearest import nearest
+from secondread.detectors.representation import THUMBNAIL
 from secondread.detectors.reservoir import add_to_reservoir
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.networks.by_rank import area_resize
-
-CHUNK = 1024
 
 
 class PixelNearestNeighbourSettings(DetectorSettings):
@@ -53,7 +53,7 @@ class PixelNearestNeighbour(Detector):
         pretrained: bool = True,
     ) -> None:
         super().__init__(settings, channels, size, pretrained=pretrained)
-        side = settings.side or {2: 32, 3: 16}[len(self.size)]
+        side = settings.side or THUMBNAIL[len(self.size)]
         self.thumbnail = tuple(min(side, length) for length in self.size)
         dimensions = channels * torch.Size(self.thumbnail).numel()
         self.bank: Tensor
@@ -71,12 +71,8 @@ class PixelNearestNeighbour(Detector):
 
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         rows = self._thumbnails(batch.images)
-        nearest = torch.full((len(rows),), torch.inf, device=rows.device)
-        for chunk in self.bank.split(CHUNK):
-            # without matrix products: an image's distance must not depend on its batch
-            distance = torch.cdist(rows, chunk, compute_mode="donot_use_mm_for_euclid_dist")
-            nearest = torch.minimum(nearest, distance.amin(dim=1))
-        return Scores({"distance": Part(nearest / rows.shape[1] ** 0.5)})
+        distances, _ = nearest(rows, self.bank, 1)
+        return Scores({"distance": Part(distances[:, 0] / rows.shape[1] ** 0.5)})
 
     def mixture(self) -> Mixture:
         return Mixture({"distance": 1.0}, scaled=False)
