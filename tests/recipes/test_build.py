@@ -70,6 +70,22 @@ def test_what_the_detector_does_not_take_is_told_by_its_key(settings, line):
     assert str(caught.value).startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("preset", "settings", "line"),
+    [
+        ("k-nn", ["preprocessing.size=[8, 64, 64]"], "mine: features come from encoders of 2-D images, and"),
+        ("k-nn", ["detector.k=6", "detector.bank=5"], "k is 6: the bank holds at most 5 normals; set bank"),
+        ("patchcore", ["detector.bank=50000"], "mine: detector: pool is 100000: it should be at least 4"),
+        ("patchcore", ["detector.encoder.name=conv"], "mine: detector: it needs an encoder with pretrained"),
+        ("one-class-svm", ["detector.gamma=x"], "mine: detector.gamma is 'x': input should be a valid"),
+    ],
+)  # fmt: skip
+def test_settings_that_do_not_go_together_are_told_in_words(preset, settings, line):
+    with pytest.raises(UserError) as caught:
+        build_detector(Recipe.load(preset, set=settings), pretrained=False, source="mine")
+    assert line in str(caught.value)
+
+
 def test_the_seed_decides_the_parameters_and_nothing_else_does():
     recipe = Recipe.load("aeflow-conv", set=["preprocessing.size=[32, 32]"])
     before = torch.random.get_rng_state()

@@ -43,7 +43,7 @@ class PaDiMSettings(DetectorSettings):
     @model_validator(mode="after")
     def _pretrained(self) -> PaDiMSettings:
         if self.encoder.name == "conv":
-            raise ValueError("PaDiM needs an encoder with pretrained weights, not conv")
+            raise ValueError("it needs an encoder with pretrained weights, not conv")
         return self
 
 

@@ -10,6 +10,9 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+LONGEST = 80
+"""Characters of what was written that a line repeats."""
+
 
 def mistakes(error: ValidationError, model: type[BaseModel], source: str, below: str = "") -> list[str]:
     """One line per mistake. `source`: the file; `below`: the dotted name under which the model lies."""
@@ -60,6 +63,8 @@ def _line(details: ErrorDetails, model: type[BaseModel], source: str, below: str
             return f"{where} is missing"
         case "model_type" | "dict_type" | "model_attributes_type" | "dataclass_type":
             return f"{where} is {_shown(details['input'])}: it should be a mapping of settings"
+        case _ if isinstance(details["input"], dict) and len(repr(details["input"])) > LONGEST:
+            return f"{where}: {_plain(details['msg'])}"
         case _:
             return f"{where} is {_shown(details['input'])}: {_plain(details['msg'])}"
 
@@ -71,7 +76,7 @@ def _plain(message: str) -> str:
 
 def _shown(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
 def _written_path(location: Sequence[int | str], model: type[BaseModel]) -> list[int | str]:
@@ -81,7 +86,7 @@ def _written_path(location: Sequence[int | str], model: type[BaseModel]) -> list
     for part in location:
         models = list(_models(here))
         repeated = bool(path) and part == path[-1] and not any(part in m.model_fields for m in models)
-        if isinstance(part, str) and ("[" in part or repeated):
+        if isinstance(part, str) and ("[" in part or part.startswith("constrained-") or repeated):
             continue
         if isinstance(part, int):
             path.append(part)
