@@ -5,7 +5,7 @@ from bare_loop import blobs, fit, score
 from sklearn.covariance import LedoitWolf
 
 from secondread.detectors.encoder_settings import EncoderSettings
-from secondread.detectors.mahalanobis import Mahalanobis, MahalanobisSettings, shrunk_covariance
+from secondread.detectors.mahalanobis import Mahalanobis, MahalanobisSettings, moments_and_shrinkage
 from secondread.errors import UserError
 
 
@@ -21,10 +21,11 @@ def thumbnails(images):
 def test_streamed_shrinkage_is_that_of_scikit_learn(n):
     x = np.random.default_rng(0).standard_normal((n, 6)) * np.arange(1, 7) + 3
     rows = np.concatenate((np.ones((n, 1)), (x**2).sum(axis=1, keepdims=True), x), axis=1)
-    mean, covariance = shrunk_covariance(torch.from_numpy(rows.T @ rows))
+    mean, covariance, shrinkage = moments_and_shrinkage(torch.from_numpy(rows.T @ rows))
     reference = LedoitWolf().fit(x)
     np.testing.assert_allclose(mean, reference.location_, rtol=1e-9)
-    np.testing.assert_allclose(covariance, reference.covariance_, rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(covariance, np.cov(x.T, bias=True), rtol=1e-7, atol=1e-9)
+    np.testing.assert_allclose(shrinkage, reference.shrinkage_, rtol=1e-7)
 
 
 def test_the_score_is_the_mahalanobis_distance_under_the_shrunk_covariance():
@@ -40,15 +41,27 @@ def test_the_components_of_least_variance_hold_at_most_the_share_asked_for():
     detector, normals, new = make(least_variance=0.1), blobs(50, (16, 16)), blobs(4, (16, 16), seed=1)
     fit(detector, normals)
     model = LedoitWolf().fit(thumbnails(normals))
-    variances, components = np.linalg.eigh(model.covariance_)
-    kept = int((variances.cumsum() <= 0.1 * variances.sum()).sum())
-    assert 0 < kept < 64
-    assert detector.whitener.shape == (kept, 64)
-    along = (thumbnails(new) - model.location_) @ components[:, :kept] / np.sqrt(variances[:kept])
+    variances, components = np.linalg.eigh(np.cov(thumbnails(normals).T, bias=True))
+    share = variances.cumsum() / variances.sum()
+    kept = (variances > 1e-9 * variances[-1]) & (share <= 0.1)
+    assert 0 < kept.sum() < 49
+    assert detector.whitener.shape == (kept.sum(), 64)
+    components = components[:, kept]
+    spread = np.sqrt(np.diag(components.T @ model.covariance_ @ components))
+    along = (thumbnails(new) - model.location_) @ components / spread
     found = score(detector, new).parts["distance"].values
     np.testing.assert_allclose(found, np.linalg.norm(along, axis=1), rtol=1e-3)
     again = make(least_variance=0.1).load_fitted(detector.state_dict())
     assert torch.equal(score(again, new).parts["distance"].values, found)
+
+
+def test_directions_in_which_few_normals_do_not_vary_are_no_components():
+    detector, normals = make(least_variance=0.1), blobs(20, (16, 16))
+    fit(detector, normals)
+    x = thumbnails(normals)
+    along = (x - x.mean(axis=0)) @ detector.whitener.double().numpy().T
+    assert 0 < len(detector.whitener) < 19
+    assert (along.std(axis=0) > 0.01).all()
 
 
 def test_normals_that_are_all_alike_give_finite_scores():

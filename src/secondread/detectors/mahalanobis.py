@@ -27,6 +27,8 @@ from secondread.networks.precision import full_precision
 
 LEAST_VARIANCE = 1e-6
 """Of every component, as a share of the mean variance: normals that are all alike have none."""
+NO_VARIANCE = 1e-12
+"""As a share of the largest: directions of less are rounding, and arbitrary."""
 
 
 class MahalanobisSettings(RepresentationSettings, DetectorSettings):
@@ -44,8 +46,9 @@ class Mahalanobis(Detector):
 
     x is the image's representation (`detectors.representation`). C is shrunk towards a multiple of the
     identity, C = (1 - a) S + a tr(S) / D I, with a of Ledoit and Wolf (J. Multivariate Analysis 2004). With
-    `least_variance` the distance is measured along those of C's eigenvectors alone that have the least
-    eigenvalues, together that share of tr(C).
+    `least_variance` the distance is measured along those eigenvectors alone in which S is least, together
+    that share of tr(S). Directions in which the normals do not vary at all, as there are where they are
+    fewer than D, are not among them: which they are, rounding decides.
 
     Fitted in one pass without keeping a representation: the moments of (1, |x|², x), which give S and a,
     are added up in float64 about the first batch's mean; (D + 2)² x 8 bytes.
@@ -53,8 +56,8 @@ class Mahalanobis(Detector):
     Sources: K. Lee, K. Lee, H. Lee, J. Shin, A simple unified framework for detecting out-of-distribution
     samples and adversarial attacks, NeurIPS 2018 (with one class here, and without its perturbed inputs);
     O. Rippel, P. Mertens, D. Merhof, Modeling the distribution of normal data in pre-trained deep features
-    for anomaly detection, ICPR 2020 (shrinkage, and the components of least variance, in that paper's code
-    chosen by S, which is shrunk after that).
+    for anomaly detection, ICPR 2020 (shrinkage, in their code after the projection; and the components of
+    least variance).
     """
 
     Settings = MahalanobisSettings
@@ -90,15 +93,19 @@ class Mahalanobis(Detector):
             raise UserError("mahalanobis needs at least two normal images")
         shift, moments = self.sums
         self.sums = None
-        mean, covariance = shrunk_covariance(moments)
+        mean, covariance, shrinkage = moments_and_shrinkage(moments)
         variances, components = torch.linalg.eigh(covariance)
-        variances = variances.clamp_min(LEAST_VARIANCE * variances.mean().clamp_min(LEAST_VARIANCE))
-        kept = len(variances)
+        middle = variances.mean()
+        shrunk = (1 - shrinkage) * variances + shrinkage * middle
+        shrunk = shrunk.clamp_min(LEAST_VARIANCE * middle.clamp_min(LEAST_VARIANCE))
+        whitener = (components / shrunk.sqrt()).T
         if self.settings.least_variance is not None:
-            most = self.settings.least_variance * variances.sum()
-            kept = max(1, int((variances.cumsum(0) <= most).sum()))
+            first = int((variances <= NO_VARIANCE * variances[-1]).sum()) % len(variances)
+            share = variances[first:].cpu().cumsum(0) / variances[first:].sum().cpu()
+            kept = max(1, int((share <= self.settings.least_variance).sum()))
+            whitener = whitener[first : first + kept]
         self.mean.copy_(shift + mean)
-        self.whitener = (components / variances.sqrt()).T[:kept].to(self.mean, copy=True)
+        self.whitener = whitener.to(self.mean, copy=True)
 
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         centred = self.represent(batch) - self.mean
@@ -114,8 +121,9 @@ class Mahalanobis(Detector):
         return Tiny(settings, 1, (16,) * rank, {"moments": StageSettings(epochs=1, batch_size=4)})
 
 
-def shrunk_covariance(moments: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean `[D]` and Ledoit-Wolf covariance `[D, D]` from the sum over samples of (1, |x|², x)(1, |x|², x)^T.
+def moments_and_shrinkage(moments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean `[D]`, covariance `[D, D]` and Ledoit and Wolf's a from the sum over samples of
+    (1, |x|², x)(1, |x|², x)^T.
 
     The shrinkage needs the sum of |x - m|⁴, and |x - m|² = |x|² - 2 m·x + |m|² is linear in (1, |x|², x).
     """
@@ -127,6 +135,4 @@ def shrunk_covariance(moments: Tensor) -> tuple[Tensor, Tensor]:
     variance = covariance.diagonal().mean()
     spread = covariance.square().sum()
     from_identity = (spread - dimensions * variance.square()).clamp_min(torch.finfo(torch.float64).tiny)
-    shrinkage = ((fourth - spread).clamp_min(0) / n / from_identity).clamp_max(1)
-    identity = torch.eye(dimensions).to(covariance)
-    return mean, (1 - shrinkage) * covariance + shrinkage * variance * identity
+    return mean, covariance, ((fourth - spread).clamp_min(0) / n / from_identity).clamp_max(1)
