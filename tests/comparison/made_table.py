@@ -115,7 +115,12 @@ def _run(
         "specificity": None if flagged is None else float(1 - flagged[~is_abnormal].mean()),
         "f1": None if flagged is None else float(random.uniform(0.3, 0.6)),
         "false_alarm_rate_promised": RATE if calibrated else None,
-        "shortcut": {"score_follows_acquisition": float(random.uniform(0, 0.3))},
+        "shortcut": {
+            "score_follows_acquisition": float(random.uniform(0, 0.3)),
+            "acquisition": 0.612,
+            "acquisition_interval": [0.5, 0.7],
+            "thumbnail_ceiling": 0.7,
+        },
         "pixel": {"auroc": 0.8, "average_precision": 0.3, "pro": 0.6, "dice_oracle": 0.4}
         if pixels and run.method not in TRIVIAL
         else None,

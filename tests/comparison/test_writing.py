@@ -8,12 +8,13 @@ import pytest
 from made_table import STRENGTHS, made_table, make_results, published_rows
 
 from secondread.comparison.cells import Cell
+from secondread.comparison.checks import missed
 from secondread.comparison.csv_tables import pairs_csv, published_csv, results_csv, table_csv
 from secondread.comparison.latex import table_tex
 from secondread.comparison.markdown import table_md
 from secondread.comparison.plan import Run
 from secondread.comparison.published_sections import published_sections
-from secondread.comparison.sections import cost, main, missed, not_worse, pair_tests, pixels, sections
+from secondread.comparison.sections import cost, main, not_worse, pair_tests, pixels, sections
 from secondread.comparison.table import Table
 from secondread.metrics.roc import auroc
 
@@ -257,3 +258,10 @@ def test_an_unknown_agreement_does_not_stop_the_writing():
     table = made_table(strengths=STRENGTHS)
     table.agreement[0, 1] = table.agreement[1, 0] = np.nan
     assert "## Methods" in table_md(table)
+
+
+def test_the_shortcut_check_stands_beside_the_figures():
+    text = table_md(made_table())
+    section = text[text.index("## Shortcuts") :]
+    assert "AUROC 0.612 (0.500–0.700). A supervised 16×16 thumbnail reaches 0.700" in section
+    assert "| padim (reference) | 3 |" in section

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from secondread.comparison.rows import Spread
+from secondread.comparison.table import Table
 
 NOTHING = "–"
 Kind = Literal["", "reference", "trivial"]
@@ -87,3 +88,9 @@ def measure(found: Spread | None, scale: float = 1.0) -> Cell:
     if found is None:
         return Cell(NOTHING)
     return spread(found, max(0, 2 - math.floor(math.log10(max(scale * found.mean, 0.1)))), scale)
+
+
+def named(name: str, table: Table) -> str:
+    """A method with what it is there for."""
+    row = next(row for row in table.rows if row.name == name)
+    return f"{name} (reference)" if row.reference else f"{name} (trivial)" if row.trivial else name

@@ -31,25 +31,27 @@ class How:
 def compare(plan: Plan, out: str | Path, execute: Execute | None, how: How | None = None) -> Table:
     """Do what is left of the plan in the folder `out`, and make the table of all that is finished.
 
-    execute  `local.run_locally` or `ray_cluster.run_on_ray` with their settings; None = the table alone
+    execute  `local.run_locally` or `ray_cluster.run_on_ray` with their settings; None = the table alone, also
+             while another process does the runs
 
     Run again with the same folder it goes on where it was; a run that failed is tried again. Raises
     UserError where a recipe is not valid, and where no run has finished.
     """
     out, how = Path(out), how or How()
+    if execute is None:
+        return make_table(read_results(out, plan.within(out)), bootstrap=how.bootstrap)
     with only_one(out):
         return _compare(plan, out, execute, how)
 
 
-def _compare(plan: Plan, out: Path, execute: Execute | None, how: How) -> Table:
+def _compare(plan: Plan, out: Path, execute: Execute, how: How) -> Table:
     plan = plan.begin(out)
-    if execute is not None:
-        for method in plan.methods:
-            build_detector(method.recipe, pretrained=False, source=method.source)
-        left = [task for task in tasks(plan, out, how) if not task.done]
-        for task in left:
-            task.write()
-        execute(left)
+    for method in plan.methods:
+        build_detector(method.recipe, pretrained=False, source=method.source)
+    left = [task for task in tasks(plan, out, how) if not task.done]
+    for task in left:
+        task.write()
+    execute(left)
     return make_table(read_results(out, plan), bootstrap=how.bootstrap)
 
 

@@ -16,6 +16,8 @@ from secondread.whole import write_whole
 TRIVIAL = ("mean-intensity", "pixel-1nn", "spectrum")
 """The baselines that stand beside every comparison, where they take the images' rank."""
 FILE = "comparison.json"
+SEEDS = range(3)
+"""Where nothing else is asked for."""
 
 
 @dataclass(frozen=True)
@@ -92,31 +94,42 @@ class Plan:
         all of it. Raises UserError where the earlier one is of another manifest or of other settings
         under the same name, or where another reference is named once there are results.
         """
-        document = self._document()
-        file = folder / FILE
-        if file.is_file():
-            document = _extended(json.loads(file.read_text(encoding="utf-8")), document, folder)
-        elif folder.exists() and any(not file.name.startswith(".") for file in folder.iterdir()):
+        others = [] if not folder.exists() else [f for f in folder.iterdir() if not f.name.startswith(".")]
+        if others and not (folder / FILE).is_file():
             raise UserError(f"{folder}: a folder with other things in it; choose a new one with -o")
+        whole = self.within(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(file, json.dumps(document, indent=1).encode())
-        for method in self.methods:
+        write_whole(folder / FILE, json.dumps(whole._document(), indent=1).encode())
+        for method in whole.methods:
             place = folder / "runs" / method.name
             place.mkdir(parents=True, exist_ok=True)
             write_whole(place / "recipe.yaml", method.recipe.to_yaml().encode())
-        return self.read(folder, self.manifest)
+        return whole
+
+    def within(self, folder: Path) -> Self:
+        """This plan and what the folder holds of an earlier one, as `begin` would write it."""
+        document = self._document()
+        if (folder / FILE).is_file():
+            document = _extended(_read(folder), document, folder)
+        return self._of(document, self.manifest)
 
     @classmethod
     def read(cls, folder: Path, manifest: Manifest | None = None) -> Self:
-        """The plan that a comparison's folder holds; UserError where it holds none."""
-        file = folder / FILE
-        if not file.is_file():
-            raise UserError(f"{file}: no such file; give the folder of a comparison")
-        document = json.loads(file.read_text(encoding="utf-8"))
-        if manifest is None:
-            manifest = Manifest.read(document["manifest"]).where(*document["where"])
+        """The plan that a comparison's folder holds; UserError where it holds none, or one of other rows.
+
+        manifest  where it lies now, without the plan's filter; none = where it lay
+        """
+        document = _read(folder)
+        manifest = (manifest or Manifest.read(document["manifest"])).where(*document["where"])
         if manifest.digest != document["manifest_digest"]:
-            raise UserError(f"{document['manifest']}: has changed since the comparison in {folder} was begun")
+            raise UserError(
+                f"{manifest.source or 'manifest'}: is not the manifest of the comparison in {folder}, or has "
+                "changed since that was begun; choose a new folder with -o"
+            )
+        return cls._of(document, manifest)
+
+    @classmethod
+    def _of(cls, document: Mapping[str, Any], manifest: Manifest) -> Self:
         return cls(
             manifest,
             tuple(
@@ -157,20 +170,25 @@ class Plan:
         manifest: Manifest,
         recipes: Sequence[str],
         *,
-        seeds: Sequence[int],
+        seeds: Sequence[int] | None = None,
         reference: str | None = None,
         settings: Sequence[str] = (),
         contamination: Sequence[float] = (),
         maps: bool | None = None,
         where: Sequence[str] = (),
+        earlier: Plan | None = None,
     ) -> Self:
         """Read recipes, add the trivial baselines, and check what can be checked before a fit.
 
-        recipes    presets or YAML files, or NAME=RECIPE to call a row by another name
-        reference  one of the names; empty = the first
-        settings   KEY=VALUE for every method, or NAME:KEY=VALUE for one of them
-        maps       whether maps are written and judged; None = where the manifest has test masks
+        recipes    presets or YAML files, or NAME=RECIPE to call a row by another name; none are needed where
+                   there is an earlier plan
+        seeds      none = the earlier plan's, or `SEEDS`
+        reference  one of the names; empty = the earlier plan's, or the first
+        settings   KEY=VALUE for every method named here, or NAME:KEY=VALUE for one of them
+        maps       whether maps are written and judged; None = as earlier, or where test rows have masks
+        earlier    the plan that this one goes on with: its filter and trivial baselines hold
         """
+        where = where or (earlier.where if earlier else ())
         manifest = manifest.where(*where)
         given = [_named(item) for item in recipes]
         names = [name for name, _ in given]
@@ -180,17 +198,27 @@ class Plan:
         for setting in settings:
             _assign(setting, own)
         methods = [Method(name, Recipe.load(source, set=own[name]), source) for name, source in given]
-        if not methods:
+        known = earlier.methods if earlier else ()
+        if not methods and not known:
             raise UserError("name at least one recipe with --recipes; `secondread recipes` lists them")
-        ranks = {len(method.recipe.preprocessing.size) for method in methods}
-        if len(ranks) > 1:
+        if settings and not methods:
+            raise UserError(f"--set {settings[0]}: holds for recipes that are named beside it with --recipes")
+        first = (*known, *methods)[0].recipe
+        if len({len(method.recipe.preprocessing.size) for method in (*known, *methods)}) > 1:
             raise UserError("recipes for images and for volumes cannot stand in one table")
+        there = {method.name for method in known}
+        asked = {setting.partition("=")[0].partition(":")[0] for setting in settings}
         for name in TRIVIAL:
-            if name not in names and (recipe := _trivial(name, methods[0].recipe, own[name])):
+            if name in names or (name in there and name not in asked):
+                continue
+            if recipe := _trivial(name, first, own[name]):
                 methods.append(Method(name, recipe, name, trivial=True))
-        chosen = reference or methods[0].name
-        if chosen not in {method.name for method in methods}:
-            raise UserError(f"--reference {chosen}: not among {', '.join(m.name for m in methods)}")
+        every = list(dict.fromkeys([*there, *(method.name for method in methods)]))
+        chosen = reference or (earlier.reference if earlier else methods[0].name)
+        if chosen not in every:
+            raise UserError(f"--reference {chosen}: not among {', '.join(every)}")
+        if seeds is None:
+            seeds = earlier.seeds if earlier else SEEDS
         if not seeds:
             raise UserError("--seeds: at least one")
         for share in contamination:
@@ -202,11 +230,9 @@ class Plan:
                 f"{manifest.source or 'manifest'}: a comparison needs normal and abnormal test rows; "
                 "`secondread split` makes them"
             )
-        masks = any(row.mask for row in test)
-        return cls(
-            manifest, tuple(methods), tuple(seeds), chosen, tuple(contamination),
-            masks if maps is None else maps, tuple(where),
-        )  # fmt: skip
+        if maps is None:
+            maps = earlier.maps if earlier else any(row.mask for row in test)
+        return cls(manifest, tuple(methods), tuple(seeds), chosen, tuple(contamination), maps, tuple(where))
 
 
 def _named(item: str) -> tuple[str, str]:
@@ -249,9 +275,30 @@ def _trivial(name: str, like: Recipe, settings: Sequence[str]) -> Recipe | None:
     return Recipe.from_mapping(values, source=f"preset {name}", set=settings)
 
 
+def _read(folder: Path) -> dict[str, Any]:
+    """What `comparison.json` says; UserError where it is missing or damaged."""
+    file = folder / FILE
+    if not file.is_file():
+        raise UserError(f"{file}: no such file; give the folder of a comparison")
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{file}: is damaged ({error}); choose a new folder with -o") from error
+    if not isinstance(document, dict) or not isinstance(document.get("methods"), dict):
+        raise UserError(f"{file}: is no plan of a comparison; choose a new folder with -o")
+    return document
+
+
+def _fitted(recipe: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """What of a written recipe bears on a fit, with the defaults of today."""
+    return Recipe.from_mapping(recipe, source=source).model_dump(mode="json", exclude={"about"})
+
+
 def _extended(earlier: dict[str, Any], now: dict[str, Any], folder: Path) -> dict[str, Any]:
     if earlier["manifest_digest"] != now["manifest_digest"]:
-        raise UserError(f"{folder}: a comparison on another manifest; choose a new folder with -o")
+        raise UserError(
+            f"{folder}: a comparison on another manifest, or on other rows of it; choose a new folder with -o"
+        )
     if earlier["reference"] != now["reference"] and any(folder.glob("runs/*/*/result.json")):
         raise UserError(
             f"{folder}: begun with the reference {earlier['reference']}, which is named before there are "
@@ -261,7 +308,8 @@ def _extended(earlier: dict[str, Any], now: dict[str, Any], folder: Path) -> dic
         raise UserError(f"{folder}: begun {'with' if earlier['maps'] else 'without'} maps; keep to that")
     for name, method in now["methods"].items():
         before = earlier["methods"].get(name)
-        if before is not None and before["recipe"] != method["recipe"]:
+        begun = before is not None and (folder / "runs" / name).exists()
+        if begun and _fitted(before["recipe"], name) != _fitted(method["recipe"], name):
             raise UserError(
                 f"{folder}: {name} was begun with other settings; call this one otherwise, as in "
                 f"{name}-2={method['source']}, or remove {folder / 'runs' / name}"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from secondread.comparison.cells import (
-    NOTHING,
     Cell,
     Line,
     Section,
     measure,
+    named,
     number,
     p_value,
     percent,
@@ -19,6 +19,7 @@ from secondread.comparison.cells import (
     span,
     spread,
 )
+from secondread.comparison.checks import contamination, missed, shortcuts
 from secondread.comparison.rows import SPECIFICITIES, MethodRow, Spread
 from secondread.comparison.table import FAMILIES, Family, Pair, Table
 
@@ -41,12 +42,6 @@ PIXEL_NAMES = {
 class Column:
     head: str
     cell: Callable[[MethodRow], Cell]
-
-
-def named(name: str, table: Table) -> str:
-    """A method with what it is there for."""
-    row = next(row for row in table.rows if row.name == name)
-    return f"{name} (reference)" if row.reference else f"{name} (trivial)" if row.trivial else name
 
 
 def not_worse(table: Table) -> frozenset[str]:
@@ -227,50 +222,10 @@ def _test(table: Table, pair: Pair, delong: bool) -> Line:
     )
 
 
-def contamination(table: Table) -> Section | None:
-    """None where nothing was planted."""
-    if not table.contaminated:
-        return None
-    shares = sorted({share for found in table.contaminated for share in found.shares})
-    lines = []
-    for found in sorted(table.contaminated, key=lambda found: -found.auroc[0].mean):
-        areas: Mapping[float, Spread] = dict(zip(found.shares, found.auroc, strict=True))
-        seeds = Cell(str(len(found.auroc[0].values)))
-        lines.append(
-            Line((Cell(named(found.name, table)), seeds, *(spread(areas.get(share)) for share in shares)))
-        )
-    return Section(
-        "contamination",
-        "Contaminated normals",
-        "AUROC where a share of the training normals is abnormal in truth, over the seeds that have all "
-        "shares. The test is clean.",
-        ("Method", "Seeds", *(f"{100 * share:g} %" for share in shares)),
-        tuple(lines),
-    )
-
-
-def missed(table: Table) -> Section | None:
-    """The images on which all methods fail; None where there are none."""
-    lines = []
-    for found in table.missed:
-        choose = max if found.abnormal else min
-        name, rank = choose(found.ranks.items(), key=lambda item: item[1])
-        label = "abnormal" if found.abnormal else "normal"
-        words = (found.path, label, "; ".join(found.findings) or NOTHING, name)
-        lines.append(Line((*map(Cell, words), Cell(number(rank, 2)))))
-    if not lines:
-        return None
-    lead = (
-        "The abnormal images whose highest rank by any method is lowest, and the normal ones whose lowest "
-        "rank is highest; worst first. Rank among all test images: 0 the least, 1 the most abnormal."
-    )
-    return Section(
-        "missed", "Images on which all methods fail", lead,
-        ("Image", "Label", "Findings", "Best method there", "Its rank"), tuple(lines), left=4,
-    )  # fmt: skip
-
-
 def sections(table: Table) -> list[Section]:
     """All of them, in the order of the page."""
-    found = [main(table), pixels(table), cost(table), *pair_tests(table), contamination(table), missed(table)]
+    found = [
+        main(table), pixels(table), cost(table), *pair_tests(table),
+        shortcuts(table), contamination(table), missed(table),
+    ]  # fmt: skip
     return [section for section in found if section is not None]

@@ -11,13 +11,14 @@ from pathlib import Path
 from markupsafe import Markup
 
 from secondread import __version__
+from secondread.comparison.checks import contamination, missed, shortcuts
 from secondread.comparison.csv_tables import pairs_csv, published_csv, results_csv, table_csv
 from secondread.comparison.latex import table_tex
 from secondread.comparison.markdown import table_md
 from secondread.comparison.provenance import how_made
 from secondread.comparison.published import PublishedRow
 from secondread.comparison.published_sections import LEAD, TITLE, published_sections
-from secondread.comparison.sections import contamination, cost, main, missed, pair_tests, pixels
+from secondread.comparison.sections import cost, main, pair_tests, pixels
 from secondread.comparison.table import Missed, Table
 from secondread.evaluation.cases import Case
 from secondread.reports.comparison_figures import draw_comparison, shown_curves
@@ -92,6 +93,7 @@ def write_comparison(
             pixels=pixels(table),
             cost=cost(table),
             tests=pair_tests(table),
+            shortcuts=shortcuts(table),
             contamination=contamination(table),
             missed=missed(table),
             tiles=tiles,
