@@ -1,6 +1,7 @@
 """What a comparison settles before anything is fitted."""
 
 import json
+import shutil
 
 import pytest
 
@@ -130,3 +131,69 @@ def test_the_plan_is_readable_json(manifest, tmp_path):
     document = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert document["reference"] == "intensity"
     assert (tmp_path / "out" / "runs" / "intensity" / "recipe.yaml").is_file()
+
+
+def test_further_recipes_alone_join_an_earlier_comparison(manifest, tmp_path):
+    out = tmp_path / "out"
+    first = Plan.of(manifest, ["intensity"], seeds=[0], contamination=[0.1]).begin(out)
+    (out / Run("intensity", 0).place).mkdir(parents=True)
+    (out / Run("intensity", 0).place / "result.json").write_text("{}")
+    settings = ["cohorts.unlabelled=4", "small:preprocessing.size=[64,64]"]
+    whole = Plan.of(manifest, ["small=padim"], settings=settings, earlier=first).begin(out)
+    assert whole.reference == "intensity"
+    assert whole.seeds == (0,)
+    assert whole.contamination == (0.1,)
+    assert [method.name for method in whole.methods] == [method.name for method in first.methods] + ["small"]
+    assert whole.methods[:-1] == first.methods
+
+
+def test_without_recipes_an_earlier_comparison_grows_by_seeds_and_contamination(manifest, tmp_path):
+    out = tmp_path / "out"
+    first = Plan.of(manifest, ["intensity"], seeds=[0], where=["split=train|test"]).begin(out)
+    whole = Plan.of(manifest, [], seeds=[0, 1], contamination=[0.2], earlier=first).begin(out)
+    assert (whole.seeds, whole.contamination, whole.where) == ((0, 1), (0.2,), ("split=train|test",))
+    assert whole.methods == first.methods
+    with pytest.raises(UserError, match="holds for recipes that are named"):
+        Plan.of(manifest, [], settings=["detector.erosion=0"], earlier=first)
+    with pytest.raises(UserError, match="for volumes"):
+        Plan.of(manifest, ["aeu-volume"], earlier=first)
+
+
+def test_the_manifest_may_lie_elsewhere_but_not_say_something_else(manifest, tmp_path):
+    out = tmp_path / "out"
+    Plan.of(manifest, ["intensity"], seeds=[0]).begin(out)
+    (tmp_path / "manifest.csv").rename(tmp_path / "moved.csv")
+    moved = Manifest.read(tmp_path / "moved.csv")
+    assert Plan.read(out, moved).manifest.source.endswith("moved.csv")
+    other = moved.where("label=normal")
+    with pytest.raises(UserError, match=r"moved.csv: is not the manifest of the comparison"):
+        Plan.read(out, other)
+
+
+def test_a_method_whose_runs_were_removed_may_have_other_settings(manifest, tmp_path):
+    out = tmp_path / "out"
+    Plan.of(manifest, ["intensity"], seeds=[0]).begin(out)
+    changed = Plan.of(manifest, ["intensity"], seeds=[0], settings=["intensity:detector.erosion=0"])
+    with pytest.raises(UserError, match=r"or remove .*runs/intensity"):
+        changed.begin(out)
+    shutil.rmtree(out / "runs" / "intensity")
+    assert changed.begin(out).method("intensity").recipe.detector["erosion"] == 0
+
+
+def test_a_presets_new_words_or_new_defaults_are_no_other_settings(manifest, tmp_path):
+    out = tmp_path / "out"
+    plan = Plan.of(manifest, ["intensity"], seeds=[0])
+    plan.begin(out)
+    document = json.loads((out / "comparison.json").read_text())
+    document["methods"]["intensity"]["recipe"]["about"]["title"] = "as it was called before"
+    del document["methods"]["intensity"]["recipe"]["precision"]
+    (out / "comparison.json").write_text(json.dumps(document))
+    assert plan.begin(out) == plan
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"methods": 1}'])
+def test_a_damaged_plan_is_said_in_one_line(manifest, tmp_path, text):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "comparison.json").write_text(text)
+    with pytest.raises(UserError, match=r"comparison.json: is .*; choose a new folder"):
+        Plan.of(manifest, ["intensity"], seeds=[0]).begin(tmp_path / "out")

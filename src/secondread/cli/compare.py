@@ -26,7 +26,9 @@ def compare(
             help="Presets or YAML files, one after another; NAME=RECIPE gives a row another name.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Fits of each, with seeds 0 to N-1.")] = 3,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Fits of each, with seeds 0 to N-1 [3].")
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for runs, tables and report.")
     ] = Path("comparison"),
@@ -79,24 +81,25 @@ def compare(
     from secondread.comparison.compare import compare as compare_methods
     from secondread.comparison.plan import FILE, Plan
     from secondread.comparison.published import published as published_rows
+    from secondread.errors import UserError
     from secondread.record import RunRecord
 
     record = RunRecord(sys.argv)
     references = published_rows(published) if published else ()
-    named = [*(recipes or ()), *(more or ())]
-    if not named and (output / FILE).is_file():
-        plan = Plan.read(output)
-    else:
-        plan = Plan.of(
-            Manifest.read(manifest),
-            named,
-            seeds=range(seeds),
-            reference=reference,
-            settings=settings or (),
-            contamination=shares(contamination),
-            maps=maps,
-            where=where or (),
-        )
+    rows = Manifest.read(manifest)
+    if tabulate and not (output / FILE).is_file():
+        raise UserError(f"{output}: holds no comparison; give its folder with -o")
+    plan = Plan.of(
+        rows,
+        [*(recipes or ()), *(more or ())],
+        seeds=None if seeds is None else range(seeds),
+        reference=reference,
+        settings=settings or (),
+        contamination=shares(contamination),
+        maps=maps,
+        where=where or (),
+        earlier=Plan.read(output, rows) if (output / FILE).is_file() else None,
+    )
     how = How(device=device, threads=threads, cache=cache, bootstrap=bootstrap)
     execute = None
     if not tabulate:
