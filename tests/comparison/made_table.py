@@ -114,6 +114,7 @@ def _run(
         "n": {"normal": int((~is_abnormal).sum()), "abnormal": int(is_abnormal.sum())},
         "specificity": None if flagged is None else float(1 - flagged[~is_abnormal].mean()),
         "f1": None if flagged is None else float(random.uniform(0.3, 0.6)),
+        "warnings": [],
         "false_alarm_rate_promised": RATE if calibrated else None,
         "shortcut": {
             "score_follows_acquisition": float(random.uniform(0, 0.3)),

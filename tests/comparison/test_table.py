@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from made_table import make_results
 from scipy.stats import norm
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from secondread.comparison.plan import Run
 from secondread.comparison.table import make_table
+from secondread.errors import UserError
 from secondread.metrics.delong import delong_means
 from secondread.metrics.ranks import holm
 
@@ -103,7 +104,7 @@ def test_contamination_has_a_curve_for_every_method_but_the_trivial_ones(table):
         assert curve.auroc[0].mean == next(r.auroc.mean for r in table.rows if r.name == curve.name)
 
 
-def test_images_on_which_all_fail_are_those_of_the_lowest_best_rank(results, table):
+def test_the_hardest_images_are_those_of_the_lowest_best_rank(results, table):
     ranks = np.stack([row.scores for row in table.rows])
     abnormal = results.images.abnormal
     worst = np.flatnonzero(abnormal)[np.argmin(ranks.max(axis=0)[abnormal])]
@@ -132,3 +133,68 @@ def test_the_same_seed_gives_the_same_table(results):
     first, second = (make_table(results, bootstrap=60, seed=3) for _ in range(2))
     assert first.pairs == second.pairs
     assert [row.auroc_interval for row in first.rows] == [row.auroc_interval for row in second.rows]
+
+
+def test_one_image_of_a_label_has_a_table_without_delong():
+    table = make_table(make_results(abnormal=1), bootstrap=60)
+    assert {pair.delong for pair in table.pairs} == {None}
+    assert any("one image of a label: no DeLong test" in note for note in table.notes)
+
+
+def test_images_of_one_label_are_said_in_one_line():
+    results = make_results()
+    images = replace(results.images, abnormal=np.zeros_like(results.images.abnormal))
+    with pytest.raises(UserError, match="all of one label"):
+        make_table(replace(results, images=images), bootstrap=60)
+    with pytest.raises(UserError, match="no interval can be drawn"):
+        make_table(make_results(normal=1, abnormal=1), bootstrap=400)
+
+
+def test_contaminated_runs_alone_make_no_table():
+    results = make_results(contamination=(0.1,))
+    planted = tuple(run for run in results.runs if run.run.contamination)
+    with pytest.raises(UserError, match="no run without contamination"):
+        make_table(replace(results, runs=planted), bootstrap=60)
+
+
+def test_decisions_are_judged_on_the_images_that_every_run_scored(results, table):
+    labels = results.images.abnormal
+    for row in table.rows:
+        flags = [run.flagged for run in results.of(row.name)]
+        assert row.f1.mean == pytest.approx(np.mean([f1_score(labels, each) for each in flags]))
+        assert row.specificity.mean == pytest.approx(1 - row.false_alarm_rate.mean)
+
+
+def test_one_seed_beside_several_is_said():
+    missing = {Run("aeu", seed): "not run yet" for seed in (1, 2)}
+    notes = " ".join(make_table(make_results(missing=missing), bootstrap=60).notes)
+    assert "One seed beside methods with several: aeu." in notes
+    assert "One seed beside" not in " ".join(make_table(make_results(seeds=(0,)), bootstrap=60).notes)
+
+
+def test_warnings_of_runs_are_carried_with_the_methods_that_have_them():
+    results = make_results()
+    small = {"kind": "calibration_too_small", "title": "Calibration set too small", "text": "Needs 19."}
+    every = {"kind": "no_patient_ids", "title": "Patients unknown", "text": "No id."}
+    other = {"kind": "beaten", "title": "Beaten", "text": "By a baseline."}
+    runs = tuple(
+        replace(
+            run,
+            metrics={
+                **run.metrics,
+                "warnings": [every, other, *([small] if run.run.method == "aeu" else [])],
+            },
+        )
+        for run in results.runs
+    )
+    notes = make_table(replace(results, runs=runs), bootstrap=60).notes
+    assert "Calibration set too small (aeu): Needs 19." in notes
+    assert "Patients unknown: No id." in notes
+    assert not any("Beaten" in note for note in notes)
+
+
+def test_studies_of_several_images_are_said_to_be_judged_by_image():
+    results = make_results()
+    cases = tuple(replace(case, study=f"s{n // 2}") for n, case in enumerate(results.images.cases))
+    notes = make_table(replace(results, images=replace(results.images, cases=cases)), bootstrap=60).notes
+    assert any("per image, none per study" in note for note in notes)

@@ -141,9 +141,26 @@ def test_intervals_cover_the_true_difference_and_p_values_hold_their_level(of_se
     assert 0.015 < rejected / 300 < 0.085
 
 
+def test_seeds_are_paired_by_their_number_and_not_by_their_place():
+    random = np.random.default_rng(9)
+    labels, scores = methods(random, seeds=(2, 2, 2), of_seed=0.5)
+    found = resampled_aurocs(labels, scores, [None] * 80, seeds=[[0, 1], [0, 2], [0, 1]], repeats=4000)
+    a, b, _ = found.seed_values
+    assert found._seed_variances(0, 1) == [(values.var(ddof=1) / 2, 2) for values in (a, b)]
+    assert found._seed_variances(0, 2) == [((a - found.seed_values[2]).var(ddof=1) / 2, 2)]
+    weights = np.concatenate(list(patient_weights([None] * 80, 4000, 0)))
+    means = [np.mean([weighted_auroc(labels, row, weights) for row in rows], axis=0) for rows in scores]
+    moves = found.draws - np.stack(means, axis=1)
+    correlation = np.corrcoef(moves.T)
+    assert abs(correlation[0, 1]) < 0.06
+    assert abs(correlation[0, 2]) == pytest.approx(1)
+
+
 def test_wrong_input_of_a_comparison_is_said_plainly():
     with pytest.raises(ValueError, match="2 patients are given for 3 images"):
         resampled_aurocs([0, 1, 1], [[[1, 2, 3]]], ["a", "b"])
+    with pytest.raises(ValueError, match="a seed for each row"):
+        resampled_aurocs([0, 1, 1], [[[1, 2, 3]]], ["a", "b", "c"], seeds=[[0, 1]])
     with pytest.raises(ValueError, match=r"scores of method 1 are \(3,\)"):
         resampled_aurocs([0, 1, 1], [[[1, 2, 3]], [1, 2, 3]], ["a", "b", "c"])
     with pytest.raises(ValueError, match="no method"):

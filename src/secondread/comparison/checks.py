@@ -1,4 +1,4 @@
-"""What stands beside the figures: shortcuts, contaminated normals, images on which all fail."""
+"""What stands beside the figures: shortcuts, contaminated normals, the hardest images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from secondread.comparison.cells import NOTHING, Cell, Line, Section, named, number, span, spread
 from secondread.comparison.rows import Spread
-from secondread.comparison.table import Table
+from secondread.comparison.table import MISSED, Table
 
 
 def shortcuts(table: Table) -> Section | None:
@@ -57,7 +57,7 @@ def contamination(table: Table) -> Section | None:
 
 
 def missed(table: Table) -> Section | None:
-    """The images on which all methods fail; None where there are none."""
+    """The hardest images for all methods together; None where there are none."""
     lines = []
     for found in table.missed:
         choose = max if found.abnormal else min
@@ -69,10 +69,11 @@ def missed(table: Table) -> Section | None:
         return None
     lead = (
         "The abnormal images whose highest rank by any method is lowest, and the normal ones whose lowest "
-        "rank is highest; worst first. Rank among all test images: 0 the least, 1 the most abnormal."
+        f"rank is highest; {MISSED} of each at most, worst first, hard as far as their ranks say so. Rank "
+        "among all test images: 0 the least, 1 the most abnormal."
     )
     return Section(
-        "missed", "Images on which all methods fail", lead,
+        "missed", "Hardest images for all methods", lead,
         ("Image", "Label", "Findings", "Best method there", "Its rank"), tuple(lines), left=4,
     )  # fmt: skip
 

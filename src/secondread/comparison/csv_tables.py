@@ -25,7 +25,7 @@ NONE = math.nan
 def results_csv(results: Results) -> str:
     """Each finished run: its figures on the images that every run scored, its costs, what it learnt from.
 
-    Pixel figures, F1 and `score_follows_acquisition` are those of the run's own `metrics.json`.
+    Pixel figures and `score_follows_acquisition` are those of the run's own `metrics.json`.
     """
     return _csv([_run(results, run) for run in results.runs])
 

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from secondread.comparison.plan import Plan, Run
 from secondread.comparison.work import FAILED, RESULT, Cost
-from secondread.errors import UserError
+from secondread.errors import UserError, few
 from secondread.evaluation.cases import Case, Cases, join
 from secondread.readings.readings import Readings
+
+NEEDED = ("metrics.json", "readings/readings.csv", "readings/run.json")
+"""Of a finished run, besides its result."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,11 @@ class Images:
         """Whether each patient has one image."""
         return len(set(self.patients.tolist())) == len(self.patients)
 
+    @property
+    def two_of_each(self) -> bool:
+        """Whether there are two images of each label at least."""
+        return 2 <= int(self.abnormal.sum()) <= len(self.abnormal) - 2
+
 
 @dataclass(frozen=True)
 class Results:
@@ -86,13 +94,17 @@ class Results:
 
 
 def read_results(folder: Path, plan: Plan | None = None) -> Results:
-    """Read every finished run. UserError where none is."""
+    """Read every finished run. UserError where none is, and where one that was finished is damaged."""
     plan = plan or Plan.read(folder)
     joined: dict[Run, Cases] = {}
     missing: dict[Run, str] = {}
     for run in plan.runs():
         place = folder / run.place
         if (place / RESULT).is_file():
+            if lost := [name for name in NEEDED if not (place / name).is_file()]:
+                raise UserError(
+                    f"{place}: {few(lost)} of this finished run is gone; remove {place}, run again"
+                )
             joined[run] = join(Readings.read(place / "readings"), plan.manifest)
         elif (place / FAILED).is_file():
             missing[run] = json.loads((place / FAILED).read_text(encoding="utf-8"))["error"]

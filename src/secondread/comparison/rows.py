@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from secondread.comparison.plan import Method
 from secondread.comparison.results import Results, RunResult
 from secondread.metrics.bootstrap import Interval
+from secondread.metrics.decisions import decide
 from secondread.metrics.paired import Rank
 from secondread.metrics.precision_recall import average_precision
 from secondread.metrics.roc import auroc, sensitivity_at_specificity
@@ -116,8 +117,8 @@ def method_row(
         rank_range=(rank.low, rank.high),
         sensitivity_at={specificity: at(specificity) for specificity in SPECIFICITIES},
         sensitivity=over(flagged(abnormal)),
-        specificity=None if false_alarms is None else over(lambda run: run.metrics["specificity"]),
-        f1=over(lambda run: run.metrics["f1"]),
+        specificity=None if false_alarms is None else Spread.of([1 - rate for rate in false_alarms.values]),
+        f1=over(lambda run: None if run.flagged is None else decide(abnormal, run.flagged).f1),
         promised=runs[0].metrics["false_alarm_rate_promised"],
         false_alarm_rate=false_alarms,
         pixel={metric: found for metric in PIXEL if (found := of_pixels(metric)) is not None},

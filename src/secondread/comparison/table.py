@@ -15,16 +15,17 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.comparison.results import Results, RunResult
+from secondread.comparison.notes import notes
+from secondread.comparison.results import Results
 from secondread.comparison.rows import MethodRow, Spread, method_row
-from secondread.errors import few
+from secondread.errors import UserError
 from secondread.metrics.delong import delong_test
 from secondread.metrics.paired import resampled_aurocs
 from secondread.metrics.ranks import holm, spearman
 from secondread.metrics.roc import auroc
 
 MISSED = 8
-"""Images shown of each kind on which all methods fail."""
+"""Images shown of each kind, the hardest for all methods."""
 Family = Literal["reference", "trivial", "others"]
 FAMILIES: Mapping[Family, str] = {
     "reference": "against the reference",
@@ -39,7 +40,7 @@ class Pair:
 
     p_value  from the bootstrap over patients and seeds; `p_holm` corrected within the family
     delong   DeLong's p-value of the seeds' mean, the fits taken as given; None where a patient has
-             several images
+             several images, or a label a single one
     """
 
     first: str
@@ -77,8 +78,8 @@ class Table:
 
     rows       best AUROC first
     agreement  Spearman correlation of `MethodRow.scores`, `[rows, rows]`
-    missed     images on which all methods fail: the abnormal ones whose best rank over the methods is
-               lowest, and the normal ones whose lowest rank is highest
+    missed     the hardest images for all methods together: the abnormal ones whose best rank over the
+               methods is lowest, and the normal ones whose lowest rank is highest
     notes      what a reader must know: other normals, missing runs, images left out
     """
 
@@ -101,18 +102,34 @@ def make_table(results: Results, *, bootstrap: int = 2000, seed: int = 0) -> Tab
     """The table of all finished runs; a method without one is left to the notes.
 
     bootstrap, seed  of the resampling of patients and seeds
+
+    Raises UserError where no run without contamination has finished, and where the images that every run
+    scored are of one label, or of so few patients that most resamples are.
     """
     images = results.images
     methods = [m for m in results.plan.methods if results.of(m.name)]
+    if not methods:
+        raise UserError(f"{results.folder}: no run without contamination has finished")
+    if len(set(images.abnormal.tolist())) < 2:
+        raise UserError(f"{results.folder}: the images that every run scored are all of one label")
     runs = {method.name: results.of(method.name) for method in methods}
     scores = {name: np.stack([run.scores for run in own]) for name, own in runs.items()}
     drawn = resampled_aurocs(
-        images.abnormal, list(scores.values()), images.patients, repeats=bootstrap, seed=seed
+        images.abnormal,
+        list(scores.values()),
+        images.patients,
+        seeds=[[run.run.seed for run in own] for own in runs.values()],
+        repeats=bootstrap,
+        seed=seed,
     )
+    try:
+        intervals = drawn.intervals()
+    except ValueError as error:
+        raise UserError(f"{results.folder}: no interval can be drawn, {error}") from error
     place = {name: index for index, name in enumerate(runs)}
     rows = [
         method_row(results, method, runs[method.name], interval, rank)
-        for method, interval, rank in zip(methods, drawn.intervals(), drawn.ranks(), strict=True)
+        for method, interval, rank in zip(methods, intervals, drawn.ranks(), strict=True)
     ]
     reference = results.plan.reference
     trivial = {method.name for method in methods if method.trivial}
@@ -129,7 +146,7 @@ def make_table(results: Results, *, bootstrap: int = 2000, seed: int = 0) -> Tab
         first, second = (other, one) if swap else (one, other)
         test = drawn.difference(place[first], place[second])
         delong = None
-        if images.one_each:
+        if images.one_each and images.two_of_each:
             delong = delong_test(images.abnormal, scores[first], scores[second]).p_value
         pairs.append(
             Pair(
@@ -150,7 +167,7 @@ def make_table(results: Results, *, bootstrap: int = 2000, seed: int = 0) -> Tab
         agreement=_agreement(order),
         contaminated=_contaminated(results, [m.name for m in methods]),
         missed=_missed(results, order),
-        notes=_notes(results),
+        notes=notes(results),
         bootstrap=bootstrap,
         seed=seed,
     )
@@ -214,35 +231,3 @@ def _missed(results: Results, rows: Sequence[MethodRow]) -> tuple[Missed, ...]:
         )
         for index in chosen
     )
-
-
-def _notes(results: Results) -> tuple[str, ...]:
-    notes = []
-    by_seed: dict[int, set[frozenset[str]]] = {}
-    for result in results.runs:
-        if not result.run.contamination:
-            by_seed.setdefault(result.run.seed, set()).add(result.learnt_from)
-    if differ := [str(seed) for seed, sets in by_seed.items() if len(sets) > 1]:
-        notes.append(
-            f"The methods did not all learn from the same normals (seed {few(differ)}): their recipes' "
-            "cohorts differ. Settings such as --set cohorts.unlabelled=400 hold for all."
-        )
-    absent: dict[str, list[str]] = {}
-    for run, why in results.missing.items():
-        absent.setdefault(why, []).append(str(run))
-    notes += [f"Not in the table: {few(runs, 12)}: {why}" for why, runs in absent.items()]
-    if results.images.left_out:
-        paths = [f"{path} ({why})" for path, why in results.images.left_out.items()]
-        notes.append(
-            f"{len(paths)} test images have no score in some run and are left out of all: {few(paths)}"
-        )
-    if not results.images.one_each:
-        notes.append("Patients have several images: no DeLong test, which takes images as independent.")
-    short = [name for name, runs in _by_method(results).items() if len(runs) < len(results.plan.seeds)]
-    if short:
-        notes.append(f"Fewer seeds than the {len(results.plan.seeds)} asked for: {few(short, 10)}")
-    return tuple(notes)
-
-
-def _by_method(results: Results) -> dict[str, tuple[RunResult, ...]]:
-    return {m.name: runs for m in results.plan.methods if (runs := results.of(m.name))}

@@ -51,10 +51,12 @@ class Resampled:
 
     seed_values   per method `[S_m]`, the statistic of each seed on the images as they are
     draws         `[repeats, M]`, the mean over seeds in each resample; NaN where it is undefined
+    seeds         per method the numbers of its seeds; none = 0 to S_m - 1
     """
 
     seed_values: tuple[Floats, ...]
     draws: Floats
+    seeds: tuple[tuple[int, ...], ...] | None = None
 
     @property
     def means(self) -> Floats:
@@ -109,9 +111,10 @@ class Resampled:
 
     def _seed_variances(self, first: int, second: int) -> list[tuple[float, int]]:
         """Squared standard errors that come from seeds, with their number: of the paired differences where
-        both methods have as many seeds, of each method alone where they have not."""
+        both methods have the same seeds, of each method alone where they have not."""
         a, b = self.seed_values[first], self.seed_values[second]
-        parts = [a - b] if a.size == b.size else [a, b]
+        alike = a.size == b.size if self.seeds is None else self.seeds[first] == self.seeds[second]
+        parts = [a - b] if alike else [a, b]
         return [(float(part.var(ddof=1)) / part.size, part.size) for part in parts if part.size > 1]
 
 
@@ -120,15 +123,17 @@ def resampled_aurocs(
     scores: Sequence[ArrayLike],
     patients: Patients,
     *,
+    seeds: Sequence[Sequence[int]] | None = None,
     repeats: int = 2000,
     seed: int = 0,
     statistic: WeightedStatistic = weighted_auroc,
 ) -> Resampled:
     """Resamples of M methods' mean AUROC over their seeds, that differ by patients and by seeds.
 
-    `labels` `[n]`; `scores` one `[S_m, n]` array per method, a row per seed. In repeat b, patients are
-    drawn with replacement, the same for all methods and seeds, which gives image weights w; and seeds are
-    drawn with replacement, the same for all methods of one S. With `A_s(w)` the AUROC of seed s and
+    `labels` `[n]`; `scores` one `[S_m, n]` array per method, a row per seed; `seeds` the number of each row's
+    seed (none = 0 to S_m - 1). In repeat b, patients are drawn with replacement, the same for all methods and
+    seeds, which gives image weights w; and seeds are drawn with replacement, the same for all methods that
+    have the same seeds, and independently where they have not. With `A_s(w)` the AUROC of seed s and
     `c_s` how often that seed was drawn,
 
     `draw_b = mean_s A_s(w) + sqrt(S / (S - 1)) * sum_s (c_s - 1) / S * A_s(1)`.
@@ -145,11 +150,14 @@ def resampled_aurocs(
     A draw may leave [0, 1] a little.
 
     `statistic` may be any weighted one in [0, 1], such as `weighted_average_precision`. ValueError for
-    scores that are no `[S, n]`, or `patients` of another length.
+    scores that are no `[S, n]`, or `patients` or `seeds` of another length.
     """
     abnormal, methods = labelled_seeds(labels, scores)
     if len(patients) != abnormal.size:
         raise ValueError(f"{len(patients)} patients are given for {abnormal.size} images")
+    numbers = tuple(map(tuple, seeds or [range(len(rows)) for rows in methods]))
+    if [len(own) for own in numbers] != [len(rows) for rows in methods]:
+        raise ValueError("there must be a seed for each row of scores")
     every = np.ones((1, abnormal.size))
     seed_values = tuple(
         np.array([float(statistic(abnormal, row, every)[0]) for row in rows]) for rows in methods
@@ -158,15 +166,23 @@ def resampled_aurocs(
         np.stack([np.mean([statistic(abnormal, row, w) for row in rows], axis=0) for rows in methods], axis=1)
         for w in patient_weights(patients, repeats, seed)
     ]
-    deviations = np.stack([_seed_deviations(values, repeats, seed) for values in seed_values], axis=1)
-    return Resampled(seed_values, np.concatenate(chunks) + deviations)
+    deviations = np.stack(
+        [
+            _seed_deviations(values, own, repeats, seed)
+            for values, own in zip(seed_values, numbers, strict=True)
+        ],
+        axis=1,
+    )
+    return Resampled(seed_values, np.concatenate(chunks) + deviations, numbers)
 
 
-def _seed_deviations(values: Floats, repeats: int, seed: int) -> Floats:
-    """`[repeats]` deviations of a mean of `[S]` values drawn with replacement, of variance s^2 / S."""
+def _seed_deviations(values: Floats, own: tuple[int, ...], repeats: int, seed: int) -> Floats:
+    """`[repeats]` deviations of a mean of `[S]` values drawn with replacement, of variance s^2 / S; the same
+    draws for the same seeds."""
     count = values.size
     if count == 1:
         return np.zeros(repeats)
-    drawn = np.random.default_rng([seed, count]).integers(0, count, size=(repeats, count))
+    stream = [seed, count, *([] if own == tuple(range(count)) else own)]
+    drawn = np.random.default_rng(stream).integers(0, count, size=(repeats, count))
     deviations: Floats = values[drawn].mean(axis=1) - values.mean()
     return np.asarray(deviations * np.sqrt(count / (count - 1)), dtype=np.float64)

@@ -29,7 +29,7 @@ from secondread.whole import write_whole
 
 @dataclass(frozen=True)
 class MissedTile:
-    """An image on which all methods fail, with its picture.
+    """One of the hardest images, with its picture.
 
     ranks  by method, in the table's order
     """
@@ -112,7 +112,7 @@ def write_comparison(
 
 
 def missed_tiles(table: Table, *, workers: int) -> list[MissedTile]:
-    """The images on which all methods fail, each read once, in the table's order."""
+    """The hardest images for all methods, each read once, in the table's order."""
     cases = {case.path: case for case in table.results.images.cases}
     drawn = draw_pictures([Wanted(cases[one.path].reference) for one in table.missed], workers=workers)
     return [
