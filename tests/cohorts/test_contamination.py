@@ -120,6 +120,11 @@ def test_too_few_abnormal_images_are_told_in_one_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_a_share_that_comes_to_no_image_is_not_passed_off_as_contaminated(tmp_path):
+    with pytest.raises(UserError, match=r"0\.005 of 70 normals comes to no image"):
+        built(made(tmp_path, abnormal=14), 0.005)
+
+
 @pytest.mark.parametrize("share", [-0.1, 0.6])
 def test_a_share_outside_zero_to_a_half_is_refused(share):
     with pytest.raises(ValidationError, match="contamination"):

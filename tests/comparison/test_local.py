@@ -74,7 +74,7 @@ def test_two_at_once_give_the_numbers_of_one_and_a_failing_third_does_not_stop_t
     ]  # fmt: skip
     cost = json.loads((good[0].place / RESULT).read_text())["cost"]
     assert 0 < cost["score_seconds"] < 60
-    assert expected_bytes(good[0]) == cost["peak_memory_bytes"] < 2 << 30
+    assert 0 < cost["peak_memory_bytes"] <= expected_bytes(good[0]) < 2 << 30
 
 
 @pytest.mark.slow

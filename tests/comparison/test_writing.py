@@ -15,7 +15,7 @@ from secondread.comparison.markdown import table_md
 from secondread.comparison.plan import Run
 from secondread.comparison.published_sections import published_sections
 from secondread.comparison.sections import cost, main, not_worse, pair_tests, pixels, sections
-from secondread.comparison.table import Table
+from secondread.comparison.table import Table, make_table
 from secondread.metrics.roc import auroc
 
 
@@ -265,3 +265,17 @@ def test_the_shortcut_check_stands_beside_the_figures():
     section = text[text.index("## Shortcuts") :]
     assert "AUROC 0.612 (0.500–0.700). A supervised 16×16 thumbnail reaches 0.700" in section
     assert "| padim (reference) | 3 |" in section
+
+
+def test_notes_stand_in_latex_as_comments():
+    missing = {Run("aeu", 2): "100 % of_disk"}
+    text = table_tex(made_table(missing=missing))
+    assert "% Note: Not in the table: aeu, seed 2: 100 \\% of\\_disk\n" in text
+
+
+def test_patients_are_counted_only_where_the_manifest_names_them():
+    results = make_results()
+    assert "40 abnormal, the same for all methods; 100 patients" in table_md(made_table())
+    cases = tuple(replace(case, patient="") for case in results.images.cases)
+    unknown = make_table(replace(results, images=replace(results.images, cases=cases)), bootstrap=60)
+    assert "patients unknown" in table_md(unknown)

@@ -21,11 +21,17 @@ def contaminated(
 
     Which normals leave and which abnormal images come are the first of two orders that the seed gives, so a
     larger share keeps the planted images of a smaller one, and leaves out the normals that it left out.
-    Nothing in a planted row tells it from a normal one. Raises UserError where there are too few.
+    Nothing in a planted row tells it from a normal one. Raises UserError where there are too few, and
+    where the share comes to no image.
     """
     if settings.contamination == 0:
         return list(normal), []
     count = round(settings.contamination * len(normal))
+    if normal and not count:
+        raise UserError(
+            f"{name}: cohorts.contamination {settings.contamination:g} of {len(normal)} normals comes "
+            "to no image; raise it"
+        )
     if count > len(abnormal):
         raise UserError(
             f"{name}: cohorts.contamination {settings.contamination:g} of {len(normal)} normals needs "

@@ -47,12 +47,13 @@ HEAD = "% Needs \\usepackage{booktabs} and \\usepackage{longtable}; made by seco
 
 def table_tex(table: Table, published: Sequence[PublishedRow] = ()) -> str:
     """Ranking, decisions, pixels, cost, each family of tests, contamination; published numbers last, each
-    protocol in a table of its own."""
+    protocol in a table of its own. The notes stand as comments at the top."""
     found = [ranking(table), decisions(table), pixels(table), cost(table), contamination(table)]
     blocks = [_float(section) for section in found if section is not None]
     blocks += [_long(section) for section in pair_tests(table)]
     blocks += [_float(section, LEAD) for section in published_sections(published)]
-    return "\n\n".join([HEAD, *blocks]) + "\n"
+    said = [f"% Note: {escaped(' '.join(note.split()))}" for note in table.notes]
+    return "\n\n".join(["\n".join([HEAD, *said]), *blocks]) + "\n"
 
 
 def _float(section: Section, lead: str = "") -> str:

@@ -35,7 +35,8 @@ def expected_bytes(task: Task) -> int:
     peaks = []
     for file in task.place.parent.glob(f"*/{MEASURED}"):
         with contextlib.suppress(OSError, ValueError):
-            peaks.append(int(json.loads(file.read_text(encoding="utf-8"))["peak"]))
+            noted = json.loads(file.read_text(encoding="utf-8"))
+            peaks.append(int(max(noted["peak"], noted.get("peak_evaluated", 0))))
     return max(peaks, default=DEFAULT_BYTES)
 
 

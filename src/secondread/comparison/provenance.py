@@ -16,7 +16,7 @@ def how_made(table: Table, command: Sequence[str] = ()) -> tuple[tuple[str, str]
     """`command` is what the person typed; left out where nobody did."""
     results, plan = table.results, table.results.plan
     abnormal = int(results.images.abnormal.sum())
-    patients = len(set(results.images.patients.tolist()))
+    patients = results.images.known_patients
     rows = [
         ("Command", shlex.join(command)),
         ("Manifest", Path(plan.manifest.source).name),
@@ -25,7 +25,7 @@ def how_made(table: Table, command: Sequence[str] = ()) -> tuple[tuple[str, str]
         (
             "Test images",
             f"{len(results.images.abnormal) - abnormal:,} normal and {abnormal:,} abnormal, the same for all "
-            f"methods; {patients:,} patients",
+            f"methods; {f'{patients:,} patients' if patients else 'patients unknown'}",
         ),
         ("Methods", ", ".join(_method(plan.method(row.name)) for row in table.rows)),
         ("Seeds", ", ".join(map(str, plan.seeds))),

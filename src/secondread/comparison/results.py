@@ -66,6 +66,11 @@ class Images:
         return len(set(self.patients.tolist())) == len(self.patients)
 
     @property
+    def known_patients(self) -> int:
+        """How many patients the manifest names; 0 where it names none."""
+        return len({case.patient for case in self.cases if case.patient})
+
+    @property
     def two_of_each(self) -> bool:
         """Whether there are two images of each label at least."""
         return 2 <= int(self.abnormal.sum()) <= len(self.abnormal) - 2

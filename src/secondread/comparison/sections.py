@@ -175,8 +175,9 @@ def cost(table: Table) -> Section:
         columns.insert(3, highest)
     lead = (
         _over_seeds(table),
-        f"On {' and '.join(machines)}. Scoring holds decoding, preprocessing"
-        f"{', maps' if table.results.plan.maps else ''} and writing; parameters are all fitted numbers.",
+        f"On {' and '.join(machines)}. Training holds the stages alone; scoring begins with prepared images "
+        f"and holds {'maps and ' if table.results.plan.maps else ''}writing; parameters are all fitted "
+        "numbers.",
     )
     return of_methods(table, "cost", "Cost", lead, columns)
 

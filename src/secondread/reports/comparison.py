@@ -85,7 +85,7 @@ def write_comparison(
             trivial=next((row for row in table.rows if row.trivial), None),
             abnormal=int(images.abnormal.sum()),
             normal=int((~images.abnormal).sum()),
-            patients=len(set(images.patients.tolist())),
+            patients=images.known_patients,
             data=Path(table.results.plan.manifest.source).resolve().parent.name,
             figures=draw_comparison(table, folder / "figures"),
             left_out=len(table.rows) - len(shown_curves(table)),
