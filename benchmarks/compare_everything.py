@@ -7,7 +7,7 @@
 
 The size, declared before a run: 128×128 for methods on ImageNet features (SqueezeNet 1.1) and for the
 classical ones, 64×64, the papers' size, for networks that learn from nothing; `ae`, `memae`, `aeu` for 60
-epochs (the papers have 250); everything else as the presets have it. All learn from the same normals. Unlabelled
+epochs (the papers have 250); the rest as the presets have it. All learn from the same normals. Unlabelled
 images with hidden labels, for those that use them: 400 with 10 % abnormal (kermany), 100 with 30 % (lgg), 20
 with 50 % (head). The reference is `aeflow`. `lgg.csv` and `head.csv` are made by `secondread split … --test
 0.4 --seed 0`. `contaminated` is of six quick methods, with 1, 5 and 10 % of the normals abnormal.

@@ -22,6 +22,7 @@ from secondread.comparison.cells import (
 from secondread.comparison.checks import contamination, missed, shortcuts
 from secondread.comparison.rows import SPECIFICITIES, MethodRow, Spread
 from secondread.comparison.table import FAMILIES, Family, Pair, Table
+from secondread.metrics.ranks import holm
 
 LEVEL = 0.05
 """Of a test after Holm's correction."""
@@ -45,10 +46,19 @@ class Column:
 
 
 def not_worse(table: Table) -> frozenset[str]:
-    """The method with the highest mean AUROC, and those that no corrected test tells from it."""
+    """The method with the highest mean AUROC, and those that no test tells from it, Holm's correction being
+    over the tests against it. Which one is highest is seen on the same images: a mark, and no claim."""
     best = table.rows[0].name
-    others = (pair for pair in table.pairs if best in (pair.first, pair.second) and pair.p_holm >= LEVEL)
-    return frozenset({best} | {name for pair in others for name in (pair.first, pair.second)})
+    against = [pair for pair in table.pairs if best in (pair.first, pair.second)]
+    known = [pair for pair in against if not math.isnan(pair.p_value)]
+    corrected = holm([pair.p_value for pair in known]) if known else ()
+    told = {
+        name
+        for pair, p in zip(known, corrected, strict=True)
+        if p < LEVEL
+        for name in (pair.first, pair.second)
+    }
+    return frozenset({best} | ({row.name for row in table.rows} - told))
 
 
 def _area(row: MethodRow) -> Cell:
@@ -132,7 +142,7 @@ def _over_seeds(table: Table) -> str:
 def _how_ranked(table: Table) -> str:
     return (
         f"Intervals and ranks: {_drawn(table)} resampled {table.bootstrap:,} times. Bold: the highest "
-        f"mean AUROC and those not significantly below it (p ≥ {LEVEL:g} after Holm’s correction)."
+        f"mean AUROC and those not significantly below it (p ≥ {LEVEL:g}, Holm’s correction over the tests against it)."
     )
 
 
