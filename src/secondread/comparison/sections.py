@@ -142,7 +142,8 @@ def _over_seeds(table: Table) -> str:
 def _how_ranked(table: Table) -> str:
     return (
         f"Intervals and ranks: {_drawn(table)} resampled {table.bootstrap:,} times. Bold: the highest "
-        f"mean AUROC and those not significantly below it (p ≥ {LEVEL:g}, Holm’s correction over the tests against it)."
+        f"mean AUROC and those not significantly below it (p ≥ {LEVEL:g}, Holm’s correction over the tests "
+        "against it)."
     )
 
 
