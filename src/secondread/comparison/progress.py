@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
+from secondread.comparison.duration import in_words
 from secondread.comparison.work import LOG, Task
 
 if TYPE_CHECKING:
@@ -64,14 +65,6 @@ def last_line(file: Path) -> str:
     except OSError:
         return ""
     return next((" ".join(line.split()) for line in reversed(lines) if line.strip()), "")
-
-
-def in_words(seconds: float) -> str:
-    """`12 s`, `3 min 05 s`, `2 h 05 min`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @dataclass

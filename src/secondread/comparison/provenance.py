@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from secondread import __version__
+from secondread.comparison.duration import in_words
 from secondread.comparison.plan import Method
 from secondread.comparison.results import RunResult
 from secondread.comparison.table import Table
@@ -53,18 +54,11 @@ def _time(table: Table) -> str:
     runs = table.results.runs
     training = sum(run.cost.train_seconds for run in runs)
     scoring = sum(run.cost.score_seconds * _scored(run) for run in runs)
-    return f"training {duration(training)}, scoring {duration(scoring)}"
+    return f"training {in_words(training)}, scoring {in_words(scoring)}"
 
 
 def _scored(run: RunResult) -> int:
     return int(run.metrics["n"]["normal"] + run.metrics["n"]["abnormal"])
-
-
-def duration(seconds: float) -> str:
-    """`48 s`, `12 min`, `3.4 h`."""
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
 
 
 def _versions(table: Table) -> str:
