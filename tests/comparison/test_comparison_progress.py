@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from secondread.comparison.progress import Count, Lines, Moving, in_words, last_line
+from secondread.comparison.duration import in_words
+from secondread.comparison.progress import Count, Lines, Moving, last_line
 from secondread.comparison.work import LOG, Task
 
 
