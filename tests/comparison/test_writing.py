@@ -10,6 +10,7 @@ from made_table import STRENGTHS, made_table, make_results, published_rows
 from secondread.comparison.cells import Cell
 from secondread.comparison.checks import missed
 from secondread.comparison.csv_tables import pairs_csv, published_csv, results_csv, table_csv
+from secondread.comparison.duration import in_words
 from secondread.comparison.latex import table_tex
 from secondread.comparison.markdown import table_md
 from secondread.comparison.plan import Run
@@ -208,7 +209,7 @@ def test_markdown_tells_how_it_was_made(table):
     assert "- Versions of the fits: secondread 0.1.0, torch 2.13" in text
     assert "Resampling: 60 times, patients and seeds together, seed 0" in text
     seconds = sum(run.cost.train_seconds for run in table.results.runs)
-    assert f"training {seconds / 3600:,.1f} h" in text
+    assert f"training {in_words(seconds)}, scoring" in text
     assert "Research use, not a medical device." in text
 
 
