@@ -108,6 +108,21 @@ def test_auroc(readings: Path, manifest: Manifest) -> float:
     return auroc([label for label, _ in found], [score for _, score in found])
 
 
+def by_finding(readings: Path, manifest: Manifest, part: str) -> dict[str, float]:
+    """AUROC of one part, each finding against all normals; empty where the run is not there."""
+    if not readings.exists():
+        return {}
+    rows = {row.path: row for row in manifest.rows}
+    with readings.open(newline="") as file:
+        found = [(rows[line["path"]], float(line[f"part_{part}"])) for line in csv.DictReader(file)]
+    normal = [value for row, value in found if row.label == "normal"]
+    areas = {}
+    for finding in sorted({name for row, _ in found for name in row.findings}):
+        own = [value for row, value in found if finding in row.findings]
+        areas[finding] = auroc([False] * len(normal) + [True] * len(own), normal + own)
+    return areas
+
+
 def parts_table(every: Sequence[Row], out: Path) -> str:
     lines = ["| row | " + " | ".join(PARTS) + " |", "| --- " * (len(PARTS) + 1) + "|"]
     for row in every:
@@ -162,7 +177,7 @@ def epochs_table(every: Sequence[Row], manifest: Manifest, out: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(every: Sequence[Row], out: Path) -> None:
+def draw(every: Sequence[Row], manifest: Manifest, out: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     rates = [(float(r.name.split("-")[1]), r) for r in every if r.name.startswith("aeu-") and r.seed == 0]
     for part in PARTS:
@@ -173,16 +188,18 @@ def draw(every: Sequence[Row], out: Path) -> None:
         ]
         left.plot(*zip(*points, strict=True), marker="o", label=part) if points else None
     left.set(xlabel="anomaly rate of the unlabelled images", ylabel="AUROC, test")
-    left.legend(fontsize="small")
-    shown = [row for row in every if row.name.startswith(("seen-", "aeu-0.6-0"))]
+    left.legend(fontsize="small", ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    shown = [row for row in every if row.name.startswith("seen-") or row.name == "aeu-0.6-0"]
     for number, row in enumerate(shown):
-        if (judged := metrics(row.name, out)) is not None:
-            values = {name: v["auroc"] for name, v in judged["per_finding"].items()}
-            places = np.arange(len(values)) + 0.25 * number
-            right.bar(places, list(values.values()), 0.22, label=row.name.rpartition("-")[0])
-            right.set_xticks(np.arange(len(values)) + 0.25, list(values))
-    right.set(ylabel="AUROC of R_dual by finding", ylim=(0.4, 1))
-    right.legend(fontsize="small", title="unlabelled images hold")
+        values = by_finding(out / f"{row.name}-s" / "readings.csv", manifest, "inter")
+        label = "all findings" if row.name == "aeu-0.6-0" else f"{row.name.split('-')[1]} alone"
+        places = np.arange(len(values)) + 0.25 * number
+        bars = right.bar(places, list(values.values()), 0.22, label=label)
+        right.bar_label(bars, fmt="%.2f", fontsize="small")
+        right.set_xticks(np.arange(len(values)) + 0.25, list(values))
+    right.set(ylabel="AUROC of A_inter by finding", ylim=(0.5, 1.05))
+    if shown:
+        right.legend(fontsize="small", title="unlabelled images hold", loc="upper right")
     figure.savefig(out / "discrepancy.png", dpi=110)
     plt.close(figure)
 
@@ -207,8 +224,9 @@ def main() -> None:
             if row in epochs:
                 judge_epochs(row, given.manifest, out)
     (out / "parts.md").write_text(parts_table(ensembles, out))
-    (out / "epochs.md").write_text(epochs_table(epochs, Manifest.read(given.manifest), out))
-    draw(ensembles, out)
+    manifest = Manifest.read(given.manifest)
+    (out / "epochs.md").write_text(epochs_table(epochs, manifest, out))
+    draw(ensembles, manifest, out)
     print(out / "parts.md", out / "epochs.md", out / "discrepancy.png")
 
 
