@@ -3,9 +3,9 @@
     python benchmarks/discrepancy.py MANIFEST -o OUT [--epochs 250 100] [--only NAME…] [--lesions]
 
 Every row is a fit on the training split, readings of the test split and their evaluation. The size of all
-rows, declared before any was run: 64×64, the narrow networks of preset `ddad-aeu-fast`, 30 epochs of each
-ensemble and 15 of the refiners (`--epochs`; the paper has 250 and 100), both refiners, 400 unlabelled images
-with hidden labels. Rows:
+rows, declared before any was run: 64×64, `ddad-aeu` with a hidden layer of 512 and refiners of width 32, 30
+epochs of each ensemble and 15 of the refiners (`--epochs`; the paper has 250 and 100), both refiners, 400
+unlabelled images with hidden labels. Rows:
 
     aeu-RATE-SEED      AE-U backbone, 0.6 (seeds 0 to 2); 0, 0.1, 0.3 and 1.0 (seed 0)
     ae-0.6-0, memae-0.6-0
@@ -37,7 +37,7 @@ from secondread.metrics.roc import auroc
 
 PARTS = ("single", "rec", "intra", "inter", "r_intra", "r_dual")
 BACKBONES = {
-    "aeu": (),
+    "aeu": ("detector.backbone.network.hidden=512",),
     "ae": ("detector.backbone={name: ae, network: {width: 16, hidden: 512, latent: 16}}",),
     "memae": ("detector.backbone={name: memae, network: {width: 16, hidden: 512, latent: 16}}",),
 }
@@ -58,9 +58,9 @@ def rows(findings: Sequence[str], unlabelled: int, epochs: tuple[int, int]) -> l
         name: str, backbone: str, seed: int, rate: float, *settings: str, count: int = unlabelled
     ) -> None:
         cohorts = (f"cohorts.unlabelled={count}", f"cohorts.anomaly_rate={rate}")
-        both = "detector.refiners=[r_intra, r_dual]"
-        every = (*cohorts, both, *length, *BACKBONES[backbone], *settings)
-        made.append(Row(f"{name}-{seed}", "ddad-aeu-fast", seed, every))
+        both = ("detector.refiners=[r_intra, r_dual]", "detector.refiner.width=32")
+        every = (*cohorts, *both, *length, *BACKBONES[backbone], *settings)
+        made.append(Row(f"{name}-{seed}", "ddad-aeu", seed, every))
 
     for seed in range(3):
         add("aeu-0.6", "aeu", seed, 0.6)

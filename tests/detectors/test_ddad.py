@@ -206,6 +206,7 @@ def test_the_other_presets_differ_from_it_in_what_they_say(preset):
         assert one.stages == other.stages
         assert other.detector["backbone"]["name"] == preset.removeprefix("ddad-")
         return
-    assert {n: s.epochs for n, s in other.stages.items()} == {"normal": 60, "mixture": 60, "refine": 30}
-    assert "60 epochs instead of 250, the refiner for 30 instead of 100" in other.about.differences[0]
+    assert {n: s.epochs for n, s in other.stages.items()} == {"normal": 80, "mixture": 80}
+    assert (other.detector["score"], other.detector["refiners"]) == ("inter", [])
+    assert any("80 epochs instead of 250" in said for said in other.about.differences)
     assert other.detector["backbone"]["network"]["hidden"] == 512
