@@ -29,6 +29,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from scipy.stats import spearmanr
 
 from rows import Row, command, metrics, run
@@ -177,18 +178,27 @@ def epochs_table(every: Sequence[Row], manifest: Manifest, out: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(every: Sequence[Row], manifest: Manifest, out: Path) -> None:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    rates = [(float(r.name.split("-")[1]), r) for r in every if r.name.startswith("aeu-") and r.seed == 0]
+def lines(axes: Axes, points: Sequence[tuple[float, Row]], out: Path) -> None:
+    """AUROC of each part over what the rows differ in."""
     for part in PARTS:
-        points = [
-            (rate, judged["parts"][part]["auroc"])
-            for rate, row in sorted(rates, key=lambda pair: pair[0])
+        found = [
+            (x, judged["parts"][part]["auroc"])
+            for x, row in sorted(points, key=lambda pair: pair[0])
             if (judged := metrics(row.name, out)) is not None and part in judged["parts"]
         ]
-        left.plot(*zip(*points, strict=True), marker="o", label=part) if points else None
+        if found:
+            axes.plot(*zip(*found, strict=True), marker="o", label=part)
+
+
+def draw(every: Sequence[Row], manifest: Manifest, unlabelled: int, out: Path) -> None:
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(12.5, 3.6), layout="constrained")
+    first = [row for row in every if row.seed == 0]
+    lines(left, [(float(r.name.split("-")[1]), r) for r in first if r.name.startswith("aeu-")], out)
     left.set(xlabel="anomaly rate of the unlabelled images", ylabel="AUROC, test")
-    left.legend(fontsize="small", ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+    sizes = [(float(r.name.split("-")[1]), r) for r in first if r.name.startswith("unlabelled-")]
+    lines(middle, [*sizes, *((float(unlabelled), r) for r in first if r.name == "aeu-0.6-0")], out)
+    middle.set(xlabel="unlabelled images, 60 % abnormal", xlim=(0, None))
+    figure.legend(*left.get_legend_handles_labels(), fontsize="small", ncols=6, loc="outside lower left")
     shown = [row for row in every if row.name.startswith("seen-") or row.name == "aeu-0.6-0"]
     for number, row in enumerate(shown):
         values = by_finding(out / f"{row.name}-s" / "readings.csv", manifest, "inter")
@@ -226,7 +236,7 @@ def main() -> None:
     (out / "parts.md").write_text(parts_table(ensembles, out))
     manifest = Manifest.read(given.manifest)
     (out / "epochs.md").write_text(epochs_table(epochs, manifest, out))
-    draw(ensembles, manifest, out)
+    draw(ensembles, manifest, given.unlabelled, out)
     print(out / "parts.md", out / "epochs.md", out / "discrepancy.png")
 
 
