@@ -153,7 +153,8 @@ def test_ending_the_parent_leaves_no_process_even_where_a_decoder_hangs(
 ) -> None:
     script = textwrap.dedent(
         f"""
-        import sys
+        import signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import pool_tasks
         from secondread.images.pool import map_in_workers
