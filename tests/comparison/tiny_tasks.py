@@ -43,7 +43,7 @@ def scores(task: Task) -> dict[str, float | None]:
     return {row.path: row.score for row in Readings.read(task.place / "readings").rows}
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "waited in vain"
