@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from secondread.cohorts.manifest import Manifest
+from secondread.comparison.compare import compare
 from secondread.comparison.plan import Plan, Run
 from secondread.errors import UserError
 
@@ -197,3 +198,10 @@ def test_a_damaged_plan_is_said_in_one_line(manifest, tmp_path, text):
     (tmp_path / "out" / "comparison.json").write_text(text)
     with pytest.raises(UserError, match=r"comparison.json: is .*; choose a new folder"):
         Plan.of(manifest, ["intensity"], seeds=[0]).begin(tmp_path / "out")
+
+
+def test_a_recipe_that_cannot_be_built_leaves_no_plan_behind(manifest, tmp_path):
+    plan = Plan.of(manifest, ["intensity"], seeds=[0], settings=["intensity:detector.nonsense=1"])
+    with pytest.raises(UserError, match="nonsense"):
+        compare(plan, tmp_path / "out", lambda tasks: None)
+    assert not (tmp_path / "out").exists()

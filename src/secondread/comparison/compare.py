@@ -40,19 +40,12 @@ def compare(plan: Plan, out: str | Path, execute: Execute | None, how: How | Non
     out, how = Path(out), how or How()
     if execute is None:
         return make_table(read_results(out, plan.within(out)), bootstrap=how.bootstrap)
-    with only_one(out):
-        return _compare(plan, out, execute, how)
-
-
-def _compare(plan: Plan, out: Path, execute: Execute, how: How) -> Table:
-    plan = plan.begin(out)
     for method in plan.methods:
         build_detector(method.recipe, pretrained=False, source=method.source)
-    left = [task for task in tasks(plan, out, how) if not task.done]
-    for task in left:
-        task.write()
-    execute(left)
-    return make_table(read_results(out, plan), bootstrap=how.bootstrap)
+    with only_one(out):
+        plan = plan.begin(out)
+        execute([task for task in tasks(plan, out, how) if not task.done])
+        return make_table(read_results(out, plan), bootstrap=how.bootstrap)
 
 
 def tasks(plan: Plan, out: Path, how: How) -> list[Task]:
