@@ -10,7 +10,9 @@ import pytest
 
 from secondread import whole
 from secondread.bundles.bundle import Bundle
+from secondread.bundles.fit import fit
 from secondread.errors import DataError, UserError
+from secondread.recipes.recipe import Recipe
 
 MODEL = "model.safetensors"
 
@@ -213,4 +215,16 @@ def test_scores_are_finite_and_flags_follow_p_values(fitted: Bundle, phantoms) -
     rate = fitted.calibration.settings.false_alarm_rate
     assert [reading.flagged for reading in readings] == [
         (reading.p_value or 0) <= rate for reading in readings
+    ]
+
+
+def test_a_bundle_of_pixel_1nn_is_read_back(phantoms, tmp_path: Path) -> None:
+    """The length of its tensor file's header is 0x80 in its low byte, as a pickle begins."""
+    recipe = Recipe.load("pixel-1nn", set=["preprocessing.size=[32, 32]"])
+    cache = tmp_path / "cache"
+    saved = fit(recipe, phantoms, tmp_path / "bundle", cache=cache, workers=0, device="cpu", progress=False)
+    assert (tmp_path / "bundle" / MODEL).read_bytes()[0] == 0x80
+    tested = phantoms.where("split=test")
+    assert [reading.score for reading in Bundle.load(tmp_path / "bundle").score(tested, workers=0)] == [
+        reading.score for reading in saved.score(tested, workers=0)
     ]

@@ -92,7 +92,8 @@ def read_tensors(path: Path, declared: DeclaredFile) -> dict[str, Tensor]:
     """The tensors of a file that is exactly what was declared; `DataError` otherwise."""
     _check_size(path, declared)
     with open(path, "rb") as file:
-        length = _header_length(path, file.read(8), declared)
+        length = _header_length(path, file.read(9), declared)
+        file.seek(8)
         _check_tensors(path, file.read(length), declared)
         file.seek(0)
         data = file.read()
@@ -131,15 +132,16 @@ def _check_size(path: Path, declared: DeclaredFile) -> None:
 
 
 def _header_length(path: Path, start: bytes, declared: DeclaredFile) -> int:
-    length = int.from_bytes(start, "little")
+    """The header's length from the first nine bytes. A pickle or a zip is told by what a safetensors file
+    cannot have: any first byte may be the low one of a length, 0x80 (a pickle's) too."""
+    length = int.from_bytes(start[:8], "little")
+    fits = len(start) == 9 and 2 <= length <= min(declared.bytes - 8, LARGEST_HEADER)
+    if fits and start[8:9] == b"{":
+        return length
     if start[:1] == b"\x80" or start[:2] == b"PK":
         raise DataError(f"{path}: a pickle, not a safetensors file; pickles are never loaded")
-    if length > min(declared.bytes - 8, LARGEST_HEADER):
-        raise DataError(
-            f"{path}: not a safetensors file (it claims a header of {length:,} bytes "
-            f"in a file of {declared.bytes:,})"
-        )
-    return length
+    claim = "its header does not begin" if fits else f"it claims a header of {length:,} bytes"
+    raise DataError(f"{path}: not a safetensors file ({claim} in a file of {declared.bytes:,} bytes)")
 
 
 def _check_tensors(path: Path, header: bytes, declared: DeclaredFile) -> None:
