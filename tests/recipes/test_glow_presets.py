@@ -23,7 +23,11 @@ def parameters(rank, levels, depth, width):
 
 @pytest.mark.parametrize(
     ("preset", "size", "levels", "millions"),
-    [("shibata-cxr", (512, 512), 7, 174), ("shibata-bct", (32, 128, 128), 4, 494)],
+    [
+        ("shibata-cxr", (512, 512), 7, 174),
+        ("shibata-bct", (32, 128, 128), 4, 494),
+        ("shibata-bct-sampling", (32, 64, 64), 4, 494),
+    ],
 )
 def test_the_paper_presets_have_the_papers_shapes_and_sizes(preset, size, levels, millions):
     with torch.device("meta"):
@@ -48,3 +52,12 @@ def test_the_paper_presets_train_as_the_paper_does():
     ]  # fmt: skip
     assert [recipe.detector["bits"] for recipe in (chest, brain)] == [8, 7]
     assert all(recipe.detector["flow"]["scale"] == "shibata" for recipe in (chest, brain))
+
+
+def test_the_sampling_preset_shows_each_volume_turned_seven_ways_within_two_degrees():
+    sampling, brain = Recipe.load("shibata-bct-sampling"), Recipe.load("shibata-bct")
+    assert sampling.detector == brain.detector
+    for stage in ("normal", "mixture"):
+        settings = sampling.stages[stage]
+        assert (settings.augment, settings.rotation, settings.copies) == (("rotate",), 2.0, 6)
+        assert settings.epochs == 7 * brain.stages[stage].epochs

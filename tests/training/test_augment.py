@@ -67,3 +67,10 @@ def test_intensity_is_a_gain_and_an_offset():
     given = images(1, 1, 4, 4)
     changed, _ = apply(given, None, [Draw(False, 0.0, (0.0, 0.0), 1.1, 0.05)])
     torch.testing.assert_close(changed, given * 1.1 + 0.05)
+
+
+def test_a_stage_says_how_far_images_are_turned():
+    turns = [draw(("rotate",), 3, seed, rotation=2.0).degrees for seed in range(200)]
+    assert 1.8 < max(turns) <= 2.0
+    assert -2.0 <= min(turns) < -1.8
+    assert max(draw(("rotate",), 2, seed).degrees for seed in range(200)) > 9.0

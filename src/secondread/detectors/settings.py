@@ -91,6 +91,7 @@ class StageSettings(Settings):
         None, description="a bundle of every so many epochs besides, in OUT.epochs; of the last stage alone"
     )
     augment: tuple[Literal["flip", "rotate", "shift", "intensity"], ...] = ()
+    rotation: PositiveFloat = Field(10.0, le=180.0, description="degrees: the largest turn of `rotate`")
     copies: PositiveInt | None = Field(
         None, description="changed copies of each image to draw among; empty = changes are drawn anew"
     )

@@ -3,7 +3,7 @@
 Image i of an epoch draws from its own seed, so the draw does not depend on the batch or the process.
 
 flip       mirror along the last axis, with probability 1/2
-rotate     in the plane of the last two axes by U(-10, 10) degrees
+rotate     in the plane of the last two axes by U(-d, d) degrees, d the stage's `rotation`
 shift      along each axis by U(-5, 5) % of its length
 intensity  x -> x * g + b, g from U(0.9, 1.1), b from U(-0.05, 0.05)
 
@@ -38,9 +38,10 @@ class Draw:
     offset: float
 
 
-def draw(kinds: Sequence[str], rank: int, seed: int) -> Draw:
+def draw(kinds: Sequence[str], rank: int, seed: int, rotation: float = ROTATION_DEGREES) -> Draw:
+    """One image's changes of these kinds; `rotation`: the largest turn, in degrees."""
     rng = np.random.default_rng(seed)
-    flip, degrees = bool(rng.random() < 0.5), float(rng.uniform(-ROTATION_DEGREES, ROTATION_DEGREES))
+    flip, degrees = bool(rng.random() < 0.5), float(rng.uniform(-rotation, rotation))
     shift = tuple(float(value) for value in rng.uniform(-SHIFT, SHIFT, size=rank))
     gain, offset = float(rng.uniform(1 - GAIN, 1 + GAIN)), float(rng.uniform(-OFFSET, OFFSET))
     return Draw(

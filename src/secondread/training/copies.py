@@ -24,13 +24,15 @@ from secondread.training.seeds import derive_seed
 class ChangedCopies:
     """An image source of every form of every image: form f of image i is row `i * (copies + 1) + f`.
 
-    kinds  of change (`training.augment`); seed: of this cohort, in this stage
+    kinds     of change (`training.augment`); seed: of this cohort, in this stage
+    rotation  the largest turn, in degrees
     """
 
     source: ImageSource
     kinds: Sequence[str]
     copies: int
     seed: int
+    rotation: float = augment.ROTATION_DEGREES
 
     @property
     def forms(self) -> int:
@@ -38,7 +40,7 @@ class ChangedCopies:
 
     @property
     def digests(self) -> Sequence[str]:
-        drawn = f"{sorted(set(self.kinds))} {self.seed}"
+        drawn = f"{sorted(set(self.kinds))} {self.rotation} {self.seed}"
         found = []
         for digest in self.source.digests:
             found.append(digest)
@@ -58,7 +60,8 @@ class ChangedCopies:
             return images, valid
         images, valid = images.copy(), None if valid is None else valid.copy()
         draws = [
-            augment.draw(self.kinds, images.ndim - 2, derive_seed(self.seed, *rows[at])) for at in changed
+            augment.draw(self.kinds, images.ndim - 2, derive_seed(self.seed, *rows[at]), self.rotation)
+            for at in changed
         ]
         moved, still_valid = augment.apply(
             torch.from_numpy(images[changed]),

@@ -11,6 +11,7 @@ import torch
 
 from secondread.detectors.contract import Batch
 from secondread.training import augment
+from secondread.training.augment import ROTATION_DEGREES
 from secondread.training.batches import BatchIndices, Indices
 from secondread.training.copies import ChangedCopies
 from secondread.training.data import ImageSource
@@ -22,7 +23,7 @@ from secondread.training.seeds import derive_seed
 @dataclass(frozen=True)
 class Loader:
     """sources, features: by cohort. augment: the stage's kinds; seed: where augmentation draws from.
-    views: of each image, where it is augmented."""
+    views: of each image, where it is augmented. rotation: the largest turn, in degrees."""
 
     sources: Mapping[str, ImageSource]
     device: torch.device
@@ -30,6 +31,7 @@ class Loader:
     augment: Sequence[str] = ()
     seed: int = 0
     views: int = 1
+    rotation: float = ROTATION_DEGREES
 
     def cohort(self, name: str, indices: Indices, epoch: int | None = None) -> Batch:
         """The cohort's images at these indices; augmented where an epoch is given, and then with
@@ -51,7 +53,9 @@ class Loader:
             rank = images.ndim - 2
             other = (view,) if view else ()
             draws = [
-                augment.draw(self.augment, rank, derive_seed(self.seed, name, epoch, int(index), *other))
+                augment.draw(
+                    self.augment, rank, derive_seed(self.seed, name, epoch, int(index), *other), self.rotation
+                )
                 for index in indices
             ]
             images, valid = augment.apply(images, valid, draws)

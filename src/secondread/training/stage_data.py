@@ -41,14 +41,22 @@ def stage_data(run: Run, stage: Stage, settings: StageSettings, features_key: st
     seed = derive_seed(run.seed, stage.name, "augment")
     if stage.steps and settings.copies is not None:
         sources = {
-            name: ChangedCopies(source, settings.augment, settings.copies, derive_seed(seed, name, "copies"))
+            name: ChangedCopies(
+                source,
+                settings.augment,
+                settings.copies,
+                derive_seed(seed, name, "copies"),
+                settings.rotation,
+            )
             for name, source in sources.items()
         }
     every = dict(sources)
     if held_out is not None:
         every.setdefault(VALIDATION, held_out)
     features, key = _stage_features(run, stage, settings, every, features_key)
-    loader = Loader(every, run.fabric.device, features, settings.augment, seed, stage.views)
+    loader = Loader(
+        every, run.fabric.device, features, settings.augment, seed, stage.views, settings.rotation
+    )
     return StageData(plan, loader, held_out, key)
 
 

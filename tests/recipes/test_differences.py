@@ -1,0 +1,46 @@
+"""Every preset names what differs from its paper, as far as a test can tell from its own settings."""
+
+import pytest
+
+from secondread.recipes.recipe import Recipe, presets
+
+OF_A_PAPER = [preset.name for preset in presets() if preset.about.paper and preset.about.state != "baseline"]
+AUTOENCODERS = [
+    name for name in OF_A_PAPER if Recipe.load(name).detector["name"] in ("ae", "memae", "aeu", "ddad")
+]
+AE_FLOW = [name for name in OF_A_PAPER if Recipe.load(name).detector["name"] == "aeflow"]
+
+
+def differences(name: str) -> str:
+    told = " ".join(Recipe.load(name).about.differences)
+    if "All those of the preset aeflow" in told:
+        told += differences("aeflow")
+    return " ".join(told.split())
+
+
+@pytest.mark.parametrize("name", [name for name in AUTOENCODERS if Recipe.load(name).about.ranks == (2,)])
+def test_autoencoders_of_the_ddad_study_say_what_becomes_of_the_last_batch_and_of_the_512_pixels(name):
+    assert "the authors drop the incomplete batch" in differences(name)
+    assert "store them at 512 pixels, rounded to 8 bits" in differences(name)
+
+
+@pytest.mark.parametrize("name", [name for name in AE_FLOW if name != "aeflow-paper"])
+def test_a_form_of_ae_flow_names_length_rate_schedule_widths_and_channels(name):
+    told = differences(name)
+    for words in ("held-out normals", "schedule", "clipping", "width", "grey channel"):
+        assert words in told, words
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in OF_A_PAPER if name.startswith(("shibata", "glow-cxr", "glow-vol"))]
+)
+def test_two_glows_name_what_is_not_the_papers_nor_glows(name):
+    recipe, told = Recipe.load(name), differences(name)
+    if recipe.detector["flow"]["scale"] == "glow":
+        assert "σ(h + 2)" in told
+        assert "trains for" in told
+    if any(stage.optimiser.name == "adamax" for stage in recipe.stages.values()):
+        for words in ("β2 = 0.999", "exp(3 l)", "arm-up", "moving average"):
+            assert words in told, words
+    if recipe.about.ranks == (3,) and recipe.about.state == "paper":
+        assert "stretched to 32" in told
