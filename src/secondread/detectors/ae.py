@@ -8,7 +8,7 @@ from torch import Tensor
 
 from secondread.detectors.reconstruction import ReconstructionDetector, ReconstructionSettings
 from secondread.detectors.valid_positions import mean_over
-from secondread.networks.by_rank import resize
+from secondread.networks.cells import Cells, place
 from secondread.networks.structural_similarity import structural_similarity, structural_similarity_map
 
 
@@ -21,7 +21,7 @@ class AE(ReconstructionDetector):
     """error = (x - x')^2, |x - x'|, or 1 - SSIM(x, x'), with x' = decoder(encoder(x)).
 
     The loss is the error's mean. SSIM is taken on [0, 1] with an 11×11 (11×11×11) Gaussian window, x' not
-    clipped; its map is interpolated to the image, and the part is the mean over windows inside the valid
+    clipped; its map holds each window at its centre, and the part is the mean over windows inside the valid
     area.
 
     See `ReconstructionDetector` for network, stage, part and map.
@@ -48,7 +48,11 @@ class AE(ReconstructionDetector):
                 return (x - rebuilt).abs().mean(dim=1, keepdim=True)
             case "ssim":
                 similarity = structural_similarity_map((rebuilt + 1) / 2, (x + 1) / 2)
-                return 1 - resize(similarity, tuple(x.shape[2:]))
+                size = tuple(x.shape[2:])
+                windows = [length - kept + 1 for length, kept in zip(size, similarity.shape[2:], strict=True)]
+                one = [1] * len(size)
+                cells = Cells.pixels(len(size)).seen_through(windows, one, [0] * len(size))
+                return 1 - place(similarity, cells, size)
 
     @classmethod
     def image_error(cls, settings: AESettings, output: Any, x: Tensor, valid: Tensor | None) -> Tensor:

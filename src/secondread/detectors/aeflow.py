@@ -25,7 +25,7 @@ from secondread.detectors.encoder_settings import EncoderSettings, build_encoder
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.detectors.valid_positions import highest_over, mean_over, valid_on
 from secondread.flows.flow import Flow
-from secondread.networks.by_rank import resize
+from secondread.networks.cells import cells_of, place
 from secondread.networks.decoder import Decoder
 from secondread.networks.encoder import chosen_channels, map_sizes
 from secondread.networks.feature_normalisation import FeatureNormalisation
@@ -121,7 +121,8 @@ class AEFlow(Detector):
     Parts: `likelihood` and `reconstruction`; on demand `latent` (mean of z'^2), `log_determinant`
     (-log|det| / D), `residual` (mean |x' - x|), `residual_peak` (its mean over the highest pixels, for small
     lesions). Padding is left out of each. Maps: `residual`, |x' - x|
-    as in the paper, and `likelihood`, -log p per position and channel, interpolated to the image.
+    as in the paper, and `likelihood`, -log p per position and channel, each at the centre of its receptive
+    field (`networks.cells`).
 
     Source: Y. Zhao, Q. Ding, X. Zhang, AE-FLOW: Autoencoders with normalizing flows for medical images
     anomaly detection, ICLR 2023.
@@ -141,6 +142,7 @@ class AEFlow(Detector):
             settings.encoder, rank, channels, pretrained=pretrained, layers=settings.features.layers
         )
         self.map_size = map_sizes(self.encoder, channels, self.size)[-1]
+        self.cells = cells_of(self.encoder, channels, self.size)
         total = sum(self.encoder.channels)
         kept = min(settings.features.channels or total, total)
         self.chosen: Tensor
@@ -200,7 +202,7 @@ class AEFlow(Detector):
         maps = self.encoder(images)
         if len(maps) == 1 and len(self.chosen) == maps[0].shape[1]:
             return maps
-        return (chosen_channels(maps, self.chosen, self.map_size),)
+        return (chosen_channels(maps, self.chosen, self.cells, self.cells[-1], self.map_size),)
 
     def prepare(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
         """Fit the feature normalisation to the normals."""
@@ -261,7 +263,7 @@ class AEFlow(Detector):
         if self.settings.map != "likelihood":
             maps["residual"] = residual
         if self.settings.map != "residual":
-            maps["likelihood"] = resize(per_channel, self.size)
+            maps["likelihood"] = place(per_channel, self.cells[-1], self.size)
         return Scores(
             {
                 name: Part(v, "two" if name in self.settings.two_tailed else "upper")

@@ -25,7 +25,7 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.settings import StageSettings
 from secondread.detectors.valid_positions import mean_over, valid_on
-from secondread.networks.by_rank import resize
+from secondread.networks.cells import place
 
 
 class AEFlowGMMSettings(AEFlowSettings):
@@ -144,7 +144,7 @@ class AEFlowGMM(AEFlow):
             parts["decoded"] = Part(self._distance_to_normal(batch, z, s, positions, noise))
         maps = found.maps
         if self.settings.posterior_map:
-            maps = {"posterior": resize(self.classes.log_odds_map(z, positions), self.size)}
+            maps = {"posterior": place(self.classes.log_odds_map(z, positions), self.cells[-1], self.size)}
         return Scores(parts, maps)
 
     def mixture(self) -> Mixture:

@@ -23,7 +23,7 @@ from secondread.detectors.contract import (
 from secondread.detectors.encoder_settings import LAYERS_OF_STRIDES_4_8_16, EncoderSettings, build_encoder
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.detectors.valid_positions import highest_over, mean_over, valid_on
-from secondread.networks.by_rank import resize
+from secondread.networks.cells import cells_of, place
 from secondread.networks.encoder import chosen_channels, map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.position_gaussians import PositionGaussians
@@ -51,8 +51,9 @@ class PaDiM(Detector):
     """score at position p = sqrt((f_p - m_p)^T C_p^-1 (f_p - m_p)); of the image, the map's maximum.
 
     f_p are `dimensions` random channels of several layers' maps, brought to one grid (the finest in the
-    paper; others interpolated or averaged); m_p and C_p mean and covariance of the normals at p, with
-    0.01 I added. The map is interpolated to the image and blurred.
+    paper; others interpolated or averaged, by where their cells look: `networks.cells`); m_p and C_p mean
+    and covariance of the normals at p, with 0.01 I added. The map is interpolated between the cells' centres
+    and blurred.
 
     Fitted in one pass without keeping features (`networks.position_gaussians`). The channels are drawn from
     torch's global generator when the detector is built, and kept as a buffer.
@@ -73,6 +74,7 @@ class PaDiM(Detector):
         if settings.grid >= len(sizes):
             raise ValueError(f"padim grid {settings.grid}: there are only {len(sizes)} layers, from 0")
         self.grid = sizes[settings.grid]
+        self.cells = cells_of(self.encoder, channels, self.size)
         total = sum(self.encoder.channels)
         d = min(settings.dimensions or total, total)
         self.chosen: Tensor
@@ -88,7 +90,9 @@ class PaDiM(Detector):
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         whitened = self.gaussians(self._features(batch.images))
         distance = whitened.square().sum(dim=-1).sqrt().T.reshape(-1, 1, *self.grid)
-        anomaly_map = gaussian_blur(resize(distance, self.size), self.settings.smoothing)
+        anomaly_map = gaussian_blur(
+            place(distance, self.cells[self.settings.grid], self.size), self.settings.smoothing
+        )
         if self.settings.image_score == "mean":
             value = mean_over(distance, valid_on(batch.valid, self.grid))
         else:
@@ -112,5 +116,6 @@ class PaDiM(Detector):
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
         """f, `[P, N, d]` float32."""
-        chosen = chosen_channels(self.encoder(images), self.chosen, self.grid)
+        maps, target = self.encoder(images), self.cells[self.settings.grid]
+        chosen = chosen_channels(maps, self.chosen, self.cells, target, self.grid)
         return chosen.flatten(2).permute(2, 0, 1)

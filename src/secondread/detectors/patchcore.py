@@ -27,7 +27,7 @@ from secondread.detectors.encoder_settings import LAYERS_OF_STRIDES_4_8_16, Enco
 from secondread.detectors.nearest import nearest
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.detectors.valid_positions import valid_on
-from secondread.networks.by_rank import resize
+from secondread.networks.cells import cells_of, place, resample
 from secondread.networks.encoder import map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.precision import full_precision
@@ -78,12 +78,14 @@ class PatchCore(Detector):
         w = 1 - exp(|x* - m*|) / sum over m in N(m*) of exp(|x* - m|)
 
     x* is the patch vector of largest d, m* its nearest in the bank, N(m*) the `neighbours` bank vectors
-    nearest to m*, itself among them. The map is interpolated to the image and blurred. Positions in padding
+    nearest to m*, itself among them. The map holds d at the cells' centres (`networks.cells`), interpolated
+    between them and blurred. Positions in padding
     enter neither the bank nor the maximum, and are 0 in the map.
 
     x_p     each layer's channels at the `neighbourhood` x `neighbourhood` positions around p, zero outside
             the map, in one row; the row averaged down (or stretched) to `dimensions`; coarser layers
-            interpolated to the first one's grid; the layers' rows side by side averaged down again
+            interpolated at the centres of the first one's cells; the layers' rows side by side averaged
+            down again
     M       a greedy coreset of the normals' patch vectors: `share` of them, at most `bank`. Of at most
             `pool` vectors it is the paper's, begun with the vector farthest from the mean (the authors'
             code: from ten random ones); beyond, the pool is reduced whenever it is full
@@ -111,6 +113,7 @@ class PatchCore(Detector):
         layers = settings.layers or LAYERS_OF_STRIDES_4_8_16[settings.encoder.name][1:]
         self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         self.grid = map_sizes(self.encoder, channels, self.size)[0]
+        self.cells = cells_of(self.encoder, channels, self.size)
         self.projection: Tensor
         self.bank: Tensor
         self.seen: Tensor
@@ -152,7 +155,7 @@ class PatchCore(Detector):
         value = distance.gather(1, worst)[:, 0]
         every = torch.arange(len(patches), device=patches.device)
         value = value * self._weight(patches[every, worst[:, 0]], value, index.gather(1, worst)[:, 0])
-        anomaly_map = resize(distance.view(-1, 1, *self.grid), self.size)
+        anomaly_map = place(distance.view(-1, 1, *self.grid), self.cells[0], self.size)
         return Scores(
             {"distance": Part(value)}, {"distance": gaussian_blur(anomaly_map, self.settings.smoothing)}
         )
@@ -200,9 +203,19 @@ class PatchCore(Detector):
         for number in range(len(images)):
             with full_precision(images):
                 layers = [self._looking_around(layer[number : number + 1].float()) for layer in maps]
-                together = torch.cat([resize(layer, self.grid) for layer in layers], dim=1)
+                together = self._on_one_grid(layers)
                 patches = adaptive_avg_pool1d(together.flatten(2)[0].T, self.settings.dimensions)
             yield patches
+
+    def _on_one_grid(self, layers: list[Tensor]) -> Tensor:
+        """The layers' rows side by side, at the places of the first one's cells."""
+        return torch.cat(
+            [
+                resample(layer, cells, self.cells[0], self.grid)
+                for layer, cells in zip(layers, self.cells, strict=True)
+            ],
+            dim=1,
+        )
 
     def _looking_around(self, layer: Tensor) -> Tensor:
         """`[1, C, h, w]` to `[1, dimensions, h, w]`: averages over channels and neighbours."""

@@ -13,7 +13,7 @@ from secondread.detectors.contract import Batch
 from secondread.detectors.encoder_settings import LAYERS_OF_STRIDES_4_8_16, EncoderSettings, build_encoder
 from secondread.detectors.valid_positions import valid_on
 from secondread.networks.by_rank import area_resize
-from secondread.networks.encoder import chosen_channels, map_sizes
+from secondread.networks.encoder import map_sizes
 from secondread.settings import Settings
 
 FLOOR = 0.05
@@ -99,11 +99,14 @@ class Representation(nn.Module):
 
 
 def maps_on_last_grid(maps: Sequence[Tensor], grid: tuple[int, ...]) -> Tensor:
-    """The maps of all layers on the last one's grid, `[N, C, *grid]`; a single one as it is."""
+    """The maps of all layers averaged down to the last one's grid, `[N, C, *grid]`; a single one as it is.
+
+    Only for means over the whole map: cells of different layers that come to lie on each other differ by
+    some pixels in where they look (`networks.cells`).
+    """
     if len(maps) == 1:
         return maps[0]
-    every = torch.arange(sum(m.shape[1] for m in maps), device=maps[0].device)
-    return chosen_channels(maps, every, grid)
+    return torch.cat([area_resize(layer_map.float(), grid) for layer_map in maps], dim=1)
 
 
 def pooled(h: Tensor, valid: Tensor | None, pool: Literal["mean", "mean_deviation"]) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from secondread.networks.by_rank import CONVOLUTION, area_resize, channels_last, resize
+from secondread.networks.by_rank import CONVOLUTION, channels_last
+from secondread.networks.cells import Cells, resample
 from secondread.networks.resnet import ResNet, resnet18, resnet50, wide_resnet50_2
 from secondread.networks.squeezenet import SqueezeNet
 from secondread.networks.weights import load_weights
@@ -155,17 +156,18 @@ def map_sizes(encoder: nn.Module, channels: int, size: Sequence[int]) -> tuple[t
     return tuple(tuple(m.shape[2:]) for m in maps)
 
 
-def chosen_channels(maps: Sequence[Tensor], chosen: Tensor, grid: tuple[int, ...]) -> Tensor:
-    """Some channels of several maps on one grid: `[N, len(chosen), *grid]` float32.
+def chosen_channels(
+    maps: Sequence[Tensor], chosen: Tensor, cells: Sequence[Cells], target: Cells, grid: tuple[int, ...]
+) -> Tensor:
+    """Some channels of several maps at the `grid` cells `target`: `[N, len(chosen), *grid]` float32.
 
-    `chosen` counts through the maps' channels one map after another, in rising order. Coarser maps are
-    interpolated, finer ones averaged.
+    `chosen` counts through the maps' channels one map after another, in rising order. Each map has its
+    `cells`; coarser maps are interpolated at the target's centres, finer ones averaged around them.
     """
     start, kept = 0, []
-    for layer_map in maps:
+    for layer_map, places in zip(maps, cells, strict=True):
         end = start + layer_map.shape[1]
         layer_map = layer_map.index_select(1, chosen[(chosen >= start) & (chosen < end)] - start).float()
-        coarser = layer_map.shape[2] < grid[0]
-        kept.append(resize(layer_map, grid) if coarser else area_resize(layer_map, grid))
+        kept.append(resample(layer_map, places, target, grid))
         start = end
     return torch.cat(kept, dim=1)
