@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -122,11 +123,105 @@ def test_aligning_after_the_fit_decodes_nothing_again(references, cache, monkeyp
 def test_a_damaged_entry_is_prepared_again(references, cache, plain):
     whole = next(prepare_many(references[:1], plain, cache=cache, workers=0)).pixels.copy()
     path = cache.entry_path(references[0], plain.digest)
-    for damaged in (path.read_bytes()[:-3], b"", b"2readpp1" + b"\xff" * 80, os.urandom(4000)):
+    for damaged in (path.read_bytes()[:-3], b"", b"2readpp2" + b"\xff" * 80, os.urandom(4000)):
         path.unlink()
         path.write_bytes(damaged)
         again = next(prepare_many(references[:1], plain, cache=cache, workers=0))
         np.testing.assert_array_equal(again.pixels, whole)
+
+
+def damages(data, draw):
+    """One entry or note, damaged in every way that a disk, a copy or a person damages files."""
+    at = int(draw.integers(len(data)))
+    run = int(draw.integers(1, 200))
+    bits = bytes([data[at] ^ (1 << int(draw.integers(8)))])
+    yield "bit", data[:at] + bits + data[at + 1 :]
+    yield "byte", data[:at] + bytes([data[at] ^ int(draw.integers(1, 256))]) + data[at + 1 :]
+    yield "zeros", data[:at] + bytes(len(data[at : at + run])) + data[at + run :]
+    yield "cut", data[:at]
+    yield "longer", data + data[: run % 50 + 1]
+    yield "gone inside", data[:at] + data[at + run :]
+    yield "random", draw.bytes(len(data))
+    yield "empty", b""
+
+
+def test_of_five_hundred_damaged_entries_and_notes_none_is_used(references, cache, plain):
+    found = prepare_many(references, plain, cache=cache, workers=0)
+    whole = {reference: one.pixels.copy() for reference, one in zip(references, found, strict=True)}
+    draw = np.random.default_rng(0)
+    kinds = Counter()
+    for turn in range(6):
+        for reference in references:
+            entry, note = cache.entry_path(reference, plain.digest), cache._note_path(reference)
+            for path in (entry, note):
+                data = path.read_bytes()
+                for kind, damaged in damages(data, draw):
+                    if damaged == data:
+                        continue
+                    path.write_bytes(damaged)
+                    assert cache.find(reference, plain.digest) is None, (turn, kind, path.name)
+                    kinds[kind] += 1
+                (again,) = prepare_many([reference], plain, cache=cache, workers=0)
+                np.testing.assert_array_equal(again.pixels, whole[reference])
+                assert path.read_bytes() == data
+    assert sum(kinds.values()) > 500
+    assert len(kinds) == 8
+
+
+def test_swapped_entries_and_notes_are_noticed(references, cache, plain):
+    other = Preprocessing(PreprocessingSettings(size=(32, 32), fit="crop"))
+    whole = {}
+    for preprocessing in (plain, other):
+        found = prepare_many(references, preprocessing, cache=cache, workers=0)
+        whole[preprocessing.digest] = [one.pixels.copy() for one in found]
+    entries = {(r, p.digest): cache.entry_path(r, p.digest) for r in references for p in (plain, other)}
+    held = {key: path.read_bytes() for key, path in entries.items()}
+    swapped = 0
+    for key, path in entries.items():
+        for donor, data in held.items():
+            if donor == key:
+                continue
+            path.write_bytes(data)
+            assert cache.find(key[0], key[1]) is None, (key, donor)
+            swapped += 1
+        path.write_bytes(held[key])
+        assert cache.find(*key) is not None
+    notes = [cache._note_path(reference) for reference in references]
+    for note in notes:
+        own = note.read_bytes()
+        for donor in notes:
+            if donor != note:
+                note.write_bytes(donor.read_bytes())
+                assert cache.find(references[notes.index(note)], plain.digest) is None
+                swapped += 1
+        note.write_bytes(own)
+    assert swapped == 12 * 11 + 6 * 5
+    for preprocessing in (plain, other):
+        found = prepare_many(references, preprocessing, cache=cache, workers=0)
+        for image, expected in zip(found, whole[preprocessing.digest], strict=True):
+            np.testing.assert_array_equal(image.pixels, expected)
+
+
+def test_an_entry_that_was_right_before_is_looked_at_again_once_it_changes(references, cache, plain):
+    prepared = prepare_set(references, plain, cache=cache, workers=0)
+    path = cache.entry_path(references[0], plain.digest)
+    long_ago = time.time() - 3600
+    os.utime(path, (long_ago, long_ago))
+    whole = prepared[0].pixels.copy()
+    with path.open("r+b") as stream:
+        stream.seek(600)
+        stream.write(b"\xff" * 40)
+    np.testing.assert_array_equal(prepared[0].pixels, whole)
+    np.testing.assert_array_equal(prepared.batch([0])[0][0], whole)
+
+
+def test_a_file_exchanged_with_its_times_kept_is_decoded_again(references, cache, plain):
+    list(prepare_many(references[:1], plain, cache=cache, workers=0))
+    state = os.stat(references[0])
+    with open(references[0], "r+b") as stream:
+        stream.write(stream.read())
+    os.utime(references[0], ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert cache.find(references[0], plain.digest) is None
 
 
 def test_a_set_gives_batches_and_survives_a_cleared_cache(references, cache, plain, tmp_path):

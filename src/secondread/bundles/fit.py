@@ -286,6 +286,7 @@ def provenance(
 def what_was_seen(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Seen:
     return Seen.of(
         {name: images.digests for name, images in sets.items()},
+        {name: images.contents for name, images in sets.items()},
         {name: [row.patient_id for row in getattr(cohorts, name)] for name in COHORTS},
     )
 

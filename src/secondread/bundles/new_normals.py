@@ -109,7 +109,7 @@ def learnt_patients(rows: Sequence[Row], seen: Seen) -> list[str]:
 
 
 def learnt_images(images: PreparedSet, seen: Seen) -> set[int]:
-    """The positions of images that the model learnt from, by content."""
-    learnt = {d for cohort, digests in seen.images.items() if cohort != NOT_LEARNT_FROM for d in digests}
-    found = zip(images.positions, images.digests, strict=True)
-    return {position for position, digest in found if digest in learnt}
+    """The positions of images that the model learnt from, by their bytes or their pixels."""
+    learnt = seen.recall(without=(NOT_LEARNT_FROM,))
+    found = zip(images.positions, images.digests, images.contents, strict=True)
+    return {position for position, digest, content in found if learnt.cohorts(digest, content)}

@@ -63,8 +63,9 @@ def prepare_cohorts(
 
 
 def without_copies(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Cohorts:
-    """The cohorts without the held-out normals that are, byte for byte, images of an earlier cohort: the
-    detector has learnt from these, so they would promise too much. Each cohort's loss is a note."""
+    """The cohorts without the held-out normals that are images of an earlier cohort, byte for byte or by
+    their pixels: the detector has learnt from these, so they would promise too much. Each cohort's loss is a
+    note."""
     notes = list(cohorts.notes)
     kept: dict[str, list[Row]] = {}
     seen: set[str] = set()
@@ -74,8 +75,8 @@ def without_copies(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Cohorts
         if name in HELD_OUT:
             copies = {
                 position
-                for position, digest in zip(images.positions, images.digests, strict=True)
-                if digest in seen
+                for position, *both in zip(images.positions, images.digests, images.contents, strict=True)
+                if not seen.isdisjoint(both)
             }
             if copies:
                 names = ", ".join(rows[position].path for position in sorted(copies)[:3])
@@ -84,5 +85,5 @@ def without_copies(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Cohorts
                     f"{names}{' …' if len(copies) > 3 else ''}"
                 )
             kept[name] = [row for position, row in enumerate(rows) if position not in copies]
-        seen.update(images.digests)
+        seen.update(images.digests, images.contents)
     return replace(cohorts, notes=notes, validation=kept["validation"], calibration=kept["calibration"])

@@ -85,7 +85,9 @@ def recalibrate(
         provenance=bundle.provenance.model_copy(
             update={"recalibrated": (*bundle.provenance.recalibrated, done)}
         ),
-        seen=bundle.seen.with_more("calibration", images.digests, [row.patient_id for row in rows]),
+        seen=bundle.seen.with_more(
+            "calibration", images.digests, images.contents, [row.patient_id for row in rows]
+        ),
         path=None,
         digest="",
     )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from secondread.images.acquisition import acquisition
+from secondread.images.content import content_digest, is_grey
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
 
@@ -17,8 +16,9 @@ from secondread.images.read import read_image
 class Inspection:
     """Facts of one image.
 
-    digest        of the bytes that made it; `content` of its decoded pixels (grey kept in three equal
-                  channels counts as grey), so that a copy in another format is found
+    digest        of the bytes that made it; `content` of its decoded pixels (see `images.content`), so
+                  that a copy in another format is found
+    channels      1 where three channels are equal
     constant      whether all pixels are equal
     facts         acquisition facts, as in `secondread.images.acquisition`
     mask_problem  what is wrong with its mask; empty where nothing is, or where it has none
@@ -42,15 +42,14 @@ def inspect(item: tuple[str, str | None]) -> Inspection:
     """
     reference, mask_reference = item
     image = read_image(reference)
-    pixels = _as_grey(image.pixels)
     problem, empty = _inspect_mask(mask_reference, image.size) if mask_reference else ("", None)
     return Inspection(
         digest=image.digest,
-        content=_content(pixels),
+        content=content_digest(image.pixels),
         size=image.size,
-        channels=pixels.shape[0],
+        channels=1 if is_grey(image.pixels) else image.pixels.shape[0],
         modality=image.header.get("modality", ""),
-        constant=bool(np.all(pixels == pixels.flat[0])),
+        constant=bool(np.all(image.pixels == image.pixels.flat[0])),
         facts=acquisition(image),
         mask_problem=problem,
         mask_empty=empty,
@@ -65,19 +64,6 @@ def _inspect_mask(reference: str, size: tuple[int, ...]) -> tuple[str, bool | No
     if mask.size != size:
         return f"its size {_times(mask.size)} is not the image's {_times(size)}", None
     return "", not np.any(mask.pixels)
-
-
-def _as_grey(pixels: NDArray[np.generic]) -> NDArray[np.generic]:
-    equal = (
-        pixels.shape[0] == 3 and np.array_equal(pixels[0], pixels[1]) and np.array_equal(pixels[0], pixels[2])
-    )
-    return pixels[:1] if equal else pixels
-
-
-def _content(pixels: NDArray[np.generic]) -> str:
-    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=20)
-    digest.update(np.ascontiguousarray(pixels, dtype=np.float32).data)
-    return digest.hexdigest()
 
 
 def _times(size: tuple[int, ...]) -> str:

@@ -13,8 +13,8 @@ from secondread.readings.readings import Readings
 def refuse_seen(cases: Sequence[Case], readings: Readings) -> list[str]:
     """The patients shared by the fit and the test, which is empty unless the fit was allowed to share.
 
-    Raises UserError naming the images (by content digest, as scoring wrote it) or the patients (by
-    keyed hash against `patients_seen` of run.json) that the bundle saw.
+    Raises UserError naming the images (by the digests of their bytes or pixels, as scoring noted) or the
+    patients (by keyed hash against `patients_seen` of run.json) that the bundle saw.
     """
     seen = [case for case in cases if case.reading.seen]
     if seen:

@@ -54,6 +54,7 @@ def warnings_of(
         _unread_maps(pixels),
         _few(images),
         _no_patients(cases),
+        _copies_unknown(readings),
         _no_split(cases, where),
     ]
     return tuple(warning for warning in found if warning is not None)
@@ -223,6 +224,17 @@ def _no_patients(cases: Cases) -> Warning | None:
         "Patients unknown",
         f"{how_many} patient id: intervals and cross-validation take images "
         "as independent, and patients shared with the fit cannot be noticed.",
+    )
+
+
+def _copies_unknown(readings: Readings) -> Warning | None:
+    if readings.run.get("pixels_seen") is not False:
+        return None
+    return Warning(
+        "copies_unknown",
+        "Copies not noticed",
+        "The bundle was fitted by an earlier version and knows its images by their bytes alone: a training "
+        "image that was saved again counts as new. Fit again, and such copies are refused.",
     )
 
 

@@ -7,6 +7,9 @@ An entry is found by the content's digest and the fitted preprocessing's digest.
 without reading the file again while size and time of change (nanoseconds) are those of the last decoding, as
 git does with its index. References are hashed, so file names do not say whose images these are. Writers need
 no lock: every file appears whole by a rename, and two writers of one entry write the same.
+
+Nothing is believed that is not as it was written: entries carry a checksum and their own name (see entry.py),
+notes a hash over their reference, their fingerprint and the content's key. What does not fit is made again.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ class Cache:
         prepared = read_entry(path)
         if prepared is not None:
             with contextlib.suppress(OSError):
-                os.utime(path)
+                os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
         return prepared
 
     def store(
@@ -77,12 +80,17 @@ class Cache:
         path = self._entry_path(content, preprocessing_digest)
         write_entry(path, prepared)
         if fingerprint is not None and fingerprint == fingerprint_of(reference):
-            note = json.dumps({"fingerprint": fingerprint, "content": content})
-            write_whole(self._note_path(reference), note.encode(), synced=False)
+            path = self._note_path(reference)
+            note = {
+                "fingerprint": fingerprint,
+                "content": content,
+                "check": _check(path, fingerprint, content),
+            }
+            write_whole(path, json.dumps(note).encode(), synced=False)
 
     def size(self) -> int:
         """Bytes of all files in the cache."""
-        return sum(size for _, size, _ in self._files())
+        return sum(state.st_size for _, state in self._files())
 
     def clear(self) -> None:
         """Delete all entries. Arrays that are in use stay valid until they are let go."""
@@ -93,20 +101,20 @@ class Cache:
         """Delete leftovers of killed writers and, above the limit, what was not used for longest."""
         files = list(self._files())
         now = time.time()
-        for path, _, used in files:
-            if path.name.endswith(".tmp") and now - used > STALE_SECONDS:
+        for path, state in files:
+            if path.name.endswith(".tmp") and now - state.st_mtime > STALE_SECONDS:
                 path.unlink(missing_ok=True)
         if self.limit_bytes is None:
             return
-        total = sum(size for _, size, _ in files)
+        total = sum(state.st_size for _, state in files)
         kept = set(keep)
         entries = self.directory / "entries"
-        for path, size, _ in sorted(files, key=lambda found: found[2]):
+        for path, state in sorted(files, key=lambda found: found[1].st_atime_ns):
             if total <= self.limit_bytes:
                 return
             if entries in path.parents and path not in kept and not path.name.endswith(".tmp"):
                 path.unlink(missing_ok=True)
-                total -= size
+                total -= state.st_size
 
     def entry_path(self, reference: str, preprocessing_digest: str) -> Path | None:
         """Where the entry of this reference lies, as far as the reference has been seen."""
@@ -114,11 +122,15 @@ class Cache:
         return None if content is None else self._entry_path(content, preprocessing_digest)
 
     def _content_of(self, reference: str) -> str | None:
+        path = self._note_path(reference)
         try:
-            note = json.loads(self._note_path(reference).read_bytes())
-            return str(note["content"]) if note["fingerprint"] == fingerprint_of(reference) else None
+            note = json.loads(path.read_bytes())
+            fingerprint, content = str(note["fingerprint"]), str(note["content"])
+            if note["check"] != _check(path, fingerprint, content):
+                return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return content if fingerprint == fingerprint_of(reference) else None
 
     def _entry_path(self, content: str, preprocessing_digest: str) -> Path:
         return self.directory / "entries" / preprocessing_digest / content[:2] / content
@@ -127,13 +139,12 @@ class Cache:
         key = _hashed(os.path.abspath(reference))
         return self.directory / "seen" / key[:2] / key
 
-    def _files(self) -> Iterator[tuple[Path, int, float]]:
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
         for folder, _, names in os.walk(self.directory):
             for name in names:
                 path = Path(folder, name)
                 with contextlib.suppress(OSError):
-                    stat = path.stat()
-                    yield path, stat.st_size, stat.st_mtime
+                    yield path, path.stat()
 
 
 def fingerprint_of(reference: str) -> str | None:
@@ -153,12 +164,17 @@ def fingerprint_of(reference: str) -> str | None:
 
 def _fingerprint(path: Path) -> str:
     stat = path.stat()
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
 
 
 def _member(reference: str) -> str:
     """What follows `#` in a reference to a part of a file; parts of one file share its digest."""
     return "" if Path(reference).exists() else reference.rpartition("#")[2]
+
+
+def _check(note: Path, fingerprint: str, content: str) -> str:
+    """What a note of this name must carry; the name is the hash of its reference."""
+    return _hashed(f"{note.name} {fingerprint} {content}")
 
 
 def _hashed(text: str) -> str:

@@ -20,6 +20,7 @@ class Prepared:
                  None = valid everywhere
     placement    see Placement
     digest       of the bytes that made the image
+    content      of its decoded pixels (see `images.content`): equal for a copy that was saved again
     acquisition  facts about the file, for the shortcut check
     thumbnail    float32 `[16, 16]` of the image before preprocessing
     """
@@ -28,5 +29,6 @@ class Prepared:
     valid: NDArray[np.bool_] | None
     placement: Placement
     digest: str
+    content: str
     acquisition: Mapping[str, float | str] = field(default_factory=dict)
     thumbnail: NDArray[np.float32] = field(default_factory=lambda: np.zeros((16, 16), np.float32))

@@ -25,7 +25,7 @@ class PreparedSet(Sequence[Prepared]):
 
     references    of the images that could be prepared
     positions     where each stood in the references that were asked for
-    digests, acquisition, thumbnails, placements   one per image
+    digests, contents, acquisition, thumbnails, placements   one per image (see Prepared)
     errors        why each of the others could not be prepared
     """
 
@@ -34,6 +34,7 @@ class PreparedSet(Sequence[Prepared]):
         self.references: list[str] = []
         self.positions: list[int] = []
         self.digests: list[str] = []
+        self.contents: list[str] = []
         self.acquisition: list[dict[str, float | str]] = []
         self.placements: list[Placement] = []
         self.errors: list[ImageError] = []
@@ -50,6 +51,7 @@ class PreparedSet(Sequence[Prepared]):
         self.references.append(reference)
         self.positions.append(position)
         self.digests.append(found.digest)
+        self.contents.append(found.content)
         self.acquisition.append(dict(found.acquisition))
         self.placements.append(found.placement)
         self._thumbnails.append(found.thumbnail)

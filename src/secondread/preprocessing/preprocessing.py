@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from secondread.errors import UserError
 from secondread.images.acquisition import acquisition, thumbnail
+from secondread.images.content import content_digest
 from secondread.images.image import Image, ImageError
 from secondread.preprocessing.align import Aligner
 from secondread.preprocessing.colour import to_grey, to_rgb
@@ -95,7 +96,15 @@ class Preprocessing:
         if settings.colour == "rgb":
             pixels = to_rgb(pixels, image.source)
         placement = Placement(grid, image.geometry, remarks=(*image.geometry.remarks, *picture.remarks))
-        prepared = Prepared(pixels, valid, placement, image.digest, acquisition(image), thumbnail(image))
+        prepared = Prepared(
+            pixels,
+            valid,
+            placement,
+            image.digest,
+            content_digest(image.pixels),
+            acquisition(image),
+            thumbnail(image),
+        )
         return self.align(prepared)
 
     def align(self, prepared: Prepared) -> Prepared:

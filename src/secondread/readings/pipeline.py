@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.gathering import with_complexity
 from secondread.bundles.places import available_cores
+from secondread.bundles.seen import Recall
 from secondread.calibration.raw_scores import RawScores
 from secondread.images.image import ImageError
 from secondread.preprocessing.placement import Placement
@@ -86,7 +87,7 @@ def read_items(
     timeout_s: float = 60.0,
 ) -> Iterator[Result]:
     """A result for each item, in order."""
-    seen = bundle.seen.cohorts_of_image()
+    seen = bundle.seen.recall()
     workers = default_workers() if workers is None else workers
     size = batch_size or default_batch_size(bundle.detector.size)
 
@@ -160,7 +161,7 @@ def ahead(make: Callable[[], Iterator[Gathered]], depth: int) -> Iterator[Gather
         thread.join(timeout=10)
 
 
-def read_batch(bundle: Bundle, gathered: Gathered, seen: dict[str, str], *, maps: bool) -> Iterator[Result]:
+def read_batch(bundle: Bundle, gathered: Gathered, seen: Recall, *, maps: bool) -> Iterator[Result]:
     """Results of one batch, in its order."""
     images = [prepared for _, prepared in gathered if isinstance(prepared, Prepared)]
     scored = iter(_score(bundle, images, seen, maps=maps) if images else ())
@@ -173,9 +174,7 @@ def read_batch(bundle: Bundle, gathered: Gathered, seen: dict[str, str], *, maps
             yield replace(result, reading=replace(result.reading, path=item.path, study_id=item.study_id))
 
 
-def _score(
-    bundle: Bundle, images: Sequence[Prepared], seen: dict[str, str], *, maps: bool
-) -> Iterator[Result]:
+def _score(bundle: Bundle, images: Sequence[Prepared], seen: Recall, *, maps: bool) -> Iterator[Result]:
     pixels = np.stack([image.pixels for image in images])
     valid = stack_valid(images)
     digests = [image.digest for image in images]
@@ -218,7 +217,7 @@ def _score(
                 name: float(values[i]) for name, values in baselines.items() if np.isfinite(values[i])
             },
             score_without_complexity=None if plain is None or not finite[i] else float(plain[i]),
-            seen=seen.get(image.digest, ""),
+            seen=seen.cohorts(image.digest, image.content),
             error="" if finite[i] else "the detector's score is not a finite number",
         )
         kept = heat is not None and bool(finite[i])

@@ -152,6 +152,7 @@ def describe(bundle: Bundle, inputs: Inputs) -> dict[str, Any]:
         "recipe": bundle.recipe.model_dump(mode="json"),
         "provenance": bundle.provenance.model_dump(mode="json"),
         "patients_seen": {"key": bundle.seen.key, "patients": bundle.seen.patients},
+        "pixels_seen": bool(bundle.seen.pixels),
         "allow_shared_patients": bundle.provenance.allow_shared_patients,
         "research_use": "research use, not a medical device",
     }
