@@ -13,7 +13,9 @@ import numpy as np
 import pool_tasks
 import pytest
 
-from secondread.images.pool import Done, Failed, map_in_workers
+from secondread.errors import UserError
+from secondread.images.image import ImageError
+from secondread.images.pool import Done, Failed, call_in_worker, map_in_workers
 
 
 def alive(process: int) -> bool:
@@ -71,6 +73,65 @@ def test_many_dying_workers_cost_one_item_each() -> None:
     items = [1, "exit", "crash", 2, "exit", 3] * 3
     results = list(map_in_workers(pool_tasks.act, items, workers=2))
     assert sum(isinstance(result, Failed) for result in results) == 9
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("pickle", "sent no valid answer"),
+        ("pickle of a path", "sent no valid answer"),
+        ("another type", "sent no valid answer"),
+        ("another item", "a question that was not asked"),
+        ("nothing", "sent no valid answer"),
+        ("too long", "an answer of 1,099,511,627,776 bytes"),
+        ("half", "no answer within 1 s"),
+        ("closes", "fell silent"),
+    ],
+)
+def test_a_decoder_that_was_taken_over_runs_nothing_here(tmp_path: Path, what: str, said: str) -> None:
+    items = [1, (what, tmp_path), 3]
+    results = list(map_in_workers(pool_tasks.taken_over, items, workers=1, timeout_s=1))
+    assert not list(tmp_path.iterdir())
+    assert [result.value for result in results if isinstance(result, Done)] == [2, 6]
+    bad = results[1]
+    assert isinstance(bad, Failed)
+    assert said in str(bad.error)
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_replaced(tmp_path: Path) -> None:
+    results = map_in_workers(
+        pool_tasks.process, range(3), workers=1, initializer=pool_tasks.end_early, initargs=(str(tmp_path),)
+    )
+    assert all(isinstance(result, Done) for result in results)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_where_no_worker_can_start_one_line_says_so(tmp_path: Path) -> None:
+    results = map_in_workers(
+        pool_tasks.process, range(3), workers=2, initializer=pool_tasks.end_always, initargs=(str(tmp_path),)
+    )
+    with pytest.raises(UserError, match=r"no worker process can start.*SIGKILL.*free memory"):
+        list(results)
+
+
+def test_an_item_whose_worker_is_killed_from_outside_is_tried_again(tmp_path: Path) -> None:
+    results = list(map_in_workers(pool_tasks.die_once, [(n, str(tmp_path)) for n in range(4)], workers=2))
+    assert results == [Done(n, n) for n in range(4)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_panic_that_is_no_exception_costs_one_item(workers: int) -> None:
+    with pytest.raises(ImageError, match=r"PanicException: called .Option::unwrap"):
+        call_in_worker(pool_tasks.panic, "panic", workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("item", "said"),
+    [("leave", "asked the process to end"), ("leave at once", "ended with status 0 before it answered")],
+)
+def test_a_decoder_that_ends_its_process_is_told_in_words(item: str, said: str) -> None:
+    with pytest.raises(ImageError, match=said):
+        call_in_worker(pool_tasks.panic, item)
 
 
 def test_large_arrays_come_through() -> None:

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import multiprocessing.connection as connection
-import os
 import pickle
+import select
+import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from secondread.errors import UserError
 from secondread.images.image import ImageError
-from secondread.images.worker import ENVIRONMENT, call, end_of_item, name_of
+from secondread.images.link import TooLong
+from secondread.images.messages import LONGEST_HEAD, BadMessage, Messages
+from secondread.images.process import START_TIMEOUT_S, Start, Starting, WorkerProcess
+from secondread.images.worker import STARTED, call, end_of_item, name_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_START_TIMEOUT_S = 120.0
 _AHEAD_PER_WORKER = 4
+_GRACE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,26 @@ def map_in_workers(
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
     ahead: int | None = None,
+    most_bytes: int | None = None,
 ) -> Iterator[Done[Result] | Failed]:
     """`function(item)` for each item, in the items' order, in `workers` processes of their own.
 
     A worker that takes longer than `timeout_s` for one item is killed, one whose address space would pass
     `memory_bytes` gets a MemoryError, and one that dies is replaced: each costs its item (Failed), never the
-    rest. At most `ahead` results (four per worker) wait for the caller while workers go on in the background.
-    Closing the iterator, Ctrl-C and the end of this process end the workers.
+    rest. One that dies while it starts, or is killed from outside, costs nothing at first: its item is tried
+    again. At most `ahead` results (four per worker) wait for the caller while workers go on in the
+    background. Closing the iterator, Ctrl-C and the end of this process end the workers.
 
     `function`, `initializer` and the items are pickled, so the functions must be at the top level of a module
-    that can be imported; `__main__` is not imported again. An exception other than ImageError becomes an
-    ImageError with its type and message. With `workers=0` everything runs here, without limits. Raises
-    ValueError where a function cannot be sent to another process, and RuntimeError where workers cannot
-    start.
+    that can be imported; `__main__` is not imported again. What `function` returns travels as its annotation
+    says (see `messages`), for a worker is not trusted once it has read a file: an answer of another type, or
+    longer than `most_bytes` (none = `memory_bytes`, and a few MiB where the type holds no arrays), ends it
+    and costs its item. An exception other than ImageError becomes an ImageError with its type and message.
+
+    With `workers=0` everything runs here, without limits. Raises ValueError where a function cannot be sent
+    to another process or says no type that can come back, and UserError where workers cannot start.
     """
+    messages = Messages.of(function)
     if workers <= 0:
         return _map_here(function, items, initializer, initargs)
     for sent in (function, initializer):
@@ -75,7 +84,32 @@ def map_in_workers(
             raise ValueError(f"{sent!r} lives in __main__: move it into a module that workers can import")
     task = pickle.dumps((function, initializer, initargs), protocol=5)
     look_ahead = max(workers, ahead if ahead is not None else _AHEAD_PER_WORKER * workers)
-    return _consume(_Pool(task, iter(items), workers, timeout_s, memory_bytes, look_ahead))
+    longest = LONGEST_HEAD + 64
+    if messages.holds_arrays:
+        longest += memory_bytes if most_bytes is None else most_bytes
+    start = Start(task, memory_bytes, longest)
+    return _consume(_Pool(start, messages, iter(items), workers, timeout_s, look_ahead))
+
+
+def call_in_worker(
+    function: Callable[[Item], Result],
+    item: Item,
+    *,
+    workers: int = 1,
+    timeout_s: float = 60.0,
+    memory_bytes: int = 4 << 30,
+) -> Result:
+    """`function(item)` in a process of its own (with `workers=0` here), as `map_in_workers` does it.
+
+    Raises ImageError where the item gives no value, and UserError where no worker can start.
+    """
+    results = map_in_workers(
+        function, [item], workers=min(workers, 1), timeout_s=timeout_s, memory_bytes=memory_bytes
+    )
+    (result,) = results
+    if isinstance(result, Failed):
+        raise result.error
+    return result.value
 
 
 def _map_here(
@@ -99,65 +133,35 @@ def _consume(pool: _Pool) -> Iterator[Any]:
         pool.close()
 
 
-class _Worker:
-    """One process, the socket to it, and what it is doing."""
-
-    def __init__(self, task: bytes, memory_bytes: int) -> None:
-        ours, theirs = socket.socketpair()
-        path = [os.path.abspath(entry) for entry in sys.path]
-        start = f"import sys; sys.path[:] = {path!r}; from secondread.images.worker import main; main()"
-        environment = dict(os.environ, **ENVIRONMENT)
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", start, str(theirs.fileno()), str(os.getpid()), str(memory_bytes)],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                env=environment,
-            )
-        self.link = connection.Connection(ours.detach())
-        self.ready = False
-        self.index: int | None = None
-        self.item: Any = None
-        self.deadline = time.monotonic() + _START_TIMEOUT_S
-        self.link.send_bytes(task)
-
-    def give(self, index: int, item: Any, timeout_s: float) -> None:
-        self.index, self.item = index, item
-        self.deadline = time.monotonic() + timeout_s
-        with contextlib.suppress(OSError):
-            self.link.send_bytes(pickle.dumps(item, protocol=5))
-
-    def kill(self) -> int:
-        """End the process and return its exit status (negative: the signal that ended it by itself)."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(0.2 if self.link.closed else 0.0)
-        status = self.process.poll()
-        if status is None:
-            self.process.kill()
-            self.process.wait()
-        self.link.close()
-        return status if status is not None else 0
-
-
+@dataclass
 class _Pool:
-    """A thread that keeps workers busy and puts their results, in order, where the caller takes them."""
+    """A thread that keeps workers busy and puts their results, in order, where the caller takes them.
 
-    def __init__(
-        self, task: bytes, items: Iterator[Any], workers: int, timeout_s: float, memory_bytes: int, ahead: int
-    ) -> None:
-        self.task, self.items, self.count = task, items, workers
-        self.timeout_s, self.memory_bytes, self.ahead = timeout_s, memory_bytes, ahead
-        self.workers: list[_Worker] = []
-        self.finished: dict[int, Done[Any] | Failed] = {}
-        self.given = 0
-        self.taken = 0
-        self.exhausted = False
-        self.trouble: BaseException | None = None
-        self.stopping = False
-        self.changed = threading.Condition()
+    again   items of workers that ended before they began, or were killed from outside
+    killed  items that were given again for the latter reason; not twice
+    """
+
+    begin: Start
+    messages: Messages
+    items: Iterator[Any]
+    count: int
+    timeout_s: float
+    ahead: int
+    workers: list[WorkerProcess] = field(default_factory=list)
+    again: deque[tuple[int, Any]] = field(default_factory=deque)
+    killed: set[int] = field(default_factory=set)
+    starting: Starting = field(default_factory=Starting)
+    finished: dict[int, Done[Any] | Failed] = field(default_factory=dict)
+    given: int = 0
+    taken: int = 0
+    exhausted: bool = False
+    trouble: BaseException | None = None
+    stopping: bool = False
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    __hash__ = object.__hash__
+
+    def __post_init__(self) -> None:
         self.wake_here, self.wake_there = socket.socketpair()
         self.wake_there.setblocking(False)
         self.thread = threading.Thread(target=self._run, name="image-workers", daemon=True)
@@ -200,87 +204,132 @@ class _Pool:
             while not self.stopping:
                 self._feed()
                 busy = [worker for worker in self.workers if worker.index is not None or not worker.ready]
-                if self.exhausted and not any(worker.index is not None for worker in busy):
+                at_work = self.again or any(worker.index is not None for worker in busy)
+                if self.exhausted and not at_work:
                     break
                 self._await(busy)
         except BaseException as error:
             self.trouble = error
         finally:
             for worker in self.workers:
-                worker.kill()
+                worker.end()
             with self.changed:
                 self.exhausted = True
                 self.changed.notify_all()
 
     def _feed(self) -> None:
         """Give an item to every free worker while the look-ahead has room; start workers as needed."""
-        while not self.exhausted and self.given - self.taken < self.ahead:
+        while self.again or (not self.exhausted and self.given - self.taken < self.ahead):
             free = next((worker for worker in self.workers if worker.index is None), None)
-            if free is None and len(self.workers) >= self.count:
+            if free is None and (len(self.workers) >= self.count or not self._may_start()):
                 return
-            try:
-                item = next(self.items)
-            except StopIteration:
-                with self.changed:
-                    self.exhausted = True
-                    self.changed.notify_all()
-                return
+            if not self.again:
+                try:
+                    self.again.append((self.given, next(self.items)))
+                except StopIteration:
+                    with self.changed:
+                        self.exhausted = True
+                        self.changed.notify_all()
+                    return
+                self.given += 1
             if free is None:
-                free = _Worker(self.task, self.memory_bytes)
+                try:
+                    free = WorkerProcess(self.begin)
+                except (OSError, MemoryError) as error:
+                    self._no_start(str(error) or type(error).__name__)
+                    return
                 self.workers.append(free)
-            free.give(self.given, item, self.timeout_s if free.ready else _START_TIMEOUT_S)
-            self.given += 1
+            free.give(*self.again.popleft(), self.timeout_s if free.ready else START_TIMEOUT_S)
 
-    def _await(self, busy: list[_Worker]) -> None:
-        deadline = min((worker.deadline for worker in busy), default=time.monotonic() + 60.0)
-        links = {worker.link: worker for worker in busy}
-        for found in connection.wait([*links, self.wake_here], max(0.0, deadline - time.monotonic())):
-            if found is self.wake_here:
+    def _may_start(self) -> bool:
+        return time.monotonic() >= self.starting.not_before
+
+    def _no_start(self, why: str) -> None:
+        """Go on with the workers that there are, or try again after a pause."""
+        if any(worker.ready for worker in self.workers):
+            self.count = len(self.workers)
+        else:
+            self.starting.failed(why)
+
+    def _await(self, busy: list[WorkerProcess]) -> None:
+        """Wait for answers, for room, or for the next time that something is due."""
+        now = time.monotonic()
+        due = [worker.deadline for worker in busy] + [self.starting.not_before]
+        wait_s = min((moment - now for moment in due if moment > now), default=60.0)
+        if any(worker.deadline <= now for worker in busy):
+            wait_s = 0.0
+        poll = select.poll()
+        poll.register(self.wake_here, select.POLLIN)
+        links = {worker.link.fileno(): worker for worker in busy}
+        for number, worker in links.items():
+            poll.register(number, select.POLLIN | (select.POLLOUT if worker.link.has_more_to_send else 0))
+        for number, event in poll.poll(1000 * wait_s):
+            if number == self.wake_here.fileno():
                 self.wake_here.recv(4096)
-            else:
-                self._receive(links[found])  # type: ignore[index]
+                continue
+            worker = links[number]
+            if event & select.POLLOUT:
+                with contextlib.suppress(OSError):
+                    worker.link.go_on()
+            if event & ~select.POLLOUT:
+                self._receive(worker)
         now = time.monotonic()
         for worker in busy:
-            if worker in self.workers and worker.deadline <= now:
-                self._lost(worker, f"no answer within {self.timeout_s:g} s, so its process was ended")
+            if worker in self.workers and worker.index is not None and worker.deadline <= now:
+                allowed = self.timeout_s if worker.ready else START_TIMEOUT_S
+                self._lost(worker, f"no answer within {allowed:g} s, so its process was ended")
 
-    def _receive(self, worker: _Worker) -> None:
+    def _receive(self, worker: WorkerProcess) -> None:
         try:
-            message = worker.link.recv_bytes()
+            message = worker.link.receive()
+            if message is None:
+                return
+            answer = self.messages.read(message) if worker.ready else _STARTING.read(message)
+            if answer.item != (worker.index if worker.ready else STARTED):
+                raise BadMessage("an answer to a question that was not asked")
         except (EOFError, OSError):
-            worker.link.close()
-            self._lost(worker, "")
+            self._lost(worker)
+            return
+        except (TooLong, BadMessage) as error:
+            self._lost(worker, f"its decoding process sent no valid answer ({error}) and was ended")
             return
         if not worker.ready:
-            told = pickle.loads(message)
-            if told is not None:
-                raise RuntimeError(f"a worker process could not start: {told}")
+            if answer.error is not None:
+                raise UserError(f"a worker process could not start: {answer.error.problem}")
             worker.ready = True
+            self.starting.failures = 0
             worker.deadline = time.monotonic() + self.timeout_s
             return
-        error, value = pickle.loads(message)
+        assert worker.index is not None
         index, worker.index, worker.item = worker.index, None, None
-        assert index is not None
-        self._finish(index, Done(index, value) if error is None else Failed(index, error))
+        self._finish(Done(index, answer.value) if answer.error is None else Failed(index, answer.error))
 
-    def _lost(self, worker: _Worker, why: str) -> None:
-        status = worker.kill()
+    def _lost(self, worker: WorkerProcess, why: str = "") -> None:
+        """A worker is gone, or is ended here for a reason: its item fails, or is tried again."""
+        status = worker.end(0.0 if why else _GRACE_S)
         self.workers.remove(worker)
-        if not worker.ready:
-            raise RuntimeError(
-                f"a worker process ended before it could start ({why or f'exit status {status}'})"
-            )
-        if worker.index is not None:
-            why = why or end_of_item(status)
+        if worker.index is None:
+            pass
+        elif not worker.ready:
+            self.again.appendleft((worker.index, worker.item))
+        elif not why and status == -signal.SIGKILL and worker.index not in self.killed:
+            # No decoder does that: the system, short of memory, or a person.
+            self.killed.add(worker.index)
+            self.again.appendleft((worker.index, worker.item))
+        else:
             name = name_of(worker.item)
-            self._finish(worker.index, Failed(worker.index, ImageError(name, why, "the other files go on")))
+            why = why or end_of_item(status)
+            self._finish(Failed(worker.index, ImageError(name, why, "the other files go on")))
+        if not worker.ready:
+            self._no_start(why or end_of_item(status))
 
-    def _finish(self, index: int, result: Done[Any] | Failed) -> None:
+    def _finish(self, result: Done[Any] | Failed) -> None:
         with self.changed:
-            self.finished[index] = result
+            self.finished[result.index] = result
             self.changed.notify_all()
 
 
+_STARTING = Messages(None)
 _pools: weakref.WeakSet[_Pool] = weakref.WeakSet()
 
 

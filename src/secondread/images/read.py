@@ -9,6 +9,7 @@ from secondread.images.dicom_series import Series, read_series, series_in_folder
 from secondread.images.image import Image, ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.npz import Member, list_members, read_npz
+from secondread.images.refusal import refusing
 from secondread.images.source import Reference, read_bytes
 
 __all__ = ["Member", "ReadLimits", "Series", "list_members", "read_image", "series_in_folder"]
@@ -28,16 +29,8 @@ def read_image(
     an image of the other rank is refused. Raises ImageError and nothing else.
     """
     found = Reference.parse(reference)
-    try:
+    with refusing(found.text):
         image = _read(found, limits)
-    except ImageError:
-        raise
-    except MemoryError as error:
-        raise ImageError(found.text, "reading needs more memory than is allowed") from error
-    except RecursionError as error:
-        raise ImageError(found.text, "nested too deeply to be read") from error
-    except Exception as error:
-        raise ImageError(found.text, f"cannot be read ({type(error).__name__}: {error})") from error
     if as_volume is not None and as_volume != (image.rank == 3):
         wanted, got = ("a volume", "a 2-D image") if as_volume else ("a 2-D image", "a volume")
         raise ImageError(found.text, f"{got}, where {wanted} is asked for")

@@ -7,14 +7,17 @@ import os
 import pickle
 import resource
 import signal
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 from secondread.images.image import ImageError
+from secondread.images.link import receive_waiting, send_waiting
+from secondread.images.messages import BadMessage, Messages, write_error
+from secondread.images.refusal import refusing
 
 # Workers are the parallelism, so that each library keeps to one thread; few arenas keep the address space
 # small.
@@ -24,6 +27,8 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
 }
+STARTED = -1
+"""What stands in place of an item's number in a worker's first message."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -33,45 +38,47 @@ def main() -> None:
     _limit_memory(memory_bytes)
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    link = Connection(descriptor)
-    with contextlib.suppress(EOFError, OSError):
-        _serve(link)
+    with socket.socket(fileno=descriptor) as end, contextlib.suppress(EOFError, OSError):
+        _serve(end)
 
 
-def _serve(link: Connection) -> None:
-    task = link.recv_bytes()
+def _serve(end: socket.socket) -> None:
+    task = receive_waiting(end)
     try:
         function, initializer, initargs = pickle.loads(task)
         if initializer is not None:
             initializer(*initargs)
+        messages = Messages.of(function)
     except BaseException as error:
-        link.send_bytes(pickle.dumps(f"{type(error).__name__}: {error}"))
+        told = ImageError("", f"{type(error).__name__}: {error}")
+        send_waiting(end, write_error(STARTED, told))
         return
-    link.send_bytes(pickle.dumps(None))
+    send_waiting(end, Messages(None).write(STARTED, None))
     while True:
-        item = pickle.loads(link.recv_bytes())
-        answer = call(function, item)
+        index, item = pickle.loads(receive_waiting(end))
         try:
-            packed = pickle.dumps(answer, protocol=5)
-        except Exception as error:
-            told = ImageError(name_of(item), f"the result cannot be sent ({type(error).__name__}: {error})")
-            packed = pickle.dumps((told, None))
-        del answer
-        link.send_bytes(packed)
+            failure, value = call(function, item)
+        except SystemExit:
+            failure, value = ImageError(name_of(item), "its decoder asked the process to end"), None
+        if failure is None:
+            try:
+                parts = messages.write(index, value)
+            except (BadMessage, MemoryError) as error:
+                failure = ImageError(name_of(item), f"the result cannot be sent ({error})")
+        if failure is not None:
+            parts = write_error(index, failure)
+        del value
+        send_waiting(end, parts)
+        del parts
 
 
 def call(function: Callable[[Any], Any], item: Any) -> tuple[ImageError | None, Any]:
     """`(None, function(item))`, or the error as an ImageError and None."""
     try:
-        return None, function(item)
+        with refusing(name_of(item), what=""):
+            return None, function(item)
     except ImageError as error:
         return error, None
-    except MemoryError:
-        return ImageError(name_of(item), "needs more memory than is allowed"), None
-    except RecursionError:
-        return ImageError(name_of(item), "nested too deeply to be read"), None
-    except Exception as error:
-        return ImageError(name_of(item), f"{type(error).__name__}: {error}"), None
 
 
 def name_of(item: Any) -> str:
@@ -82,12 +89,14 @@ def name_of(item: Any) -> str:
     return str(named if isinstance(named, (str, os.PathLike)) else item)[:500]
 
 
-def end_of_item(status: int) -> str:
-    """Why a worker is gone, told from its exit status."""
+def end_of_item(status: int | None) -> str:
+    """Why a worker is gone, told from its exit status; None where it closed its socket and went on."""
+    if status is None:
+        return "its decoding process fell silent and was ended"
     if status < 0:
         with contextlib.suppress(ValueError):
             return f"its decoding process was ended by {signal.Signals(-status).name}"
-    return f"its decoding process ended with status {status}"
+    return f"its decoding process ended with status {status} before it answered"
 
 
 def _limit_memory(memory_bytes: int) -> None:
