@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image as Picture
 
 from secondread.images.image import ImageError
@@ -118,44 +117,6 @@ def test_real_chest_films_are_grey(shared_data: Path) -> None:
     image = read_image(path)
     assert image.pixels.shape == (1, 224, 224)
     assert image.pixels.dtype == np.uint8
-
-
-@pytest.mark.parametrize("compression", [None, "zlib"])
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.float32])
-def test_tiff_types_grey_and_colour(tmp_path: Path, dtype: type, compression: str | None) -> None:
-    grey = RNG.integers(0, 100, (6, 5)).astype(dtype)
-    colour = RNG.integers(0, 100, (6, 5, 3)).astype(dtype)
-    tifffile.imwrite(tmp_path / "grey.tif", grey, compression=compression)
-    tifffile.imwrite(tmp_path / "colour.tif", colour, photometric="rgb", compression=compression)
-    planar = np.ascontiguousarray(np.moveaxis(colour, -1, 0))
-    tifffile.imwrite(tmp_path / "planar.tif", planar, photometric="rgb", planarconfig="separate")
-    for name, expected in (("grey", grey[np.newaxis]), ("colour", planar), ("planar", planar)):
-        image = read_image(tmp_path / f"{name}.tif")
-        assert image.pixels.dtype == dtype
-        np.testing.assert_array_equal(image.pixels, expected)
-
-
-def test_tiff_in_lzw_is_read_where_no_bit_is_lost(tmp_path: Path) -> None:
-    Picture.fromarray(COLOUR).save(tmp_path / "lzw.tif", compression="tiff_lzw")
-    np.testing.assert_array_equal(read_image(tmp_path / "lzw.tif").pixels, np.moveaxis(COLOUR, -1, 0))
-    Picture.fromarray(DEEP[..., 0]).save(tmp_path / "deep.tif", compression="tiff_lzw")
-    np.testing.assert_array_equal(read_image(tmp_path / "deep.tif").pixels[0], DEEP[..., 0])
-
-
-def test_tiff_where_white_is_zero_is_turned(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "white.tif", GREY, photometric="miniswhite")
-    np.testing.assert_array_equal(read_image(tmp_path / "white.tif").pixels[0], 255 - GREY)
-
-
-def test_tiff_of_several_pages_is_a_stack_and_each_page_an_image(tmp_path: Path) -> None:
-    pages = RNG.integers(0, 9, (3, 6, 5)).astype(np.uint8)
-    tifffile.imwrite(tmp_path / "pages.tif", pages, photometric="minisblack")
-    image = read_image(tmp_path / "pages.tif")
-    np.testing.assert_array_equal(image.pixels[0], pages)
-    assert "without positions" in image.geometry.remarks[0]
-    np.testing.assert_array_equal(read_image(f"{tmp_path}/pages.tif#frame/2").pixels[0], pages[2])
-    with pytest.raises(ImageError, match="pages 0 to 2"):
-        read_image(f"{tmp_path}/pages.tif#frame/3")
 
 
 def test_a_picture_has_no_members(tmp_path: Path) -> None:

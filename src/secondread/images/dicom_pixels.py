@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from secondread.images.dicom_dataset import said, text, value, whole_number
 from secondread.images.image import ImageError
+from secondread.images.jpeg_scan import check_jpeg, is_jpeg_ls
 from secondread.images.limits import ReadLimits
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 RLE = "1.2.840.10008.1.2.5"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_JPEG_FAMILY = "1.2.840.10008.1.2.4."
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -94,6 +96,8 @@ def _decode(
         return _packed_frames(path, dataset, frame, frames, allocated, str(syntax)), photometric
     if syntax.is_encapsulated:
         _check_codestream(path, dataset, limits)
+        if str(syntax).startswith(_JPEG_FAMILY):
+            _check_scans(dataset, frame, frames)
     elif photometric != "YBR_FULL_422":
         _check_length(path, dataset, frames, allocated)
     if str(syntax) == JPEG_EXTENDED and stored > 8:
@@ -220,6 +224,13 @@ def _check_codestream(path: str, dataset: FileDataset, limits: ReadLimits) -> No
             f"the compressed frame is {size[0]}×{size[1]}, the header says {rows}×{columns}",
             "export it again",
         )
+
+
+def _check_scans(dataset: FileDataset, frame: int | None, frames: int) -> None:
+    """Raise ValueError for a frame that is cut or damaged: most decoders fill up what is missing."""
+    for encoded in _encoded_frames(dataset, frame, frames):
+        if encoded[:2] == b"\xff\xd8" and not is_jpeg_ls(encoded):
+            check_jpeg(encoded)
 
 
 def codestream_size(data: bytes) -> tuple[int, int] | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -154,22 +153,42 @@ def _kind(path: str, start: bytes) -> str:
 
 
 def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
+    from secondread.images.turn import ORIENTATION_TAG, turn_asked_by, turn_of
+
     if kind == "png":
-        columns, rows, _, colour = struct.unpack(">IIBB", start[16:26])
-        return Header(path, kind, (rows, columns), 2, 3 if colour in (2, 3, 6) else 1)
+        from PIL import PngImagePlugin
+
+        from secondread.images.png_stream import may_ask_for_a_turn, png_header
+
+        stated = png_header(start)
+        turn = None
+        with file.open("rb") as stream:
+            if may_ask_for_a_turn(stream):
+                stream.seek(0)
+                with PngImagePlugin.PngImageFile(stream) as picture:
+                    turn = turn_asked_by(picture)
+        size = (stated.rows, stated.columns) if turn is None else turn.size(stated.rows, stated.columns)
+        return Header(path, kind, size, 2, 3 if stated.colour in (2, 3, 6) else 1)
     if kind == "jpeg":
         from PIL import JpegImagePlugin
 
         with JpegImagePlugin.JpegImageFile(file) as picture:
-            return Header(path, kind, (picture.height, picture.width), 2, len(picture.getbands()))
+            turn = turn_asked_by(picture)
+            rows, columns = picture.height, picture.width
+            size = (rows, columns) if turn is None else turn.size(rows, columns)
+            return Header(path, kind, size, 2, len(picture.getbands()))
     import tifffile
 
     with tifffile.TiffFile(file) as tiff:
         count = len(tiff.pages)
         page: Any = tiff.pages[0]
         rows, columns = int(page.imagelength), int(page.imagewidth)
-        size = (rows, columns) if count == 1 else (count, rows, columns)
-        return Header(path, kind, size, len(size), int(page.samplesperpixel))
+        tag = page.tags.get(ORIENTATION_TAG)
+        turn = None if tag is None else turn_of(int(tag.value))
+        plane = (rows, columns) if turn is None else turn.size(rows, columns)
+        count *= int(page.imagedepth)
+        whole = plane if count == 1 else (count, *plane)
+        return Header(path, kind, whole, len(whole), int(page.samplesperpixel))
 
 
 def _nifti_header(path: str, start: bytes) -> Header:

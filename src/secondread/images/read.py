@@ -56,9 +56,9 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
 
         return read_nifti(reference, data, limits)
     if kind is not None:
-        from secondread.images import raster
+        from secondread.images import raster, tiff
 
-        reader = {"png": raster.read_png, "jpeg": raster.read_jpeg, "tiff": raster.read_tiff}[kind]
+        reader = {"png": raster.read_png, "jpeg": raster.read_jpeg, "tiff": tiff.read_tiff}[kind]
         return reader(reference, data, limits)
     raise ImageError(reference.text, what_else(data), "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read")
 
@@ -66,7 +66,8 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
 def format_of(data: bytes) -> str | None:
     """The format ("dicom", "nifti", "png", "jpeg", "tiff", "npz") or None, from a file's first KiB."""
     from secondread.images.nifti import GZIP_MAGIC, gunzip_start, is_nifti
-    from secondread.images.raster import JPEG_MAGIC, PNG_MAGIC
+    from secondread.images.png_stream import PNG_MAGIC
+    from secondread.images.raster import JPEG_MAGIC
 
     if data.startswith(PNG_MAGIC):
         return "png"

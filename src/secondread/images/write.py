@@ -11,29 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.image import Geometry
+from secondread.images.turn import ORIENTATION_TAG, orientation_of
 
 
 def write_map(path_stem: str | Path, array: NDArray[np.generic], geometry: Geometry) -> Path:
     """Write a map `[*spatial]`, its axes in the file's order (`Geometry.to_file_axes`), and return the path.
 
-    A 2-D map becomes `path_stem` + ".tiff" (float32, not compressed: deflate would
-    take longer than scoring for a sixth of the bytes), a volume `path_stem` + ".nii.gz" (float32)
-    with the file's own affine. Where the file is DICOM, which has no affine of its own, the axes are written
-    as (column, row, slice), as viewers expect, with the affine of the series. The file appears under its name
-    only when it is complete. Raises ValueError for another rank, OSError where it cannot be written.
+    A 2-D map becomes `path_stem` + ".tiff" (float32, not compressed: deflate would take longer than scoring
+    for a sixth of the bytes), with the orientation tag of a picture that is shown turned. A volume becomes
+    `path_stem` + ".nii.gz" (float32) with the file's own affine. Where the file is DICOM, which has no affine
+    of its own, the axes are written as (column, row, slice), as viewers expect, with the affine of the
+    series. The file appears under its name only when it is complete. Raises ValueError for another rank,
+    OSError where it cannot be written.
     """
     values = np.ascontiguousarray(array, dtype=np.float32)
     if values.ndim == 2:
-        return _complete(Path(f"{path_stem}.tiff"), lambda path: _write_tiff(path, values))
+        return _complete(Path(f"{path_stem}.tiff"), lambda path: _write_tiff(path, values, geometry))
     if values.ndim == 3:
         return _complete(Path(f"{path_stem}.nii.gz"), lambda path: _write_nifti(path, values, geometry))
     raise ValueError(f"a map has 2 or 3 axes, not {values.ndim}")
 
 
-def _write_tiff(path: Path, values: NDArray[np.float32]) -> None:
+def _write_tiff(path: Path, values: NDArray[np.float32], geometry: Geometry) -> None:
     import tifffile
 
-    tifffile.imwrite(path, values, photometric="minisblack", metadata=None)
+    orientation = orientation_of(geometry)
+    tags = [] if orientation == 1 else [(ORIENTATION_TAG, "H", 1, orientation, True)]
+    tifffile.imwrite(path, values, photometric="minisblack", metadata=None, extratags=tags)
 
 
 def _write_nifti(path: Path, values: NDArray[np.float32], geometry: Geometry) -> None:
