@@ -123,9 +123,14 @@ def test_index_split_and_check(phantoms: Manifest, tmp_path: Path) -> None:
     run("index", phantoms.base / "train", "-o", tmp_path / "m.csv", "--workers", 0)
     rows = Manifest.read(tmp_path / "m.csv").rows
     assert {row.label for row in rows} == {"normal"}
-    run("split", tmp_path / "m.csv", "-o", tmp_path / "s.csv", "--test", 0.3, "--seed", 3, "--again")
+    said = run("split", tmp_path / "m.csv", "-o", tmp_path / "s.csv", "--test", 0.3, "--seed", 3, "--again")
+    assert f"{len(rows)} of {len(rows)} images have neither patient id nor study id" in said
     assert {row.split for row in Manifest.read(tmp_path / "s.csv").rows} == {"train", "test"}
     run("check", tmp_path / "s.csv", "--workers", 0)
+    table = (tmp_path / "s.csv").read_bytes()
+    said = run("check", tmp_path / "s.csv", "--workers", 0, "-o", tmp_path / "s.csv", code=2)
+    assert "is the manifest itself" in one_error(said)
+    assert (tmp_path / "s.csv").read_bytes() == table
     constant = phantoms.base / "train" / "constant.png"
     Picture.new("L", (48, 48), 7).save(constant)
     try:

@@ -67,6 +67,59 @@ def test_errors_say_file_line_and_column_in_one_line(tmp_path, text, words):
         assert word in message
 
 
+@pytest.mark.parametrize(
+    ("written_as", "column"),
+    [
+        ("Path", "path"),
+        ("Split", "split"),
+        ("LABEL", "label"),
+        ("Findings", "finding"),
+        ("PatientID", "patient_id"),
+        ("Patient Id", "patient_id"),
+        ("subject-id", "patient_id"),
+        ("StudyInstanceUID", "study_id"),
+        ("Mask", "mask"),
+    ],
+)
+def test_a_column_in_another_spelling_is_read_and_said(tmp_path, written_as, column):
+    values = {"path": "a.png", "split": "train", "label": "normal"}
+    head = [written_as if name == column else name for name in dict.fromkeys([*values, column])]
+    cells = [values.get(name, "x") for name in dict.fromkeys([*values, column])]
+    manifest = Manifest.read(written(tmp_path, f"{','.join(head)}\n{','.join(cells)}\n"))
+    assert manifest.rows[0].value(column) == values.get(column, "x")
+    assert manifest.rows[0].extra == {}
+    (note,) = manifest.notes
+    assert note.endswith(f"column {written_as} is read as {column}")
+
+
+def test_a_column_of_the_right_name_leaves_others_as_they_are(tmp_path):
+    manifest = Manifest.read(written(tmp_path, "path,patient_id,PatientID,Patient\na.png,p1,q,r\n"))
+    assert manifest.rows[0].patient_id == "p1"
+    assert manifest.rows[0].extra == {"PatientID": "q", "Patient": "r"}
+    assert manifest.notes == ()
+
+
+def test_two_columns_that_may_be_one_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"line 1: columns Patient and PatientID both look like patient_id"):
+        Manifest.read(written(tmp_path, "path,Patient,PatientID\na.png,1,2\n"))
+
+
+def test_a_wrong_word_in_a_column_of_another_spelling_names_it_as_written(tmp_path):
+    with pytest.raises(UserError, match=r"line 2, column Label \(read as label\): '1' is none of normal"):
+        Manifest.read(written(tmp_path, "path,Label\na.png,1\n"))
+
+
+def test_a_column_that_says_splits_under_another_name_is_hinted_at(tmp_path):
+    manifest = Manifest.read(written(tmp_path, "path,subset,class\na,Train,normal\nb,Test,abnormal\n"))
+    assert [row.split for row in manifest.rows] == ["", ""]
+    assert [note.partition(": ")[2] for note in manifest.notes] == [
+        "column subset says test, train, and no column is called split; "
+        "rename it to split if that is what it means",
+        "column class says abnormal, normal, and no column is called label; "
+        "rename it to label if that is what it means",
+    ]
+
+
 def test_a_missing_manifest_is_named(tmp_path):
     with pytest.raises(UserError, match=r"nowhere\.csv: no such manifest"):
         Manifest.read(tmp_path / "nowhere.csv")

@@ -86,7 +86,10 @@ def fit(
     """
     if not isinstance(recipe, Recipe):
         source, recipe = str(recipe), Recipe.load(recipe)
-    manifest = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    if not isinstance(manifest, Manifest):
+        manifest = Manifest.read(manifest)
+        for note in manifest.notes:
+            say(f"note: {note}", shown=progress and process_rank() == 0)
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
     out = Path(out)
     progress = progress and process_rank() == 0

@@ -11,6 +11,7 @@ from secondread.bundles.companions import Companions
 from secondread.bundles.gathering import gather_scores
 from secondread.bundles.new_normals import new_normals
 from secondread.bundles.places import available_cores
+from secondread.bundles.progress import say
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError
 from secondread.preprocessing.cache import Cache
@@ -37,7 +38,10 @@ def recalibrate(
     Raises UserError where there is no such normal, where fewer are left than the false-alarm rate needs
     because some were left out, or where `out` exists; DataError where none can be read.
     """
-    manifest = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    if not isinstance(manifest, Manifest):
+        manifest = Manifest.read(manifest)
+        for note in manifest.notes:
+            say(f"note: {note}", shown=progress)
     out = Path(out)
     if out.exists():
         raise UserError(f"{out}: there is something already; remove it or choose another place with -o")

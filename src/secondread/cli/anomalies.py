@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Quiet, Seed, Where, Workers
 
 
@@ -35,7 +36,6 @@ def anomalies(
     Exit 1 where images could not be read."""
     from secondread.bundles.caching import open_cache, settle
     from secondread.bundles.places import available_cores
-    from secondread.cohorts.manifest import Manifest
     from secondread.readings.anomaly_preview import preview_anomalies
     from secondread.recipes.build import build_anomalies
     from secondread.recipes.recipe import Recipe
@@ -46,7 +46,7 @@ def anomalies(
     make = build_anomalies(kind, set=list(settings or ()))
     chosen = Recipe.load(recipe)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
-    rows = Manifest.read(manifest).where(*where or ())
+    rows = read_manifest(manifest, where, quiet=quiet)
     kept = open_cache(cache)
     preview = preview_anomalies(
         chosen,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Device, Quiet, Where, Workers
 from secondread.cli.promise import say_promise
 
@@ -31,12 +32,11 @@ def calibrate(
     from secondread.bundles.bundle import Bundle
     from secondread.bundles.caching import cache_facts
     from secondread.bundles.recalibrate import recalibrate
-    from secondread.cohorts.manifest import Manifest
     from secondread.record import RunRecord, beside
     from secondread.training.device import choose_device
 
     record = RunRecord(sys.argv)
-    rows = Manifest.read(manifest).where(*where or ())
+    rows = read_manifest(manifest, where, quiet=quiet)
     loaded = Bundle.load(bundle, device=str(choose_device(device)))
     renewed = recalibrate(
         loaded,

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
 from secondread.cli.options import Quiet, Where, Workers
 
 
@@ -23,25 +24,26 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Look for unreadable, constant, duplicate or mismatched images and leaks; exit 1 for any."""
-    import csv
-
+    from secondread import tables
     from secondread.bundles.places import available_cores
     from secondread.cohorts.check import check as check_manifest
-    from secondread.cohorts.manifest import Manifest
+    from secondread.errors import UserError
     from secondread.record import RunRecord, beside
+    from secondread.whole import write_whole
 
     record = RunRecord(sys.argv)
-    source = Manifest.read(manifest).where(*where or ())
+    if output is not None and output.exists() and output.samefile(manifest):
+        raise UserError(f"{output}: is the manifest itself; name another file for the findings")
+    source = read_manifest(manifest, where, quiet=quiet)
     findings = check_manifest(source, workers=available_cores() if workers is None else workers)
     for finding in findings:
         if quiet and finding.severity != "error":
             continue
         typer.echo(f"{finding.severity}: {finding.line}")
     if output is not None:
-        with open(output, "w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file, lineterminator="\n")
-            table.writerow(["severity", "kind", "finding", "paths"])
-            table.writerows([f.severity, f.kind, f.line, ";".join(f.paths)] for f in findings)
+        rows = [[f.severity, f.kind, f.line, tables.joined(f.paths)] for f in findings]
+        table = tables.table([["severity", "kind", "finding", "paths"], *rows])
+        write_whole(output, table.encode())
         record.write(beside(output), digests={"manifest": source.digest}, findings=len(findings))
         typer.echo(output)
     if any(finding.severity != "note" for finding in findings):

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Device, Quiet, Where
 
 
@@ -76,7 +77,6 @@ def compare(
 
     Trivial baselines are added. The same folder goes on where it stopped; without --recipes with what it was
     begun with. Exit 1 where a run failed."""
-    from secondread.cohorts.manifest import Manifest
     from secondread.comparison.compare import How
     from secondread.comparison.compare import compare as compare_methods
     from secondread.comparison.plan import FILE, Plan
@@ -86,7 +86,7 @@ def compare(
 
     record = RunRecord(sys.argv)
     references = published_rows(published) if published else ()
-    rows = Manifest.read(manifest)
+    rows = read_manifest(manifest, quiet=quiet)
     if tabulate and not (output / FILE).is_file():
         raise UserError(f"{output}: holds no comparison; give its folder with -o")
     plan = Plan.of(

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from secondread.cli.failures import one_line
+from secondread.cli.manifests import read_manifest
 from secondread.cli.options import Quiet, Where
 
 
@@ -27,13 +28,12 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Compare readings with labels on test rows; writes metrics.json, report.html and figures."""
-    from secondread.cohorts.manifest import Manifest
     from secondread.evaluation.evaluate import evaluate as evaluate_readings
     from secondread.record import RunRecord
     from secondread.reports.report import write_report
 
     record = RunRecord(sys.argv)
-    rows = Manifest.read(manifest)
+    rows = read_manifest(manifest, quiet=quiet)
     evaluation = evaluate_readings(
         readings, rows, prevalence=prevalence, seed=seed, bootstrap=bootstrap, where=tuple(where or ())
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
 from secondread.cli.options import AllowSharedPatients, CacheDirectory, Device, Quiet, Seed, Where, Workers
 from secondread.cli.promise import say_promise
 
@@ -38,11 +39,10 @@ def fit(
 ) -> None:
     """Learn what normal looks like from the manifest's training rows; writes a bundle. Exit 1 where
     images could not be read."""
-    from secondread.cohorts.manifest import Manifest
     from secondread.recipes.recipe import Recipe, presets
 
     chosen = Recipe.load(recipe, set=list(settings or ()))
-    rows = Manifest.read(manifest).where(*where or ())
+    rows = read_manifest(manifest, where, quiet=quiet)
 
     from secondread.bundles.caching import cache_facts
     from secondread.bundles.encoder_weights import with_downloaded_weights

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Device, Quiet, Workers
 
 
@@ -40,7 +41,6 @@ def sample(
     from secondread.bundles.caching import open_cache, settle
     from secondread.bundles.places import available_cores
     from secondread.bundles.progress import counting
-    from secondread.cohorts.manifest import Manifest
     from secondread.readings.sampling import generative
     from secondread.readings.sampling import sample as draw_samples
     from secondread.readings.training_images import from_bundle, from_manifest
@@ -54,7 +54,7 @@ def sample(
         training = from_bundle(loaded)
     else:
         kept = open_cache(cache)
-        rows = Manifest.read(manifest)
+        rows = read_manifest(manifest, quiet=quiet)
         training = from_manifest(loaded, rows, cache=kept, workers=processes, shown=not quiet)
         settle(kept)
     with counting("drawing", shown=not quiet) as show:

@@ -61,6 +61,8 @@ def score(
         path, error = summary.failed[0] if summary.failed else (str(output), "nothing to read")
         stop(f"none of {len(summary.failed)} images can be read; first: {path}: {error}", UNREADABLE)
     if not quiet:
+        for note in summary.notes:
+            typer.echo(f"note: {note}", err=True)
         for path, error in summary.failed[:20]:
             typer.echo(f"not read: {path}: {error}", err=True)
         if len(summary.failed) > 20:

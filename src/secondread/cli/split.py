@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from secondread.cli.failures import one_line
+from secondread.cli.manifests import read_manifest
 from secondread.cli.options import Quiet, Where
 
 
@@ -30,12 +31,11 @@ def split(
     """Split a manifest by patient into train, validation and test, or into folds."""
     from collections import Counter
 
-    from secondread.cohorts.manifest import Manifest
     from secondread.cohorts.split import split as split_manifest
     from secondread.record import RunRecord, beside
 
     record = RunRecord(sys.argv)
-    source = Manifest.read(manifest).where(*where or ())
+    source = read_manifest(manifest, where, quiet=quiet)
     result = split_manifest(
         source,
         seed=seed,
@@ -48,13 +48,22 @@ def split(
     result.write(output)
     column = "split" if folds is None else "fold"
     counts = Counter((row.value(column) or "none", row.label or "unlabelled") for row in result.rows)
+    without = sum(not row.patient_id and not row.study_id for row in result.rows)
     record.write(
         beside(output),
         seed=seed,
         digests={"manifest": source.digest, "result": result.digest},
         rows=len(result.rows),
+        without_patient=without,
     )
     if not quiet:
+        if without:
+            typer.echo(
+                f"note: {without} of {len(result.rows)} images have neither patient id nor study id (columns "
+                "patient_id, study_id): each counts as its own patient, and one patient may stand in several "
+                "parts",
+                err=True,
+            )
         for (part, label), count in sorted(counts.items()):
             typer.echo(f"{part:>12}  {label:<12} {count:6}", err=True)
     typer.echo(output)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from secondread import tables
+from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header
 from secondread.cohorts.conditions import Condition
 from secondread.errors import UserError
 
-COLUMNS = ("path", "split", "label", "finding", "patient_id", "study_id", "mask")
+__all__ = ["COLUMNS", "LABELS", "SPLITS", "Manifest", "Row", "patient_of"]
 _PATHS = ("path", "mask")
-SPLITS = ("train", "validation", "test", "")
-LABELS = ("normal", "abnormal", "")
+_MOST_WORDS = 12
+"""A column with more different values says neither splits nor labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +49,30 @@ class Row:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The rows of a manifest and the folder that their paths are relative to."""
+    """The rows of a manifest and the folder that their paths are relative to.
+
+    `notes` are lines that a person should see: columns that were read under another name, or may be meant.
+    """
 
     rows: tuple[Row, ...]
     base: Path
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, path: str | Path) -> Manifest:
-        """The manifest in a CSV file (UTF-8 with or without BOM, comma-separated, first line = columns).
+        """The manifest in a CSV file (UTF-8 with or without BOM, comma-separated, first line = columns; see
+        `secondread.tables`). Columns in another spelling are taken for the project's own (see `columns`).
 
         Raises UserError that names file, line and column where the file cannot be read, is empty, has
-        no `path` column, a row of another length than the header, an unknown split or label, or a
-        path twice.
+        no `path` column, several columns that may be one, a row of another length than the header, an
+        unknown split or label, or a path twice.
         """
         path = Path(path)
-        rows = tuple(_read_rows(path))
+        rows, notes = _read_rows(path)
         if not rows:
             raise UserError(f"{path}: the manifest is empty; it needs one line per image below the header")
-        return cls(rows, path.resolve().parent, str(path))
+        return cls(tuple(rows), path.resolve().parent, str(path), notes)
 
     def write(self, path: str | Path) -> Path:
         """Write as CSV; relative paths are rewritten so that they hold from the new place."""
@@ -76,11 +83,10 @@ class Manifest:
         target.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
         with partial.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
+            stream.write(tables.line(columns))
             for row in self.rows:
                 moved = replace(row, path=self._moved(row.path, target), mask=self._moved(row.mask, target))
-                writer.writerow([moved.value(name) for name in columns])
+                stream.write(tables.line(moved.value(name) for name in columns))
         os.replace(partial, path)
         return path
 
@@ -159,66 +165,79 @@ def patient_of(row: Row) -> str:
     return f"study {row.study_id}" if row.study_id else f"image {row.path}"
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
-    try:
+def _read_rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:
+    line = 0
+
+    def lines() -> Iterator[tuple[int, list[str]]]:
+        nonlocal line
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, strict=True)
-            try:
-                yield from _parse(path, reader)
-            except csv.Error as error:
-                raise UserError(f"{path}, line {reader.line_num}: not readable as CSV ({error})") from None
-            except UnicodeDecodeError:
-                raise UserError(
-                    f"{path}, after line {reader.line_num}: not UTF-8 text; save it as CSV in UTF-8"
-                ) from None
+            for found in tables.read(stream, strict=True):
+                line = found[0]
+                yield found
+
+    try:
+        return _parse(path, lines())
+    except csv.Error as error:
+        raise UserError(f"{path}, after line {line}: not readable as CSV ({error})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}, after line {line}: not UTF-8 text; save it as CSV in UTF-8") from None
     except FileNotFoundError:
         raise UserError(f"{path}: no such manifest; give the path of a CSV file") from None
     except OSError as error:
         raise UserError(f"{path}: the manifest cannot be read ({error.strerror})") from None
 
 
-def _parse(path: Path, reader: Iterable[list[str]]) -> Iterator[Row]:
-    lines = iter(reader)
-    header = [name.strip() for name in next(lines, [])]
-    while header == [] and (line := next(lines, None)) is not None:
-        header = [name.strip() for name in line]
-    _check_header(path, header)
-    further = [name for name in header if name not in COLUMNS]
+def _parse(path: Path, lines: Iterator[tuple[int, list[str]]]) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows, and what is to be said of the columns."""
+    _, first = next(lines, (0, []))
+    written = [name.strip() for name in first]
+    _check_twice(path, written)
+    header = Header.of(str(path), written)
+    _check_path(path, header.names)
+    further = {name: set[str]() for name in header.names if name not in COLUMNS}
     seen: dict[str, int] = {}
-    for cells in lines:
-        if not any(cell.strip() for cell in cells):
-            continue
-        number = getattr(reader, "line_num", 0)
-        if len(cells) != len(header):
+    rows: list[Row] = []
+    for number, cells in lines:
+        if len(cells) != len(header.names):
             raise UserError(
-                f"{path}, line {number}: {len(cells)} cells where the header has {len(header)} columns; "
+                f"{path}, line {number}: {len(cells)} cells where the header has {len(written)} columns; "
                 "quote cells that contain commas, and fill every column"
             )
         values = {
-            name: cell if name in _PATHS else cell.strip() for name, cell in zip(header, cells, strict=True)
+            name: cell if name in _PATHS else cell.strip()
+            for name, cell in zip(header.names, cells, strict=True)
         }
         known = {name: values[name] for name in COLUMNS if name in values}
         for column, allowed in (("split", SPLITS), ("label", LABELS)):
             if column in known:
                 known[column] = known[column].lower()
-                _check_word(path, number, column, known[column], allowed)
-        if not known["path"].strip():
+                _check_word(path, number, header.as_written(column), known[column], allowed)
+        if not known["path"]:
             raise UserError(f"{path}, line {number}, column path: empty; every row names an image")
-        first = seen.setdefault(known["path"], number)
-        if first != number:
-            raise UserError(f"{path}, line {number}, column path: {known['path']} is already on line {first}")
-        yield Row(**known, extra={name: values[name] for name in further})
+        earlier = seen.setdefault(known["path"], number)
+        if earlier != number:
+            raise UserError(
+                f"{path}, line {number}, column path: {known['path']} is already on line {earlier}"
+            )
+        for name, values_there in further.items():
+            if len(values_there) < _MOST_WORDS:
+                values_there.add(values[name].lower())
+        rows.append(Row(**known, extra={name: values[name] for name in further}))
+    return rows, header.notes(str(path), further)
 
 
-def _check_header(path: Path, header: Sequence[str]) -> None:
-    if not header:
+def _check_twice(path: Path, written: Sequence[str]) -> None:
+    if not written:
         raise UserError(f"{path}: the manifest is empty; its first line names the columns, among them path")
-    for position, name in enumerate(header):
-        if name in header[:position]:
+    for position, name in enumerate(written):
+        if name in written[:position]:
             raise UserError(f"{path}, line 1, column {name}: this column stands twice in the header")
-    if "path" not in header:
-        hint = "; separate the columns by commas" if len(header) == 1 and set(";\t") & set(header[0]) else ""
-        raise UserError(f"{path}, line 1: no column path among {', '.join(header)}{hint}")
+
+
+def _check_path(path: Path, names: Sequence[str]) -> None:
+    if "path" not in names:
+        hint = "; separate the columns by commas" if len(names) == 1 and set(";\t") & set(names[0]) else ""
+        raise UserError(f"{path}, line 1: no column path among {', '.join(names)}{hint}")
 
 
 def _check_word(path: Path, number: int, column: str, value: str, allowed: Sequence[str]) -> None:

@@ -7,7 +7,6 @@ pixel space stay weak; what gives a lesion away is local structure that normals 
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from secondread import tables
 from secondread.cohorts.phantom_chest import draw_chest
 from secondread.cohorts.phantom_head import SPACING, draw_head
 from secondread.errors import UserError
@@ -88,13 +88,14 @@ def make_phantoms(
     directory.mkdir(parents=True, exist_ok=True)
     manifest = directory / "manifest.csv"
     with manifest.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(["path", "split", "label", "finding", "patient_id", "study_id", "mask", "view"])
+        columns = ["path", "split", "label", "finding", "patient_id", "study_id", "mask", "view"]
+        stream.write(tables.line(columns))
         for plan in _plans(groups, LESIONS[rank], rank, views):
             path, mask = _draw(directory, plan, seed, rank, size, bits, lesion_contrast)
             label = "abnormal" if plan.finding else "normal"
             patient, study = f"phantom-{plan.patient:05d}", f"study-{plan.study:05d}"
-            writer.writerow([path, plan.split, label, plan.finding, patient, study, mask, plan.view])
+            cells = [path, plan.split, label, plan.finding, patient, study, mask, plan.view]
+            stream.write(tables.line(cells))
     return manifest
 
 

@@ -5,12 +5,11 @@ An empty cell is a figure that there is not.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from secondread import tables
 from secondread.comparison.published import PublishedRow
 from secondread.comparison.results import Results, RunResult
 from secondread.comparison.rows import PIXEL, SPECIFICITIES, MethodRow, Spread, method_row
@@ -131,11 +130,7 @@ def published_csv(rows: Sequence[PublishedRow]) -> str:
 def _csv(rows: Sequence[Row], head: Sequence[str] = ()) -> str:
     """Columns in the order in which they first appear; `head` stands even over no rows."""
     columns = list(dict.fromkeys([*head, *(name for row in rows for name in row)]))
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([[_cell(row.get(name)) for name in columns] for row in rows])
-    return written.getvalue()
+    return tables.table([columns, *([_cell(row.get(name)) for name in columns] for row in rows)])
 
 
 def _cell(value: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from secondread import tables
 from secondread.cohorts.identities import keyed_hash, read_key
 from secondread.cohorts.index import index
 from secondread.cohorts.manifest import Manifest
@@ -43,6 +44,7 @@ class Inputs:
     manifest_digest  of its rows after filters
     base             the folder that `path`s are relative to, or None
     set_apart        what a folder holds that is not to be scored (localisers, derived series), and why
+    notes            what a person should know of the manifests' columns
     key_mark         a hash that tells one key of hashed ids from another; None where no id was hashed
     """
 
@@ -51,6 +53,7 @@ class Inputs:
     manifest_digest: str | None = None
     base: str | None = None
     set_apart: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     key_mark: str | None = None
 
 
@@ -101,6 +104,7 @@ def gather(
     return Inputs(
         _unique(items),
         set_apart=tuple(line for found in gathered for line in found.set_apart),
+        notes=tuple(line for found in gathered for line in found.notes),
         key_mark=next((found.key_mark for found in gathered if found.key_mark), None),
     )
 
@@ -120,7 +124,10 @@ def is_table(path: Path) -> bool:
     with open(path, "rb") as file:
         line = file.readline(4096)
     try:
-        return "path" in next(csv.reader([line.decode("utf-8-sig")]), []) and b"," in line
+        return (
+            "path" in next((cells for _, cells in tables.read([line.decode("utf-8-sig")])), [])
+            and b"," in line
+        )
     except (UnicodeDecodeError, csv.Error):
         return False
 
@@ -132,6 +139,7 @@ def of_manifest(manifest: Manifest) -> Inputs:
         manifest=str(Path(manifest.source).absolute()) if manifest.source else None,
         manifest_digest=manifest.digest,
         base=str(manifest.base),
+        notes=manifest.notes,
     )
 
 
@@ -144,7 +152,8 @@ def _items_of(source: Source, how: _Reading) -> Inputs:
     if manifest is not None:
         kept = manifest.where(*how.where)
         return Inputs(
-            tuple(Item(kept.reference(r), kept.reference(r), r.study_id, r.patient_id) for r in kept.rows)
+            tuple(Item(kept.reference(r), kept.reference(r), r.study_id, r.patient_id) for r in kept.rows),
+            notes=kept.notes,
         )
     if isinstance(source, Manifest):  # pragma: no cover - as_manifest has returned it
         raise TypeError
@@ -159,7 +168,7 @@ def _items_of(source: Source, how: _Reading) -> Inputs:
             f"{text}#{m.name}/{i}" for m in list_members(file) if len(m.shape) >= 3 for i in range(m.shape[0])
         ]
         return Inputs(tuple(Item(member, member) for member in members))
-    if not file.exists() and not Path(text.partition("#")[0]).exists():
+    if not file.exists() and not Path(text.rpartition("#")[0] or text).exists():
         raise UserError(f"{text}: no such file or folder")
     return Inputs((Item(text, text),))
 

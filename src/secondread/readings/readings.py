@@ -6,7 +6,6 @@ maps were asked for, `maps/`. Nothing here needs torch.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import zipfile
@@ -18,6 +17,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread import tables
 from secondread.errors import DataError, UserError
 
 NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
@@ -114,15 +114,16 @@ class Readings:
 def _read_rows(path: Path, name: str) -> tuple[Reading, ...]:
     rows: dict[str, Reading] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
-        table = csv.DictReader(file)
-        columns = table.fieldnames or []
+        table = tables.read(file)
+        _, columns = next(table, (1, []))
         for needed in (name, "score"):
             if needed not in columns:
                 raise UserError(f"{path}: no column {needed!r}; give the table that `secondread score` wrote")
-        for row in table:
-            where = f"{path}, line {table.line_num}"
-            if None in row or any(value is None for value in row.values()):
+        for number, cells in table:
+            where = f"{path}, line {number}"
+            if len(cells) != len(columns):
                 raise DataError(f"{where}: the row is cut short or too long; run the same `score` again")
+            row = dict(zip(columns, cells, strict=True))
             rows.pop(row[name], None)
             rows[row[name]] = _reading(row, row[name], path.parent, where)
     return tuple(rows.values())
@@ -190,13 +191,14 @@ def _read_acquisition(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
     with path.open(newline="", encoding="utf-8-sig") as file:
-        return {
-            row["path"]: {
-                key: value for key, value in row.items() if key and key != "path" and isinstance(value, str)
-            }
-            for row in csv.DictReader(file)
-            if row.get("path")
-        }
+        table = tables.read(file)
+        _, columns = next(table, (1, []))
+        rows = [dict(zip(columns, cells, strict=False)) for _, cells in table]
+    return {
+        row["path"]: {name: value for name, value in row.items() if name != "path"}
+        for row in rows
+        if row.get("path")
+    }
 
 
 def _read_thumbnails(path: Path) -> dict[str, NDArray[np.float32]]:

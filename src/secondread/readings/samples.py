@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from secondread import tables
 from secondread.bundles.bundle import Bundle
 from secondread.readings.planes import Planes, planes
 from secondread.readings.training_images import TrainingImages
@@ -99,22 +98,20 @@ def closest(samples: Sequence[Sample]) -> list[Sample]:
 
 def table(sampling: Sampling) -> str:
     """`samples.csv`."""
-    written = io.StringIO()
-    rows = csv.writer(written, lineterminator="\n")
-    rows.writerow(COLUMNS)
+    lines = [tables.line(COLUMNS)]
     among = [_figure(sampling.quantiles.get(q)) for q in (0.05, 0.5, 0.95)]
     training = sampling.training
     for one in sampling.samples:
         name, digest = (
             ("", "") if one.nearest is None else (training.names[one.nearest], training.digest(one.nearest))
         )
-        rows.writerow(
+        lines.append(tables.line(
             [
                 one.file, f"{one.temperature:g}", _figure(one.distance), name, digest,
                 _figure(one.quantile), *among, one.error,
             ]
-        )  # fmt: skip
-    return written.getvalue()
+        ))  # fmt: skip
+    return "".join(lines)
 
 
 def _figure(value: float | None) -> str:

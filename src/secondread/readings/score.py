@@ -36,6 +36,7 @@ class ScoreSummary:
     readings  the table's path
     scored    images that this run gave a score; `earlier` had one before
     failed    images without a score, with the reason, in the table's order
+    notes     what a person should know of the manifest's columns
     flagged   of all images in the table
     """
 
@@ -45,6 +46,7 @@ class ScoreSummary:
     failed: tuple[tuple[str, str], ...]
     flagged: int
     set_apart: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def nothing_readable(self) -> bool:
@@ -126,12 +128,19 @@ def score(
             images=len(rows),
             failed=len(failed),
             set_apart=list(found.set_apart),
+            notes=list(found.notes),
             cache=None if cache is None else cache_facts(cache),
         )
     except OSError as error:
         raise cannot_write(Path(error.filename or out), error) from error
     return ScoreSummary(
-        out / "readings.csv", scored, earlier, failed, sum(bool(row.flagged) for row in rows), found.set_apart
+        out / "readings.csv",
+        scored,
+        earlier,
+        failed,
+        sum(bool(row.flagged) for row in rows),
+        found.set_apart,
+        found.notes,
     )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from secondread import tables
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.studies import study_scores
 from secondread.readings.readings import Reading
-from secondread.readings.table import as_text, to_csv
+from secondread.readings.table import as_text
 from secondread.whole import write_whole
 
 COLUMNS = ("study_id", "score", "p_value", "flagged", "images", "failed", "worst_image")
@@ -77,4 +78,4 @@ def write_studies(path: Path, studies: Iterable[StudyReading]) -> None:
         ]
         for s in studies
     ]
-    write_whole(path, to_csv([COLUMNS, *rows]).encode())
+    write_whole(path, tables.table([COLUMNS, *rows]).encode())

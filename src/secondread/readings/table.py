@@ -8,11 +8,9 @@ makes `acquisition.csv` and `thumbnails.npz` of it.
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread import tables
 from secondread.errors import UserError
 from secondread.readings.readings import Reading
 
@@ -91,12 +90,11 @@ class ReadingsTable:
         folder.mkdir(parents=True, exist_ok=True)
         kept = self._earlier()
         self.done = {row[0] for row in kept}
-        self._rewrite(READINGS, to_csv([columns.names, *kept]))
+        self._rewrite(READINGS, tables.table([columns.names, *kept]))
         facts = {line["path"]: line for line in read_facts(folder / FACTS) if line["path"] in self.done}
         self._rewrite(FACTS, "".join(json.dumps(line) + "\n" for line in facts.values()))
         self._readings = (folder / READINGS).open("a", encoding="utf-8", newline="")
         self._facts = (folder / FACTS).open("a", encoding="utf-8")
-        self._writer = csv.writer(self._readings, lineterminator="\n")
 
     def _earlier(self) -> list[list[str]]:
         path = self.folder / READINGS
@@ -104,7 +102,7 @@ class ReadingsTable:
             return []
         text = path.read_bytes()
         whole = text[: text.rfind(b"\n") + 1].decode("utf-8")
-        header, *rows = list(csv.reader(io.StringIO(whole, newline=""))) or [[]]
+        header, *rows = tables.read_text(whole) or [[]]
         if not header:
             return []
         if tuple(header) != self.columns.names:
@@ -147,7 +145,7 @@ class ReadingsTable:
             }
             self._facts.write(json.dumps(facts) + "\n")
             self._facts.flush()
-        self._writer.writerow(self.columns.row(reading, self.folder))
+        self._readings.write(tables.line(self.columns.row(reading, self.folder)))
         self._readings.flush()
 
     def finish(self) -> None:
@@ -155,7 +153,7 @@ class ReadingsTable:
         facts = {line["path"]: line for line in read_facts(self.folder / FACTS)}
         names = sorted({name for line in facts.values() for name in line["facts"]})
         rows = [[path, *(as_text(line["facts"].get(name)) for name in names)] for path, line in facts.items()]
-        self._rewrite("acquisition.csv", to_csv([["path", *names], *rows]))
+        self._rewrite("acquisition.csv", tables.table([["path", *names], *rows]))
         pictures = [np.frombuffer(base64.b64decode(line["thumbnail"]), "<f4") for line in facts.values()]
         stacked = np.stack(pictures).reshape(-1, 16, 16) if pictures else np.zeros((0, 16, 16), np.float32)
         temporary = self.folder / f".thumbnails.{os.getpid()}.npz"
@@ -181,9 +179,3 @@ def read_facts(path: Path) -> list[dict[str, Any]]:
         return []
     lines = path.read_bytes().split(b"\n")[:-1]
     return [json.loads(line) for line in lines if line]
-
-
-def to_csv(rows: Iterable[Sequence[str]]) -> str:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

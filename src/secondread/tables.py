@@ -1,0 +1,102 @@
+"""The CSV of every table that is written and read: any text comes back as it was, and none runs as a formula.
+
+UTF-8, commas, lines that end in a line feed, cells quoted where they must be. Beyond that one rule, about
+apostrophes at a cell's beginning:
+
+- A text that begins with `=`, `+`, `-`, `@` (or their wide forms) or with white space, and is no number, gets
+  an apostrophe in front. A spreadsheet then shows it as text. Numbers such as `-0.5` stay as they are.
+- A text with bytes that are not UTF-8, as file names may have, is written `'%` and then itself, with these
+  bytes and `%` as in a URL (`'%caf%E9.png`).
+- A text that looks as if it were written by these two rules already (apostrophes, then such a beginning or
+  `%`) gets an apostrophe as well, so that reading takes away just what writing has added.
+
+Reading undoes this, and takes all other cells as they are, so tables of other programs are read as usual.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from urllib.parse import unquote_to_bytes
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-](inf|nan)")
+_ESCAPED = re.compile(r"'*[\s\ufeff=+\-@＝＋－＠]|'+%")
+_LIST = ";"
+
+
+def line(cells: Iterable[str]) -> str:
+    """One line of a table, with its end."""
+    return _joined([cell_of(text) for text in cells], ",") + "\n"
+
+
+def table(rows: Iterable[Iterable[str]]) -> str:
+    """A whole table."""
+    return "".join(line(row) for row in rows)
+
+
+def read(lines: Iterable[str], *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
+    """The line number at which each row ends, from 1, and its cells; empty lines are passed over.
+
+    `lines` is a stream that was opened with `newline=""`. Raises csv.Error where it is not CSV; `strict`
+    minds quotes that are never closed too.
+    """
+    reader = csv.reader(lines, strict=strict)
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            yield reader.line_num, [text_of(cell) for cell in row]
+
+
+def read_text(text: str) -> list[list[str]]:
+    """The rows of a whole table."""
+    return [row for _, row in read(io.StringIO(text, newline=""))]
+
+
+def joined(texts: Sequence[str]) -> str:
+    """Several texts for one cell, with `;` between them; a text that holds one is quoted."""
+    return _joined(texts, _LIST)
+
+
+def parted(cell: str) -> list[str]:
+    """The texts that `joined` put into a cell."""
+    return next(csv.reader(io.StringIO(cell, newline=""), delimiter=_LIST), [])
+
+
+def cell_of(text: str) -> str:
+    """A text as it stands in a table, before quoting."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "'%" + "".join(_percent(letter) for letter in text)
+    if _ESCAPED.match(text) and not _NUMBER.fullmatch(text):
+        return "'" + text
+    return text
+
+
+def text_of(cell: str) -> str:
+    """What `cell_of` made a cell of."""
+    if cell.startswith("'%"):
+        return unquote_to_bytes(cell[2:]).decode("utf-8", "surrogateescape")
+    return cell[1:] if cell.startswith("'") and _ESCAPED.match(cell[1:]) else cell
+
+
+def _percent(letter: str) -> str:
+    if "\udc80" <= letter <= "\udcff":
+        return f"%{ord(letter) - 0xDC00:02X}"
+    if letter == "%" or "\ud800" <= letter <= "\udfff":
+        return "".join(f"%{byte:02X}" for byte in letter.encode("utf-8", "surrogatepass"))
+    return letter
+
+
+def _joined(cells: Sequence[str], delimiter: str) -> str:
+    """As RFC 4180 has it. Python's writer leaves a carriage return bare unless lines end with one."""
+    if len(cells) == 1 and not cells[0]:
+        return '""'
+    return delimiter.join(_quoted(cell, delimiter) for cell in cells)
+
+
+def _quoted(cell: str, delimiter: str) -> str:
+    if any(mark in cell for mark in (delimiter, '"', "\n", "\r")):
+        return '"' + cell.replace('"', '""') + '"'
+    return cell
