@@ -30,6 +30,7 @@ def made_up(number: int, shape: tuple[int, ...]) -> Prepared:
         None,
         Placement(grid, Geometry()),
         f"{number:040x}",
+        f"{number:040x}",
         {"mode": "grey"},
     )
 

@@ -3,13 +3,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from secondread.cohorts.npz_rows import rows_of_npz
+from secondread.cohorts.npz_rows import read_archive, rows_of_archive
 from secondread.images.image import ImageError
 
 
 def saved(folder, **arrays):
     np.savez(folder / "x.npz", **arrays)
     return folder / "x.npz"
+
+
+def rows_of_npz(path, written, normal_class=0):
+    return rows_of_archive(read_archive(str(path)), written, normal_class)
 
 
 def test_two_classes_become_normal_and_abnormal(tmp_path):

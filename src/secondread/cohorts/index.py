@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from secondread.cohorts.dicom_tree import DicomFile, rows_of_dicom
 from secondread.cohorts.folder_names import columns_from_folders, is_mask, match_masks
 from secondread.cohorts.header_warnings import header_warnings
 from secondread.cohorts.identities import hashing, key_beside, read_key
 from secondread.cohorts.manifest import Manifest, Row
-from secondread.cohorts.npz_rows import rows_of_npz
+from secondread.cohorts.npz_rows import read_archive, rows_of_archive
 from secondread.cohorts.set_aside import SetAside
 from secondread.cohorts.split_file import Found, SplitFile
 from secondread.errors import DataError, UserError
 from secondread.images.header import Header, read_header
 from secondread.images.image import ImageError
+from secondread.images.limits import ReadLimits
 from secondread.images.pool import Failed, map_in_workers
+
+T = TypeVar("T")
 
 _NEVER_IMAGES = {
     *(
@@ -81,7 +85,7 @@ def index(
     normal_class   the label of an archive that means normal
     split_file     a published list of names (see `split_file`): only these files become rows, each as an
                    image, derived series too; it fills split and label, and no folder name does; no masks
-    workers        processes that read headers; 0 = this one
+    workers        processes that read headers, archives' contents and labels; 0 = this one, without limits
 
     Raises UserError where the source is missing or nothing in it is an image or meets the filters, or where
     the split file cannot be used (see `SplitFile`), and DataError where it holds files but none can be read.
@@ -118,14 +122,17 @@ def index(
     rows += [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
     rows = _with_listed_columns(rows, found) if found else _with_folder_columns(rows)
     archived: list[Row] = []
-    for path in (path for path, header in headers.items() if header.kind == "npz"):
-        if found is not None:
-            aside.append(SetAside(path, "an archive, and a split file names single images"))
-            continue
+    archives = [path for path, header in headers.items() if header.kind == "npz"]
+    if found is not None:
+        aside += [SetAside(path, "an archive, and a split file names single images") for path in archives]
+        archives = []
+    for path, archive in _read(base, archives, read_archive, workers):
         try:
-            archived += rows_of_npz(base / path, path, normal_class)
+            if isinstance(archive, ImageError):
+                raise archive
+            archived += rows_of_archive(archive, path, normal_class)
         except ImageError as error:
-            aside.append(SetAside(path, _reason(error)))
+            aside.append(SetAside(path, _reason(error), unreadable=isinstance(archive, ImageError)))
     rows += archived
     if not rows:
         raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
@@ -167,13 +174,25 @@ def _headers(base: Path, paths: Sequence[str], workers: int) -> tuple[dict[str, 
     aside += [
         SetAside(ascii(path), "a name that is not UTF-8; rename it") for path in paths if not _is_text(path)
     ]
-    whole = [str(base / path) for path in named]
-    for path, result in zip(named, map_in_workers(read_header, whole, workers=workers), strict=True):
-        if isinstance(result, Failed):
-            aside.append(SetAside(path, _reason(result.error), unreadable=True))
-        else:
-            headers[path] = result.value
+    for path, header in _read(base, named, read_header, workers):
+        try:
+            if isinstance(header, ImageError):
+                raise header
+            ReadLimits().check_count(path, header.frames, "frames")
+            headers[path] = header
+        except ImageError as error:
+            aside.append(SetAside(path, _reason(error), unreadable=True))
     return headers, aside
+
+
+def _read(
+    base: Path, paths: Sequence[str], reader: Callable[[str], T], workers: int
+) -> Iterator[tuple[str, T | ImageError]]:
+    """What `reader` finds in each file, in workers: of a file, nothing is read in this process."""
+    whole = [str(base / path) for path in paths]
+    results = map_in_workers(reader, whole, workers=min(workers, len(whole)))
+    for path, result in zip(paths, results, strict=True):
+        yield path, result.error if isinstance(result, Failed) else result.value
 
 
 def _is_text(path: str) -> bool:

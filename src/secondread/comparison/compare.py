@@ -19,11 +19,14 @@ Execute = Callable[[Sequence[Task]], None]
 
 @dataclass(frozen=True)
 class How:
-    """What a run may use, and where prepared images are kept (None = the user's cache folder)."""
+    """What a run may use, and where prepared images are kept (None = the user's cache folder).
+
+    workers  processes of each run that decode; they are idle while it computes
+    """
 
     device: str = "auto"
     threads: int = 1
-    workers: int = 0
+    workers: int = 1
     cache: Path | None = None
     bootstrap: int = 2000
 

@@ -41,6 +41,7 @@ class Task:
 
     folder     of the run; what it makes lies there
     threads    of torch
+    workers    processes that decode, so that a file which ends its decoder costs one row and not the run
     bootstrap  resamples behind the intervals of the run's own `metrics.json`
     """
 
@@ -51,7 +52,7 @@ class Task:
     where: tuple[str, ...] = ()
     device: str = "auto"
     threads: int = 1
-    workers: int = 0
+    workers: int = 1
     cache: str | None = None
     bootstrap: int = 2000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from secondread.images.dicom_dataset import (
     text,
 )
 from secondread.images.image import ImageError
+from secondread.images.limits import LARGEST_DEFLATE_RATIO, ReadLimits
+from secondread.images.refusal import refusing
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -119,26 +122,21 @@ class Header:
 def read_header(path: str | Path) -> Header:
     """The header of a file, read from its beginning; pixels are not decoded. Raises ImageError."""
     name = str(path)
-    try:
+    with refusing(name, "a header that cannot be read"):
         if not Path(path).is_file():
             missing = "not a regular file" if Path(path).exists() else "no such file"
             raise ImageError(name, missing)
         with open(path, "rb") as stream:
             start = stream.read(_START)
+            file_bytes = os.fstat(stream.fileno()).st_size
         kind = _kind(name, start)
         if kind == "dicom":
             return _dicom_header(Path(path), name)
         if kind == "nifti":
-            return _nifti_header(name, start)
+            return _nifti_header(name, start, file_bytes)
         if kind == "npz":
             return Header(name, "npz", has_pixels=False)
         return _picture_header(Path(path), name, kind, start)
-    except ImageError:
-        raise
-    except OSError as error:
-        raise ImageError(name, f"cannot be read ({error.strerror or error})") from error
-    except (Exception, RecursionError) as error:
-        raise ImageError(name, f"a header that cannot be read ({said(error)})") from error
 
 
 def _kind(path: str, start: bytes) -> str:
@@ -191,7 +189,7 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
         return Header(path, kind, whole, len(whole), int(page.samplesperpixel))
 
 
-def _nifti_header(path: str, start: bytes) -> Header:
+def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
     import numpy as np
 
     from secondread.images.nifti import GZIP_MAGIC, canonical_axes, gunzip_start, nifti_header
@@ -199,13 +197,18 @@ def _nifti_header(path: str, start: bytes) -> Header:
     header = nifti_header(path, gunzip_start(start) if start[:2] == GZIP_MAGIC else start)
     shape = tuple(int(n) for n in header.get_data_shape())
     grid = (*shape, 1)[:3]
+    frames = math.prod(shape[3:])
+    if frames != 1:
+        least = math.prod(grid) * header.get_data_dtype().itemsize
+        room = file_bytes * (LARGEST_DEFLATE_RATIO if start[:2] == GZIP_MAGIC else 1)
+        ReadLimits().check_count(path, frames, "volumes", least_bytes=least, file_bytes=room)
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     zooms = np.linalg.norm(affine[:3, :3], axis=0)
     axes, _ = canonical_axes(affine)
     order = [axes.index(axis) for axis in range(3)]
     kept = [axis for axis in order if grid[axis] > 1] if 1 in grid else order
     size, spacing = tuple(grid[axis] for axis in kept), tuple(float(zooms[axis]) for axis in kept)
-    return Header(path, "nifti", size, len(size), spacing=spacing, frames=math.prod(shape[3:]))
+    return Header(path, "nifti", size, len(size), spacing=spacing, frames=frames)
 
 
 def _dicom_header(file: Path, path: str) -> Header:
@@ -227,11 +230,13 @@ def _dicom_header(file: Path, path: str) -> Header:
 
 def _from_dataset(path: str, dataset: Dataset) -> Header:
     from secondread.images.dicom_facts import acquisition_facts
+    from secondread.images.dicom_frames import check_frames
     from secondread.images.dicom_geometry import flat_spacing, frame_planes
 
     facts = acquisition_facts(dataset)
     rows, columns = int(number(dataset, "Rows") or 0), int(number(dataset, "Columns") or 0)
     frames = max(1, int(number(dataset, "NumberOfFrames") or 1))
+    check_frames(path, dataset, frames)
     size: tuple[int, ...] = () if not rows or not columns else (rows, columns)
     if size and frames > 1:
         size = (frames, *size)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from secondread.images.image import ImageError
 
+LARGEST_DEFLATE_RATIO = 1032
+"""Bytes that one byte of gzip, zlib or zip can become at most."""
+
 
 @dataclass(frozen=True)
 class ReadLimits:
@@ -13,10 +16,12 @@ class ReadLimits:
 
     max_voxels  channels × voxels of one image
     max_bytes   size of the file, and of what a compressed file may unpack to
+    max_images  images that one file may hold (frames, volumes, an archive's rows)
     """
 
     max_voxels: int = 2**29
     max_bytes: int = 2**32
+    max_images: int = 500_000
 
     def check_shape(self, path: str, shape: tuple[int, ...]) -> None:
         """Raise ImageError where an image of `shape`, channels included, is too large or empty."""
@@ -40,6 +45,37 @@ class ReadLimits:
                 f"{count:,} bytes, above the limit of {self.max_bytes:,}",
                 "raise max_bytes if the file is genuine",
             )
+
+    def check_count(
+        self, path: str, count: int, what: str, *, least_bytes: float = 0.0, file_bytes: int = 0
+    ) -> None:
+        """Raise ImageError where a file says that it holds more images than are allowed, or than it can.
+
+        what         a word for the images: `frames`
+        least_bytes  that one of them takes in the file; 0 where that is not known
+        """
+        if count < 1:
+            raise ImageError(path, f"the header says {count:,} {what}, so there is none to read")
+        if count * least_bytes > file_bytes:
+            raise ImageError(
+                path,
+                f"the header says {count:,} {what}; the file has {_size(file_bytes)}",
+                "copy or export it again",
+            )
+        if count > self.max_images:
+            raise ImageError(
+                path,
+                f"the header says {count:,} {what}; the limit is {self.max_images:,} in one file",
+                "split the file",
+            )
+
+
+def _size(count: int) -> str:
+    """Bytes in words."""
+    for unit, name in ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")):
+        if count >= unit:
+            return f"{count / unit:.3g} {name}"
+    return f"{count} bytes"
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -161,7 +161,7 @@ def _kind(expected: Any) -> _Kind:
         return _Through(_Plain((str,)), Path, str, Path)
     if origin is np.ndarray:
         return _Array(typing.get_args(arguments[1])[0])
-    if origin is tuple and arguments[-1] is not Ellipsis:
+    if origin is tuple and arguments[-1:] != (Ellipsis,):
         return _Fixed([_kind(each) for each in arguments], tuple, lambda values: values, tuple)
     if origin in (tuple, list):
         return _Many(_kind(arguments[0]), origin)

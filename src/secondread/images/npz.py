@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zipfile
-import zlib
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,13 @@ import numpy as np
 
 from secondread.images.colour import channels_first, refuse_non_finite
 from secondread.images.image import Geometry, Image, ImageError
-from secondread.images.limits import ReadLimits
+from secondread.images.limits import LARGEST_DEFLATE_RATIO, ReadLimits
+from secondread.images.refusal import refusing
 from secondread.images.source import Reference, digest_of
 
 _MAX_OPEN = 4
+_LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
+"""What a compressed byte can become, where the method has a bound."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +34,38 @@ class Member:
 def list_members(path: str | Path) -> list[Member]:
     """The arrays that an npz holds, from their headers alone; arrays of Python objects are left out.
 
-    Raises ImageError for a file that is not such an archive.
+    Raises ImageError for a file that is not such an archive, and where an array has more images than its file
+    can hold.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = [entry.filename for entry in archive.infolist() if entry.filename.endswith(".npy")]
-            found = []
-            for name in names:
-                with archive.open(name) as stream:
-                    shape, _, dtype = _array_header(str(path), stream)
-                if not dtype.hasobject:
-                    found.append(Member(name.removesuffix(".npy"), shape, str(dtype)))
-            return found
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError) as error:
-        raise ImageError(str(path), f"not a NumPy archive that can be read ({error})") from error
+    with refusing(str(path), "not a NumPy archive that can be read"), zipfile.ZipFile(path) as archive:
+        found = []
+        size = Path(path).stat().st_size
+        for entry in archive.infolist():
+            if not entry.filename.endswith(".npy"):
+                continue
+            if entry.flag_bits & 1:
+                raise ImageError(str(path), "an encrypted archive", "save it without a password")
+            with archive.open(entry) as stream:
+                shape, _, dtype = _array_header(str(path), stream)
+                start = stream.tell()
+            if dtype.hasobject:
+                continue
+            if len(shape) >= 3:
+                room = entry.file_size - start
+                if entry.compress_type in _LARGEST_RATIO:
+                    packed = min(entry.compress_size, size)
+                    room = min(room, _LARGEST_RATIO[entry.compress_type] * packed)
+                _check_images(str(path), shape, dtype.itemsize, room)
+            found.append(Member(entry.filename.removesuffix(".npy"), shape, str(dtype)))
+        return found
+
+
+def _check_images(path: str, shape: tuple[int, ...], itemsize: int, room: int) -> None:
+    """Raise ImageError where an array's header says more images than `room` bytes hold."""
+    if min(shape) <= 0:
+        raise ImageError(path, f"an array of shape {shape} holds no images", "save it again")
+    each = math.prod(shape[1:]) * itemsize
+    ReadLimits().check_count(path, shape[0], "images", least_bytes=each, file_bytes=room)
 
 
 def read_npz(reference: Reference, limits: ReadLimits) -> Image:
@@ -60,13 +80,9 @@ def read_npz(reference: Reference, limits: ReadLimits) -> Image:
         raise ImageError(
             reference.text, f"an archive of arrays ({arrays})", "name one image, such as #train_images/0"
         )
-    try:
+    with refusing(reference.text, advice="copy the archive again"):
         array = _open_array(reference, name)
         return array.image(reference, int(number), limits)
-    except ImageError:
-        raise
-    except (OSError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError, EOFError) as error:
-        raise ImageError(reference.text, f"cannot be read ({error})", "copy the archive again") from error
 
 
 class _OpenArray:

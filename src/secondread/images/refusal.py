@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 from secondread.images.dicom_dataset import said
 from secondread.images.image import ImageError
+
+_QUOTED = re.compile(r"""b?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
 @contextlib.contextmanager
@@ -25,14 +28,15 @@ def refusing(path: str, what: str = "cannot be read", advice: str = "") -> Itera
 
 
 def refusal(path: str, error: BaseException, what: str = "cannot be read", advice: str = "") -> ImageError:
-    """One line for an error that a reader has raised."""
+    """One line for an error that a reader has raised. What the error quotes is left out: it may be a header's
+    free text, and this line ends in tables."""
     if isinstance(error, ImageError):
         return error
     if isinstance(error, MemoryError):
         return ImageError(path, "needs more memory than is allowed")
     if isinstance(error, RecursionError):
         return ImageError(path, "nested too deeply to be read")
-    told = f"{type(error).__name__}: {said(error)}"
+    told = f"{type(error).__name__}: {_QUOTED.sub('…', said(error))}"
     if isinstance(error, OSError) and error.strerror:
         told = error.strerror
     return ImageError(path, f"{what} ({told})" if what else told, advice)

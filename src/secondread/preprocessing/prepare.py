@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -15,11 +16,15 @@ from secondread.images.read import read_image
 from secondread.preprocessing.cache import Cache, fingerprint_of
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing
+from secondread.preprocessing.received import is_sound
 
 USUAL_LIMITS = ReadLimits()
 
 TRIM_AFTER_BYTES = 1 << 30
 """A cache with a limit is trimmed at the end, and whenever this much was added."""
+
+_MORE_BYTES = 1 << 20
+"""What a prepared image takes beside its pixels (float32) and where they are valid: a thumbnail, matrices."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,13 @@ def prepare_many(
     unaligned = preprocessing.unaligned.digest if preprocessing.settings.align is not None else None
     task = _PrepareOne(preprocessing, digest, unaligned, cache, limits)
     missing = [i for i, r in enumerate(references) if cache is None or cache.find(r, digest) is None]
+    voxels = preprocessing.settings.channels * prod(preprocessing.settings.size)
     results = map_in_workers(
-        task, [references[i] for i in missing], workers=min(workers, len(missing)), timeout_s=timeout_s
+        task,
+        [references[i] for i in missing],
+        workers=min(workers, len(missing)),
+        timeout_s=timeout_s,
+        most_bytes=5 * voxels + _MORE_BYTES,
     )
     awaited = set(missing)
     added = 0
@@ -92,7 +102,7 @@ def prepare_many(
                 result = next(results)
             else:  # deleted by another process since it was looked up above
                 result = next(map_in_workers(task, [reference], workers=min(workers, 1), timeout_s=timeout_s))
-            found = _outcome(result, reference, cache, digest)
+            found = _outcome(result, reference, cache, preprocessing, limits)
             if isinstance(found, Prepared):
                 added += found.pixels.nbytes
         if cache is not None and cache.limit_bytes is not None and added > TRIM_AFTER_BYTES:
@@ -106,20 +116,28 @@ def prepare_many(
 
 
 def _outcome(
-    result: Done[Prepared | _CacheRefused | None] | Failed, reference: str, cache: Cache | None, digest: str
+    result: Done[Prepared | _CacheRefused | None] | Failed,
+    reference: str,
+    cache: Cache | None,
+    preprocessing: Preprocessing,
+    limits: ReadLimits,
 ) -> Prepared | ImageError:
     """What a worker answered; None means that the image lies in the cache."""
     if isinstance(result, Failed):
         return result.error
     if isinstance(result.value, Prepared):
-        return result.value
-    assert cache is not None
+        settings = preprocessing.settings
+        if is_sound(result.value, settings.channels, settings.size, limits.max_voxels):
+            return result.value
+        return ImageError(reference, "its decoding process sent no image of the recipe's size")
+    if cache is None:
+        return ImageError(reference, "its decoding process sent no image")
     if isinstance(result.value, _CacheRefused):
         raise UserError(
             f"{cache.directory}: the cache cannot be written ({result.value.problem}); "
             "free space, clear it, or name another folder"
         )
-    found = cache.find(reference, digest)
+    found = cache.find(reference, preprocessing.digest)
     return found or ImageError(reference, "changed, or left the cache, while it was read", "run again")
 
 

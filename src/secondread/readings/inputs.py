@@ -13,7 +13,10 @@ from secondread.cohorts.identities import keyed_hash, read_key
 from secondread.cohorts.index import index
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import DataError, UserError
+from secondread.images.image import ImageError
+from secondread.images.limits import ReadLimits
 from secondread.images.npz import list_members
+from secondread.images.pool import call_in_worker
 
 Source = str | Path | Manifest
 
@@ -71,7 +74,7 @@ def gather(
     sources: Source | Sequence[Source],
     *,
     where: Sequence[str] = (),
-    workers: int = 0,
+    workers: int = 1,
     key: str | Path | None = None,
     key_beside: str | Path | None = None,
 ) -> Inputs:
@@ -164,13 +167,24 @@ def _items_of(source: Source, how: _Reading) -> Inputs:
     if how.where:
         raise UserError(f"{text}: --where filters rows of a manifest or folder, and this is one file")
     if file.suffix.lower() == ".npz" and file.is_file():
-        members = [
-            f"{text}#{m.name}/{i}" for m in list_members(file) if len(m.shape) >= 3 for i in range(m.shape[0])
-        ]
-        return Inputs(tuple(Item(member, member) for member in members))
+        return Inputs(_of_archive(text, how.workers))
     if not file.exists() and not Path(text.rpartition("#")[0] or text).exists():
         raise UserError(f"{text}: no such file or folder")
     return Inputs((Item(text, text),))
+
+
+def _of_archive(path: str, workers: int) -> tuple[Item, ...]:
+    """Every image of an archive; one that cannot be listed is one item with its problem."""
+    try:
+        members = [m for m in call_in_worker(list_members, path, workers=workers) if len(m.shape) >= 3]
+        for member in members:
+            ReadLimits().check_count(path, member.shape[0], "images")
+    except ImageError as error:
+        return (
+            Item(path, path, problem=f"{error.problem}; {error.advice}" if error.advice else error.problem),
+        )
+    names = (f"{path}#{member.name}/{i}" for member in members for i in range(member.shape[0]))
+    return tuple(Item(name, name) for name in names)
 
 
 def _of_folder(folder: Path, how: _Reading) -> Inputs:
