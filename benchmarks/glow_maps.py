@@ -32,7 +32,7 @@ from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest, Row, patient_of
 from secondread.detectors.contract import Detector
 from secondread.detectors.glow_posterior import GlowPosterior
-from secondread.evaluation.pixels import nearest
+from secondread.images.masks import nearest
 from secondread.images.read import read_image
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
 from secondread.networks.gaussian_blur import gaussian_blur

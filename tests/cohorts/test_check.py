@@ -1,3 +1,4 @@
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -88,6 +89,20 @@ def test_a_patient_in_two_splits_is_named(tmp_path):
     assert (finding.severity, finding.kind) == ("error", "patients")
     assert "p7" in finding.line
     assert finding.paths == ("0.png", "1.png")
+
+
+def test_a_mask_without_its_images_affine_is_found(tmp_path):
+    values = np.zeros((8, 9, 7), np.int16)
+    values[1:3, 2:5, 3:5] = 300
+    affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+    nibabel.Nifti1Image(values, affine).to_filename(tmp_path / "a.nii.gz")
+    nibabel.Nifti1Image((values > 0).astype(np.uint8), np.eye(4)).to_filename(tmp_path / "m.nii.gz")
+    rows = [Row("a.nii.gz", label="abnormal", patient_id="p", mask="m.nii.gz")]
+    (finding,) = found(tmp_path, rows)
+    assert (finding.severity, finding.kind) == ("error", "mask")
+    assert "identity affine" in finding.line
+    nibabel.Nifti1Image((values > 0).astype(np.uint8), affine).to_filename(tmp_path / "m.nii.gz")
+    assert found(tmp_path, rows) == []
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 
 from secondread.images.acquisition import acquisition
 from secondread.images.content import content_digest, is_grey
-from secondread.images.image import ImageError
+from secondread.images.image import Image, ImageError
+from secondread.images.masks import mask_on
 from secondread.images.read import read_image
 
 
@@ -42,7 +43,7 @@ def inspect(item: tuple[str, str | None]) -> Inspection:
     """
     reference, mask_reference = item
     image = read_image(reference)
-    problem, empty = _inspect_mask(mask_reference, image.size) if mask_reference else ("", None)
+    problem, empty = _inspect_mask(mask_reference, image) if mask_reference else ("", None)
     return Inspection(
         digest=image.digest,
         content=content_digest(image.pixels),
@@ -56,15 +57,9 @@ def inspect(item: tuple[str, str | None]) -> Inspection:
     )
 
 
-def _inspect_mask(reference: str, size: tuple[int, ...]) -> tuple[str, bool | None]:
+def _inspect_mask(reference: str, image: Image) -> tuple[str, bool | None]:
     try:
-        mask = read_image(reference)
+        marked = mask_on(read_image(reference), image.geometry, image.size, "its image")
     except ImageError as error:
-        return error.problem, None
-    if mask.size != size:
-        return f"its size {_times(mask.size)} is not the image's {_times(size)}", None
-    return "", not np.any(mask.pixels)
-
-
-def _times(size: tuple[int, ...]) -> str:
-    return "×".join(map(str, size))
+        return f"{error.problem}; {error.advice}" if error.advice else error.problem, None
+    return "", not marked.any()

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.evaluation.cases import Case, Failure
-from secondread.images.image import ImageError
+from secondread.images.image import Geometry, Image, ImageError
+from secondread.images.masks import mask_on, same_grid
 from secondread.images.pool import Failed, map_in_workers
 from secondread.images.read import read_image
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
@@ -34,6 +35,7 @@ class PixelEvaluation:
 class _Pair:
     map: str
     mask: str | None
+    image: str
 
 
 def evaluate_pixels(
@@ -41,9 +43,9 @@ def evaluate_pixels(
 ) -> PixelEvaluation | None:
     """Pixel metrics over normal images (empty masks) and abnormal ones with a mask; None without masks.
 
-    Map and mask are read by the same readers, hence on the same orientation; a mask of another size is
-    resampled by nearest neighbour to the map's grid. A normal image's mask counts where it has one, so
-    that a wrong label shows. `threshold` is the pixel quantile of calibration normals.
+    A mask is compared in space where it and the image state their positions (see `images.masks`). A normal
+    image's mask counts where it has one, so that a wrong label shows. `threshold` is the pixel quantile of
+    calibration normals.
     """
     if not any(case.abnormal and case.mask for case in cases):
         return None
@@ -74,7 +76,7 @@ def evaluate_pixels(
 def _read(
     cases: Sequence[Case], workers: int, timeout_s: float
 ) -> Iterator[tuple[Case, tuple[NDArray[np.float32], NDArray[np.bool_] | None] | ImageError]]:
-    pairs = (_Pair(str(case.reading.map), case.mask) for case in cases)
+    pairs = (_Pair(str(case.reading.map), case.mask, case.reference) for case in cases)
     results = map_in_workers(read_map_and_mask, pairs, workers=workers, timeout_s=timeout_s)
     for case, result in zip(cases, results, strict=True):
         yield case, result.error if isinstance(result, Failed) else result.value
@@ -83,25 +85,33 @@ def _read(
 def read_map_and_mask(pair: _Pair) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
     """A map float32 `[*spatial]` and its mask on the same grid, or None where no mask was given.
 
-    Raises ImageError where one cannot be read or their ranks differ.
+    The image itself is read only where map and mask alone do not say how they lie to each other. Raises
+    ImageError where one cannot be read, or the mask does not fit (see `mask_on`).
     """
-    map_ = read_image(pair.map).pixels[0].astype(np.float32)
+    read = read_image(pair.map)
+    map_ = read.pixels[0].astype(np.float32)
     if not np.isfinite(map_).all():
         raise ImageError(pair.map, "the map holds a value that is not finite", "score again with --maps")
     if pair.mask is None:
         return map_, None
-    mask = read_image(pair.mask).pixels.max(axis=0) != 0
-    if mask.ndim != map_.ndim:
-        raise ImageError(pair.mask, f"a mask of rank {mask.ndim} for a map of rank {map_.ndim}")
-    return map_, nearest(mask, map_.shape)
+    mask = read_image(pair.mask)
+    geometry = read.geometry
+    pictures = geometry.affine is None and mask.geometry.affine is None
+    if not pictures and not same_grid(mask.geometry, mask.size, geometry, map_.shape):
+        image = read_image(pair.image)
+        map_, geometry = _on_array(read, image), image.geometry
+    return map_, mask_on(mask, geometry, map_.shape, "its image")
 
 
-def nearest(mask: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The mask on a grid of another size that covers the same field: nearest neighbour, voxel centres."""
-    if mask.shape == size:
-        return mask
-    indices = [
-        np.minimum(((np.arange(new) + 0.5) * old / new).astype(int), old - 1)
-        for old, new in zip(mask.shape, size, strict=True)
-    ]
-    return mask[np.ix_(*indices)]
+def _on_array(map_: Image, image: Image) -> NDArray[np.float32]:
+    """The map on the image's array grid. Of a volume without positions it was written as columns, rows and
+    slices, under an affine of our own (see `write_map`)."""
+    values = map_.pixels[0].astype(np.float32)
+    geometry: Geometry = image.geometry
+    if values.ndim == 3 and geometry.affine is None:
+        values = geometry.from_file_axes(map_.geometry.to_file_axes(values).transpose(2, 1, 0))
+    elif values.ndim == 3 and not same_grid(map_.geometry, values.shape, geometry, image.size):
+        raise ImageError(map_.source, "the map does not lie on its image's grid", "score again with --maps")
+    if values.shape != image.size:
+        raise ImageError(map_.source, "the map is not of its image's size", "score again with --maps")
+    return values

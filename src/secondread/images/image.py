@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,13 @@ class Geometry:
         turned = np.transpose(array, axes)
         flips = self.file_flips or (False,) * array.ndim
         return np.ascontiguousarray(turned[tuple(slice(None, None, -1 if flip else 1) for flip in flips)])
+
+    def from_file_axes(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The way back: an array on the file's grid, with the axes as the image has them."""
+        flips = self.file_flips or (False,) * array.ndim
+        turned = array[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
+        axes = self.file_axes or tuple(range(array.ndim))
+        return np.ascontiguousarray(np.transpose(turned, np.argsort(axes)))
 
 
 @dataclass(frozen=True)

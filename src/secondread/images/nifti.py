@@ -14,6 +14,7 @@ from secondread.images.limits import ReadLimits
 from secondread.images.source import Reference, digest_of, member_number
 
 GZIP_MAGIC = b"\x1f\x8b"
+NO_ORIENTATION = "no orientation in the header: read as stored from left to right in RAS millimetres"
 _HEADER_BYTES = 544
 _COLOURS = {"RGB": ("R", "G", "B"), "RGBA": ("R", "G", "B", "A")}
 
@@ -94,7 +95,7 @@ def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
         remarks = (
             *remarks,
-            "no orientation in the header: read as stored from left to right in RAS millimetres",
+            NO_ORIENTATION,
         )
     pixels, geometry = _canonical(pixels, affine, remarks)
     pixels = channels_first(pixels, facts)
