@@ -205,7 +205,7 @@ def load_detector(recipe: Recipe, state: Mapping[str, Tensor]) -> Detector:
         raise ValueError(f"the recipe asks for a model of {held / 2**30:,.0f} GiB")
     parameters = dict(planned.named_parameters())
     names = planned.state_dict().keys()
-    for name in sorted(names ^ state.keys()):
+    for name in sorted((names ^ state.keys()) - (planned.added_later & names)):
         where = "recipe" if name in names else "model.safetensors"
         raise ValueError(f"only the {where} has {name!r}")
     for name, parameter in parameters.items():

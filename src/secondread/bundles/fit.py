@@ -141,6 +141,8 @@ def fit(
         )
     for note in log.notes:
         say(f"note: {note}", shown=progress)
+    for warning in log.warnings:
+        say(f"warning: {warning}", shown=progress)
     place = str(choose_device(device))
     with seconds.of("companions"):
         companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)

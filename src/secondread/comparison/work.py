@@ -164,7 +164,7 @@ def _work(task: Task) -> None:
         "cost": asdict(cost),
         "learnt_from": sorted(bundle.seen.images.get("normal", ())),
         "cohorts": bundle.provenance.cohorts,
-        "notes": training.get("notes", []),
+        "notes": [*training.get("warnings", []), *training.get("notes", [])],
         "bundle": bundle.digest,
         "versions": bundle.provenance.versions,
     }

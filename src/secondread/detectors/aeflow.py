@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Literal
 
@@ -43,14 +44,17 @@ class FlowSettings(Settings):
 
 
 class FeatureSettings(Settings):
-    """Between encoder and flow; all off in the paper. See `networks.feature_normalisation`."""
+    """Between encoder and flow; all off in the paper, whose encoder gives features of the order of one. See
+    `networks.feature_normalisation`."""
 
     layers: tuple[str, ...] | None = Field(
         None, description="several layers, on the grid of the last; empty = encoder.layer alone"
     )
     channels: PositiveInt | None = Field(None, description="random channels of them kept; empty = all")
     compress: bool = Field(False, description="sign(h) log(1 + |h|) first")
-    standardise: Literal["none", "channel", "position", "centre"] = "none"
+    standardise: Literal["none", "scale", "channel", "position", "centre"] = Field(
+        "scale", description="scale: one constant; features far from the order of one start a flow badly"
+    )
     projection: PositiveInt | None = Field(None, description="channels that reach the flow")
     kind: Literal["pca", "random"] = "pca"
     noise: float = Field(0.0, ge=0, description="Gaussian, added to what the flow sees in training")
@@ -108,12 +112,12 @@ class AEFlow(Detector):
         score = beta * S_flow + (1 - beta) * S_recon,   S_recon = -SSIM(x, x')
         S_flow = -log p / D,  or -log p,  or -exp(log p / D)
 
-    n is the optional feature normalisation (the identity in the paper; `networks.feature_normalisation`,
-    with random channels of one or several layers drawn from torch's global generator at construction),
-    D the number of channels times valid positions. The decoder sees z', not the flow's inverse.
-    Reconstruction lives in the range of tanh: its target is 2x - 1, clipped to [-1, 1], with as many
-    channels as the images have (the paper copies grey to three); SSIM is taken on [0, 1] with an 11×11
-    window.
+    n is the feature normalisation (the identity in the paper; `networks.feature_normalisation`, by default
+    one constant that brings the normals' features to a mean square of one; with random channels of one or
+    several layers drawn from torch's global generator at construction), D the number of channels times valid
+    positions. The decoder sees z', not the flow's inverse. Reconstruction lives in the range of tanh: its
+    target is 2x - 1, clipped to [-1, 1], with as many channels as the images have (the paper copies grey to
+    three); SSIM is taken on [0, 1] with an 11×11 window.
 
     Encoders: ImageNet ones (rank 2, frozen, eval mode, stride 16), with stage `flow` alone; or `conv`
     (ranks 2 and 3), with a stage `autoencoder` (encoder and decoder, squared error) before it.
@@ -189,6 +193,7 @@ class AEFlow(Detector):
             [Step((self.flow, self.decoder), self.loss, name="flow")],
             frozen=self.frozen,
             prepare=self.prepare if self.normalisation.needs_fit else None,
+            start=self.start,
         )
 
     @property
@@ -210,6 +215,19 @@ class AEFlow(Detector):
             ((self._features(b["normal"]), valid_on(b["normal"].valid, self.map_size)) for b in batches),
             generator,
         )
+
+    def start(self, batches: Batches) -> dict[str, float]:
+        """Bits per dimension of the untrained flow, and of the identity: of the normalised features under a
+        standard normal distribution. Near each other where training can begin."""
+        batch = batches["normal"]
+        h, positions = self.normalisation(self._features(batch)), valid_on(batch.valid, self.map_size)
+        _, _, untrained = self._flow(batch)
+        identity = -self.flow.latent.log_density_map(h)
+
+        def bits(nats: Tensor) -> float:
+            return float(mean_over(nats, positions).mean()) / (h.shape[1] * math.log(2))
+
+        return {"bits/dim at the start": bits(untrained), "bits/dim of the identity": bits(identity)}
 
     def autoencoder_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         batch = batches["normal"]

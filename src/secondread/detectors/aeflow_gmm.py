@@ -113,6 +113,7 @@ class AEFlowGMM(AEFlow):
             ],
             frozen=self.frozen,
             each_epoch=self.classes.each_epoch,
+            start=flow.start,
             validate=self.normal_loss,
             views=2 if self.settings.mixture.consistency else 1,
         )

@@ -128,9 +128,14 @@ class Stage:
     views       2: each training batch comes with `batch.other`, where the recipe augments
     prepare     before the first step, with an iterator over the stage's batches (data-dependent
                 initialisation, centres, teacher statistics)
+    start       after `prepare`: figures of what is not trained yet, by name, of the stage's first batch; they
+                stand in the log
     collect     for each batch of one pass over the data, without gradient (memory banks, moments)
     each_epoch  after each epoch
     finish      after the last step or the last `collect`
+    examine     after that, with batches of held-out normals (of at least two, where there are two) and a
+                generator: figures, by name, that stand in the log; what the detector learns of itself is
+                kept in its buffers. Not called where there are no held-out normals
     validate    the loss on held-out normals for early stopping and `keep: best`; None = the steps' own
     score       `[N]`, higher = more abnormal: by what epochs of this stage are compared where the
                 detector's own score says nothing yet, a later stage being untrained; None = its own
@@ -143,9 +148,11 @@ class Stage:
     frozen: Callable[[Tensor], tuple[Tensor, ...]] | None = None
     views: Literal[1, 2] = 1
     prepare: Callable[[Iterator[Batches], torch.Generator], None] | None = None
+    start: Callable[[Batches], Mapping[str, float]] | None = None
     collect: Callable[[Batches], None] | None = None
     each_epoch: Callable[[int], None] | None = None
     finish: Callable[[], None] | None = None
+    examine: Callable[[Iterator[Batch], torch.Generator], Mapping[str, float]] | None = None
     validate: Loss | None = None
     score: Callable[[Batch, ScoringNoise], Tensor] | None = None
     diverged_above: float = math.inf
@@ -175,6 +182,8 @@ class Detector(nn.Module):
     needs: frozenset[str] = frozenset({"normal"})
     uses: frozenset[str] = frozenset()
     ranks: frozenset[int] = frozenset({2})
+    added_later: frozenset[str] = frozenset()
+    """Buffers that bundles of earlier versions lack; there they stay as the constructor made them."""
     gradients_at_scoring: bool = False
     """`score` takes gradients (inside `torch.enable_grad()`), so it is not run in inference mode."""
 
@@ -210,12 +219,19 @@ class Detector(nn.Module):
         the bundle's record of it."""
         return ()
 
+    def warnings(self) -> tuple[str, ...]:
+        """In what the result is less than was asked for, one line each: told when training ends, kept in the
+        bundle's record of it, and a warning of the report."""
+        return ()
+
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
         raise NotImplementedError
 
     def load_fitted(self, state: Mapping[str, Tensor]) -> Self:
         """The fitted state of `state_dict()`, with buffers of fitted length (banks) resized to it."""
+        own = self.state_dict()
+        state = {**{name: own[name] for name in self.added_later & own.keys()}, **state}
         for name, buffer in list(self.named_buffers()):
             if name in state and state[name].shape != buffer.shape:
                 owner = self.get_submodule(name.rpartition(".")[0])

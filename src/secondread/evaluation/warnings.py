@@ -42,6 +42,7 @@ def warnings_of(
 ) -> tuple[Warning, ...]:
     found = [
         _shared(shared_patients),
+        _of_the_fit(readings),
         _one_label(images),
         _wrong_way(images),
         _beaten(baselines),
@@ -69,6 +70,15 @@ def _shared(patients: Sequence[str]) -> Warning | None:
         f"Test patients that were in the fit, as --allow-shared-patients permits: {len(patients)} "
         f"({few(patients, 8)}). The figures below are likely too good.",
     )
+
+
+def _of_the_fit(readings: Readings) -> Warning | None:
+    training = (readings.run.get("provenance") or {}).get("training") or {}
+    said = training.get("warnings") or []
+    if not said:
+        return None
+    text = "; ".join(str(line) for line in said)
+    return Warning("fit", "The model is less than its recipe", f"{text[:1].upper()}{text[1:]}.")
 
 
 def _one_label(images: Level) -> Warning | None:

@@ -22,9 +22,10 @@ class FeatureNormalisation(nn.Module):
 
     compress     g(h) = sign(h) log(1 + |h|): rectified features are mostly zero with a long tail;
                  False = the identity
-    standardise  "channel": one m and s per channel. "position": m and s per channel and position, so that
-                 each place is compared with the same place. "centre": m per channel and position, s
-                 per channel, the spread around those m. "none": m = 0, s = 1
+    standardise  "scale": m = 0 and one s for all, the root mean square of g(h), so that features of any
+                 encoder are of the order of one. "channel": one m and s per channel. "position": m and s
+                 per channel and position, so that each place is compared with the same place. "centre": m
+                 per channel and position, s per channel, the spread around those m. "none": m = 0, s = 1
     projection   K, or None for P = 1 and K = C
     kind         "pca": the K directions of largest variance of the standardised features, r their standard
                  deviations; "random": K random orthonormal directions, drawn in `fit`
@@ -38,7 +39,7 @@ class FeatureNormalisation(nn.Module):
         size: Sequence[int],
         *,
         compress: bool = False,
-        standardise: Literal["none", "channel", "position", "centre"] = "none",
+        standardise: Literal["none", "scale", "channel", "position", "centre"] = "none",
         projection: int | None = None,
         kind: Literal["pca", "random"] = "pca",
     ) -> None:
@@ -104,6 +105,10 @@ class FeatureNormalisation(nn.Module):
         places = tuple(range(1, 1 + len(self.size)))
         total, everywhere = count.sum(), first.sum(dim=places, keepdim=True)
         if self.standardise == "none":
+            return
+        if self.standardise == "scale":
+            square = second.sum() / (total * len(second))
+            self.scale.fill_(float(square.sqrt().clamp_min(1e-6)))
             return
         mean = everywhere / total
         variance = second.sum(dim=places, keepdim=True) / total - mean.square()

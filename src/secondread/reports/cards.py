@@ -29,6 +29,7 @@ class Stage:
     last: str
     skipped: int
     seconds: float
+    figures: str
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,7 @@ def model_card(evaluation: Evaluation) -> ModelCard:
             plain([provenance.get("device"), provenance.get("precision")]) if provenance else "",
         ),
         ("Seconds", plain(provenance.get("seconds"))),
+        ("Notes of the fit", plain(training.get("notes"))),
         ("Steps skipped as non-finite", plain(sum(s.get("skipped", 0) for s in training.get("stages", ())))),
         ("Bundle digest", plain(digests.get("bundle"))),
         ("Versions", plain(provenance.get("versions") or run.get("versions"))),
@@ -198,4 +200,5 @@ def _stage(stage: Mapping[str, Any]) -> Stage:
         last=losses(epochs[-1]) if epochs else "–",
         skipped=int(stage.get("skipped", 0)),
         seconds=float(stage.get("seconds", 0.0)),
+        figures=plain(stage.get("figures")),
     )

@@ -179,7 +179,11 @@ def corrected(aucp: float | None, anomaly_rate: float) -> float | None:
 
 
 def _drawn(count: int, settings: StageSettings, seed: int, cohort: str) -> Rows:
-    """At most `measure.images` of `count` rows, in order, in batches of `batch_size` or a little more."""
+    """At most `measure.images` of `count` rows."""
     rng = np.random.default_rng(derive_seed(seed, "measure", cohort))
-    rows = np.sort(rng.permutation(count)[: settings.measure.images])
-    return np.array_split(rows, max(1, len(rows) // max(SMALLEST_BATCH, settings.batch_size)))
+    return in_batches(np.sort(rng.permutation(count)[: settings.measure.images]), settings.batch_size)
+
+
+def in_batches(rows: NDArray[np.intp], batch_size: int) -> Rows:
+    """In order, in batches of `batch_size` or a little more, and of at least two where there are two."""
+    return np.array_split(rows, max(1, len(rows) // max(SMALLEST_BATCH, batch_size)))

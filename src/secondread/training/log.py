@@ -25,7 +25,9 @@ class EpochLog:
 
 @dataclass
 class StageLog:
-    """rule: how the parameters that stay were chosen, in words. chosen_epoch: theirs, from 0."""
+    """rule: how the parameters that stay were chosen, in words. chosen_epoch: theirs, from 0. figures: what
+    the stage said of itself at its start and end (`Stage.start`, `Stage.examine`); None where that was not
+    finite."""
 
     name: str
     epochs: list[EpochLog] = field(default_factory=list)
@@ -33,6 +35,7 @@ class StageLog:
     rule: str = ""
     skipped: int = 0
     seconds: float = 0.0
+    figures: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:
@@ -42,7 +45,8 @@ class StageLog:
 
 @dataclass
 class TrainingLog:
-    """notes: what the detector says of its fit, for whoever fits (`Detector.notes`)."""
+    """notes, warnings: what the detector says of its fit, for whoever fits (`Detector.notes`,
+    `Detector.warnings`)."""
 
     device: str = ""
     precision: str = ""
@@ -50,6 +54,7 @@ class TrainingLog:
     seed: int = 0
     stages: list[StageLog] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:

@@ -1,9 +1,9 @@
 """The training loop. It runs any detector's stages and knows none of them.
 
-For each stage, in order: `prepare`; then rounds of steps, epoch by epoch; then `collect`; then
-`finish`. A round takes as many batches as its most repeated step (`Step.repeats`) and runs each step in
-turn, a step with r repeats on the round's last r batches. `prepare`, `collect`, `each_epoch`, `finish`
-and validation run in eval mode without gradient; steps run in train mode.
+For each stage, in order: `prepare` and `start`; then rounds of steps, epoch by epoch; then `collect`; then
+`finish` and `examine`. A round takes as many batches as its most repeated step (`Step.repeats`) and runs
+each step in turn, a step with r repeats on the round's last r batches. `prepare`, `start`, `collect`,
+`each_epoch`, `finish`, `examine` and validation run in eval mode without gradient; steps run in train mode.
 
 Everything random is drawn from the seed and from where it happens (stage, epoch, round), so a
 checkpoint need not hold a generator, and a resumed fit gives exactly what an uninterrupted one gives
@@ -41,6 +41,7 @@ from secondread.training.choice import Measure, refuse_missing_images
 from secondread.training.data import ImageSource
 from secondread.training.device import Repeatable, choose_device, choose_precision, make_fabric, place
 from secondread.training.divergence import NOT_FINITE_AT_THE_END, refuse_divergence
+from secondread.training.figures import note_examination, note_start
 from secondread.training.held_out import held_out_loss
 from secondread.training.identity import fit_identity, refuse_another_fit
 from secondread.training.interruption import Interrupted, StopRequest
@@ -124,7 +125,7 @@ def train(
             saved = None
         _agree(fabric, detector)
         detector.eval()
-        log.notes = list(detector.notes())
+        log.notes, log.warnings = list(detector.notes()), list(detector.warnings())
     return log
 
 
@@ -145,6 +146,8 @@ def _run_stage(
         with torch.no_grad(), run.fabric.autocast():
             batches = loader.batches(run.unless_stopped(stage.name, plan.epoch(0)))
             stage.prepare(batches, seeded_generator(run.seed, stage.name, "prepare"))
+    if saved is None:
+        note_start(run, stage, data)
 
     if stage.steps:
         _train_stage(run, number, stage, settings, data, saved, stage_log)
@@ -162,6 +165,7 @@ def _run_stage(
         detector.eval()
         with torch.no_grad():
             stage.finish()
+    note_examination(run, stage, settings)
     run.count_seconds()
     stage_log.skipped = sum(epoch.skipped for epoch in stage_log.epochs)
     if not stage_log.rule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -62,6 +63,13 @@ class FitProgress:
                 f"stage {stage}  epoch {epoch.epoch + 1}/{epochs}  {terms}{held_out}{measured}{skipped}  "
                 f"{rate:.0f} images/s"
             )
+
+    def figures(self, stage: str, figures: Mapping[str, float]) -> None:
+        line = f"stage {stage}  " + "  ".join(f"{name} {value:.5g}" for name, value in figures.items())
+        if self.bar:
+            self.bar.console.print(line, highlight=False)
+        else:
+            self.say(line)
 
     def say(self, line: str) -> None:
         if self.shown:
