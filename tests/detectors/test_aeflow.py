@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from secondread.detectors.aeflow import AEFlow, AEFlowSettings
 from secondread.detectors.contract import Batch
 from secondread.errors import UserError
+from secondread.recipes.recipe import Recipe
 
 EXTRA = ("latent", "log_determinant", "residual", "residual_peak")
 
@@ -237,3 +238,34 @@ def test_it_runs_under_bfloat16_with_float32_scores():
     for name, part in rough.parts.items():
         assert part.values.dtype == torch.float32
         torch.testing.assert_close(part.values, exact.parts[name].values, atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("rank", [2, 3])
+def test_a_flow_starts_near_the_identity_whatever_the_scale_of_its_features(rank):
+    images = blobs(8, (32, 32, 16)[:rank])
+
+    def start(**features):
+        detector = conv(rank, (32, 32, 16)[:rank], features=features)
+        last = detector.encoder.network[-1]
+        with torch.no_grad():
+            last.weight.mul_(100)  # as in networks without batch normalisation
+        (stage,) = [stage for stage in detector.eval().stages() if stage.name == "flow"]
+        if stage.prepare:
+            stage.prepare(iter([{"normal": Batch(images)}]), torch.Generator())
+        with torch.no_grad():
+            figures = stage.start({"normal": Batch(images)})
+        return figures["bits/dim at the start"], figures["bits/dim of the identity"]
+
+    raw, raw_identity = start(standardise="none")
+    assert raw > 2 * raw_identity > 100
+    for features in ({}, {"standardise": "scale"}):  # the default
+        scaled, identity = start(**features)
+        # of features of mean square 1: (1 + log 2 pi) / 2 nats
+        assert identity == pytest.approx((1 + math.log(2 * math.pi)) / 2 / math.log(2), rel=1e-4)
+        assert scaled == pytest.approx(identity, abs=0.3)
+
+
+def test_the_paper_preset_brings_features_to_unit_scale_and_says_so():
+    recipe = Recipe.load("aeflow-paper")
+    assert recipe.detector["features"] == {"standardise": "scale"}
+    assert any("root mean square over the normals" in said for said in recipe.about.differences)

@@ -210,3 +210,77 @@ def test_the_other_presets_differ_from_it_in_what_they_say(preset):
     assert (other.detector["score"], other.detector["refiners"]) == ("inter", [])
     assert any("80 epochs instead of 250" in said for said in other.about.differences)
     assert other.detector["backbone"]["network"]["hidden"] == 512
+
+
+def held_out(count=6, size=4):
+    images = blobs(count * size, SIZE, seed=7)
+    return (Batch(part) for part in images.split(size))
+
+
+def test_how_well_the_discrepancies_show_what_is_drawn_is_measured_and_kept():
+    detector = small(refiners=("r_dual",)).eval()
+    assert (detector.patch_auroc == -1).all()
+    assert detector.scored == "r_dual"
+    figures = detector.examine(held_out(), generator())
+    (inter, lower_inter), (intra, lower_intra) = detector.patch_auroc.tolist()
+    assert figures == pytest.approx(
+        {
+            "AUROC of inter for drawn anomalies": inter, "lower bound of inter": lower_inter,
+            "AUROC of intra for drawn anomalies": intra, "lower bound of intra": lower_intra,
+        }, abs=1e-6,
+    )  # fmt: skip
+    assert 0 <= lower_inter < inter < 1
+    assert 0 <= lower_intra < intra < 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "bounds", "scored"),
+    [
+        ("r_dual", (0.55, 0.59), "inter"),
+        ("r_dual", (0.55, 0.61), "r_dual"),
+        ("r_dual", (0.61, 0.4), "r_dual"),
+        ("r_intra", (0.9, 0.59), "intra"),
+        ("r_intra", (0.4, 0.6), "r_intra"),
+        ("inter", (0.4, 0.4), "inter"),
+    ],
+)
+def test_a_refiner_whose_maps_show_nothing_is_not_the_score(asked, bounds, scored):
+    detector = small(score=asked).eval()
+    detector.patch_auroc[:, 0] = torch.tensor(bounds) + 0.02
+    detector.patch_auroc[:, 1] = torch.tensor(bounds)
+    found = score(detector, blobs(2, SIZE))
+    assert (
+        set(found.maps) == set(detector.mixture().weights) == set(detector.map_mixture().weights) == {scored}
+    )
+    assert {"r_intra", "r_dual"} < set(found.parts)
+    assert bool(detector.warnings()) == (scored != asked)
+    if scored != asked:
+        assert f"score and map are {scored} in place of {asked}" in detector.warnings()[0]
+
+
+def test_too_few_held_out_normals_are_no_evidence():
+    detector = small().eval()
+    detector.examine(iter([Batch(blobs(1, SIZE))]), generator())
+    assert detector.scored == "inter"
+    assert "inter not measured, for too few held-out normals" in detector.warnings()[0]
+
+
+def test_padding_and_black_images_are_left_out_of_the_measure():
+    detector = small("ae", refiners=("r_intra",), score="r_intra").eval()
+    black = torch.zeros(4, 1, *SIZE)
+    assert detector.examine(iter([Batch(black)]), generator())["lower bound of intra"] == 0.0
+    images, valid = blobs(4, SIZE), torch.ones(4, 1, *SIZE, dtype=torch.bool)
+    valid[..., :8] = False
+    padded = images.clone()
+    padded[..., :8] = 0.3
+    first = detector.examine(iter([Batch(padded, valid)]), generator())
+    assert first["AUROC of intra for drawn anomalies"] > 0
+
+
+def test_a_fitted_state_of_before_the_measure_keeps_its_score():
+    detector = small()
+    state = {name: value for name, value in detector.state_dict().items() if name != "patch_auroc"}
+    again = small().load_fitted(state)
+    assert again.scored == "r_dual"
+    with pytest.raises(RuntimeError, match=r"normal\.members"):
+        again.load_fitted({name: value for name, value in state.items() if "normal.members.0" not in name})

@@ -241,6 +241,12 @@ def test_more_false_alarms_than_promised_are_said(fresh):
     assert "false_alarms" in {warning.kind for warning in judged(fresh.write()).warnings}
 
 
+def test_in_what_the_fit_fell_short_is_said(fresh):
+    fresh.run["provenance"] = {"training": {"warnings": ["score and map are inter in place of r_dual"]}}
+    (found,) = [warning for warning in judged(fresh.write()).warnings if warning.kind == "fit"]
+    assert found.text == "Score and map are inter in place of r_dual."
+
+
 def test_a_calibration_too_small_to_flag_is_said(fresh):
     fresh.run["calibration"]["images"] |= {"threshold": None, "patients": 4}
     assert "calibration_too_small" in {warning.kind for warning in judged(fresh.write()).warnings}

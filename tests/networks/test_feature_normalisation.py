@@ -26,6 +26,18 @@ def test_by_position_every_place_has_mean_zero_and_nearly_unit_spread():
     assert float(spread.min()) > 0.5
 
 
+def test_by_scale_one_constant_gives_a_mean_square_of_one_and_moves_nothing():
+    h = 30 * maps()
+    z = fitted(h, standardise="scale")(h)
+    assert float(z.square().mean()) == pytest.approx(1.0, rel=1e-4)
+    torch.testing.assert_close(z * h.square().mean().sqrt(), h, rtol=1e-4, atol=1e-4)
+    spoilt, valid = h.clone(), torch.ones_like(h[:, :1], dtype=torch.bool)
+    spoilt[:, :, 0], valid[:, :, 0] = 1e4, False
+    masked = FeatureNormalisation(6, (4, 5), standardise="scale")
+    masked.fit([(spoilt, valid)], torch.Generator())
+    assert float(masked.scale[0]) == pytest.approx(float(h[:, :, 1:].square().mean().sqrt()), rel=1e-4)
+
+
 def test_pca_gives_uncorrelated_directions_of_unit_variance():
     h = maps(200)
     z = fitted(h, standardise="position", projection=4)(h).transpose(0, 1).flatten(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -24,6 +25,7 @@ from secondread.detectors.contract import (
     Tiny,
 )
 from secondread.detectors.ddad_settings import DDADSettings, RefinerSettings
+from secondread.detectors.drawn_anomalies import pixel_areas
 from secondread.detectors.reconstruction import (
     NetworkSettings,
     ReconstructionDetector,
@@ -32,12 +34,17 @@ from secondread.detectors.reconstruction import (
 )
 from secondread.detectors.settings import StageSettings
 from secondread.detectors.valid_positions import mean_over
+from secondread.metrics.mean import lower_bound
 from secondread.networks.ensemble import Ensemble, evaluating
 from secondread.networks.precision import full_precision
 from secondread.networks.refiner import Refiner, focal_loss
 
 INPUTS = {"r_intra": ("intra",), "r_dual": ("inter", "intra")}
-"""The maps that each refiner sees."""
+"""The maps that each refiner sees, and first the one that is the score where they show it nothing."""
+DISCREPANCIES = ("inter", "intra")
+SHOWN = 0.6
+"""The pixel AUROC for drawn anomalies from which a map shows them."""
+NOT_MEASURED = -1.0
 
 
 class DDAD(Detector):
@@ -61,6 +68,13 @@ class DDAD(Detector):
     float32. Both refiners see the same batches; each has its own loss, so that they train as if alone.
     Without `inter` and `r_dual` no unlabelled image is needed, and there is no stage `mixture`.
 
+    A refiner learns nothing where its maps do not show what is drawn, and then ranks by chance. So after the
+    ensembles anomalies are drawn in each held-out normal image, as for refinement, and the AUROC of `inter`
+    and `intra` over its pixels is taken. Where no map that the score's refiner sees has a mean over images
+    whose lower 95 % bound reaches 0.6, score and map are the discrepancy itself: `inter` for `r_dual`,
+    `intra` for `r_intra`. No label is in that rule. Means and bounds are the buffer `patch_auroc`, and stand
+    in the log. Refiners are trained and reported either way.
+
     Parts: each map's mean over valid positions, and `single`, the score of the first network of normals
     alone (a plain `ae`, `memae` or `aeu`). The map is that of `score`. Images `[N, C, *size]` in [0, 1].
 
@@ -72,6 +86,7 @@ class DDAD(Detector):
     Settings = DDADSettings
     settings: DDADSettings
     ranks = frozenset({2, 3})
+    added_later = frozenset({"patch_auroc"})
 
     def __init__(
         self, settings: DDADSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
@@ -97,12 +112,18 @@ class DDAD(Detector):
             }
         )
 
+        self.patch_auroc: Tensor | None
+        rows = torch.full((len(DISCREPANCIES), 2), NOT_MEASURED)  # mean and lower bound of each
+        self.register_buffer("patch_auroc", rows if self.refiners else None)
+
     def stages(self) -> Iterator[Stage]:
+        examine = self.examine if self.refiners else None
         yield Stage(
             "normal",
             {"normal": 1.0},
             [Step((self.normal,), partial(self.reconstruction_loss, self.normal), name="normal")],
             score=partial(self.image_score, "rec" if self.settings.score == "rec" else "intra"),
+            examine=examine if self.mixed is None else None,
         )
         if self.mixed is not None:
             yield Stage(
@@ -110,10 +131,15 @@ class DDAD(Detector):
                 {"normal": None, "unlabelled": None},
                 [Step((self.mixed,), partial(self.reconstruction_loss, self.mixed), name="mixture")],
                 score=partial(self.image_score, "inter"),
+                examine=examine,
             )
         if self.refiners:
+            asked = self.settings.score
             yield Stage(
-                "refine", {"normal": 1.0}, [Step((self.refiners,), self.refinement_loss, name="refine")]
+                "refine",
+                {"normal": 1.0},
+                [Step((self.refiners,), self.refinement_loss, name="refine")],
+                score=partial(self.image_score, asked) if asked in self.refiners else None,
             )
 
     def reconstruction_loss(
@@ -166,31 +192,85 @@ class DDAD(Detector):
                 maps["inter"] = (mixed.mean(dim=0) - centre).abs() / deviation
         return {name: values.mean(dim=1, keepdim=True) for name, values in maps.items()}, outputs
 
+    def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
+        """How well each discrepancy shows anomalies drawn in held-out normals: the mean over images of the
+        AUROC over pixels, and its lower 95 % bound, 0 where there are too few."""
+        assert self.patch_auroc is not None
+        drawn = self.settings.anomalies.model_copy(update={"share": 1.0})
+        names = DISCREPANCIES if self.mixed is not None else DISCREPANCIES[1:]
+
+        def maps_of(images: Tensor) -> dict[str, Tensor]:
+            maps, _ = self.discrepancies(symmetric(images))
+            return {name: maps[name] for name in names}
+
+        areas = pixel_areas(held_out, anomalies.find(drawn.name)(drawn), maps_of, generator)
+        figures = {}
+        for name in names:
+            values = areas.get(name, [])
+            mean = sum(values) / len(values) if values else NOT_MEASURED
+            bound = max(lower_bound(values), 0.0)
+            self.patch_auroc[DISCREPANCIES.index(name)] = torch.tensor((mean, bound)).to(self.patch_auroc)
+            figures[f"AUROC of {name} for drawn anomalies"] = mean if values else math.nan
+            figures[f"lower bound of {name}"] = bound
+        return figures
+
+    @property
+    def scored(self) -> str:
+        """The part and map that are the score: those of the settings, or the discrepancy where no map of its
+        refiner shows what is drawn."""
+        asked = self.settings.score
+        if asked not in INPUTS or self.patch_auroc is None:
+            return asked
+        bounds = [float(self.patch_auroc[DISCREPANCIES.index(name), 1]) for name in INPUTS[asked]]
+        measured = min(bounds) != NOT_MEASURED
+        return INPUTS[asked][0] if measured and max(bounds) < SHOWN else asked
+
+    def warnings(self) -> tuple[str, ...]:
+        asked = self.settings.score
+        if self.scored == asked or self.patch_auroc is None:
+            return ()
+        rows = zip(DISCREPANCIES, self.patch_auroc.tolist(), strict=True)
+        told = ", ".join(
+            f"{name} not measured, for too few held-out normals" if mean == NOT_MEASURED
+            else f"{name} {mean:.2f} with a lower 95 % bound of {bound:.2f}"
+            for name, (mean, bound) in rows
+            if name in INPUTS[asked]
+        )  # fmt: skip
+        return (
+            f"the discrepancies hardly show what is drawn in held-out normals (pixel AUROC of {told}; it "
+            f"should be {SHOWN}), so the refiner may rank by chance: score and map are {self.scored} in "
+            f"place of {asked}; longer training of the ensembles may mend it",
+        )
+
     def refined(self, name: str, maps: dict[str, Tensor]) -> Tensor:
         """The refiner's logits `[N, 2, *size]`."""
         logits: Tensor = self.refiners[name](torch.cat([maps[part] for part in INPUTS[name]], dim=1))
         return logits
 
+    def abnormal(self, name: str, maps: dict[str, Tensor]) -> Tensor:
+        """The refiner's probability of an anomaly at each place, `[N, 1, *size]`."""
+        return self.refined(name, maps).float().softmax(dim=1)[:, 1:]
+
     def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
         x = symmetric(batch.images)
         maps, outputs = self.discrepancies(x)
         for name in self.refiners:
-            maps[name] = self.refined(name, maps).float().softmax(dim=1)[:, 1:]
+            maps[name] = self.abnormal(name, maps)
         parts = {name: Part(mean_over(values, batch.valid)) for name, values in maps.items()}
         single = self.kind.image_error(self.settings.backbone, outputs[0], x, batch.valid)
-        chosen = self.settings.score
+        chosen = self.scored
         return Scores({**parts, "single": Part(single)}, {chosen: maps[chosen]})
 
     def image_score(self, name: str, batch: Batch, noise: ScoringNoise) -> Tensor:
-        """The mean `[N]` of one discrepancy."""
+        """The mean `[N]` of one map, refined or not."""
         maps, _ = self.discrepancies(symmetric(batch.images))
-        return mean_over(maps[name], batch.valid)
+        return mean_over(self.abnormal(name, maps) if name in INPUTS else maps[name], batch.valid)
 
     def mixture(self) -> Mixture:
-        return Mixture({self.settings.score: 1.0}, scaled=False)
+        return Mixture({self.scored: 1.0}, scaled=False)
 
     def map_mixture(self) -> Mixture | None:
-        return Mixture({self.settings.score: 1.0}, scaled=False)
+        return Mixture({self.scored: 1.0}, scaled=False)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -1,0 +1,66 @@
+"""How well maps show what is drawn in images: a measure of them that needs no label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from secondread.anomalies.anomaly import MakeAnomalies
+from secondread.detectors.contract import Batch
+from secondread.metrics.roc import auroc
+
+DRAWS = 4
+"""Anomalies drawn in each image, one at a time."""
+
+
+@torch.no_grad()
+def pixel_areas(
+    held_out: Iterator[Batch],
+    draw: MakeAnomalies,
+    maps_of: Callable[[Tensor], Mapping[str, Tensor]],
+    generator: torch.Generator,
+) -> dict[str, list[float]]:
+    """For each map, one number per image: the AUROC of what is drawn over the image's valid pixels, mean over
+    draws. 0.5 where a map is not finite.
+
+    Images that nothing could be drawn in, such as black ones, and batches of one image are left out.
+    """
+    areas: dict[str, list[float]] = {}
+    for batch in held_out:
+        if len(batch) < 2:
+            continue
+        images = batch.images.float()
+        found = [_areas(batch, images, draw, maps_of, generator) for _ in range(DRAWS)]
+        for image in zip(*found, strict=True):
+            several = [one for one in image if one]
+            for name in several[0] if several else ():
+                areas.setdefault(name, []).append(sum(one[name] for one in several) / len(several))
+    return areas
+
+
+def _areas(
+    batch: Batch,
+    images: Tensor,
+    draw: MakeAnomalies,
+    maps_of: Callable[[Tensor], Mapping[str, Tensor]],
+    generator: torch.Generator,
+) -> list[dict[str, float]]:
+    """Of each image of a batch, by map; empty where nothing was drawn, or all of it was."""
+    made = draw(images, generator, valid=batch.valid)
+    maps = {name: values[:, 0].cpu() for name, values in maps_of(made.images).items()}
+    target = (made.target > 0)[:, 0].cpu()
+    inside = torch.ones_like(target) if batch.valid is None else batch.valid[:, 0].cpu()
+    differs = (made.images != images).flatten(1).any(dim=1).tolist()
+    found: list[dict[str, float]] = []
+    for number, where in enumerate(inside):
+        label = target[number][where].numpy()
+        if not differs[number] or label.all() or not label.any():
+            found.append({})
+            continue
+        values = {name: of_map[number][where] for name, of_map in maps.items()}
+        found.append(
+            {name: auroc(label, v.numpy()) if bool(v.isfinite().all()) else 0.5 for name, v in values.items()}
+        )
+    return found
