@@ -192,23 +192,23 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
 def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
     import numpy as np
 
-    from secondread.images.nifti import GZIP_MAGIC, canonical_axes, gunzip_start, nifti_header
+    from secondread.images.gzipped import GZIP_MAGIC, gunzip_start
+    from secondread.images.nifti import canonical_axes
+    from secondread.images.nifti_header import HEADER_BYTES, nifti_header
 
-    header = nifti_header(path, gunzip_start(start) if start[:2] == GZIP_MAGIC else start)
-    shape = tuple(int(n) for n in header.get_data_shape())
-    grid = (*shape, 1)[:3]
-    frames = math.prod(shape[3:])
-    if frames != 1:
-        least = math.prod(grid) * header.get_data_dtype().itemsize
+    header = nifti_header(path, gunzip_start(start, HEADER_BYTES) if start[:2] == GZIP_MAGIC else start)
+    header.first_byte(path)
+    grid = header.grid
+    if header.volumes != 1:
+        least = math.prod(grid) * header.dtype.itemsize
         room = file_bytes * (LARGEST_DEFLATE_RATIO if start[:2] == GZIP_MAGIC else 1)
-        ReadLimits().check_count(path, frames, "volumes", least_bytes=least, file_bytes=room)
-    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    zooms = np.linalg.norm(affine[:3, :3], axis=0)
-    axes, _ = canonical_axes(affine)
+        ReadLimits().check_count(path, header.volumes, "volumes", least_bytes=least, file_bytes=room)
+    zooms = np.linalg.norm(header.affine[:3, :3], axis=0)
+    axes, _ = canonical_axes(header.affine)
     order = [axes.index(axis) for axis in range(3)]
     kept = [axis for axis in order if grid[axis] > 1] if 1 in grid else order
     size, spacing = tuple(grid[axis] for axis in kept), tuple(float(zooms[axis]) for axis in kept)
-    return Header(path, "nifti", size, len(size), spacing=spacing, frames=frames)
+    return Header(path, "nifti", size, len(size), spacing=spacing, frames=header.volumes)
 
 
 def _dicom_header(file: Path, path: str) -> Header:

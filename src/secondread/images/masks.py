@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.image import Geometry, Image, ImageError
-from secondread.images.nifti import NO_ORIENTATION
+from secondread.images.nifti_header import NO_ORIENTATION
 
 SAME_GRID = 0.05
 """Positions that differ by less than this share of a voxel are one position."""

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 from typing import IO
 
+from secondread.images.limits import LARGEST_DEFLATE_RATIO
+
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _ADAM7 = ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4), (2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))
 _TEXTS, _TEXTS_WITH_A_TURN = (b"tEXt", b"zTXt", b"iTXt"), (b"Raw profile type ", b"XML:com.adobe.xmp")
-_DEFLATE_RATIO = 1032
 _PIECE = 1 << 20
 
 
@@ -66,7 +67,7 @@ def check_png(data: bytes, header: PngHeader) -> None:
     after_header = dropwhile(lambda chunk: chunk[0] != b"IDAT", _chunks(data))
     parts = [body for _, body in takewhile(lambda chunk: chunk[0] == b"IDAT", after_header)]
     expected, packed = header.bytes_of_rows, sum(map(len, parts))
-    if packed * _DEFLATE_RATIO < expected:
+    if packed * LARGEST_DEFLATE_RATIO < expected:
         raise ValueError(f"{packed:,} compressed bytes cannot hold {header.rows:,} rows")
     inflater = zlib.decompressobj()
     found = 0

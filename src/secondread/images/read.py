@@ -65,7 +65,8 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
 
 def format_of(data: bytes) -> str | None:
     """The format ("dicom", "nifti", "png", "jpeg", "tiff", "npz") or None, from a file's first KiB."""
-    from secondread.images.nifti import GZIP_MAGIC, gunzip_start, is_nifti
+    from secondread.images.gzipped import GZIP_MAGIC, gunzip_start
+    from secondread.images.nifti_header import HEADER_BYTES, is_nifti
     from secondread.images.png_stream import PNG_MAGIC
     from secondread.images.raster import JPEG_MAGIC
 
@@ -79,7 +80,8 @@ def format_of(data: bytes) -> str | None:
         return "tiff"
     if data[:4] == _ZIP_MAGIC:
         return "npz"
-    if is_nifti(data[:544]) or (data[:2] == GZIP_MAGIC and is_nifti(gunzip_start(data))):
+    unpacked = gunzip_start(data, HEADER_BYTES) if data[:2] == GZIP_MAGIC else data[:HEADER_BYTES]
+    if is_nifti(unpacked):
         return "nifti"
     return "dicom" if is_dicom(data) else None
 

@@ -10,10 +10,11 @@ from itertools import pairwise
 from typing import Any
 
 from secondread.images.jpeg_scan import check_jpeg
+from secondread.images.limits import LARGEST_DEFLATE_RATIO
 
 _NONE, _JPEG, _PACKBITS = 1, 7, 32773
 _DEFLATE = (8, 32946)
-_JPEG_TABLES, _HEADER_BYTES, _DEFLATE_RATIO, _SLACK_BYTES = 347, 8, 1032, 64
+_JPEG_TABLES, _HEADER_BYTES, _SLACK_BYTES = 347, 8, 64
 
 
 def check_segments(page: Any, data: bytes) -> None:
@@ -74,8 +75,8 @@ def _unpacked_bytes(compression: int, segment: bytes, size: int, largest: int) -
     if compression == _NONE:
         return len(segment)
     if compression in _DEFLATE:
-        if len(segment) * _DEFLATE_RATIO < size:
-            return len(segment) * _DEFLATE_RATIO
+        if len(segment) * LARGEST_DEFLATE_RATIO < size:
+            return len(segment) * LARGEST_DEFLATE_RATIO
         inflater = zlib.decompressobj()
         found = len(inflater.decompress(segment, largest + _SLACK_BYTES))
         if found >= size and not inflater.eof:
