@@ -124,13 +124,30 @@ def by_finding(readings: Path, manifest: Manifest, part: str) -> dict[str, float
     return areas
 
 
+def drawn(row: Row, out: Path) -> str:
+    """Pixel AUROC of A_inter and A_intra for drawn patches on held-out normals, each with its lower bound."""
+    stages = json.loads((out / row.name / "bundle.json").read_text())["provenance"]["training"]["stages"]
+    found = {name: value for stage in stages for name, value in stage.get("figures", {}).items()}
+    told = [
+        f"{found[f'AUROC of {name} for drawn anomalies']:.3f} (≥ {found[f'lower bound of {name}']:.3f})"
+        for name in ("inter", "intra")
+        if f"lower bound of {name}" in found
+    ]
+    return ", ".join(told) or "–"
+
+
 def parts_table(every: Sequence[Row], out: Path) -> str:
-    lines = ["| row | " + " | ".join(PARTS) + " |", "| --- " * (len(PARTS) + 1) + "|"]
+    """AUROC and average precision of each part and of the score, and how well the maps show drawn patches."""
+    columns = ("row", *PARTS, "score", "drawn patches: inter, intra")
+    lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
     for row in every:
         if (judged := metrics(row.name, out)) is not None:
             values = [judged["parts"].get(part) for part in PARTS]
-            cells = ["–" if v is None else f"{v['auroc']:.3f} / {v['average_precision']:.3f}" for v in values]
-            lines.append(f"| {row.name} | " + " | ".join(cells) + " |")
+            cells = [
+                "–" if v is None else f"{v['auroc']:.3f} / {v['average_precision']:.3f}"
+                for v in (*values, judged)
+            ]
+            lines.append(f"| {row.name} | " + " | ".join((*cells, drawn(row, out))) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
 import pytest
 from test_fit import fit_here
 
-from secondread.bundles.bundle import Bundle
+from secondread.bundles.bundle import Bundle, load_detector
 from secondread.evaluation.evaluate import evaluate
 from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
@@ -49,3 +49,15 @@ def test_the_report_warns(bundle, phantoms, tmp_path):
     assert "The model is less than its recipe" in page
     assert "score and map are intra in place of r_intra" in page
     assert "AUROC of intra for drawn anomalies 0." in page
+
+
+def test_a_bundle_of_before_the_measure_loads_and_keeps_its_score(bundle):
+    state = bundle.detector.state_dict()
+    measure = state.pop("patch_auroc")
+    assert load_detector(bundle.recipe, state).scored == "r_intra"
+    assert load_detector(bundle.recipe, {**state, "patch_auroc": measure}).scored == "intra"
+    first = next(name for name in state if name.startswith("refiners"))
+    with pytest.raises(ValueError, match="only the recipe has"):
+        load_detector(bundle.recipe, {name: value for name, value in state.items() if name != first})
+    with pytest.raises(ValueError, match="only the model"):
+        load_detector(bundle.recipe, {**state, "more": measure})

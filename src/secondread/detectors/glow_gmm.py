@@ -234,7 +234,7 @@ class GlowGMM(GlowPosterior):
 
     def _map(self, y: Tensor, latents: list[Tensor]) -> Tensor | None:
         match self.settings.map:
-            case "posterior":
+            case "posterior":  # its cells are blocks of the image, so the corners of both grids meet
                 return resize(self.classes.log_odds_map(latents[-1], None), self.size)
             case "likelihood":
                 return self._bits(y)[0]
