@@ -3,51 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-_SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation"), "validation"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-_NORMAL = {
-    "normal",
-    "normals",
-    "good",
-    "healthy",
-    "negative",
-    "control",
-    "controls",
-    "no finding",
-    "no findings",
-}
-_ABNORMAL = {
-    *("abnormal", "abnormals", "anomaly", "anomalies", "anomalous", "bad", "defect", "defective"),
-    *("disease", "diseased", "pathology", "pathological", "positive"),
-}
-_UNLABELLED = {"unlabelled", "unlabeled", "unknown", "unsorted"}
-_MASKS = {"mask", "masks", "ground truth", "segmentation", "segmentations", "lesion mask", "lesion masks"}
+from secondread.cohorts.folder_words import is_mask_folder, read_name
+from secondread.errors import few
+
 _MASK_ENDING = re.compile(r"[_\-. ](mask|masks|seg|segmentation|gt|label|lesion)$", re.IGNORECASE)
+_SURE_ENDING = re.compile(r"[_\-. ](mask|masks|seg|segmentation|gt)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class FolderColumns:
-    """The columns that a path's folders fill; empty where they say nothing."""
+    """The columns that a path's folders fill; empty where they say nothing.
+
+    `unclear` is the folder whose name may be meant as a label and cannot be taken for one, and why.
+    """
 
     split: str = ""
     label: str = ""
     finding: str = ""
+    unclear: tuple[str, str] | None = None
 
 
 def columns_from_folders(paths: Sequence[str]) -> list[FolderColumns]:
     """Split, label and finding of each path (relative, `/` between folders).
 
     A folder called by one of the usual words for a split or label fills that column, also both at once
-    (`test_normal`). A folder that stands beside one for normals, and has no meaning of its own, is a
-    finding: its images are abnormal.
+    (`test_normal`); negations are heeded (`no finding`, `non-normal`). A folder that stands beside one for
+    normals, and has no meaning of its own, is a finding: its images are abnormal. A name that denies one
+    finding (`covid-negative`), contradicts itself or is mere housekeeping (`thumbnails`) gives no label.
     """
     children: dict[PurePosixPath, set[str]] = defaultdict(set)
     for path in paths:
@@ -55,15 +42,60 @@ def columns_from_folders(paths: Sequence[str]) -> list[FolderColumns]:
         for inner, outer in zip([folder, *folder.parents], folder.parents, strict=False):
             children[outer].add(inner.name)
     beside_normal = {
-        folder for folder, names in children.items() if any(_read(name).label == "normal" for name in names)
+        folder
+        for folder, names in children.items()
+        if any(read_name(name).label == "normal" for name in names)
     }
-    return [_columns(PurePosixPath(path).parent, beside_normal) for path in paths]
+    known: dict[PurePosixPath, FolderColumns] = {}
+    found = []
+    for path in paths:
+        folder = PurePosixPath(path).parent
+        if folder not in known:
+            known[folder] = _columns(folder, beside_normal)
+        found.append(known[folder])
+    return found
 
 
-def is_mask(path: str) -> bool:
-    """Whether the path's folders, or the end of its file name, say that it is a mask."""
-    pure = PurePosixPath(path)
-    return any(_words(part) in _MASKS for part in pure.parts[:-1]) or bool(_MASK_ENDING.search(_stem(pure)))
+def unclear_folders(columns: Sequence[FolderColumns]) -> list[str]:
+    """One line on the folders whose names gave no label, where there are any."""
+    counts = Counter(each.unclear for each in columns if each.unclear is not None)
+    if not counts:
+        return []
+    told = [f"{folder!r} ({why})" for folder, why in counts]
+    return [
+        f"{counts.total()} images have no label, as their folder's name gives none: {few(told, 8)}; "
+        "fill the column label where you know it"
+    ]
+
+
+def part_masks(pictures: Sequence[str]) -> tuple[list[str], Mapping[str, str], list[str]]:
+    """The images among pictures, the mask of each that has one (image path → mask path), and lone masks.
+
+    A mask lies in a folder for masks, or beside its image under the same name with an ending such as `_mask`
+    or `_lesion`. A picture elsewhere whose name ends in `_label` or `_lesion` is an image; one that ends in
+    `_mask` is a mask without an image.
+    """
+    stems = {(PurePosixPath(path).parent, _stem(PurePosixPath(path))): path for path in pictures}
+    images: list[str] = []
+    beside: dict[str, str] = {}
+    foldered: list[str] = []
+    lone: list[str] = []
+    for path in pictures:
+        pure = PurePosixPath(path)
+        stem = _stem(pure)
+        plain = _MASK_ENDING.sub("", stem)
+        image = stems.get((pure.parent, plain)) if plain != stem else None
+        if any(is_mask_folder(part) for part in pure.parts[:-1]):
+            foldered.append(path)
+        elif image is not None and image not in beside:
+            beside[image] = path
+        elif image is not None or _SURE_ENDING.search(stem):
+            lone.append(path)
+        else:
+            images.append(path)
+    matched, left = match_masks([image for image in images if image not in beside], foldered)
+    lone += [beside.pop(image) for image in list(beside) if image not in images]
+    return images, {**beside, **matched}, [*lone, *left]
 
 
 def match_masks(images: Sequence[str], masks: Sequence[str]) -> tuple[dict[str, str], list[str]]:
@@ -91,40 +123,22 @@ def match_masks(images: Sequence[str], masks: Sequence[str]) -> tuple[dict[str, 
 
 def _columns(folder: PurePosixPath, beside_normal: set[PurePosixPath]) -> FolderColumns:
     split = label = finding = ""
+    unclear: tuple[str, str] | None = None
     for inner in [*reversed(folder.parents), folder]:
-        words = _words(inner.name)
-        said = _read(inner.name)
+        if not inner.name:
+            continue
+        said = read_name(inner.name)
         split = said.split or split
+        beside = inner.parent in beside_normal
         if said.label:
-            label, finding = said.label, ""
-        elif (
-            inner.name
-            and not said.split
-            and words not in _UNLABELLED | _MASKS
-            and inner.parent in beside_normal
-        ):
-            label, finding = "abnormal", words
-    return FolderColumns(split, label, finding)
-
-
-def _read(name: str) -> FolderColumns:
-    """What one folder name says by itself, as a whole or, if every word is known, word by word."""
-    whole = _words(name)
-    if (said := _word(whole)) != FolderColumns():
-        return said
-    parts = [_word(word) for word in whole.split()]
-    if not parts or FolderColumns() in parts:
-        return FolderColumns()
-    return FolderColumns("".join(p.split for p in parts[:2]), "".join(p.label for p in parts[:2]))
-
-
-def _word(word: str) -> FolderColumns:
-    label = "normal" if word in _NORMAL else "abnormal" if word in _ABNORMAL else ""
-    return FolderColumns(_SPLITS.get(word, ""), label)
-
-
-def _words(name: str) -> str:
-    return " ".join(re.split(r"[_\-\s]+", name.strip().lower()))
+            label, finding, unclear = said.label, "", None
+        elif said.finding and beside:
+            label, finding, unclear = "abnormal", said.finding, None
+        elif said.unclear and not said.beside:
+            label, finding, unclear = "", "", (inner.name, said.unclear)
+        elif said.unclear and beside and not label and not said.split:
+            unclear = (inner.name, said.unclear)
+    return FolderColumns(split, label, finding, unclear)
 
 
 def _stem(path: PurePosixPath) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from secondread.cohorts.dicom_tree import DicomFile, rows_of_dicom
-from secondread.cohorts.folder_names import columns_from_folders, is_mask, match_masks
+from secondread.cohorts.folder_names import columns_from_folders, part_masks, unclear_folders
 from secondread.cohorts.header_warnings import header_warnings
 from secondread.cohorts.identities import hashing, key_beside, read_key
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.cohorts.npz_rows import read_archive, rows_of_archive
 from secondread.cohorts.set_aside import SetAside
 from secondread.cohorts.split_file import Found, SplitFile
+from secondread.cohorts.tree import Tree, tree_of
 from secondread.errors import DataError, UserError
 from secondread.images.header import Header, read_header
 from secondread.images.image import ImageError
@@ -23,26 +23,6 @@ from secondread.images.limits import ReadLimits
 from secondread.images.pool import Failed, map_in_workers
 
 T = TypeVar("T")
-
-_NEVER_IMAGES = {
-    *(
-        ".csv",
-        ".css",
-        ".doc",
-        ".docx",
-        ".gz.md5",
-        ".html",
-        ".ipynb",
-        ".js",
-        ".json",
-        ".key",
-        ".log",
-        ".md",
-        ".pdf",
-    ),
-    *(".py", ".rst", ".sh", ".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml"),
-}
-_NEVER_IMAGE_NAMES = {"DICOMDIR", "LICENSE", "LICENCE", "README", "Thumbs.db", "desktop.ini"}
 
 
 @dataclass(frozen=True)
@@ -94,13 +74,16 @@ def index(
     if not src.exists():
         raise UserError(f"{src}: no such file or folder")
     base = (src if src.is_dir() else src.parent).resolve()
-    paths = list(_files(src, base, manifest_path))
+    tree = tree_of(base) if src.is_dir() else Tree([src.name], [])
+    own = Path(manifest_path).resolve() if manifest_path else None
+    paths = [path for path in tree.files if base / path != own]
     found = None
     if split_file is not None:
         found = SplitFile.read(split_file).find((path for path in paths if _is_text(path)), src)
         paths = [path for path in paths if path in found.files]
         as_images = keep_derived = True
     headers, aside = _headers(base, paths, workers)
+    aside = [*tree.aside, *aside]
     if not headers:
         if aside:
             raise DataError(
@@ -116,11 +99,14 @@ def index(
     )
     aside += apart
     pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
-    images = [path for path in pictures if found or not is_mask(path)]
-    masks, lone_masks = match_masks(images, [] if found else [path for path in pictures if is_mask(path)])
+    images, masks, lone_masks = (pictures, {}, []) if found else part_masks(pictures)
     aside += [SetAside(path, "mask that fits no image, or several") for path in lone_masks]
     rows += [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
-    rows = _with_listed_columns(rows, found) if found else _with_folder_columns(rows)
+    unclear: list[str] = []
+    if found:
+        rows = _with_listed_columns(rows, found)
+    else:
+        rows, unclear = _with_folder_columns(rows)
     archived: list[Row] = []
     archives = [path for path, header in headers.items() if header.kind == "npz"]
     if found is not None:
@@ -137,7 +123,7 @@ def index(
     if not rows:
         raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
 
-    warnings = header_warnings(dicom)
+    warnings = [*header_warnings(dicom), *unclear]
     if found is not None:
         warnings += found.remarks(src)
     if archived:
@@ -148,23 +134,6 @@ def index(
     rows.sort(key=lambda row: _natural(row.path))
     manifest = Manifest(_only_filled(rows), base, str(src)).where(*where)
     return IndexResult(manifest, aside, warnings, key_path, list(found.missing) if found else [])
-
-
-def _files(src: Path, base: Path, manifest_path: str | Path | None) -> Iterator[str]:
-    """The paths, relative to the base, of all files that may be images; hidden ones are skipped."""
-    if src.is_file():
-        yield src.name
-        return
-    own = Path(manifest_path).resolve() if manifest_path else None
-    for folder, folders, names in os.walk(base):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
-        for name in sorted(names):
-            path = Path(folder, name)
-            skipped = (
-                name.startswith(".") or name in _NEVER_IMAGE_NAMES or path.suffix.lower() in _NEVER_IMAGES
-            )
-            if not skipped and path != own:
-                yield path.relative_to(base).as_posix()
 
 
 def _headers(base: Path, paths: Sequence[str], workers: int) -> tuple[dict[str, Header], list[SetAside]]:
@@ -224,12 +193,14 @@ def _picture_rows(path: str, header: Header, mask: str) -> list[Row]:
     return [Row(f"{path}#frame/{i}", mask=mask) for i in range(header.frames)]
 
 
-def _with_folder_columns(rows: Sequence[Row]) -> list[Row]:
+def _with_folder_columns(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows with what their folders say, and what is to be said of folders that are not clear."""
     said = columns_from_folders([row.path for row in rows])
-    return [
+    filled = [
         replace(row, split=columns.split, label=columns.label, finding=columns.finding)
         for row, columns in zip(rows, said, strict=True)
     ]
+    return filled, unclear_folders(said)
 
 
 def _with_listed_columns(rows: Sequence[Row], found: Found) -> list[Row]:
