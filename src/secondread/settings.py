@@ -1,11 +1,28 @@
-"""The base of everything that a person may set in a recipe."""
+"""The base of everything that a person may set in a recipe, and how large its numbers may be.
+
+A recipe may come from a stranger, in a bundle too. So every whole number in it has an upper bound far above
+sensible use, and no number is infinite or NaN.
+"""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Layers = Annotated[int, Field(ge=1, le=256)]
+"""Of what is stacked: blocks, levels, steps of a flow."""
+Width = Annotated[int, Field(ge=1, le=1 << 16)]
+"""Channels of a layer, dimensions of a vector, words and clusters."""
+Side = Annotated[int, Field(ge=1, le=1 << 14)]
+"""Pixels along an axis."""
+Draws = Annotated[int, Field(ge=1, le=10_000)]
+"""Repetitions for each image."""
+Count = Annotated[int, Field(ge=1, le=10**9)]
+"""Images, epochs, steps, rows of a bank: what only time and data bound."""
 
 
 class Settings(BaseModel):
     """A frozen group of settings in which an unknown name is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,4 +1,3 @@
-import hashlib
 import json
 import os
 import pickle
@@ -7,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from changed_bundles import edit, replace_file
 
 from secondread import whole
 from secondread.bundles.bundle import Bundle
@@ -15,24 +15,6 @@ from secondread.errors import DataError, UserError
 from secondread.recipes.recipe import Recipe
 
 MODEL = "model.safetensors"
-
-
-def edit(bundle: Path, change) -> None:
-    file = bundle / "bundle.json"
-    document = json.loads(file.read_text())
-    change(document)
-    file.write_text(json.dumps(document))
-
-
-def replace_file(bundle: Path, name: str, data: bytes) -> None:
-    """Put other bytes under a name and declare their true size and digest, as an attacker would."""
-    (bundle / name).write_bytes(data)
-
-    def declare(document) -> None:
-        document["files"][name]["bytes"] = len(data)
-        document["files"][name]["sha256"] = hashlib.sha256(data).hexdigest()
-
-    edit(bundle, declare)
 
 
 def one_line(caught: pytest.ExceptionInfo[BaseException]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secondread.bundles.tensors import read_tensors, write_tensors
+from secondread.bundles.tensors import TensorFile, write_tensors
 from secondread.errors import DataError
 
 
@@ -20,7 +20,7 @@ def test_a_header_of_any_length_is_read_back(tmp_path: Path) -> None:
         file = tmp_path / f"{extra}.safetensors"
         declared = write_tensors(file, {"x" * (1 + extra): np.arange(6.0)})
         lowest.add(file.read_bytes()[0])
-        (tensor,) = read_tensors(file, declared).values()
+        (tensor,) = TensorFile.open(file, declared).read().values()
         assert tensor.tolist() == list(range(6))
     assert {0x80, 0x50} <= lowest
 
@@ -31,7 +31,7 @@ def test_a_pickle_and_a_zip_are_told_as_such(tmp_path: Path, data: bytes) -> Non
     declared = write_tensors(file, {"x": np.zeros(3)})
     file.write_bytes(data)
     with pytest.raises(DataError, match="a pickle"):
-        read_tensors(file, declared.model_copy(update={"bytes": len(data)}))
+        TensorFile.open(file, declared.model_copy(update={"bytes": len(data)}))
 
 
 def test_a_header_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
@@ -41,4 +41,4 @@ def test_a_header_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     data = struct.pack("<Q", len(header)) + header
     file.write_bytes(data)
     with pytest.raises(DataError, match="not a safetensors file"):
-        read_tensors(file, declared.model_copy(update={"bytes": len(data)}))
+        TensorFile.open(file, declared.model_copy(update={"bytes": len(data)}))

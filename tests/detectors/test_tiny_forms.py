@@ -4,6 +4,8 @@ import pytest
 import torch
 from bare_loop import blobs, fit, score
 
+from secondread.bundles.fitted import plan_fitted
+from secondread.bundles.tensors import form_of
 from secondread.detectors import DETECTORS, find
 
 FORMS = [(name, rank) for name in DETECTORS for rank in sorted(find(name).ranks)]
@@ -26,7 +28,7 @@ def test_a_tiny_form_fits_and_scores_within_five_seconds(name, rank):
 
 
 @pytest.mark.parametrize(("name", "rank"), FORMS)
-def test_the_whole_fitted_state_is_in_the_state_dict(name, rank):
+def test_the_whole_fitted_state_is_in_the_state_dict_in_the_forms_that_a_bundle_is_checked_for(name, rank):
     form = find(name).tiny(rank)
     detector = find(name)(form.settings, form.channels, form.size)
     images = blobs(8, form.size, channels=form.channels)
@@ -34,5 +36,9 @@ def test_the_whole_fitted_state_is_in_the_state_dict(name, rank):
     torch.manual_seed(99)
     again = find(name)(form.settings, form.channels, form.size, pretrained=False)
     again.load_fitted(detector.state_dict()).eval()
+    plan_fitted(
+        lambda: find(name)(form.settings, form.channels, form.size, pretrained=False),
+        {key: form_of(tensor) for key, tensor in detector.state_dict().items()},
+    )
     for part, values in score(detector, images).parts.items():
         torch.testing.assert_close(score(again, images).parts[part].values, values.values)

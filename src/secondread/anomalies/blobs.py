@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
 from secondread.anomalies.anomaly import (
@@ -21,11 +21,12 @@ from secondread.anomalies.anomaly import (
     uniform,
 )
 from secondread.anomalies.placement import Box, centres, positions, valid_box
+from secondread.settings import Draws
 
 
 class BlobSettings(AnomalySettings):
     name: Literal["blobs"] = "blobs"
-    most: PositiveInt = Field(3, description="blobs in a changed image, at most")
+    most: Draws = Field(3, description="blobs in a changed image, at most")
     radius: ShareRange = Field((0.03, 0.15), description="of each half-axis, as share of the image's side")
     contrast: Range = Field((0.5, 2.0), description="of a blob's middle, in standard deviations of the image")
     bright: Share = Field(0.5, description="probability that a blob is brighter than what it lies on")

@@ -20,28 +20,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
 from secondread.bundles.companions import Companions
 from secondread.bundles.document import FILES, FORMAT, TENSOR_FILES, BundleDocument, Provenance
+from secondread.bundles.fitted import plan_fitted, refuse_large
 from secondread.bundles.seen import Seen
-from secondread.bundles.tensors import DeclaredFile, read_declared, read_tensors, write_tensors
+from secondread.bundles.tensors import DeclaredFile, TensorFile, read_declared, write_tensors
 from secondread.calibration.calibration import Calibration
 from secondread.detectors.contract import Detector
 from secondread.errors import DataError, UserError
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
+from secondread.strict.json_text import DOCUMENT, parse_json
+from secondread.strict.limits import Limits
+from secondread.strict.plain_file import Unfit, read_plain
 from secondread.whole import whole_folder
 
 if TYPE_CHECKING:
     from secondread.readings.readings import Reading
 
-LARGEST_JSON = 256 << 20
-LARGEST_MODEL = 16 << 30
+SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
+"""Of `seen.json`: more than a million images, each with two digests and a patient."""
 MODEL, PREPROCESSING, CALIBRATION, COMPANIONS = TENSOR_FILES
 
 
@@ -119,18 +122,26 @@ class Bundle:
         """
         path = Path(path)
         document, digest = read_document(path)
-        tensors = {name: read_tensors(path / name, document.files[name]) for name in TENSOR_FILES}
+        files = {name: TensorFile.open(path / name, document.files[name]) for name in TENSOR_FILES}
+        seen_text = read_declared(path / "seen.json", document.files["seen.json"])
         try:
-            seen = Seen.model_validate_json(read_declared(path / "seen.json", document.files["seen.json"]))
-            recipe = Recipe.model_validate(document.recipe)
-            detector = load_detector(recipe, tensors[MODEL])
+            seen = Seen.model_validate(parse_json(seen_text, SEEN))
+            recipe = Recipe.from_mapping(document.recipe)
+            detector = build_detector(
+                recipe, pretrained=False, plan=lambda make: plan_fitted(make, files[MODEL].forms)
+            )
+            Companions.plan(document.companions, files[COMPANIONS].forms, detector.channels, detector.size)
+            for name in (PREPROCESSING, CALIBRATION):
+                refuse_large(name, files[name].forms)
+            detector = detector.load_fitted(files[MODEL].read()).eval()
             preprocessing = Preprocessing.from_state(
-                recipe.preprocessing, document.preprocessing, to_arrays(tensors[PREPROCESSING])
+                recipe.preprocessing, document.preprocessing, to_arrays(files[PREPROCESSING].read())
             )
-            calibration = Calibration.from_state(document.calibration, to_arrays(tensors[CALIBRATION]))
+            calibration = Calibration.from_state(document.calibration, to_arrays(files[CALIBRATION].read()))
             companions = Companions.from_state(
-                document.companions, tensors[COMPANIONS], detector.channels, detector.size
+                document.companions, files[COMPANIONS].read(), detector.channels, detector.size
             )
+            calibration.require_parts(document.parts)
         except (
             UserError,
             ValueError,
@@ -139,6 +150,7 @@ class Bundle:
             AttributeError,
             RuntimeError,
             IndexError,
+            OverflowError,
         ) as error:
             raise DataError(f"{path}: the bundle does not fit together ({one_line(error)})") from error
         return cls(
@@ -178,43 +190,23 @@ class Bundle:
 def read_document(path: Path) -> tuple[BundleDocument, str]:
     """`bundle.json` of the folder `path`, checked against its schema, and its SHA-256."""
     file = path / "bundle.json"
-    if not file.is_file():
+    if not file.exists():
         raise UserError(
             f"{path}: no bundle here (it has no bundle.json); give the folder that `fit -o` wrote"
         )
-    if file.stat().st_size > LARGEST_JSON:
-        raise DataError(f"{file}: {file.stat().st_size:,} bytes is too long for a bundle.json")
-    text = file.read_bytes()
     try:
-        document = BundleDocument.model_validate_json(text)
+        text = read_plain(file, DOCUMENT.length, links=False)
+        document = BundleDocument.model_validate(parse_json(text, DOCUMENT))
     except ValidationError as error:
         raise DataError(f"{file}: {first_problem(error)}; the bundle was changed or damaged") from error
+    except Unfit as error:
+        raise DataError(f"{file}: {error}; the bundle was changed or damaged") from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
     for name in sorted(document.files.keys() ^ set(FILES)):
         problem = "is missing from its file list" if name in FILES else "does not belong in its file list"
         raise DataError(f"{file}: {name!r} {problem}; the bundle was changed or damaged")
     return document, hashlib.sha256(text).hexdigest()
-
-
-def load_detector(recipe: Recipe, state: Mapping[str, Tensor]) -> Detector:
-    """The recipe's detector with a fitted state; parameters are compared on the meta device first, so
-    that a recipe that asks for more memory than its tensors hold is refused before it gets any."""
-    with torch.device("meta"):
-        planned = build_detector(recipe, pretrained=False)
-    held = sum(t.numel() * t.element_size() for t in (*planned.parameters(), *planned.buffers()))
-    if held > LARGEST_MODEL:
-        raise ValueError(f"the recipe asks for a model of {held / 2**30:,.0f} GiB")
-    parameters = dict(planned.named_parameters())
-    names = planned.state_dict().keys()
-    for name in sorted((names ^ state.keys()) - (planned.added_later & names)):
-        where = "recipe" if name in names else "model.safetensors"
-        raise ValueError(f"only the {where} has {name!r}")
-    for name, parameter in parameters.items():
-        if parameter.shape != state[name].shape:
-            raise ValueError(
-                f"{name!r} is {list(state[name].shape)} where the recipe makes {list(parameter.shape)}"
-            )
-    detector = build_detector(recipe, pretrained=False)
-    return detector.load_fitted(state).eval()
 
 
 def without_places(value: Any) -> Any:
@@ -241,4 +233,5 @@ def first_problem(error: ValidationError) -> str:
 def one_line(error: object) -> str:
     """An error's message, with its type where the message alone says nothing, in one line."""
     text = " ".join(str(error).split())[:300]
+    text = "".join(character if character.isprintable() else "?" for character in text)
     return f"{type(error).__name__}: {text}" if isinstance(error, KeyError) or not text else text

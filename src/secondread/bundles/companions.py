@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from functools import partial
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from secondread.bundles.fitted import plan_fitted, refuse_large
 from secondread.calibration.calibration import Calibration
 from secondread.detectors import find
 from secondread.detectors.contract import Detector
+from secondread.strict.tensor_file import TensorForm
 
+T = TypeVar("T")
 NAMES = ("mean-intensity", "pixel-1nn", "spectrum")
 
 
@@ -62,6 +66,24 @@ class Companions:
         return described, tensors
 
     @classmethod
+    def plan(
+        cls,
+        described: Mapping[str, dict[str, Any]],
+        forms: Mapping[str, TensorForm],
+        channels: int,
+        size: Sequence[int],
+    ) -> None:
+        """Raises ValueError where tensors of these forms are not those of the baselines that are named."""
+        for name in described:
+            if name not in NAMES:
+                raise ValueError(f"no companion is called {name!r}")
+            plan_fitted(partial(build_companion, name, channels, size), _under(forms, f"{name}/detector/"))
+            refuse_large(name, _under(forms, f"{name}/calibration/"))
+        for name in forms:
+            if name.partition("/")[0] not in described:
+                raise ValueError(f"the tensor {name!r} is of no companion that is named")
+
+    @classmethod
     def from_state(
         cls,
         described: Mapping[str, dict[str, Any]],
@@ -69,12 +91,10 @@ class Companions:
         channels: int,
         size: Sequence[int],
     ) -> Self:
-        """Raises ValueError where a name is not one of the three baselines."""
+        """From tensors that `plan` has compared."""
         detectors: dict[str, Detector] = {}
         calibrations: dict[str, Calibration] = {}
         for name in described:
-            if name not in NAMES:
-                raise ValueError(f"no companion is called {name!r}")
             detectors[name] = (
                 build_companion(name, channels, size).load_fitted(_under(tensors, f"{name}/detector/")).eval()
             )
@@ -83,5 +103,5 @@ class Companions:
         return cls(detectors, calibrations)
 
 
-def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _under(tensors: Mapping[str, T], prefix: str) -> dict[str, T]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

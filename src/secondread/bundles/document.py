@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, TypeAdapter
 
 from secondread.bundles.tensors import DeclaredFile
 from secondread.settings import Settings
+from secondread.training.log import TrainingLog
 
 FORMAT = 1
 TENSOR_FILES = (
@@ -17,6 +18,13 @@ TENSOR_FILES = (
     "companions.safetensors",
 )
 FILES = (*TENSOR_FILES, "seen.json")
+
+
+def _logged(training: dict[str, Any]) -> dict[str, Any]:
+    """The training log as it is, where it is one."""
+    if training:
+        TypeAdapter(TrainingLog).validate_python(training)
+    return training
 
 
 class Provenance(Settings):
@@ -38,7 +46,7 @@ class Provenance(Settings):
     cohorts: dict[str, int]
     unreadable: dict[str, int] = Field(default_factory=dict)
     weights: dict[str, str] = Field(default_factory=dict)
-    training: dict[str, Any] = Field(default_factory=dict)
+    training: Annotated[dict[str, Any], AfterValidator(_logged)] = Field(default_factory=dict)
     seconds: dict[str, float] = Field(default_factory=dict)
     device: str = "cpu"
     precision: str = "float32"
@@ -53,7 +61,7 @@ class BundleDocument(Settings):
     format: Literal[1]
     recipe: dict[str, Any]
     preprocessing: dict[str, Any]
-    parts: tuple[str, ...]
+    parts: tuple[Annotated[str, Field(pattern=r"^[\w-]{1,64}$")], ...] = Field(min_length=1, max_length=64)
     calibration: dict[str, Any]
     companions: dict[str, dict[str, Any]]
     provenance: Provenance

@@ -14,17 +14,16 @@ from secondread.calibration.complexity_line import ComplexityLine
 from secondread.calibration.conformal import Conformal
 from secondread.calibration.description import describe
 from secondread.calibration.gathered_scores import GatheredScores
-from secondread.calibration.map_mixture import CalibratedMaps, MapPartScale
-from secondread.calibration.part_mixture import PartMixture, PartScale, require_finite
+from secondread.calibration.map_mixture import CalibratedMaps
+from secondread.calibration.part_mixture import PartMixture, require_finite
 from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.calibration.settings import CalibrationSettings
+from secondread.calibration.state import FORMAT, fields_of
 from secondread.calibration.studies import study_scores
 from secondread.errors import UserError
 
 if TYPE_CHECKING:
     from secondread.detectors.contract import Mixture
-
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -249,45 +248,15 @@ class Calibration:
 
     @classmethod
     def from_state(cls, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Raises ValueError, KeyError or TypeError where the state does not fit together."""
-        if document["format"] != FORMAT:
-            raise ValueError(
-                f"calibration format {document['format']} is not known; this version reads {FORMAT}"
-            )
-        maps = document["maps"]
-        studies = document["study_patients"]
-        return cls(
-            settings=CalibrationSettings.model_validate(document["settings"]),
-            mixture=_mixture_from(document["mixture"]),
-            adjusted=None if document["adjusted"] is None else _mixture_from(document["adjusted"]),
-            line=None if document["line"] is None else ComplexityLine(**document["line"]),
-            maps=None
-            if maps is None
-            else CalibratedMaps(
-                **{**maps, "parts": {name: MapPartScale(**scale) for name, scale in maps["parts"].items()}}
-            ),
-            images=Conformal(
-                np.asarray(arrays["image_scores"], np.float64),
-                np.asarray(arrays["image_weights"], np.float64),
-                int(document["patients"]),
-            ),
-            studies=None
-            if studies is None
-            else Conformal(
-                np.asarray(arrays["study_scores"], np.float64),
-                np.asarray(arrays["study_weights"], np.float64),
-                int(studies),
-            ),
-            validation_images=int(document["validation_images"]),
-            without_patient=int(document["without_patient"]),
-            images_per_study=document["images_per_study"],
-            recalibrated=bool(document["recalibrated"]),
-        )
+        """Raises ValueError or KeyError where the state does not fit together."""
+        return cls(**fields_of(document, arrays))
 
-
-def _mixture_from(document: Mapping[str, Any]) -> PartMixture:
-    parts = {name: PartScale(**scale) for name, scale in document["parts"].items()}
-    return PartMixture(bool(document["scaled"]), parts)
+    def require_parts(self, parts: Sequence[str]) -> None:
+        """ValueError where the score mixes a part that is not among a detector's."""
+        for mixture in (self.mixture, self.adjusted):
+            for name in () if mixture is None else mixture.parts:
+                if name not in parts:
+                    raise ValueError(f"calibration mixes the part {name!r}, and the detector gives {parts}")
 
 
 def _gathered(

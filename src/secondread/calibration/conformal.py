@@ -34,7 +34,7 @@ class Conformal:
                 f"calibration scores {self.scores.shape} and weights {self.weights.shape} differ"
             )
         require_finite(self.scores, "the score of calibration image")
-        if (np.diff(self.scores) < 0).any() or (self.weights <= 0).any():
+        if (np.diff(self.scores) < 0).any() or not (self.weights > 0).all():
             raise ValueError("calibration scores must ascend and their weights be above 0")
         if not math.isclose(float(self.weights.sum()), self.patients, rel_tol=1e-9, abs_tol=1e-9):
             raise ValueError(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from secondread.settings import Settings
+from secondread.settings import Count, Settings
 
 
 class CalibrationSettings(Settings):
@@ -33,7 +33,7 @@ class CalibrationSettings(Settings):
     map_low_quantile: float = Field(0.5, ge=0.0, lt=1.0)
     map_quantile: float = Field(0.995, gt=0.0, le=1.0)
     pixel_false_alarm_rate: float = Field(0.01, gt=0.0, lt=1.0)
-    map_sample: PositiveInt = 1 << 20
+    map_sample: Count = 1 << 20
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -35,14 +35,14 @@ class CohortSettings(Settings):
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
     calibration: Annotated[float, Field(ge=0, lt=1)] = 0.2
     where: tuple[str, ...] = ()
-    max_normal: Annotated[int, Field(ge=1)] | None = None
+    max_normal: Annotated[int, Field(ge=1, le=10**9)] | None = None
     contamination: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     anomaly_rate: Annotated[float, Field(ge=0, le=1)] | None = None
-    unlabelled: Annotated[int, Field(ge=0)] | None = None
+    unlabelled: Annotated[int, Field(ge=0, le=10**9)] | None = None
     unlabelled_findings: tuple[str, ...] = ()
     pool_draw: Literal["head", "random"] = "head"
-    labelled: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
-    fold: Annotated[int, Field(ge=0)] | None = None
+    labelled: dict[str, Annotated[int, Field(ge=0, le=10**9)]] = Field(default_factory=dict)
+    fold: Annotated[int, Field(ge=0, le=10**9)] | None = None
 
     @model_validator(mode="after")
     def _size_of_an_abnormal_cohort(self) -> Self:

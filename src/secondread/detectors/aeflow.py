@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from secondread.detectors.contract import (
@@ -31,16 +31,16 @@ from secondread.networks.decoder import Decoder
 from secondread.networks.encoder import chosen_channels, map_sizes
 from secondread.networks.feature_normalisation import FeatureNormalisation
 from secondread.networks.structural_similarity import structural_similarity
-from secondread.settings import Settings
+from secondread.settings import Layers, Settings, Width
 
 
 class FlowSettings(Settings):
-    blocks: PositiveInt = 8
+    blocks: Layers = 8
     subnet: Literal["conv", "resnet"] = "conv"
-    hidden: PositiveInt = Field(256, description="width of a conv subnet")
+    hidden: Width = Field(256, description="width of a conv subnet")
     clamp: float = Field(2.0, gt=0, description="bound of each log-scale")
     positions: bool = Field(False, description="give each subnet a learned embedding of the position")
-    embedding: PositiveInt = Field(8, description="channels of that embedding")
+    embedding: Width = Field(8, description="channels of that embedding")
 
 
 class FeatureSettings(Settings):
@@ -50,19 +50,21 @@ class FeatureSettings(Settings):
     layers: tuple[str, ...] | None = Field(
         None, description="several layers, on the grid of the last; empty = encoder.layer alone"
     )
-    channels: PositiveInt | None = Field(None, description="random channels of them kept; empty = all")
+    channels: Width | None = Field(None, description="random channels of them kept; empty = all")
     compress: bool = Field(False, description="sign(h) log(1 + |h|) first")
     standardise: Literal["none", "scale", "channel", "position", "centre"] = Field(
         "scale", description="scale: one constant; features far from the order of one start a flow badly"
     )
-    projection: PositiveInt | None = Field(None, description="channels that reach the flow")
+    projection: Width | None = Field(None, description="channels that reach the flow")
     kind: Literal["pca", "random"] = "pca"
     noise: float = Field(0.0, ge=0, description="Gaussian, added to what the flow sees in training")
 
 
 class DecoderSettings(Settings):
     form: Literal["paper", "student"] = Field("paper", description="student: tanh everywhere (ablation)")
-    hidden: tuple[PositiveInt, ...] = Field((512, 256, 64), description="widths between map and image")
+    hidden: tuple[Width, ...] = Field(
+        (512, 256, 64), max_length=16, description="widths between map and image"
+    )
 
 
 class AEFlowSettings(DetectorSettings):

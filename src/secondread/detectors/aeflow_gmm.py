@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -26,6 +26,7 @@ from secondread.detectors.contract import (
 from secondread.detectors.settings import StageSettings
 from secondread.detectors.valid_positions import mean_over, valid_on
 from secondread.networks.cells import place
+from secondread.settings import Draws
 
 
 class AEFlowGMMSettings(AEFlowSettings):
@@ -36,8 +37,8 @@ class AEFlowGMMSettings(AEFlowSettings):
     )
     posterior_map: bool = Field(True, description="the map is each place's share of the log odds")
     decoded: bool = Field(False, description="report the distance to the image decoded as if it were normal")
-    draws: PositiveInt = Field(64, description="decoded: samples of the normal component")
-    nearest: PositiveInt = Field(4, description="decoded: how many of them, the nearest, are decoded")
+    draws: Draws = Field(64, description="decoded: samples of the normal component")
+    nearest: Draws = Field(4, description="decoded: how many of them, the nearest, are decoded")
 
     @model_validator(mode="after")
     def _enough_draws(self) -> AEFlowGMMSettings:

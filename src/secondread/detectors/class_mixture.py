@@ -14,7 +14,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -22,7 +22,7 @@ from secondread.detectors.linear_ratio import cross_validated, logistic_ratio
 from secondread.errors import UserError
 from secondread.flows.mixture import GaussianMixture, PooledMixture
 from secondread.metrics.mixture_proportion import anomaly_rate
-from secondread.settings import Settings
+from secondread.settings import Count, Settings, Width
 
 FEW = 0.05
 """An anomaly rate estimated below this is worth a warning."""
@@ -42,7 +42,7 @@ class MixtureSettings(Settings):
         ("unlabelled",),
         description="cohorts beside normal: unlabelled images, labelled abnormal ones, or both",
     )
-    channels: PositiveInt | None = Field(
+    channels: Width | None = Field(
         None, description="of the latent map whose means follow the mixture; empty = all"
     )
     start: Literal["moments", "apart", "random"] = Field(
@@ -69,7 +69,7 @@ class MixtureSettings(Settings):
         0.0, description="weight of the non-negative risk of normal against unlabelled"
     )
     consistency: NonNegativeFloat = Field(1.0, description="weight of the agreement of two views")
-    ramp: PositiveInt = Field(3, description="epochs over which that weight rises")
+    ramp: Count = Field(3, description="epochs over which that weight rises")
 
     @property
     def shares(self) -> dict[str, float]:

@@ -184,6 +184,9 @@ class Detector(nn.Module):
     ranks: frozenset[int] = frozenset({2})
     added_later: frozenset[str] = frozenset()
     """Buffers that bundles of earlier versions lack; there they stay as the constructor made them."""
+    grows: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
+    """Buffers that are empty until the fit gives them their length: for each axis what its length is called,
+    the same name for the same length, or None where it is given from the start."""
     gradients_at_scoring: bool = False
     """`score` takes gradients (inside `torch.enable_grad()`), so it is not run in inference mode."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from secondread.anomalies.blobs import BlobSettings
 from secondread.anomalies.fpi import ForeignPatchSettings
@@ -12,7 +12,7 @@ from secondread.detectors.ae import AESettings
 from secondread.detectors.aeu import AEUSettings
 from secondread.detectors.memae import MemAESettings
 from secondread.detectors.settings import DetectorSettings
-from secondread.settings import Settings
+from secondread.settings import Settings, Width
 
 BackboneSettings = Annotated[AESettings | MemAESettings | AEUSettings, Field(discriminator="name")]
 AnyAnomalySettings = Annotated[ForeignPatchSettings | BlobSettings, Field(discriminator="name")]
@@ -21,7 +21,7 @@ AnyAnomalySettings = Annotated[ForeignPatchSettings | BlobSettings, Field(discri
 class RefinerSettings(Settings):
     """See `networks.refiner`."""
 
-    width: PositiveInt = 128
+    width: Width = 128
     gamma: float = Field(2.0, ge=0, description="of the focal loss; 0 is cross-entropy")
 
 
@@ -30,7 +30,7 @@ class DDADSettings(DetectorSettings):
 
     name: Literal["ddad"] = "ddad"
     backbone: BackboneSettings = AEUSettings()
-    members: int = Field(3, ge=2, description="networks in each ensemble")
+    members: int = Field(3, ge=2, le=64, description="networks in each ensemble")
     score: Literal["rec", "intra", "inter", "r_intra", "r_dual"] = "r_dual"
     refiners: tuple[Literal["r_intra", "r_dual"], ...] = Field(
         ("r_intra", "r_dual"), description="which are trained, and reported as parts"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
 from secondread.detectors.contract import (
@@ -33,15 +33,15 @@ from secondread.flows.flow import Flow
 from secondread.metrics.mixture_proportion import anomaly_rate
 from secondread.networks.encoder import map_sizes
 from secondread.networks.precision import full_precision
-from secondread.settings import Settings
+from secondread.settings import Layers, Settings, Width
 
 FEW = 0.05
 """An estimated anomaly rate below this is worth a warning."""
 
 
 class RatioFlowSettings(Settings):
-    blocks: PositiveInt = 4
-    hidden: PositiveInt = 32
+    blocks: Layers = 4
+    hidden: Width = 32
     clamp: PositiveFloat = 2.0
     noise: NonNegativeFloat = Field(
         0.3, description="Gaussian, added in training to coordinates of unit variance"
@@ -62,10 +62,10 @@ class DensityRatioSettings(DetectorSettings):
         "mean", description="over positions; the second adds each channel's standard deviation"
     )
     projection: int | None = Field(
-        None, ge=2, description="directions of largest variance kept; empty = all features"
+        None, ge=2, le=1 << 16, description="directions of largest variance kept; empty = all features"
     )
     penalty: PositiveFloat = Field(3.0, description="linear: weight of |w|²/2 beside the mean loss")
-    folds: int = Field(5, ge=2, description="of the cross-validation behind the anomaly rate")
+    folds: int = Field(5, ge=2, le=1_000, description="of the cross-validation behind the anomaly rate")
     flow: RatioFlowSettings = RatioFlowSettings()
 
     @model_validator(mode="after")

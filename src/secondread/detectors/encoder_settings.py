@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field
 
 from secondread.networks.encoder import ConvEncoder, PretrainedEncoder
-from secondread.settings import Settings
+from secondread.settings import Settings, Width
 
 LAYERS_OF_STRIDES_4_8_16 = {
     **dict.fromkeys(("resnet18", "resnet50", "wide_resnet50_2"), ("layer1", "layer2", "layer3")),
@@ -29,11 +29,14 @@ class EncoderSettings(Settings):
     layer: str | None = Field(None, description="whose map is used; empty = the one of stride 16")
     imagenet_statistics: bool = Field(True, description="False scales to [-1, 1] instead (ablation)")
     batch_norm: Literal["eval", "train"] = Field("eval", description="train lets statistics drift (ablation)")
-    width: PositiveInt = Field(16, description="conv: channels of its first layers")
-    widest: PositiveInt = Field(128, description="conv: most channels of a layer")
-    code: PositiveInt = Field(64, description="conv: channels of its map that the network gives")
-    linear: NonNegativeInt = Field(
-        0, description="conv: further channels, linear filters of each cell; stride^rank of them lose nothing"
+    width: Width = Field(16, description="conv: channels of its first layers")
+    widest: Width = Field(128, description="conv: most channels of a layer")
+    code: Width = Field(64, description="conv: channels of its map that the network gives")
+    linear: int = Field(
+        0,
+        ge=0,
+        le=1 << 16,
+        description="conv: further channels, linear filters of each cell; stride^rank of them lose nothing",
     )
     stride: Literal[4, 8, 16] = Field(8, description="conv: image size / map size")
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from secondread.detectors.clustering import cluster_centres
@@ -30,6 +30,7 @@ from secondread.detectors.valid_positions import highest_over, mean_over
 from secondread.errors import UserError
 from secondread.networks.by_rank import resize
 from secondread.networks.precision import full_precision
+from secondread.settings import Count, Draws, Side, Width
 
 CHUNK = 256
 """Patches that go through the network at once."""
@@ -38,18 +39,21 @@ CHUNK = 256
 class FeatureDictionarySettings(DetectorSettings):
     name: Literal["feature-dictionary"] = "feature-dictionary"
     encoder: EncoderSettings = EncoderSettings()
-    patch: PositiveInt = Field(32, description="side of a patch in pixels")
-    stride: PositiveInt = Field(16, description="pixels from one patch to the next")
+    patch: Side = Field(32, description="side of a patch in pixels")
+    stride: Side = Field(16, description="pixels from one patch to the next")
     enlarged: int = Field(
-        64, ge=32, description="side to which a patch is enlarged for the network; paper: 224, at its cost"
+        64,
+        ge=32,
+        le=2_048,
+        description="side to which a patch is enlarged for the network; paper: 224, at its cost",
     )
     variance: float | None = Field(
         0.95, gt=0, lt=1, description="share of it that the principal components keep; empty = all"
     )
-    words: PositiveInt = Field(10, description="patches in the dictionary")
-    nearest: PositiveInt = Field(1, description="words to which the distance is averaged")
+    words: Width = Field(10, description="patches in the dictionary")
+    nearest: Draws = Field(1, description="words to which the distance is averaged")
     image_score: Literal["max", "mean"] = Field("max", description="of the map")
-    most: PositiveInt = Field(20_000, description="normal patches that it is fitted on, a uniform sample")
+    most: Count = Field(20_000, description="normal patches that it is fitted on, a uniform sample")
 
     @model_validator(mode="after")
     def _consistent(self) -> FeatureDictionarySettings:
@@ -86,6 +90,7 @@ class FeatureDictionary(Detector):
 
     Settings = FeatureDictionarySettings
     settings: FeatureDictionarySettings
+    grows: ClassVar = {"matrix": ("k", None), "words": (None, "k")}
 
     def __init__(
         self,

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from secondread.detectors.settings import DetectorSettings
 from secondread.flows.glow.glow import Glow
 from secondread.flows.glow.scales import Scale, Scheme
 from secondread.flows.glow.step import Memory
-from secondread.settings import Settings
+from secondread.settings import Count, Draws, Layers, Settings, Width
 
 
 class GlowFlowSettings(Settings):
     """The architecture, the same for both models (`flows.glow.glow`)."""
 
-    levels: PositiveInt = Field(3, description="each halves every side of the image")
-    depth: PositiveInt = Field(8, description="steps per level")
-    width: PositiveInt = Field(128, description="of the coupling networks' hidden layers")
+    levels: Layers = Field(3, description="each halves every side of the image")
+    depth: Layers = Field(8, description="steps per level")
+    width: Width = Field(128, description="of the coupling networks' hidden layers")
     scale: Scheme = Field("glow", description="how a coupling scales (`flows.glow.scales`)")
     bound: PositiveFloat = Field(2.0, description="of the log-scale, scale: exp")
     mixing: Literal["plain", "lu"] = Field("plain", description="form of the invertible 1×1 convolution")
@@ -28,14 +28,14 @@ class GlowFlowSettings(Settings):
     memory: Memory = Field(
         "recompute", description="what backpropagation keeps of a step; the result is the same"
     )
-    anchors: PositiveInt = Field(8, description="memory: invert keeps the output of every so many steps")
+    anchors: Layers = Field(8, description="memory: invert keeps the output of every so many steps")
 
 
 class GlowPosteriorSettings(DetectorSettings):
     name: Literal["glow-posterior"] = "glow-posterior"
     flow: GlowFlowSettings = GlowFlowSettings()
     bits: int = Field(8, ge=1, le=16, description="an image has 2^bits levels")
-    draws: PositiveInt = Field(1, description="of the dequantisation noise at scoring, averaged")
+    draws: Draws = Field(1, description="of the dequantisation noise at scoring, averaged")
     second: Literal["mixture", "background", "none"] = Field(
         "mixture", description="what the second model learns: the unlabelled images, or spoilt normals"
     )
@@ -47,10 +47,10 @@ class GlowPosteriorSettings(DetectorSettings):
         description="the second model's first parameters: its own, the same as the first model's, or the "
         "first model's trained ones",
     )
-    initial_images: PositiveInt = Field(256, description="to which the activation normalisation is fitted")
+    initial_images: Count = Field(256, description="to which the activation normalisation is fitted")
     score: Literal["posterior", "likelihood", "typicality"] = "posterior"
     map: Literal["posterior", "gradient", "likelihood", "none"] = "posterior"
-    smooth: NonNegativeFloat = Field(0.0, description="standard deviation in pixels of the map's blur")
+    smooth: float = Field(0.0, ge=0, le=1_000, description="standard deviation in pixels of the map's blur")
 
     @model_validator(mode="after")
     def _consistent(self) -> GlowPosteriorSettings:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeInt
+from pydantic import Field
 from scipy import ndimage
 from torch import Tensor
 
@@ -18,8 +18,8 @@ from secondread.detectors.valid_positions import highest_over
 class IntensitySettings(DetectorSettings):
     name: Literal["intensity"] = "intensity"
     foreground: float = Field(0.05, ge=0, description="values above it are foreground; holes are filled")
-    erosion: NonNegativeInt = Field(
-        8, description="pixels taken off the foreground's rim, where skull and fat lie"
+    erosion: int = Field(
+        8, ge=0, le=1_000, description="pixels taken off the foreground's rim, where skull and fat lie"
     )
     top_share: float = Field(0.01, gt=0, le=1, description="share of pixels that the image score averages")
 

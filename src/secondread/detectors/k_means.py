@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from secondread.detectors.clustering import cluster_centres
@@ -26,13 +26,14 @@ from secondread.detectors.representation import Representation, RepresentationSe
 from secondread.detectors.reservoir import add_to_reservoir
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
+from secondread.settings import Count, Width
 
 
 class KMeansSettings(RepresentationSettings, DetectorSettings):
     name: Literal["k-means"] = "k-means"
-    k: PositiveInt = Field(10, description="clusters")
+    k: Width = Field(10, description="clusters")
     standardise: bool = Field(False, description="each coordinate, on the normals")
-    most: PositiveInt = Field(
+    most: Count = Field(
         10_000, description="normals that it is fitted on, a uniform sample where there are more"
     )
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from secondread.detectors.contract import (
@@ -25,17 +25,18 @@ from secondread.detectors.representation import Representation, RepresentationSe
 from secondread.detectors.reservoir import add_to_reservoir
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
+from secondread.settings import Count, Draws
 
 
 class KNearestNeighboursSettings(RepresentationSettings, DetectorSettings):
     name: Literal["k-nn"] = "k-nn"
-    k: PositiveInt = 5
+    k: Draws = 5
     distance: Literal["mean", "kth"] = Field(
         "mean", description="over the k nearest normals, or to the k-th of them"
     )
     standardise: bool = Field(False, description="each coordinate, on the normals of the bank")
     normalise: bool = Field(False, description="to unit length, after standardising")
-    bank: PositiveInt = Field(10_000, description="most normals kept, a uniform sample where there are more")
+    bank: Count = Field(10_000, description="most normals kept, a uniform sample where there are more")
 
     @model_validator(mode="after")
     def _enough(self) -> KNearestNeighboursSettings:
@@ -60,6 +61,7 @@ class KNearestNeighbours(Detector):
     Settings = KNearestNeighboursSettings
     settings: KNearestNeighboursSettings
     ranks = frozenset({2, 3})
+    grows: ClassVar = {"bank": ("n", None)}
 
     def __init__(
         self,

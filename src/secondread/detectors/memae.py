@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from secondread.detectors.reconstruction import ReconstructionDetector, ReconstructionSettings
 from secondread.networks.memory import entropy
 from secondread.networks.reconstruction import MemoryAutoencoder
+from secondread.settings import Width
 
 
 class MemAESettings(ReconstructionSettings):
     name: Literal["memae"] = "memae"
-    slots: PositiveInt = 25
+    slots: Width = 25
     shrink: float = Field(0.0, ge=0, lt=1, description="weights up to this become 0; MedIAnomaly has 0.0025")
     entropy_weight: float = Field(0.0002, ge=0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -45,7 +45,10 @@ class OneClassSVMSettings(RepresentationSettings, DetectorSettings):
         0.95, gt=0, lt=1, description="share of it that the principal components keep; empty = all"
     )
     most: int = Field(
-        10_000, ge=2, description="normals that it is fitted on, a uniform sample where there are more"
+        10_000,
+        ge=2,
+        le=10**6,
+        description="normals that it is fitted on, a uniform sample where there are more",
     )
 
 
@@ -69,6 +72,7 @@ class OneClassSVM(Detector):
     Settings = OneClassSVMSettings
     settings: OneClassSVMSettings
     ranks = frozenset({2, 3})
+    grows: ClassVar = {"matrix": ("k", None), "support": ("n", "k"), "coefficients": ("n",)}
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from secondread.detectors.contract import (
@@ -27,16 +27,21 @@ from secondread.networks.cells import cells_of, place
 from secondread.networks.encoder import chosen_channels, map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.position_gaussians import PositionGaussians
+from secondread.settings import Width
 
 
 class PaDiMSettings(DetectorSettings):
     name: Literal["padim"] = "padim"
     encoder: EncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(None, description="empty = those of strides 4, 8 and 16")
-    grid: int = Field(0, ge=0, description="index of the layer on whose grid the Gaussians sit; paper: 0")
-    dimensions: PositiveInt | None = Field(100, description="random channels kept; empty = all")
+    grid: int = Field(
+        0, ge=0, le=16, description="index of the layer on whose grid the Gaussians sit; paper: 0"
+    )
+    dimensions: Width | None = Field(100, description="random channels kept; empty = all")
     regularisation: PositiveFloat = Field(0.01, description="added to the covariance's diagonal")
-    smoothing: NonNegativeFloat = Field(4.0, description="standard deviation in pixels of the map's blur")
+    smoothing: float = Field(
+        4.0, ge=0, le=1_000, description="standard deviation in pixels of the map's blur"
+    )
     image_score: Literal["max", "mean", "top"] = "max"
     top_share: float = Field(0.05, gt=0, le=1, description="share of positions that `top` averages")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d, unfold
 
@@ -31,6 +31,7 @@ from secondread.networks.cells import cells_of, place, resample
 from secondread.networks.encoder import map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.precision import full_precision
+from secondread.settings import Count, Width
 
 
 class PatchCoreSettings(DetectorSettings):
@@ -39,22 +40,25 @@ class PatchCoreSettings(DetectorSettings):
     layers: tuple[str, ...] | None = Field(
         None, description="patches lie on the first one's grid; empty = those of strides 8 and 16"
     )
-    neighbourhood: PositiveInt = Field(3, description="positions per axis that a patch vector looks at; odd")
-    dimensions: PositiveInt = Field(
-        1024, description="of a layer's patch vector, and of all layers' together"
+    neighbourhood: int = Field(
+        3, ge=1, le=31, description="positions per axis that a patch vector looks at; odd"
     )
+    dimensions: Width = Field(1024, description="of a layer's patch vector, and of all layers' together")
     share: float = Field(0.1, gt=0, le=1, description="of all patch vectors of normals, kept in the bank")
-    bank: PositiveInt = Field(10_000, description="most patch vectors kept, whatever the share says")
-    pool: PositiveInt = Field(
+    bank: Count = Field(10_000, description="most patch vectors kept, whatever the share says")
+    pool: Count = Field(
         100_000, description="most patch vectors held at once in the fit, at least 4 times the bank"
     )
-    projection: PositiveInt = Field(
-        128, description="random directions in which the vectors to keep are chosen"
+    projection: Width = Field(128, description="random directions in which the vectors to keep are chosen")
+    neighbours: int = Field(
+        9,
+        ge=0,
+        le=10_000,
+        description="of the nearest bank vector, by which the score is weighted; 0 = no weight",
     )
-    neighbours: NonNegativeInt = Field(
-        9, description="of the nearest bank vector, by which the score is weighted; 0 = no weight"
+    smoothing: float = Field(
+        4.0, ge=0, le=1_000, description="standard deviation in pixels of the map's blur"
     )
-    smoothing: NonNegativeFloat = Field(4.0, description="standard deviation in pixels of the map's blur")
 
     @field_validator("neighbourhood")
     @classmethod
@@ -105,6 +109,7 @@ class PatchCore(Detector):
 
     Settings = PatchCoreSettings
     settings: PatchCoreSettings
+    grows: ClassVar = {"bank": ("n", None)}
 
     def __init__(
         self, settings: PatchCoreSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True

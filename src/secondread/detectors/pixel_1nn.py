@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
 from secondread.detectors.contract import (
@@ -25,12 +25,13 @@ from secondread.detectors.representation import THUMBNAIL
 from secondread.detectors.reservoir import add_to_reservoir
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.networks.by_rank import area_resize
+from secondread.settings import Count, Side
 
 
 class PixelNearestNeighbourSettings(DetectorSettings):
     name: Literal["pixel-1nn"] = "pixel-1nn"
-    side: PositiveInt | None = Field(None, description="thumbnail's side; empty = 32 in 2-D and 16 in 3-D")
-    bank: PositiveInt = Field(10_000, description="most normals kept, a uniform sample where there are more")
+    side: Side | None = Field(None, description="thumbnail's side; empty = 32 in 2-D and 16 in 3-D")
+    bank: Count = Field(10_000, description="most normals kept, a uniform sample where there are more")
 
 
 class PixelNearestNeighbour(Detector):
@@ -43,6 +44,7 @@ class PixelNearestNeighbour(Detector):
     Settings = PixelNearestNeighbourSettings
     settings: PixelNearestNeighbourSettings
     ranks = frozenset({2, 3})
+    grows: ClassVar = {"bank": ("n", None)}
 
     def __init__(
         self,

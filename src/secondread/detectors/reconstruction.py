@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from secondread.detectors.contract import (
@@ -26,15 +25,15 @@ from secondread.detectors.valid_positions import mean_over
 from secondread.errors import UserError
 from secondread.networks.precision import full_precision
 from secondread.networks.reconstruction import Autoencoder
-from secondread.settings import Settings
+from secondread.settings import Settings, Width
 
 
 class NetworkSettings(Settings):
     """See `networks.reconstruction.Autoencoder`; the defaults are DDAD's, with hidden 1024 MedIAnomaly's."""
 
-    width: PositiveInt = 16
-    hidden: PositiveInt = 2048
-    latent: PositiveInt = 16
+    width: Width = 16
+    hidden: Width = 2048
+    latent: Width = 16
 
 
 class ReconstructionSettings(DetectorSettings):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Self
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from secondread.detectors.contract import Batch
@@ -14,7 +14,7 @@ from secondread.detectors.encoder_settings import LAYERS_OF_STRIDES_4_8_16, Enco
 from secondread.detectors.valid_positions import valid_on
 from secondread.networks.by_rank import area_resize
 from secondread.networks.encoder import map_sizes
-from secondread.settings import Settings
+from secondread.settings import Settings, Side
 
 FLOOR = 0.05
 """Added to every standard deviation, as a share of their root mean square: a coordinate that hardly varies
@@ -30,9 +30,7 @@ class RepresentationSettings(Settings):
     of: Literal["pixels", "features"] = Field(
         "features", description="pixels: a thumbnail; features: pooled maps of a frozen encoder, 2-D only"
     )
-    side: PositiveInt | None = Field(
-        None, description="pixels: thumbnail's side; empty = 32 in 2-D and 16 in 3-D"
-    )
+    side: Side | None = Field(None, description="pixels: thumbnail's side; empty = 32 in 2-D and 16 in 3-D")
     encoder: EncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(
         None, description="features: whose maps; empty = encoder.layer, or those of strides 4, 8 and 16"

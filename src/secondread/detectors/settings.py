@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
-from secondread.settings import Settings
+from secondread.settings import Count, Draws, Settings
 
 
 class DetectorSettings(Settings):
@@ -33,15 +33,17 @@ class ScheduleSettings(Settings):
 class EarlyStopSettings(Settings):
     """Stop when the loss on held-out normals has not fallen by `min_delta` for `patience` epochs."""
 
-    patience: PositiveInt = 10
+    patience: Count = 10
     min_delta: float = 0.0
 
 
 class MeasureSettings(Settings):
     """How epochs are compared without a label, for `keep` and `watch`. The last epoch is always measured."""
 
-    every: PositiveInt = Field(1, description="epochs from one measurement to the next")
-    images: int = Field(300, ge=2, description="of each cohort, at most; the same ones in every epoch")
+    every: Count = Field(1, description="epochs from one measurement to the next")
+    images: int = Field(
+        300, ge=2, le=10**9, description="of each cohort, at most; the same ones in every epoch"
+    )
     anomalies: dict[str, Any] = Field(
         {"name": "fpi"},
         description="kind of synthetic anomaly, and its settings; each image gets one unless share is set",
@@ -76,9 +78,9 @@ class StageSettings(Settings):
     without a frozen part draws among the same forms. Held-out normals are never changed.
     """
 
-    epochs: PositiveInt | None = None
-    steps: PositiveInt | None = None
-    batch_size: PositiveInt = 16
+    epochs: Count | None = None
+    steps: Count | None = None
+    batch_size: Count = 16
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     clip_norm: PositiveFloat | None = None
@@ -87,12 +89,12 @@ class StageSettings(Settings):
     keep: Literal["last", "best", "synthetic", "unlabelled"] = "last"
     watch: tuple[Literal["synthetic", "unlabelled"], ...] = ()
     measure: MeasureSettings = MeasureSettings()
-    keep_every: PositiveInt | None = Field(
+    keep_every: Count | None = Field(
         None, description="a bundle of every so many epochs besides, in OUT.epochs; of the last stage alone"
     )
     augment: tuple[Literal["flip", "rotate", "shift", "intensity"], ...] = ()
     rotation: PositiveFloat = Field(10.0, le=180.0, description="degrees: the largest turn of `rotate`")
-    copies: PositiveInt | None = Field(
+    copies: Draws | None = Field(
         None, description="changed copies of each image to draw among; empty = changes are drawn anew"
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor
 
 from secondread.detectors.contract import (
@@ -22,6 +22,7 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.settings import DetectorSettings, StageSettings
 from secondread.detectors.valid_positions import mean_over
+from secondread.settings import Width
 
 FLOOR = 1e-10
 """Added to every band's energy, so that the logarithm of a constant image is finite."""
@@ -29,7 +30,7 @@ FLOOR = 1e-10
 
 class SpectrumSettings(DetectorSettings):
     name: Literal["spectrum"] = "spectrum"
-    bands: PositiveInt = Field(16, description="radial bands up to half a cycle per pixel")
+    bands: Width = Field(16, description="radial bands up to half a cycle per pixel")
 
 
 class Spectrum(Detector):

@@ -13,14 +13,14 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field
 
 from secondread.errors import UserError
 from secondread.preprocessing.colour import to_grey
 from secondread.preprocessing.registration import BLURS, Bounds, Template, blurred, standardised
 from secondread.preprocessing.resample import resize
 from secondread.preprocessing.warp import Matrix, inside_of, inverse, unit_frame, warp
-from secondread.settings import Settings
+from secondread.settings import Count, Draws, Settings
 
 STIFFER = 10.0
 """How much more an image that went astray is pulled towards no motion at its second try."""
@@ -42,9 +42,9 @@ class Alignment(Settings):
     max_scale: float = Field(1.4, gt=1.0, le=3.0)
     max_shift: float = Field(0.2, gt=0.0, le=0.5)
     stiffness: float = Field(0.3, ge=0.0)
-    resolution: PositiveInt | None = None
-    rounds: PositiveInt = 3
-    most_normals: PositiveInt = 500
+    resolution: int | None = Field(None, ge=1, le=256)
+    rounds: Draws = 3
+    most_normals: Count = 500
 
 
 class Align(Settings):
@@ -102,6 +102,8 @@ class Aligner:
         expected = small_size(settings, size)
         if mean.shape != expected:
             raise ValueError(f"the mean normal image has size {mean.shape}, and the settings give {expected}")
+        if not np.isfinite(mean).all():
+            raise ValueError("the mean normal image is not finite")
         return cls(settings, size, np.ascontiguousarray(mean, np.float32))
 
     def state(self) -> dict[str, NDArray[np.float32]]:

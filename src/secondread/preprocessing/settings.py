@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, PositiveInt, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from secondread.preprocessing.align import Align
 from secondread.preprocessing.colour import Colour
@@ -14,6 +15,8 @@ from secondread.preprocessing.standardise import Standardise
 from secondread.preprocessing.window import Window
 from secondread.settings import Settings
 
+LARGEST = 1 << 26
+"""Pixels of a prepared image: 8192×8192, or 512×512 in 256 slices."""
 STEP_NAMES = ("window", "percentiles", "standardise", "resample", "align")
 
 
@@ -51,13 +54,18 @@ class PreprocessingSettings(Settings):
             and `align` comes last. Values lie in [0, 1] after window or percentiles
     """
 
-    size: tuple[PositiveInt, ...] = Field(min_length=2, max_length=3)
+    size: tuple[Annotated[int, Field(ge=1, le=LARGEST)], ...] = Field(min_length=2, max_length=3)
     colour: Colour = "grey"
     fit: Fit = "stretch"
-    steps: tuple[Step, ...] = (Window(window="header"),)
+    steps: tuple[Step, ...] = Field((Window(window="header"),), max_length=16)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
+        if math.prod(self.size) > LARGEST:
+            asked, most = (4 * pixels / 2**30 for pixels in (math.prod(self.size), LARGEST))
+            raise ValueError(
+                f"size asks for images of {asked:,.3g} GiB each, and {most:.3g} GiB are the most"
+            )
         kinds = [type(step) for step in self.steps]
         for kind, name in ((Resample, "resample"), (Align, "align")):
             if kinds.count(kind) > 1:

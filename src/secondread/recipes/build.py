@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 import torch
@@ -14,24 +14,32 @@ from secondread.detectors import DETECTORS, find
 from secondread.detectors.contract import LEARNT_FROM, Detector
 from secondread.errors import UserError
 from secondread.recipes.mistakes import mistakes
+from secondread.recipes.plan import plan_detector
 from secondread.recipes.recipe import Recipe, with_assignments
 
 
-def build_detector(recipe: Recipe, *, pretrained: bool = True, source: str = "recipe") -> Detector:
+def build_detector(
+    recipe: Recipe,
+    *,
+    pretrained: bool = True,
+    source: str = "recipe",
+    plan: Callable[[Callable[[], Detector]], Detector] = plan_detector,
+) -> Detector:
     """The recipe's detector, untrained, with parameters drawn from the recipe's seed.
 
     pretrained  False reads no weights (a bundle brings them)
     source      what messages call the recipe
+    plan        builds it without memory first, and raises ValueError where it is too much
 
     Raises `UserError` for an unknown detector, settings that it does not have, a size that it does not
-    take, or a cohort that no detector may learn from.
+    take, more than a machine holds, or a cohort that no detector may learn from.
     """
     name = recipe.detector["name"]
     if name not in DETECTORS:
-        near = get_close_matches(name, DETECTORS, n=1)
+        near = get_close_matches(name[:80], DETECTORS, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise UserError(
-            f"{source}: detector.name is {name!r}; {hint}detectors are {', '.join(sorted(DETECTORS))}"
+            f"{source}: detector.name is {name[:80]!r}; {hint}detectors are {', '.join(sorted(DETECTORS))}"
         )
     kind = find(name)
     try:
@@ -39,10 +47,16 @@ def build_detector(recipe: Recipe, *, pretrained: bool = True, source: str = "re
     except ValidationError as error:
         raise UserError("\n".join(mistakes(error, kind.Settings, source, below="detector"))) from None
     preprocessing = recipe.preprocessing
-    with torch.random.fork_rng():
+
+    def make(pretrained: bool = False) -> Detector:
         torch.manual_seed(recipe.seed)
+        return kind(settings, preprocessing.channels, preprocessing.size, pretrained=pretrained)
+
+    with torch.random.fork_rng():
         try:
-            detector = kind(settings, preprocessing.channels, preprocessing.size, pretrained=pretrained)
+            planned = plan(make)
+            only_planned = torch.get_default_device().type == "meta" and not pretrained
+            detector = planned if only_planned else make(pretrained)
         except ValueError as error:
             raise UserError(f"{source}: {error}") from error
     _check_cohorts(recipe, detector, source)

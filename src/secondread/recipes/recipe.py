@@ -6,6 +6,7 @@ dotted name, what was written, and what is allowed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,8 +22,11 @@ from secondread.cohorts.settings import CohortSettings
 from secondread.detectors.settings import StageSettings
 from secondread.errors import UserError
 from secondread.preprocessing.settings import PreprocessingSettings
-from secondread.recipes.mistakes import mistakes
+from secondread.recipes.mistakes import LONGEST, mistakes
 from secondread.settings import Settings
+from secondread.strict.limits import check
+from secondread.strict.plain_file import Unfit, read_text
+from secondread.strict.yaml_text import RECIPE, parse_yaml
 
 
 class About(Settings):
@@ -50,7 +54,7 @@ class Recipe(Settings):
     """
 
     about: About = About(title="a recipe")
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     cohorts: CohortSettings = CohortSettings()
     preprocessing: PreprocessingSettings
     detector: dict[str, Any]
@@ -77,7 +81,11 @@ class Recipe(Settings):
         cls, values: Mapping[str, Any], *, source: str = "recipe", set: Sequence[str] = ()
     ) -> Self:
         try:
-            return cls.model_validate(with_assignments(values, set))
+            assigned = with_assignments(values, set)
+            check(assigned, RECIPE)
+            return cls.model_validate(assigned)
+        except Unfit as error:
+            raise UserError(f"{source}: the recipe {error}") from None
         except ValidationError as error:
             raise UserError("\n".join(mistakes(error, cls, source))) from None
 
@@ -96,7 +104,7 @@ def presets() -> list[Preset]:
     """The recipes that ship with the package, by name."""
     found = []
     for name, text in sorted(_preset_texts()):
-        found.append(Preset(name, About.model_validate(yaml.safe_load(text)["about"])))
+        found.append(Preset(name, About.model_validate(parse_yaml(text)["about"])))
     return found
 
 
@@ -121,21 +129,19 @@ def _text_of(name_or_path: str | Path) -> tuple[str, str]:
                 f"presets are {', '.join(sorted(known))}; a recipe of your own is given as its .yaml file"
             )
     try:
-        return str(path), path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: is not a text file; a recipe is YAML") from None
+        return str(path), read_text(path, RECIPE.length)
+    except Unfit as error:
+        raise UserError(f"{path}: {error}; a recipe is YAML") from None
     except OSError as error:
         raise UserError(f"{path}: the recipe cannot be read ({error.strerror})") from None
 
 
 def _mapping_of(text: str, source: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise UserError(f"{source}{where}: is not YAML ({getattr(error, 'problem', error)})") from None
-    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        values = parse_yaml(text)
+    except Unfit as error:
+        raise UserError(f"{source}, {error}") from None
+    if not isinstance(values, dict):
         raise UserError(f"{source}: a recipe is a mapping with sections such as preprocessing and detector")
     return values
 
@@ -152,22 +158,31 @@ def with_assignments(values: Mapping[str, Any], assignments: Sequence[str]) -> d
 def _parse_assignment(assignment: str) -> tuple[str, Any]:
     key, equals, text = assignment.partition("=")
     if not equals or not all(key.split(".")):
-        raise UserError(f"--set {assignment!r}: write KEY=VALUE, such as detector.beta=0.5")
+        raise UserError(f"--set {_short(assignment)}: write KEY=VALUE, such as detector.beta=0.5")
+    if key.count(".") >= RECIPE.depth:
+        raise UserError(f"--set {_short(assignment)}: {key[:80]!r} leads deeper than a recipe goes")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"--set {assignment!r}: the value is not YAML") from None
+        value = parse_yaml(text)
+    except Unfit as error:
+        raise UserError(
+            f"--set {_short(assignment)}: the value is not YAML that is taken ({error})"
+        ) from None
     return key.strip(), _number(value)
 
 
 def _number(value: Any) -> Any:
     """YAML 1.1 reads 1e-3 as text; a person means a number."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
+    if not isinstance(value, str) or len(value) > RECIPE.digits:
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return number if math.isfinite(number) else value
+
+
+def _short(assignment: str) -> str:
+    return repr(assignment if len(assignment) <= LONGEST else assignment[: LONGEST - 3] + "...")
 
 
 def _with(values: Any, keys: Sequence[str], value: Any, assignment: str) -> Any:
@@ -176,13 +191,16 @@ def _with(values: Any, keys: Sequence[str], value: Any, assignment: str) -> Any:
         return value
     first, rest = keys[0], keys[1:]
     if isinstance(values, list | tuple):
-        if not (first.isdigit() and int(first) < len(values)):
-            raise UserError(f"--set {assignment!r}: {first!r} is not an index from 0 to {len(values) - 1}")
+        if not (first.isascii() and first.isdigit() and len(first) < 7 and int(first) < len(values)):
+            raise UserError(
+                f"--set {_short(assignment)}: {first[:80]!r} is not an index from 0 to {len(values) - 1}"
+            )
         at = int(first)
         return [*values[:at], _with(values[at], rest, value, assignment), *values[at + 1 :]]
     if values is not None and not isinstance(values, Mapping):
         raise UserError(
-            f"--set {assignment!r}: the recipe has the value {values!r} there, and no {first!r} in it"
+            f"--set {_short(assignment)}: the recipe has the value {repr(values)[:80]} there, "
+            f"and no {first[:80]!r} in it"
         )
     inner = values or {}
     return {**inner, first: _with(inner.get(first), rest, value, assignment)}
