@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.image import Image
+from secondread.images.precision import as_float
 
 _STRIP = 0.03
 _THUMBNAIL = 16
@@ -72,22 +73,29 @@ def acquisition(image: Image) -> dict[str, float | str]:
 
 
 def thumbnail(image: Image) -> NDArray[np.float32]:
-    """The image as 16×16 means in the file's values; channels averaged, a volume's middle slice."""
+    """The image as 16×16 means in the file's values; channels averaged, a volume's middle slice.
+
+    Values that float32 could not tell apart are counted from the lowest one.
+    """
     from PIL import Image as Picture
 
-    plane = np.ascontiguousarray(_middle(image))
-    small = Picture.fromarray(plane).resize((_THUMBNAIL, _THUMBNAIL), Picture.Resampling.BOX)
+    plane = _middle(image)
+    if plane.dtype != np.float32:
+        plane = plane - plane.min()
+    small = Picture.fromarray(np.ascontiguousarray(plane, dtype=np.float32)).resize(
+        (_THUMBNAIL, _THUMBNAIL), Picture.Resampling.BOX
+    )
     return np.asarray(small, dtype=np.float32)
 
 
-def _middle(image: Image) -> NDArray[np.float32]:
+def _middle(image: Image) -> NDArray[np.floating]:
     pixels = image.pixels if image.rank == 2 else image.pixels[:, image.size[0] // 2]
     if len(pixels) == 1:
-        return pixels[0].astype(np.float32)
-    return pixels.astype(np.float32).mean(axis=0)
+        return as_float(pixels[0])
+    return np.asarray(as_float(pixels).mean(axis=0))
 
 
-def _border(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+def _border(plane: NDArray[np.floating]) -> NDArray[np.floating]:
     rows, columns = (max(1, round(_STRIP * length)) for length in plane.shape)
     sides = (plane[:rows], plane[-rows:], plane[rows:-rows, :columns], plane[rows:-rows, -columns:])
     return np.concatenate([side.ravel() for side in sides])

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.images.precision import LARGEST_FLOAT32, beyond_float32
+
 
 def channels_first(pixels: NDArray[Any], header: dict[str, str]) -> NDArray[Any]:
     """`[*spatial, 1 | 2 | 3 | 4]` (grey, grey and alpha, RGB, RGBA) as `[1 or 3, *spatial]`.
@@ -46,7 +48,8 @@ def _without_alpha(pixels: NDArray[Any], header: dict[str, str]) -> NDArray[Any]
 
 
 def refuse_non_finite(path: str, pixels: NDArray[Any], ignore: NDArray[np.bool_] | None = None) -> None:
-    """Raise ImageError with the count where `[channels, *spatial]` floats hold NaN or infinity.
+    """Raise ImageError with the count where `[channels, *spatial]` floats hold NaN, infinity, or numbers that
+    float32, in which everything is computed, would make infinite.
 
     Voxels that are True in `ignore` `[*spatial]` (declared padding) may hold anything.
     """
@@ -65,3 +68,11 @@ def refuse_non_finite(path: str, pixels: NDArray[Any], ignore: NDArray[np.bool_]
             f"{nan:,} NaN and {infinite:,} infinite of {pixels.size:,} values",
             "replace them before reading, for example by the value of the background",
         )
+    if pixels.dtype.itemsize > 4:
+        beyond = beyond_float32(pixels if ignore is None else pixels[:, ~ignore])
+        if beyond:
+            raise ImageError(
+                path,
+                f"{beyond:,} of {pixels.size:,} values are beyond ±{LARGEST_FLOAT32:.1e}, the end of float32",
+                "scale them before reading",
+            )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from secondread.images.dicom_dataset import first_item, frame_item, number, said, text, value
 from secondread.images.image import ImageError, Voi
+from secondread.images.precision import as_float
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -102,12 +103,19 @@ def _modality(dataset: FileDataset, stored: NDArray[Any], frames: list[int]) -> 
     scales = [_slope_intercept(dataset, frame) for frame in frames]
     if all(scale == (1.0, 0.0) for scale in scales):
         return stored
-    out = np.empty(stored.shape, np.float32)
-    for index, (slope, intercept) in enumerate(scales):
-        exact = stored[index].astype(np.float64)
+
+    def rescaled(index: int, every: int = 1) -> NDArray[np.float64]:
+        slope, intercept = scales[index]
+        exact = stored[index].reshape(-1)[::every].astype(np.float64)
         exact *= slope
         exact += intercept
-        out[index] = exact
+        return exact
+
+    every = max(1, stored[0].size // 4096)
+    sample = np.concatenate([rescaled(index, every) for index in range(len(scales))])
+    out = np.empty(stored.shape, as_float(sample).dtype)
+    for index in range(len(scales)):
+        out[index] = rescaled(index).reshape(stored[index].shape)
     return out
 
 

@@ -100,7 +100,8 @@ class Voi:
 class Image:
     """Pixels `[channels, *spatial]` in the file's own physical values, with what is known about them.
 
-    pixels     native dtype where nothing was rescaled, else float32; grey has one channel, colour
+    pixels     native dtype where nothing was rescaled, else float32 (float64 where that could not tell the
+               values apart); grey has one channel, colour
                three (RGB; alpha is composited away and noted in `header["alpha"]`); higher = brighter
                (MONOCHROME1 is turned round by the reader)
     geometry   see Geometry

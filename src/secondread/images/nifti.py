@@ -13,6 +13,7 @@ from secondread.images.gzipped import GZIP_MAGIC, gunzip, gunzip_start
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.nifti_header import HEADER_BYTES, NiftiHeader, nifti_header
+from secondread.images.precision import as_float
 from secondread.images.source import Reference, digest_of, member_number
 
 _COLOURS = {"RGB": ("R", "G", "B"), "RGBA": ("R", "G", "B", "A")}
@@ -94,7 +95,7 @@ def _rescaled(
 ) -> NDArray[np.generic]:
     if slope is None or (slope == 1 and intercept in (None, 0)):
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-    return (pixels.astype(np.float64) * slope + (intercept or 0.0)).astype(np.float32)
+    return as_float(pixels.astype(np.float64) * slope + (intercept or 0.0))
 
 
 def canonical_axes(affine: NDArray[np.float64]) -> tuple[tuple[int, ...], tuple[bool, ...]]:

@@ -15,7 +15,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in luma (ITU-R BT.601-7, section 2.5.1)."""
 
 
-def to_grey(values: NDArray[np.float32], source: str) -> NDArray[np.float32]:
+def to_grey(values: NDArray[np.floating], source: str) -> NDArray[np.floating]:
     """`[3, *spatial]` to `[1, *spatial]` by luminance; one channel stays as it is."""
     if values.shape[0] == 1:
         return values
@@ -25,7 +25,7 @@ def to_grey(values: NDArray[np.float32], source: str) -> NDArray[np.float32]:
             f"has {values.shape[0]} channels",
             "give an image with one channel (grey) or three (red, green, blue)",
         )
-    return np.tensordot(LUMINANCE, values, axes=1)[np.newaxis].astype(np.float32, copy=False)
+    return np.tensordot(LUMINANCE, values, axes=1)[np.newaxis].astype(values.dtype, copy=False)
 
 
 def to_rgb(values: NDArray[np.float32], source: str) -> NDArray[np.float32]:

@@ -42,7 +42,7 @@ class Percentiles(Settings):
         if sample.size > MOST_VALUES:
             sample = sample[:: -(-sample.size // MOST_VALUES)]
         low, high = map(float, np.percentile(sample, [self.percentiles.low, self.percentiles.high]))
-        if not high - low > 1e-6 * max(abs(low), abs(high)):
+        if not picture.differ(high - low, max(abs(low), abs(high))):
             return picture.with_values((picture.values > high).astype(np.float32))
         shown = picture.shifted(low) / (high - low)
         return picture.with_values(np.clip(shown, 0.0, 1.0, out=shown))

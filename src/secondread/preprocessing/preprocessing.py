@@ -78,7 +78,7 @@ class Preprocessing:
             )
         picture = picture_of(image)
         if settings.colour == "grey" and picture.values.shape[0] != 1:
-            picture = picture.with_values(to_grey(picture.values, image.source))
+            picture = replace(picture, values=to_grey(picture.values, image.source))
         for step in settings.intensity_steps:
             picture = step.apply(picture)
         factors = None if settings.resample is None else settings.resample.factors(image)
@@ -95,7 +95,8 @@ class Preprocessing:
             valid = held if inside is None else held & inside
         if settings.colour == "rgb":
             pixels = to_rgb(pixels, image.source)
-        placement = Placement(grid, image.geometry, remarks=(*image.geometry.remarks, *picture.remarks))
+        remarks = (*image.geometry.remarks, *picture.remarks, *_constancy(pixels, valid))
+        placement = Placement(grid, image.geometry, remarks=remarks)
         prepared = Prepared(
             pixels,
             valid,
@@ -170,3 +171,12 @@ class Preprocessing:
     def _require_fit(self) -> None:
         if self.needs_fit:
             raise UserError("preprocessing has an align step and must be fitted on normal images first")
+
+
+def _constancy(pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> tuple[str, ...]:
+    """A remark where the prepared image has one value only: its score then says nothing of the patient."""
+    seen = pixels if valid is None else pixels[:, valid]
+    lowest = float(seen.min()) if seen.size else 0.0
+    if seen.size and float(seen.max()) != lowest:
+        return ()
+    return (f"constant after preprocessing (every value is {lowest:g}): nothing can be seen in it",)

@@ -28,9 +28,9 @@ class Standardise(Settings):
         mean = float(sample.mean(dtype=np.float64))
         deviation = float(sample.std(dtype=np.float64))
         centred = picture.shifted(mean)
-        if not deviation > 1e-6 * max(abs(mean), 1e-30):
+        if not picture.differ(deviation, max(abs(mean), 1e-30)):
             deviation = float(np.abs(centred).max()) or 1.0
-            if not deviation > 1e-6 * abs(mean):
+            if not picture.differ(deviation, mean):
                 return picture.with_values(np.zeros_like(picture.values))
         values = centred / deviation
         if self.standardise.clip is not None:

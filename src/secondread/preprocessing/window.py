@@ -97,8 +97,8 @@ class Window(Settings):
         return picture.with_values(_linear(picture.values, *CT_WINDOWS[self.window]))
 
 
-def _linear(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    shown = (values - np.float32(low)) * np.float32(1.0 / (high - low))
+def _linear(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.floating]:
+    shown = (values - values.dtype.type(low)) * values.dtype.type(1.0 / (high - low))
     return np.clip(shown, 0.0, 1.0, out=shown)
 
 
@@ -142,13 +142,13 @@ def _as_ddad(picture: Picture) -> NDArray[np.floating]:
     return np.floor(_by_own_range(picture, np.float64) * 255.0) / 255.0
 
 
-def _by_table(values: NDArray[np.float32], table: NDArray[np.float32], first: float) -> NDArray[np.float32]:
+def _by_table(values: NDArray[np.floating], table: NDArray[np.float32], first: float) -> NDArray[np.float32]:
     index = np.clip(np.rint(values - first), 0, len(table) - 1).astype(np.intp)
     top = float(table.max())
     return (table / top if top > 0 else np.zeros_like(table))[index].astype(np.float32)
 
 
-def _by_voi(values: NDArray[np.float32], voi: Voi, source: str) -> NDArray[np.float32]:
+def _by_voi(values: NDArray[np.floating], voi: Voi, source: str) -> NDArray[np.floating]:
     assert voi.center is not None
     assert voi.width is not None
     center, width = voi.center, voi.width

@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 
 from secondread.images.image import Image, ImageError, Voi
 from secondread.images.pool import Failed, map_in_workers
+from secondread.images.precision import as_float
 from secondread.images.read import read_image
 from secondread.reports.palette import HEAT
 
@@ -92,7 +93,7 @@ def display(image: Image) -> NDArray[np.uint8]:
     it is, anything else from its 0.5th to its 99.5th percentile. Padding and non-finite voxels are dark."""
     if image.pixels.dtype == np.uint8 and image.pixels.shape[0] == 3:
         return np.asarray(image.pixels, np.uint8)
-    values = image.pixels[: 3 if image.pixels.shape[0] >= 3 else 1].astype(np.float32)
+    values = as_float(image.pixels[: 3 if image.pixels.shape[0] >= 3 else 1])
     shown = np.isfinite(values)
     if image.padding is not None:
         shown &= ~image.padding
@@ -109,7 +110,7 @@ def display(image: Image) -> NDArray[np.uint8]:
     return np.round(np.clip(grey, 0, 1) * 255).astype(np.uint8)
 
 
-def _by_voi(values: NDArray[np.float32], voi: Voi) -> NDArray[np.float32]:
+def _by_voi(values: NDArray[np.floating], voi: Voi) -> NDArray[np.float32]:
     if voi.table is not None:
         index = np.clip(np.nan_to_num(values) - voi.first, 0, len(voi.table) - 1).astype(int)
         table = voi.table
