@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from secondread.errors import UserError
+from secondread.strict.json_text import read_object
 from secondread.whole import cannot_write, write_whole
 
 IDENTITY = "fit.json"
@@ -39,7 +40,7 @@ class Unfinished:
                 raise UserError(
                     f"{self.folder}: an unfinished fit; continue it with --resume, or remove the folder"
                 )
-            self._refuse_another(json.loads(file.read_text(encoding="utf-8")))
+            self._refuse_another(read_object(file, UserError, "remove the folder to start anew"))
             return True
         if self.folder.exists() and any(not file.name.endswith(".writing") for file in self.folder.iterdir()):
             raise UserError(

@@ -8,7 +8,6 @@ made (Cai et al., Dual-distribution discrepancy for anomaly detection in chest X
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,11 @@ from typing import Any
 from secondread.cohorts.manifest import Row
 from secondread.cohorts.unlabelled import POOL, POOL_ORDER, UNLABELLED
 from secondread.errors import UserError, few
+from secondread.strict.json_text import parse_json
+from secondread.strict.limits import Limits
+from secondread.strict.plain_file import Unfit, read_plain
+
+LISTS = Limits(length=256 << 20, values=4_000_000)
 
 _LABELS = {"0": "normal", "1": "abnormal"}
 _POOLS = ("unlabeled", "unlabelled")
@@ -78,13 +82,13 @@ class SplitFile:
         Raises UserError where the file cannot be read, has another form, names nothing, or a name twice.
         """
         try:
-            data = json.loads(Path(path).read_bytes())
+            data = parse_json(read_plain(path, LISTS.length), LISTS)
         except FileNotFoundError:
             raise UserError(f"{path}: no such split file; give the path of a JSON file") from None
         except OSError as error:
             raise UserError(f"{path}: the split file cannot be read ({error.strerror})") from None
-        except ValueError as error:
-            raise UserError(f"{path}: not JSON ({error}); {_FORM}") from None
+        except Unfit as error:
+            raise UserError(f"{path}: not JSON that is taken ({error}); {_FORM}") from None
         listed = tuple(_lists(str(path), data))
         if not listed:
             raise UserError(f"{path}: no name is in any list; {_FORM}")

@@ -11,6 +11,7 @@ from typing import Any, Self
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError, few
 from secondread.recipes.recipe import Recipe
+from secondread.strict.json_text import read_object
 from secondread.whole import write_whole
 
 TRIVIAL = ("mean-intensity", "pixel-1nn", "spectrum")
@@ -280,11 +281,8 @@ def _read(folder: Path) -> dict[str, Any]:
     file = folder / FILE
     if not file.is_file():
         raise UserError(f"{file}: no such file; give the folder of a comparison")
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{file}: is damaged ({error}); choose a new folder with -o") from error
-    if not isinstance(document, dict) or not isinstance(document.get("methods"), dict):
+    document = read_object(file, UserError, "choose a new folder with -o")
+    if not isinstance(document.get("methods"), dict):
         raise UserError(f"{file}: is no plan of a comparison; choose a new folder with -o")
     return document
 

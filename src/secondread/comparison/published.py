@@ -11,11 +11,14 @@ from functools import cache
 from importlib import resources
 from typing import Annotated, Literal, Self, get_args
 
-import yaml
 from pydantic import Field, TypeAdapter, model_validator
 
 from secondread.errors import UserError
 from secondread.settings import Settings
+from secondread.strict.limits import Limits
+from secondread.strict.yaml_text import parse_yaml
+
+NUMBERS = Limits(length=4 << 20, values=200_000)
 
 Metric = Literal[
     "auroc", "average_precision", "f1", "accuracy", "sensitivity", "specificity",
@@ -113,6 +116,6 @@ def datasets() -> tuple[str, ...]:
 def _everything() -> tuple[PublishedRow, ...]:
     folder = resources.files("secondread.comparison").joinpath("published_numbers")
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda f: f.name)
-    every = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in files]
+    every = [parse_yaml(file.read_text(encoding="utf-8"), NUMBERS) for file in files]
     sources = TypeAdapter(tuple[_Source, ...]).validate_python([source for each in every for source in each])
     return tuple(row for source in sources for row in source.rows())

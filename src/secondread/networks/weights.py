@@ -14,6 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from secondread.errors import UserError
+from secondread.strict.plain_file import open_plain
+from secondread.strict.tensor_file import read_header
+from secondread.strict.torch_file import check_torch_file
 
 FOLDER_VARIABLE = "SECONDREAD_WEIGHTS"
 SUFFIXES = (".safetensors", ".pth")
@@ -82,14 +85,24 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     path = Path(path)
     if path.suffix not in SUFFIXES:
         raise UserError(f"{path}: weights are read from .safetensors or .pth files")
+    what = "not a safetensors file" if path.suffix == ".safetensors" else "not a file of plain tensors"
     try:
         if path.suffix == ".safetensors":
+            with open_plain(path) as file:
+                read_header(file)
             return load_file(path)
+        check_torch_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file ({_first_line(error)}); refused") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise UserError(f"{path}: not a file of plain tensors ({_first_line(error)}); refused") from error
+    except (
+        SafetensorError,
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        OSError,
+    ) as error:
+        problem = _first_line(error).removeprefix(f"{what} ").removeprefix(what)
+        raise UserError(f"{path}: {what} ({problem.strip('() ')}); refused") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{path}: expected a state_dict of tensors by parameter name")
     return dict(state)

@@ -68,14 +68,14 @@ def _constant(text: str) -> NoReturn:
 def read_json(
     path: str | Path,
     kind: type[UserError | DataError] = DataError,
-    advice: str = "it was changed or damaged",
+    advice: str = "make it anew",
     limits: Limits = DOCUMENT,
 ) -> Any:
     """The value of a JSON file. Whatever is wrong with it is one line of `kind`: file, problem, `advice`."""
     try:
         return parse_json(read_plain(path, limits.length), limits)
     except Unfit as error:
-        raise kind(f"{path}: {error}; {advice}") from None
+        raise kind(f"{path}: is damaged ({error}); {advice}") from None
     except OSError as error:
         raise kind(f"{path}: cannot be read ({error.strerror or error}); {advice}") from None
 
@@ -83,7 +83,7 @@ def read_json(
 def read_object(
     path: str | Path,
     kind: type[UserError | DataError] = DataError,
-    advice: str = "it was changed or damaged",
+    advice: str = "make it anew",
     limits: Limits = DOCUMENT,
 ) -> dict[str, Any]:
     """`read_json` of a file that holds one object."""

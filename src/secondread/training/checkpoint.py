@@ -2,7 +2,7 @@
 
 A checkpoint is written to a temporary name, synced, and renamed; its name carries its SHA-256, so a
 torn or altered file is recognised and passed over for the one before it. The newest two are kept.
-Loading unpickles tensors, numbers, strings and containers only (`weights_only`).
+Loading unpickles tensors, numbers, strings and containers only (`strict.torch_file`, `weights_only`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import os
+import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,9 +20,13 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from secondread.errors import UserError
+from secondread.strict.plain_file import Unfit
+from secondread.strict.torch_file import check_torch_file
 from secondread.whole import sync
 
 KEPT = 2
+FIELDS = {"fingerprint": dict, "detector": dict, "log": str, "stage": int, "done": bool}
+"""What every checkpoint of the loop has at least."""
 NAME = re.compile(r"^checkpoint-(\d{8})-([0-9a-f]{64})\.pt$")
 
 
@@ -97,8 +102,25 @@ class Checkpoints:
             with path.open("rb") as file:
                 whole = hashlib.file_digest(file, "sha256").hexdigest() == digest
             if whole:
-                return torch.load(path, map_location="cpu", weights_only=True)
+                return _read(path)
         return None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A checkpoint whose digest is its own. That proves only that it is whole, so its structure is checked
+    before torch reads it; `UserError` where it is none."""
+    advice = "remove it to go on from the one before, or the folder to begin anew"
+    try:
+        check_torch_file(path)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (Unfit, OSError, RuntimeError, pickle.UnpicklingError) as error:
+        problem = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: no checkpoint of a fit ({problem}); {advice}") from error
+    if not isinstance(saved, dict) or any(
+        not isinstance(saved.get(name), kind) for name, kind in FIELDS.items()
+    ):
+        raise UserError(f"{path}: no checkpoint of a fit (other fields than {', '.join(FIELDS)}); {advice}")
+    return saved
 
 
 def unfinished(directory: Path) -> bool:

@@ -14,6 +14,9 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from secondread.errors import UserError
+from secondread.strict.plain_file import Unfit, open_plain
+from secondread.strict.tensor_file import read_header
 from secondread.whole import write_whole
 
 FOLDER = "epochs"
@@ -28,7 +31,12 @@ class KeptEpoch:
     path: Path
 
     def state(self) -> dict[str, Tensor]:
-        return load_file(self.path)
+        try:
+            with open_plain(self.path) as file:
+                read_header(file)
+            return load_file(self.path)
+        except (Unfit, OSError) as error:
+            raise UserError(f"{self.path}: no kept epoch ({error}); remove it") from error
 
 
 def keep_epoch(directory: Path, stage: str, epoch: int, state: Mapping[str, Tensor]) -> None:
