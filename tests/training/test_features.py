@@ -49,6 +49,41 @@ def test_a_pass_that_was_cut_short_starts_again(source, tmp_path):
     )
 
 
+def test_damaged_or_exchanged_features_are_computed_again(source, tmp_path):
+    places = [tmp_path / "stage-normal", tmp_path / "stage-validation"]
+    whole = {}
+    for number, place in enumerate(places):
+        kept = frozen_features(lambda x, n=number: (x + n,), source, place, fabric(), batch_size=3)
+        whole[place] = kept.rows(range(7))[0]
+    draw = np.random.default_rng(0)
+    names = ("output-00.npy", "form.json")
+    held = {(place, name): (place / name).read_bytes() for place in places for name in names}
+    computed = 0
+    for _ in range(4):
+        for (place, name), data in held.items():
+            at = int(draw.integers(len(data)))
+            for damaged in (
+                data[:at] + bytes([data[at] ^ (1 << int(draw.integers(8)))]) + data[at + 1 :],
+                data[:at] + bytes(len(data[at : at + 40])) + data[at + 40 :],
+                data[:at],
+                data + b"\0",
+            ):
+                if damaged == data:
+                    continue
+                (place / name).write_bytes(damaged)
+                n = places.index(place)
+                kept = frozen_features(lambda x, n=n: (x + n,), source, place, fabric(), batch_size=3)
+                assert torch.equal(kept.rows(range(7))[0], whole[place]), (name, at)
+                computed += 1
+    assert computed > 40
+    for name in names:
+        for place, other in zip(places, places[::-1], strict=True):
+            (place / name).write_bytes(held[other, name])
+    for number, place in enumerate(places):
+        kept = frozen_features(lambda x, n=number: (x + n,), source, place, fabric(), batch_size=3)
+        assert torch.equal(kept.rows(range(7))[0], whole[place])
+
+
 def test_the_key_follows_the_weights_the_images_and_the_precision(source):
     module = torch.nn.Linear(2, 2)
     before = features_key("flow", module, source.digests, "bf16")

@@ -2,13 +2,15 @@
 
 A bfloat16 output is kept bit by bit (as uint16); float32 is kept as float16, or as float32 where
 float16 would overflow. A file gets its name only when it is whole, so a killed pass starts again and
-a finished one is found by its key.
+a finished one is found by its key. What an earlier run left is used only where `form.json` has the folder's
+own name and the checksum (CRC-32) of each file, and one of itself; else the pass is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,10 +89,40 @@ def frozen_features(
 ) -> FrozenFeatures:
     """The features of every image of the source: those already in `directory`, or computed into it.
     Under several processes each computes its part; the directory must be one that all see."""
+    if not fabric.broadcast(fabric.is_global_zero and is_whole(directory)):
+        if fabric.is_global_zero:
+            (directory / "form.json").unlink(missing_ok=True)
+        fabric.barrier()
     for exact in (False, True):
         if not (directory / "form.json").exists():
             _compute(frozen, source, directory, fabric, batch_size, advance, exact=exact)
     return FrozenFeatures(directory)
+
+
+def is_whole(directory: Path) -> bool:
+    """Whether a finished pass lies here, and is as it was written."""
+    try:
+        form = json.loads((directory / "form.json").read_bytes())
+        files = sorted(path.name for path in directory.glob("output-*.npy"))
+        if form.pop("check") != _form_check(form):
+            return False
+        if form["name"] != directory.name or files != sorted(form["checksums"]):
+            return False
+        return all(_checksum(directory / name) == form["checksums"][name] for name in files)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _form_check(form: Mapping[str, object]) -> int:
+    return zlib.crc32(json.dumps(form, sort_keys=True).encode())
+
+
+def _checksum(path: Path) -> int:
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            found = zlib.crc32(block, found)
+    return found
 
 
 @torch.no_grad()
@@ -139,7 +171,12 @@ def _compute(
     fabric.barrier()
     if fabric.is_global_zero and not bool(anywhere):
         temporary = directory / "form.tmp"
-        temporary.write_text(json.dumps({"bfloat16": [form.dtype == torch.bfloat16 for form in forms]}))
+        said = {
+            "name": directory.name,
+            "bfloat16": [form.dtype == torch.bfloat16 for form in forms],
+            "checksums": {path.name: _checksum(path) for path in paths},
+        }
+        temporary.write_text(json.dumps({**said, "check": _form_check(said)}))
         temporary.rename(directory / "form.json")
         sync(directory)
     fabric.barrier()

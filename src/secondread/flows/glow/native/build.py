@@ -86,19 +86,26 @@ def _library() -> Path | str:
     known = hashlib.sha256(" ".join((*FLAGS, platform.machine(), *platform.libc_ver())).encode())
     for source in sources:
         known.update(source.read_bytes())
-    library = folder() / f"coupling-{known.hexdigest()[:24]}.so"
-    if library.is_file() and _is_own(library):
-        return library
+    stem = f"coupling-{known.hexdigest()[:24]}"
+    for library in folder().glob(f"{stem}-*.so"):
+        if _is_own(library) and library.name == _named(stem, library):
+            return library
     compiler = _compiler()
     if compiler is None:
         return f"no C++ compiler found ({', '.join(COMPILERS)}, or CXX)"
-    library.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=library.parent) as scratch:
-        made = Path(scratch) / library.name
+    folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder()) as scratch:
+        made = Path(scratch) / f"{stem}.so"
         command = [*compiler, *FLAGS, str(here / "coupling.cpp"), "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST_BUILD)
+        library = folder() / _named(stem, made)
         made.replace(library)  # whole at once: another process may be building or loading the same
     return library
+
+
+def _named(stem: str, library: Path) -> str:
+    """A library's file name, which holds its digest, so that a damaged one is built again."""
+    return f"{stem}-{hashlib.sha256(library.read_bytes()).hexdigest()[:24]}.so"
 
 
 def folder() -> Path:
