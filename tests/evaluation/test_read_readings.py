@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from made_readings import make_readings
 
@@ -47,6 +48,30 @@ def test_another_table_is_refused(made):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         Readings.read(tmp_path / "readings.csv")
+
+
+@pytest.mark.parametrize(
+    "name", ["readings.csv", "studies.csv", "acquisition.csv", "thumbnails.npz", "run.json"]
+)
+def test_a_damaged_file_is_one_line_or_whole(made, name):
+    data = (made.out / name).read_bytes()
+    draw = np.random.default_rng(0)
+    said = []
+    for turn in range(80):
+        at = int(draw.integers(len(data)))
+        damaged = (
+            data[:at] + bytes([data[at] ^ (1 << int(draw.integers(8)))]) + data[at + 1 :],
+            data[:at] + b"\xff" * len(data[at : at + 30]) + data[at + 30 :],
+            data[:at],
+            draw.bytes(200),
+        )[turn % 4]
+        (made.out / name).write_bytes(damaged)
+        try:
+            Readings.read(made.out)
+        except (DataError, UserError) as error:
+            said.append(str(error))
+    assert len(said) > 30
+    assert all(name in line and "\n" not in line for line in said)
 
 
 def test_damaged_json_is_told(made):

@@ -6,10 +6,10 @@ maps were asked for, `maps/`. Nothing here needs torch.
 
 from __future__ import annotations
 
+import csv
 import json
 import math
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -113,20 +113,30 @@ class Readings:
 
 def _read_rows(path: Path, name: str) -> tuple[Reading, ...]:
     rows: dict[str, Reading] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        table = tables.read(file)
-        _, columns = next(table, (1, []))
-        for needed in (name, "score"):
-            if needed not in columns:
-                raise UserError(f"{path}: no column {needed!r}; give the table that `secondread score` wrote")
-        for number, cells in table:
-            where = f"{path}, line {number}"
-            if len(cells) != len(columns):
-                raise DataError(f"{where}: the row is cut short or too long; run the same `score` again")
-            row = dict(zip(columns, cells, strict=True))
-            rows.pop(row[name], None)
-            rows[row[name]] = _reading(row, row[name], path.parent, where)
+    for where, row in _table(path, (name, "score")):
+        rows.pop(row[name], None)
+        rows[row[name]] = _reading(row, row[name], path.parent, where)
     return tuple(rows.values())
+
+
+def _table(path: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where each row of a table stands, and its cells by column."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = tables.read(file)
+            _, columns = next(table, (1, []))
+            for name in needed:
+                if name not in columns:
+                    raise UserError(
+                        f"{path}: no column {name!r}; give the table that `secondread score` wrote"
+                    )
+            for number, cells in table:
+                where = f"{path}, line {number}"
+                if len(cells) != len(columns):
+                    raise DataError(f"{where}: the row is cut short or too long; run the same `score` again")
+                yield where, dict(zip(columns, cells, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: damaged ({error}); run the same `score` again") from None
 
 
 def _read_studies(path: Path) -> dict[str, Reading]:
@@ -190,14 +200,9 @@ def _read_run(path: Path) -> dict[str, Any]:
 def _read_acquisition(path: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        table = tables.read(file)
-        _, columns = next(table, (1, []))
-        rows = [dict(zip(columns, cells, strict=False)) for _, cells in table]
     return {
         row["path"]: {name: value for name, value in row.items() if name != "path"}
-        for row in rows
-        if row.get("path")
+        for _, row in _table(path, ("path",))
     }
 
 
@@ -205,8 +210,10 @@ def _read_thumbnails(path: Path) -> dict[str, NDArray[np.float32]]:
     if not path.is_file():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names, pictures = stored["paths"], stored["thumbnails"]
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        if len(names) != len(pictures) or pictures.shape[1:] != (16, 16) or pictures.dtype.kind != "f":
+            raise ValueError("not one thumbnail of 16×16 for each path")
+    except Exception as error:  # NumPy's archives raise many kinds where a byte is wrong
         raise DataError(f"{path}: damaged ({error}); run the same `score` again") from None
     return {str(name): np.asarray(picture, np.float32) for name, picture in zip(names, pictures, strict=True)}
