@@ -1,12 +1,16 @@
 import os
+from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
 from cohorts.dicom_files import write_dicom, write_series
+from secondread.cohorts.cohorts import patients_in_several_splits
 from secondread.cohorts.index import index
 from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.split import split
 from secondread.errors import DataError, UserError
 from secondread.images.read import read_image
 
@@ -144,6 +148,24 @@ def test_films_are_images_and_a_clip_is_one_image_per_frame(tmp_path):
     assert result.manifest.rows[0].extra["laterality"] == "L"
     assert [item.path for item in result.set_aside] == ["sr.dcm"]
     assert all(read_image(result.manifest.reference(row)).rank == 2 for row in result.manifest.rows)
+
+
+def test_the_volumes_of_one_file_are_one_patients_unless_told_otherwise(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "src").mkdir()
+    for name in "abc":
+        voxels = rng.integers(0, 99, (5, 4, 3, 12)).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "src" / f"{name}.nii")
+    found = indexed(tmp_path).manifest
+    assert len(found.rows) == 36
+    parted = split(found, seed=0, test=0.3)
+    parts = {row.path.partition("#")[0]: row.split for row in parted.rows}
+    assert {(row.path.partition("#")[0], row.split) for row in parted.rows} == set(parts.items())
+    assert set(parts.values()) == {"train", "test"}
+    torn = [replace(row, split="test" if row.path.endswith("/3") else "train") for row in found.rows]
+    assert patients_in_several_splits(torn) == ["a.nii", "b.nii", "c.nii"]
+    own = [replace(row, patient_id=row.path) for row in torn]
+    assert patients_in_several_splits(own) == []
 
 
 def test_ids_are_hashed_alike_each_time_and_appear_nowhere(tmp_path):

@@ -11,7 +11,7 @@ from secondread.calibration.complexity import COMPLEXITY, complexity
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.raw_scores import RawScores
 from secondread.calibration.settings import CalibrationSettings
-from secondread.cohorts.manifest import Row
+from secondread.cohorts.manifest import Row, shared_file
 from secondread.detectors.contract import Detector
 from secondread.errors import UserError
 from secondread.preprocessing.prepared_set import PreparedSet
@@ -61,7 +61,7 @@ def gather_scores(
         used = [kept[i] for i in chosen]
         gathered.add(
             raw,
-            patients=[row.patient_id or None for row in used],
+            patients=[row.patient_id or shared_file(row.path) or None for row in used],
             studies=[row.study_id or None for row in used],
             valid=valid,
         )

@@ -31,6 +31,7 @@ def split(
     """Split a manifest by patient into train, validation and test, or into folds."""
     from collections import Counter
 
+    from secondread.cohorts.manifest import counts_alone
     from secondread.cohorts.split import split as split_manifest
     from secondread.record import RunRecord, beside
 
@@ -48,7 +49,7 @@ def split(
     result.write(output)
     column = "split" if folds is None else "fold"
     counts = Counter((row.value(column) or "none", row.label or "unlabelled") for row in result.rows)
-    without = sum(not row.patient_id and not row.study_id for row in result.rows)
+    without = sum(map(counts_alone, result.rows))
     record.write(
         beside(output),
         seed=seed,

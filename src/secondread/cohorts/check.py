@@ -10,7 +10,7 @@ from typing import Literal
 from secondread.cohorts.cohorts import patients_in_several_splits
 from secondread.cohorts.giveaways import giveaways
 from secondread.cohorts.inspection import Inspection, inspect
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest, Row, counts_alone, patient_of
 from secondread.images.image import ImageError
 from secondread.images.pool import Failed, map_in_workers
 
@@ -109,11 +109,11 @@ def _duplicates(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
 def _patients(rows: Sequence[Row]) -> Iterator[Finding]:
     if shared := patients_in_several_splits(rows):
         names = ", ".join(shared[:10]) + (f" and {len(shared) - 10} more" if len(shared) > 10 else "")
-        paths = tuple(row.path for row in rows if (row.patient_id or row.study_id) in set(shared))
+        paths = tuple(row.path for row in rows if patient_of(row).partition(" ")[2] in set(shared))
         yield Finding(
             "error", "patients", f"{len(shared)} patients stand in more than one split: {names}", paths
         )
-    if without := sum(not row.patient_id and not row.study_id for row in rows):
+    if without := sum(map(counts_alone, rows)):
         line = f"{without} of {len(rows)} images have no patient id: each counts as its own patient"
         yield Finding("note", "patients", line)
 

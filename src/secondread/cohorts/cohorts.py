@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from secondread.cohorts.contamination import contaminated
-from secondread.cohorts.manifest import Manifest, Row, patient_of
+from secondread.cohorts.manifest import Manifest, Row, counts_alone, patient_of
 from secondread.cohorts.settings import CohortSettings
 from secondread.cohorts.unlabelled import (
     in_pool,
@@ -130,10 +130,12 @@ def build_cohorts(
 
 
 def patients_in_several_splits(rows: Iterable[Row]) -> list[str]:
-    """The patients (or studies, where there is no patient id) that stand in more than one split, sorted."""
+    """The patients (or studies, or files of several volumes, where ids are missing) that stand in more than
+    one split, sorted.
+    """
     splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row.split and (row.patient_id or row.study_id):
+        if row.split and not counts_alone(row):
             splits[patient_of(row)].add(row.split)
     return sorted(who.partition(" ")[2] for who, where in splits.items() if len(where) > 1)
 
@@ -187,7 +189,8 @@ def _capped(rows: list[Row], most: int | None, seed: int) -> list[Row]:
 
 
 def _notes_on_patients(rows: Sequence[Row]) -> list[str]:
-    without = sum(not row.patient_id and not row.study_id for row in rows)
+    without = sum(map(counts_alone, rows))
+    files = sum(patient_of(row).startswith("file ") for row in rows)
     studies = sum(not row.patient_id and bool(row.study_id) for row in rows)
     notes = []
     if without:
@@ -195,6 +198,8 @@ def _notes_on_patients(rows: Sequence[Row]) -> list[str]:
             f"{without} of {len(rows)} images have no patient id: each counts as its own patient, so "
             "images of one person may stand on both sides"
         )
+    if files:
+        notes.append(f"{files} of {len(rows)} images have no patient id: their file counts as the patient")
     if studies:
         notes.append(f"{studies} of {len(rows)} images have no patient id: their study counts as the patient")
     return notes

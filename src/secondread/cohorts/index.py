@@ -11,7 +11,7 @@ from secondread.cohorts.dicom_tree import DicomFile, rows_of_dicom
 from secondread.cohorts.folder_names import columns_from_folders, part_masks, unclear_folders
 from secondread.cohorts.header_warnings import header_warnings
 from secondread.cohorts.identities import hashing, key_beside, read_key
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest, Row, counts_alone
 from secondread.cohorts.npz_rows import read_archive, rows_of_archive
 from secondread.cohorts.set_aside import SetAside
 from secondread.cohorts.split_file import Found, SplitFile
@@ -128,7 +128,7 @@ def index(
         warnings += found.remarks(src)
     if archived:
         warnings.append(f"in archives, label {normal_class} was taken as normal and every other as abnormal")
-    without = sum(not row.patient_id and not row.study_id for row in rows)
+    without = sum(map(counts_alone, rows))
     if without:
         warnings.append(f"{without} of {len(rows)} images have no patient id: each counts as its own patient")
     rows.sort(key=lambda row: _natural(row.path))

@@ -14,7 +14,7 @@ from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header
 from secondread.cohorts.conditions import Condition
 from secondread.errors import UserError
 
-__all__ = ["COLUMNS", "LABELS", "SPLITS", "Manifest", "Row", "patient_of"]
+__all__ = ["COLUMNS", "LABELS", "SPLITS", "Manifest", "Row", "counts_alone", "patient_of", "shared_file"]
 _PATHS = ("path", "mask")
 _MOST_WORDS = 12
 """A column with more different values says neither splits nor labels."""
@@ -159,10 +159,28 @@ class Manifest:
 
 
 def patient_of(row: Row) -> str:
-    """What must stay together: the patient; without a patient id the study; without both the image."""
+    """What must stay together: the patient; without a patient id the study; without both the file.
+
+    The volumes, pages or frames of one file (`file#frame/N`) are one patient's unless ids say otherwise; the
+    images of an npz archive are many patients'.
+    """
     if row.patient_id:
         return f"patient {row.patient_id}"
-    return f"study {row.study_id}" if row.study_id else f"image {row.path}"
+    if row.study_id:
+        return f"study {row.study_id}"
+    whole = shared_file(row.path)
+    return f"file {whole}" if whole else f"image {row.path}"
+
+
+def counts_alone(row: Row) -> bool:
+    """Whether nothing tells whose image it is, so that it counts as a patient of its own."""
+    return not (row.patient_id or row.study_id or shared_file(row.path))
+
+
+def shared_file(path: str) -> str:
+    """The file of which a row's path names one frame (`file#frame/N`), "" for any other path."""
+    whole, mark, number = path.rpartition("#frame/")
+    return whole if mark and number.isdecimal() else ""
 
 
 def _read_rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secondread.cohorts.manifest import shared_file
 from secondread.errors import UserError
 from secondread.readings.readings import Reading, Readings
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 class Case:
     """One labelled test image that has a score.
 
-    group   who an interval resamples: the patient, else the study, else the image itself
+    group   who an interval resamples: the patient, else the study, else the shared file, else the image
     """
 
     path: str
@@ -38,7 +39,7 @@ class Case:
 
     @property
     def group(self) -> str:
-        return self.patient or self.study or self.path
+        return self.patient or self.study or shared_file(self.path) or self.path
 
 
 @dataclass(frozen=True)
