@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
 from secondread.images.image import Geometry, Image, Voi
-from secondread.reports.pictures import display, fitted
+from secondread.reports.pictures import Drawn, believed, display, fitted
 
 
 def grey(values, **more):
@@ -35,3 +36,20 @@ def test_a_constant_image_is_shown():
 def test_pictures_keep_the_patients_proportions():
     assert fitted((50, 100), None) == (160, 80)
     assert fitted((50, 100), (4.0, 1.0)) == (80, 160)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        'data:image/webp;base64,AAAA"><script>alert(1)</script>',
+        "javascript:alert(1)",
+        "data:text/html;base64,AAAA",
+        "data:image/webp;base64,AAAA\n",
+    ],
+)
+def test_only_pictures_of_a_worker_reach_the_page(sent):
+    good = Drawn(picture="data:image/webp;base64,AAAA")
+    assert believed(good) == good
+    for field in ("picture", "heat", "thumbnail"):
+        assert not believed(Drawn(**{field: sent})).picture
+        assert believed(Drawn(**{field: sent})).reason

@@ -79,7 +79,12 @@ def _read(
     pairs = (_Pair(str(case.reading.map), case.mask, case.reference) for case in cases)
     results = map_in_workers(read_map_and_mask, pairs, workers=workers, timeout_s=timeout_s)
     for case, result in zip(cases, results, strict=True):
-        yield case, result.error if isinstance(result, Failed) else result.value
+        if isinstance(result, Failed):
+            yield case, result.error
+        elif result.value[1] is not None and result.value[1].shape != result.value[0].shape:
+            yield case, ImageError(str(case.reading.map), "its decoding process sent no mask of its size")
+        else:
+            yield case, result.value
 
 
 def read_map_and_mask(pair: _Pair) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ THUMBNAIL = 96
 """Longest sides in pixels."""
 STRONGEST = 0.62
 """Opacity of full heat."""
+_DATA_URI = re.compile(r"(data:image/(webp|jpeg);base64,[A-Za-z0-9+/=]+)?")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,14 @@ class Drawn:
 def draw_pictures(wanted: Sequence[Wanted], *, workers: int, timeout_s: float = 60.0) -> list[Drawn]:
     """One picture for each, in order. A file that cannot be read gives its reason, never an exception."""
     results = map_in_workers(draw_picture, wanted, workers=workers, timeout_s=timeout_s)
-    return [Drawn(reason=str(r.error)) if isinstance(r, Failed) else r.value for r in results]
+    return [Drawn(reason=str(r.error)) if isinstance(r, Failed) else believed(r.value) for r in results]
+
+
+def believed(drawn: Drawn) -> Drawn:
+    """What a worker drew, where it is pictures and nothing else: it stands in a page that a browser runs."""
+    if all(_DATA_URI.fullmatch(data) for data in (drawn.picture, drawn.heat, drawn.thumbnail)):
+        return drawn
+    return Drawn(reason="its decoding process sent no picture")
 
 
 def draw_picture(wanted: Wanted) -> Drawn:
