@@ -1,7 +1,11 @@
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 from test_fit import fit_here
 
-from secondread.bundles.bundle import Bundle, load_detector
+from secondread.bundles.bundle import Bundle
+from secondread.errors import DataError
 from secondread.evaluation.evaluate import evaluate
 from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
@@ -51,13 +55,12 @@ def test_the_report_warns(bundle, phantoms, tmp_path):
     assert "AUROC of intra for drawn anomalies 0." in page
 
 
-def test_a_bundle_of_before_the_measure_loads_and_keeps_its_score(bundle):
-    state = bundle.detector.state_dict()
-    measure = state.pop("patch_auroc")
-    assert load_detector(bundle.recipe, state).scored == "r_intra"
-    assert load_detector(bundle.recipe, {**state, "patch_auroc": measure}).scored == "intra"
-    first = next(name for name in state if name.startswith("refiners"))
-    with pytest.raises(ValueError, match="only the recipe has"):
-        load_detector(bundle.recipe, {name: value for name, value in state.items() if name != first})
-    with pytest.raises(ValueError, match="only the model"):
-        load_detector(bundle.recipe, {**state, "more": measure})
+def test_a_bundle_of_before_the_measure_loads_and_keeps_its_score(bundle, tmp_path):
+    detector = deepcopy(bundle.detector)
+    detector.patch_auroc = None
+    replace(bundle, detector=detector).save(tmp_path / "before")
+    assert Bundle.load(tmp_path / "before").detector.scored == "r_intra"
+    del detector.refiners["r_intra"]
+    replace(bundle, detector=detector).save(tmp_path / "broken")
+    with pytest.raises(DataError, match="only the recipe has 'refiners"):
+        Bundle.load(tmp_path / "broken")
