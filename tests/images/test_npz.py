@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,34 @@ def test_what_is_not_there_is_said(
 def test_a_huge_array_is_refused_from_its_header(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     with pytest.raises(ImageError, match="the limit is 10"):
         read_image(f"{archive[0]}#train_images/0", limits=ReadLimits(max_voxels=10))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_an_array_that_is_damaged_anywhere_gives_no_image(tmp_path: Path, method: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16), dtype=np.uint8)
+    (np.savez if method == zipfile.ZIP_STORED else np.savez_compressed)(
+        tmp_path / "x.npz", train_images=images
+    )
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[6000:6200] = bytes(200)
+    (tmp_path / "damaged.npz").write_bytes(data)
+    for number in (0, 39):
+        np.testing.assert_array_equal(
+            read_image(f"{tmp_path}/x.npz#train_images/{number}").pixels[0], images[number]
+        )
+        with pytest.raises(ImageError, match=r"CRC|cannot be read"):
+            read_image(f"{tmp_path}/damaged.npz#train_images/{number}")
+
+
+@pytest.mark.parametrize("rows", [-1, 1])
+def test_an_array_of_another_length_than_its_header_says_gives_no_image(tmp_path: Path, rows: int) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros((5, 4, 4), np.uint8))
+    longer = buffer.getvalue() + bytes(16) if rows > 0 else buffer.getvalue()[:-16]
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("train_images.npy", longer)
+    with pytest.raises(ImageError, match="the header says 80 bytes of values"):
+        read_image(f"{tmp_path}/x.npz#train_images/0")
 
 
 def test_medmnist_is_read(shared_data: Path) -> None:

@@ -18,6 +18,7 @@ from secondread.images.refusal import refusing
 from secondread.images.source import Reference, digest_of
 
 _MAX_OPEN = 4
+_PIECE = 1 << 20
 _LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
 """What a compressed byte can become, where the method has a bound."""
 
@@ -110,6 +111,23 @@ class _OpenArray:
         if self.fortran or not 3 <= len(self.shape) <= 5 or self.dtype.kind not in "buif":
             raise ImageError(
                 reference.text, f"'{name}' {self.shape} {self.dtype} is no stack of images in C order"
+            )
+        self._follow(reference)
+
+    def _follow(self, reference: Reference) -> None:
+        """Read the array to its end once, where its check sum stands: single images have none."""
+        expected = math.prod(self.shape) * self.dtype.itemsize
+        found = 0
+        while piece := self.stream.read(_PIECE):
+            found += len(piece)
+            if found > expected:
+                break
+        if found != expected:
+            raise ImageError(
+                reference.text,
+                f"the header says {expected:,} bytes of values, and the archive holds "
+                f"{'more' if found > expected else f'{found:,}'}",
+                "copy the archive again",
             )
 
     def close(self) -> None:
