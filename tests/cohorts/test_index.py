@@ -106,7 +106,7 @@ def test_slices_stay_images_when_asked(tmp_path):
         ({"ImageOrientationPatient": [0, 1, 0, 0, 0, 1]}, "orientations"),
         ({"Rows": 10}, "image sizes"),
         ({"PixelSpacing": [0.6, 0.6]}, "pixel spacings"),
-        ({"ImagePositionPatient": [0, 0, 3.0]}, "one position"),
+        ({"ImagePositionPatient": [0, 0, 3.0], "seed": 1}, "one position"),
         ({"ImagePositionPatient": None}, "no positions"),
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "mixed series: 1 more"),
     ],

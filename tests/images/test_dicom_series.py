@@ -133,6 +133,119 @@ def test_a_series_too_large_is_refused_after_its_first_slice(make_dicom: Callabl
         read_image(slices_of(make_dicom, [1.0, 2.0, 3.0]), limits=ReadLimits(max_voxels=15))
 
 
+def test_slices_missing_inside_are_said(make_dicom: Callable[..., Path]) -> None:
+    image = read_image(slices_of(make_dicom, [0.0, 5.0, 10.0, 25.0, 30.0]))
+    assert "slices missing inside: 2 slices in 1 gap of up to 15 mm, where 5 mm are usual" in (
+        image.geometry.remarks
+    )
+
+
+def test_slices_further_apart_than_thick_are_said(make_dicom: Callable[..., Path]) -> None:
+    image = read_image(slices_of(make_dicom, [0.0, 10.0, 20.0], SliceThickness=5))
+    assert image.geometry.remarks == ("wide gaps: slices of 5 mm lie 10 mm apart; some may be missing",)
+    assert read_image(slices_of(make_dicom, [0.0, 6.5, 13.0], "b", SliceThickness=5)).geometry.remarks == ()
+
+
+BROKEN = {
+    "empty": lambda whole: b"",
+    "zeros": lambda whole: bytes(len(whole)),
+    "header cut": lambda whole: whole[: whole.index(b"\x18\x00\x50\x00")],
+    "noise": lambda whole: bytes(255 - byte for byte in whole),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_lost_slice_inside_is_refused_and_one_at_an_end_is_said(
+    make_dicom: Callable[..., Path], how: str
+) -> None:
+    heights = [0.0, 5.0, 10.0, 15.0, 20.0]
+    inside = slices_of(make_dicom, heights, "inside", SliceThickness=5)
+    (inside / "2.dcm").write_bytes(BROKEN[how]((inside / "2.dcm").read_bytes()))
+    with pytest.raises(ImageError, match=r"slices missing inside: 1, and .*2\.dcm"):
+        read_image(inside)
+    end = slices_of(make_dicom, heights, "end", SliceThickness=5)
+    (end / "4.dcm").write_bytes(BROKEN[how]((end / "4.dcm").read_bytes()))
+    image = read_image(end)
+    assert image.size[0] == 4
+    assert any("unreadable files beside the slices (4.dcm" in remark for remark in image.geometry.remarks)
+
+
+def test_what_is_no_slice_says_nothing_of_one(make_dicom: Callable[..., Path]) -> None:
+    folder = slices_of(make_dicom, [0.0, 5.0, 10.0])
+    (folder / "notes.txt").write_text("not an image")
+    (folder / "README.dcm").write_text("text under a slice's ending")
+    (folder / "overview.png").write_bytes(b"")
+    make_dicom(np.zeros((2, 2), np.uint8), "series/report.dcm", Modality="SR", Rows=None, Columns=None)
+    assert read_image(folder).geometry.remarks == ()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"PatientID": "P-2"},
+        {"PatientName": "Roe^Richard"},
+        {"PatientBirthDate": "19700101"},
+        {"StudyInstanceUID": "1.9"},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_two_patients_are_never_one_volume(make_dicom: Callable[..., Path], other: dict[str, str]) -> None:
+    whose = {"PatientBirthDate": "19600101", "StudyInstanceUID": "1.8"}
+    folder = slices_of(make_dicom, [0.0, 1.0], **whose)
+    stray = pydicom.dcmread(folder / "0.dcm")
+    stray.ImagePositionPatient = [0, 0, 2]
+    for keyword, value in other.items():
+        setattr(stray, keyword, value)
+    stray.save_as(folder / "2.dcm")
+    with pytest.raises(ImageError, match=next(iter(other))) as told:
+        read_image(folder)
+    assert not any(value in str(told.value) for value in other.values())
+
+
+def test_a_name_written_otherwise_is_the_same_patient(make_dicom: Callable[..., Path]) -> None:
+    folder = slices_of(make_dicom, [0.0, 1.0])
+    stray = pydicom.dcmread(folder / "1.dcm")
+    stray.PatientName = "DOE^JANE^^"
+    stray.save_as(folder / "1.dcm")
+    assert read_image(folder).size[0] == 2
+
+
+def test_a_series_in_several_folders_is_one_volume(make_dicom: Callable[..., Path]) -> None:
+    folder = slices_of(make_dicom, [0.0, 1.0, 2.0, 3.0])
+    for part in ("a", "b"):
+        (folder / part).mkdir()
+    for number in range(4):
+        (folder / f"{number}.dcm").rename(folder / "ab"[number % 2] / f"{number}.dcm")
+    image = read_image(folder)
+    np.testing.assert_array_equal(image.pixels[0, :, 0, 0], [0, 10, 20, 30])
+
+
+def test_slices_without_a_series_uid_are_one_series_of_their_folder(make_dicom: Callable[..., Path]) -> None:
+    folder = slices_of(make_dicom, [0.0, 1.0, 2.0], SeriesInstanceUID=None)
+    slices_of(make_dicom, [3.0, 4.0], "series/below", SeriesInstanceUID=None)
+    assert read_image(folder).size[0] == 3
+
+
+def test_a_slice_that_is_there_twice_counts_once(make_dicom: Callable[..., Path]) -> None:
+    folder = slices_of(make_dicom, [0.0, 1.0, 2.0])
+    alone = read_image(folder)
+    shutil.copy(folder / "1.dcm", folder / "1 (1).dcm")
+    again = pydicom.dcmread(folder / "2.dcm")
+    again.SOPInstanceUID = again.file_meta.MediaStorageSOPInstanceUID = "1.2.99"
+    again.save_as(folder / "sent-again.dcm")
+    image = read_image(folder)
+    np.testing.assert_array_equal(image.pixels, alone.pixels)
+    assert "copies dropped: 2 slices with the pixels and the place of another" in image.geometry.remarks
+
+
+def test_spacings_that_differ_by_rounding_are_one(make_dicom: Callable[..., Path]) -> None:
+    folder = slices_of(make_dicom, [0.0, 1.0], PixelSpacing=[0.488281, 0.488281])
+    other = pydicom.dcmread(folder / "1.dcm")
+    other.PixelSpacing = [0.48828125, 0.48828125]
+    other.save_as(folder / "1.dcm")
+    assert read_image(folder).size[0] == 2
+
+
 def test_a_map_of_a_series_lies_where_its_slices_lie(make_dicom: Callable[..., Path], tmp_path: Path) -> None:
     image: Image = read_image(slices_of(make_dicom, [5.0, 1.0, 3.0]))
     values = np.arange(18, dtype=np.float32).reshape(image.size)

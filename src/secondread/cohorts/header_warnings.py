@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from secondread.cohorts.dicom_tree import DicomFile
+from secondread.cohorts.dicom_volumes import DicomFile
 
 _PLACEHOLDERS = {
     "anon",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from secondread.cohorts.dicom_tree import DicomFile, rows_of_dicom
+from secondread.cohorts.dicom_tree import rows_of_dicom
+from secondread.cohorts.dicom_volumes import DicomFile
 from secondread.cohorts.folder_names import columns_from_folders, part_masks, unclear_folders
 from secondread.cohorts.header_warnings import header_warnings
 from secondread.cohorts.identities import hashing, key_beside, read_key
@@ -17,10 +18,12 @@ from secondread.cohorts.set_aside import SetAside
 from secondread.cohorts.split_file import Found, SplitFile
 from secondread.cohorts.tree import Tree, tree_of
 from secondread.errors import DataError, UserError
+from secondread.images.dicom_series import SLICE_MODALITIES, Unread, unread_slice
+from secondread.images.dicom_volume import all_copies
 from secondread.images.header import Header, read_header
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
-from secondread.images.pool import Failed, map_in_workers
+from secondread.images.pool import Done, Failed, map_in_workers
 
 T = TypeVar("T")
 
@@ -95,7 +98,12 @@ def index(
     hashed = any(file.header.patient_id or file.header.study_uid for file in dicom) and not keep_ids
     secret, key_path = _key(key, manifest_path) if hashed else (None, None)
     rows, apart = rows_of_dicom(
-        dicom, as_images=as_images, keep_derived=keep_derived, identify=hashing(secret)
+        dicom,
+        as_images=as_images,
+        keep_derived=keep_derived,
+        identify=hashing(secret),
+        unread=_lost_slices(base, dicom, aside, workers),
+        copies=lambda found: _hold_copies(base, found, workers),
     )
     aside += apart
     pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
@@ -162,6 +170,28 @@ def _read(
     results = map_in_workers(reader, whole, workers=min(workers, len(whole)))
     for path, result in zip(paths, results, strict=True):
         yield path, result.error if isinstance(result, Failed) else result.value
+
+
+def _lost_slices(
+    base: Path, dicom: Sequence[DicomFile], aside: Sequence[SetAside], workers: int
+) -> list[Unread]:
+    """Files that seem to be slices of a series and cannot be read, with their paths below the source."""
+    folders = {file.folder for file in dicom if file.header.modality in SLICE_MODALITIES and file.header.size}
+    unclear = [item.path for item in aside if item.unreadable]
+    unclear += [file.path for file in dicom if not file.header.size]
+    unclear = [path for path in unclear if str(PurePosixPath(path).parent) in folders and _is_text(path)]
+    return [
+        replace(found, path=Path(path))
+        for path, found in _read(base, unclear, unread_slice, workers)
+        if isinstance(found, Unread)
+    ]
+
+
+def _hold_copies(base: Path, found: Sequence[Sequence[tuple[str, ...]]], workers: int) -> list[bool]:
+    """For each series' files at one place, whether they are copies of one another."""
+    items = [tuple(tuple(str(base / path) for path in place) for place in places) for places in found]
+    results = map_in_workers(all_copies, items, workers=min(workers, len(items)))
+    return [isinstance(result, Done) and result.value for result in results]
 
 
 def _is_text(path: str) -> bool:

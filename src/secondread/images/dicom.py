@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.colour import channels_first, refuse_non_finite
 from secondread.images.dicom_dataset import parse_dicom, quiet_pydicom
-from secondread.images.dicom_facts import acquisition_facts
-from secondread.images.dicom_geometry import NotAStack, flat_geometry, frame_planes, stack
+from secondread.images.dicom_facts import about_loss, acquisition_facts
+from secondread.images.dicom_geometry import NotAStack, Plane, flat_geometry, frame_planes, plane_geometry
+from secondread.images.dicom_mosaic import mosaic_planes, mosaic_tiles, take_apart
+from secondread.images.dicom_numbers import header_of
 from secondread.images.dicom_pixels import frame_count, stored_values
+from secondread.images.dicom_stack import stack, without_copies
 from secondread.images.dicom_values import physical_values
-from secondread.images.image import Geometry, Image
+from secondread.images.image import Geometry, Image, ImageError
 from secondread.images.limits import ReadLimits
+from secondread.images.orientation import turned
 from secondread.images.source import Reference, digest_of, member_number
 
 if TYPE_CHECKING:
@@ -25,30 +29,53 @@ if TYPE_CHECKING:
 def read_dicom(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     """The image in a DICOM file.
 
-    One frame, or `path#frame/N`: 2-D. Several frames with positions: a volume, ordered along the normal.
-    Several frames without positions of their own (a cine, a set of captures), or with several at one
-    position: still of rank 3, in the file's order, and a remark says that the first axis is not space. Raises
-    ImageError.
+    One frame, or `path#frame/N`: 2-D. Several frames with positions, or a mosaic: a volume in the one
+    orientation of all volumes (see `orientation`). Several frames without positions of their own (a cine, a
+    set of captures): still of rank 3, in the file's order, and a remark says that the first axis is not
+    space. Frames with positions that make no volume (several orientations, several frames at one place) are
+    read one by one only. Raises ImageError.
     """
-    with quiet_pydicom():
+    with quiet_pydicom(), header_of(reference.text):
         return _read(reference, data, limits)
 
 
 def _read(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     path = reference.text
     dataset = parse_dicom(path, data, limits)
-    frame = None if reference.member is None else member_number(reference, "frame")
-    stored, photometric = stored_values(path, dataset, limits, frame)
-    frames = [frame] if frame is not None else list(range(frame_count(path, dataset)))
+    wanted = None if reference.member is None else member_number(reference, "frame")
+    tiles = mosaic_tiles(dataset)
+    stored, photometric = stored_values(path, dataset, limits, wanted if tiles is None else None)
+    frames = list(range(frame_count(dataset))) if wanted is None or tiles else [wanted]
     values = physical_values(path, dataset, stored, photometric, frames)
-    pixels, padding = values.pixels, values.padding
-    if len(frames) == 1:
-        geometry, order = flat_geometry(dataset, frames[0]), [0]
-        pixels, padding = pixels[0], None if padding is None else padding[0]
+    pixels, padding, remarks = values.pixels, values.padding, values.remarks
+    if tiles is not None:
+        pixels, padding = (
+            take_apart(pixels[0], tiles),
+            None if padding is None else take_apart(padding[0], tiles),
+        )
+        planes, said = mosaic_planes(dataset, tiles)
+        remarks = (*remarks, *said)
     else:
-        geometry, order = _frames_geometry(dataset, len(frames))
-        if order != list(range(len(frames))):
-            pixels, padding = pixels[order], None if padding is None else padding[order]
+        planes = _planes(path, dataset, frames)
+    if tiles is not None and wanted is not None:
+        if wanted >= tiles:
+            raise ImageError(path, f"the mosaic has slices 0 to {tiles - 1}")
+        pixels, padding = (
+            pixels[wanted : wanted + 1],
+            None if padding is None else padding[wanted : wanted + 1],
+        )
+        geometry = plane_geometry(planes[wanted]) if planes else Geometry()
+    elif len(frames) == 1 and tiles is None:
+        geometry = flat_geometry(dataset, frames[0])
+    elif planes is None:
+        told = (
+            f"{len(pixels)} frames without positions: the first axis is time or a mere collection, not space"
+        )
+        geometry = Geometry(remarks=(told,))
+    else:
+        pixels, padding, geometry = _stacked(path, pixels, padding, planes)
+    if len(pixels) == 1 and geometry.file_axes is None:
+        pixels, padding = pixels[0], None if padding is None else padding[0]
     facts = acquisition_facts(dataset)
     facts["file_bytes"] = str(len(data))
     facts["mode"] = photometric
@@ -56,7 +83,7 @@ def _read(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     refuse_non_finite(path, pixels, padding)
     if padding is not None and np.issubdtype(pixels.dtype, np.floating):
         pixels = np.where(np.isfinite(pixels), pixels, _lowest(pixels))
-    geometry = _with_remarks(geometry, values.remarks)
+    geometry = replace(geometry, remarks=(*geometry.remarks, *remarks, *about_loss(facts)))
     return Image(pixels, geometry, path, digest_of(data), values.voi, padding, facts)
 
 
@@ -66,19 +93,24 @@ def _lowest(pixels: NDArray[np.generic]) -> np.generic:
     return finite.min() if finite.size else pixels.dtype.type(0)
 
 
-def _frames_geometry(dataset: Dataset, frames: int) -> tuple[Geometry, list[int]]:
-    in_order = list(range(frames))
-    planes = frame_planes(dataset, frames)
-    if planes is None:
-        told = f"{frames} frames without positions: the first axis is time or a mere collection, not space"
-    else:
-        try:
-            order, geometry = stack(planes)
-            return geometry, order
-        except NotAStack as reason:
-            told = f"{frames} frames that make no volume: {reason}; #frame/N reads one"
-    return Geometry(remarks=(told,)), in_order
+def _planes(path: str, dataset: Dataset, frames: list[int]) -> list[Plane] | None:
+    try:
+        return frame_planes(dataset, len(frames)) if len(frames) > 1 else None
+    except NotAStack as reason:
+        raise ImageError(path, f"no single volume: {reason}", "name one frame with #frame/N") from reason
 
 
-def _with_remarks(geometry: Geometry, remarks: tuple[str, ...]) -> Geometry:
-    return replace(geometry, remarks=(*geometry.remarks, *remarks)) if remarks else geometry
+def _stacked(
+    path: str, pixels: NDArray[Any], padding: NDArray[np.bool_] | None, planes: list[Plane]
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None, Geometry]:
+    """Frames `[frames, rows, columns, channels]` as a volume; a frame that is there twice counts once."""
+    kept, copies = without_copies(planes, lambda a, b: bool(np.array_equal(pixels[a], pixels[b])))
+    try:
+        order, geometry = stack([planes[index] for index in kept])
+    except NotAStack as reason:
+        raise ImageError(path, f"no single volume: {reason}", "name one frame with #frame/N") from reason
+    chosen = [kept[index] for index in order]
+    if chosen != list(range(len(pixels))):
+        pixels, padding = pixels[chosen], None if padding is None else padding[chosen]
+    pixels, padding, geometry = turned(pixels, padding, geometry)
+    return pixels, padding, replace(geometry, remarks=(*geometry.remarks, *copies))

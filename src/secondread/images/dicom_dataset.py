@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from secondread.images.dicom_numbers import HeaderValueError
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 
@@ -69,9 +69,7 @@ def parse_dicom(
     except MemoryError as error:
         raise ImageError(path, "reading needs more memory than is allowed") from error
     except Exception as error:
-        raise ImageError(
-            path, f"a DICOM file that cannot be parsed ({said(error)})", "export it again"
-        ) from error
+        raise ImageError(path, "a DICOM file whose elements cannot be parsed", "export it again") from error
 
 
 def _check_deflated(path: str, data: bytes, limits: ReadLimits) -> None:
@@ -84,13 +82,7 @@ def _check_deflated(path: str, data: bytes, limits: ReadLimits) -> None:
             rest = inflater.unconsumed_tail
             limits.check_bytes(path, count)
     except zlib.error as error:
-        raise ImageError(path, f"the deflated data set is damaged ({error})", "export it again") from error
-
-
-def said(error: BaseException) -> str:
-    """An exception as one short line, without the addresses of objects."""
-    text = re.sub(r"<(\S+) object at 0x[0-9a-f]+>", r"\1", " ".join(str(error).split()))
-    return text[:240] or type(error).__name__
+        raise ImageError(path, "the deflated data set is damaged", "export it again") from error
 
 
 def value(dataset: Dataset, keyword: str) -> Any:
@@ -100,24 +92,6 @@ def value(dataset: Dataset, keyword: str) -> Any:
     except Exception:
         return None
     return None if found is None or (isinstance(found, str) and not found.strip()) else found
-
-
-def number(dataset: Dataset, keyword: str) -> float | None:
-    """The first value of an element as a number, or None."""
-    found = numbers(dataset, keyword)
-    return found[0] if found else None
-
-
-def numbers(dataset: Dataset, keyword: str) -> list[float]:
-    """All values of an element as numbers; empty where it is missing or not numeric."""
-    found = value(dataset, keyword)
-    if found is None:
-        return []
-    values = found if isinstance(found, (list, tuple)) or _is_multiple(found) else [found]
-    try:
-        return [float(one) for one in values]
-    except (TypeError, ValueError):
-        return []
 
 
 def text(dataset: Dataset, keyword: str) -> str:
@@ -130,33 +104,27 @@ def text(dataset: Dataset, keyword: str) -> str:
     return str(found).strip()
 
 
-def whole_number(path: str, dataset: Dataset, keyword: str, default: int | None = None) -> int:
-    """An element that must be a whole number; `default` where it is missing. Raises ImageError."""
-    found = value(dataset, keyword)
-    if found is None and default is not None:
-        return default
-    try:
-        return int(found)
-    except (TypeError, ValueError):
-        what = "is missing" if found is None else f"is '{str(found)[:40]}', not a number"
-        raise ImageError(path, f"{keyword} {what}", "the header is incomplete: export it again") from None
-
-
 def first_item(dataset: Dataset | None, keyword: str) -> Dataset | None:
-    """The first item of a sequence, or None."""
-    sequence = None if dataset is None else value(dataset, keyword)
-    try:
-        return sequence[0] if sequence else None
-    except (TypeError, IndexError, KeyError):
+    """The first item of a sequence, or None where it is missing or empty. Raises HeaderValueError where it is
+    there and cannot be understood."""
+    if dataset is None or keyword not in dataset:
         return None
+    try:
+        sequence = dataset[keyword].value
+        return sequence[0] if sequence else None
+    except Exception as error:
+        raise HeaderValueError(f"{keyword} in the header cannot be read") from error
 
 
 def frame_item(dataset: Dataset, frame: int, keyword: str) -> Dataset | None:
     """A functional group of one frame (PS3.3 C.7.6.16): its own item, else the shared one, else None."""
-    try:
-        own = dataset["PerFrameFunctionalGroupsSequence"][frame]
-    except (KeyError, IndexError, TypeError):
-        own = None
+    own = None
+    if "PerFrameFunctionalGroupsSequence" in dataset:
+        try:
+            groups = dataset["PerFrameFunctionalGroupsSequence"].value
+            own = groups[frame] if groups else None
+        except Exception as error:
+            raise HeaderValueError(f"the header has no functional groups for frame {frame}") from error
     return first_item(own, keyword) or first_item(
         first_item(dataset, "SharedFunctionalGroupsSequence"), keyword
     )

@@ -1,4 +1,4 @@
-"""Where DICOM slices lie in the patient (PS3.3 C.7.6.2): planes, and stacks of planes."""
+"""Where DICOM slices lie in the patient (PS3.3 C.7.6.2): the planes of files and frames."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.images.dicom_dataset import first_item, frame_item, number, numbers, text, value
+from secondread.images.dicom_dataset import first_item, frame_item, text, value
+from secondread.images.dicom_numbers import HeaderValueError, number, numbers
 from secondread.images.image import Geometry
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_RAS = np.array([-1.0, -1.0, 1.0])
-_SAME_DIRECTION = 2e-3
-_SAME_PLACE = 1e-3
+RAS = np.array([-1.0, -1.0, 1.0])
+"""From LPS, as DICOM has it, to RAS+ millimetres."""
 _CENTIMETRES = 3
 
 
@@ -47,29 +47,51 @@ class Plane:
         matrix[:3, 1] = self.along_rows * self.row_spacing
         matrix[:3, 2] = self.along_columns * self.column_spacing
         matrix[:3, 3] = self.origin
-        matrix[:3] *= _RAS[:, np.newaxis]
+        matrix[:3] *= RAS[:, np.newaxis]
         return matrix
 
 
 def plane_of(dataset: Dataset, frame: int = 0) -> Plane | None:
-    """The plane of a file or frame; None where position, orientation or spacing is not said."""
-    position = _triple(
+    """The plane of a file or frame; None where position, orientation or spacing is not said.
+
+    Raises HeaderValueError where one of them is there and cannot be read.
+    """
+    position = _several(
         frame_item(dataset, frame, "PlanePositionSequence"), dataset, "ImagePositionPatient", 3
     )
-    direction = _triple(
+    direction = _several(
         frame_item(dataset, frame, "PlaneOrientationSequence"), dataset, "ImageOrientationPatient", 6
     )
     measures = frame_item(dataset, frame, "PixelMeasuresSequence")
-    spacing = _triple(measures, dataset, "PixelSpacing", 2)
-    if position is None or direction is None or spacing is None or min(spacing) <= 0:
+    spacing = _several(measures, dataset, "PixelSpacing", 2)
+    thickness = number(measures if measures is not None else dataset, "SliceThickness")
+    if not position or not direction or not spacing:
         return None
-    columns, rows = direction[:3], direction[3:]
+    return plane_from(position, direction, spacing, thickness)
+
+
+def plane_from(
+    position: Sequence[float],
+    direction: Sequence[float],
+    spacing: Sequence[float],
+    thickness: float | None = None,
+) -> Plane | None:
+    """The plane that a header's numbers say; None where the spacing is not above zero, or where the two
+    directions are no perpendicular axes."""
+    if min(spacing) <= 0:
+        return None
+    along = np.asarray(direction, dtype=np.float64)
+    columns, rows = along[:3], along[3:]
     lengths = np.linalg.norm(columns), np.linalg.norm(rows)
     if min(lengths) < 0.5 or abs(float(np.dot(columns, rows))) > 0.05:
         return None
-    thickness = number(measures if measures is not None else dataset, "SliceThickness")
     return Plane(
-        position, columns / lengths[0], rows / lengths[1], float(spacing[0]), float(spacing[1]), thickness
+        np.asarray(position, dtype=np.float64),
+        columns / lengths[0],
+        rows / lengths[1],
+        float(spacing[0]),
+        float(spacing[1]),
+        thickness,
     )
 
 
@@ -77,35 +99,39 @@ def frame_planes(dataset: Dataset, frames: int) -> list[Plane] | None:
     """A plane for each frame of a multi-frame file, or None where its frames have no positions of their own.
 
     Read from functional groups (enhanced CT, MR, PET), from GridFrameOffsetVector (RT dose) or, for
-    reconstructed nuclear medicine, from the detector's position and SpacingBetweenSlices.
+    reconstructed nuclear medicine, from the detector's position and SpacingBetweenSlices. Raises NotAStack
+    where only some frames have a position, and HeaderValueError.
     """
-    if value(dataset, "PerFrameFunctionalGroupsSequence") is not None:
+    groups = value(dataset, "PerFrameFunctionalGroupsSequence")
+    if groups is not None:
+        if len(groups) != frames:
+            raise HeaderValueError(f"the header has functional groups for {len(groups)} of {frames} frames")
         planes = [plane_of(dataset, frame) for frame in range(frames)]
         known = [plane for plane in planes if plane is not None]
-        return known if len(known) == frames else None
+        if known and len(known) < frames:
+            raise NotAStack(f"only {len(known)} of {frames} frames have a position")
+        return known or None
     first, offsets = plane_of(dataset), numbers(dataset, "GridFrameOffsetVector")
     if first is not None and len(offsets) == frames:
-        return [_moved(first, offset - offsets[0]) for offset in offsets]
+        return [moved(first, offset - offsets[0]) for offset in offsets]
     detector, step = (
         first_item(dataset, "DetectorInformationSequence"),
         number(dataset, "SpacingBetweenSlices"),
     )
-    if detector is None or step is None or "TOMO" not in text(dataset, "ImageType"):
+    if detector is None or step is None or "TOMO" not in text(dataset, "ImageType").upper():
         return None
-    position, direction = (
-        numbers(detector, "ImagePositionPatient"),
-        numbers(detector, "ImageOrientationPatient"),
+    start = plane_from(
+        numbers(detector, "ImagePositionPatient", 3) or [np.nan] * 3,
+        numbers(detector, "ImageOrientationPatient", 6) or [0.0] * 6,
+        numbers(dataset, "PixelSpacing", 2) or [0.0] * 2,
     )
-    spacing = numbers(dataset, "PixelSpacing")
-    if len(position) != 3 or len(direction) != 6 or len(spacing) != 2:
+    if start is None or not np.isfinite(start.origin).all():
         return None
-    start = Plane(
-        np.array(position), np.array(direction[:3]), np.array(direction[3:]), spacing[0], spacing[1]
-    )
-    return [_moved(start, step * index) for index in range(frames)]
+    return [moved(start, step * index) for index in range(frames)]
 
 
-def _moved(plane: Plane, distance: float) -> Plane:
+def moved(plane: Plane, distance: float) -> Plane:
+    """The plane `distance` millimetres further along its normal."""
     return Plane(
         plane.origin + distance * plane.normal,
         plane.along_columns,
@@ -120,21 +146,26 @@ def flat_geometry(dataset: Dataset, frame: int = 0) -> Geometry:
     """The geometry of one 2-D image: its plane, or at least its spacing with a remark."""
     plane = plane_of(dataset, frame)
     if plane is not None:
-        step = plane.normal * (plane.thickness or 1.0)
-        affine = plane.affine(step)[:, [1, 2, 0, 3]]
-        return Geometry((plane.row_spacing, plane.column_spacing), affine)
+        return plane_geometry(plane)
     spacing, remarks = flat_spacing(dataset, frame)
     return Geometry(spacing, remarks=remarks)
 
 
+def plane_geometry(plane: Plane) -> Geometry:
+    """The geometry of a 2-D image on a plane."""
+    step = plane.normal * (plane.thickness or 1.0)
+    affine = plane.affine(step)[:, [1, 2, 0, 3]]
+    return Geometry((plane.row_spacing, plane.column_spacing), affine)
+
+
 def flat_spacing(dataset: Dataset, frame: int = 0) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
     """Row and column spacing in millimetres of a projection, ultrasound or plane without position."""
-    found = _triple(frame_item(dataset, frame, "PixelMeasuresSequence"), dataset, "PixelSpacing", 2)
-    if found is not None and min(found) > 0:
+    found = _several(frame_item(dataset, frame, "PixelMeasuresSequence"), dataset, "PixelSpacing", 2)
+    if found and min(found) > 0:
         return (float(found[0]), float(found[1])), ()
     for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        pair = numbers(dataset, keyword)
-        if len(pair) == 2 and min(pair) > 0:
+        pair = numbers(dataset, keyword, 2)
+        if pair and min(pair) > 0:
             return (pair[0], pair[1]), (f"spacing is {keyword}, at the detector and not in the patient",)
     regions = value(dataset, "SequenceOfUltrasoundRegions") or []
     if len(regions) == 1 and number(regions[0], "PhysicalUnitsXDirection") == _CENTIMETRES:
@@ -144,82 +175,8 @@ def flat_spacing(dataset: Dataset, frame: int = 0) -> tuple[tuple[float, float] 
     return None, ()
 
 
-def stack(planes: Sequence[Plane]) -> tuple[list[int], Geometry]:
-    """The order of slices along the common normal, and the volume's geometry.
-
-    The affine's slice column is `(last − first origin) / (n − 1)`, so that it also says the shear of a tilted
-    gantry; `spacing[0]` is that column's length. Where slices lie unevenly, `slice_origins` holds each one's
-    place. Tilt and unevenness are told in `remarks`. Raises NotAStack.
-    """
-    first = planes[0]
-    for plane in planes:
-        if (
-            np.abs(plane.along_columns - first.along_columns).max() > _SAME_DIRECTION
-            or np.abs(plane.along_rows - first.along_rows).max() > _SAME_DIRECTION
-        ):
-            raise NotAStack("slices of different orientations (a localiser, or several stacks)")
-        if not np.allclose(
-            (plane.row_spacing, plane.column_spacing), (first.row_spacing, first.column_spacing), rtol=1e-3
-        ):
-            raise NotAStack("slices of different pixel spacing")
-    heights = np.array([float(np.dot(plane.origin, first.normal)) for plane in planes])
-    order = [int(index) for index in np.argsort(heights, kind="stable")]
-    if len(planes) == 1:
-        step = first.normal * (first.thickness or 1.0)
-        return order, Geometry(_lengths(first, step), first.affine(step), remarks=("a volume of one slice",))
-    gaps = np.diff(heights[order])
-    places = 1 + int((gaps > _SAME_PLACE).sum())
-    if places < len(planes):
-        raise NotAStack(
-            f"{len(planes)} slices at {places} positions (several times, echoes, phases or segments)"
-        )
-    origins = np.array([planes[index].origin for index in order])
-    lowest = planes[order[0]]
-    step = (origins[-1] - origins[0]) / (len(planes) - 1)
-    even = origins[0] + step * np.arange(len(planes))[:, np.newaxis]
-    off_grid = float(np.linalg.norm(origins - even, axis=1).max())
-    remarks = [*_uneven(gaps, off_grid), *_tilt(step, lowest.normal)]
-    uneven = off_grid > _tolerance(gaps)
-    geometry = Geometry(
-        _lengths(lowest, step),
-        lowest.affine(step),
-        remarks=tuple(remarks),
-        slice_origins=origins * _RAS if uneven else None,
-    )
-    return order, geometry
-
-
-def _tolerance(gaps: NDArray[np.float64]) -> float:
-    return max(0.01, 0.01 * float(np.median(gaps)))
-
-
-def _uneven(gaps: NDArray[np.float64], off_grid: float) -> list[str]:
-    if off_grid <= _tolerance(gaps):
-        return []
-    return [
-        f"uneven slice spacing: {gaps.min():.3g} to {gaps.max():.3g} mm along the normal"
-        f" (median {np.median(gaps):.3g}),"
-        f" up to {off_grid:.3g} mm off the even grid of the affine"
-    ]
-
-
-def _tilt(step: NDArray[np.float64], normal: NDArray[np.float64]) -> list[str]:
-    along = abs(float(np.dot(step, normal)))
-    sideways = float(np.linalg.norm(step - np.dot(step, normal) * normal))
-    degrees = float(np.degrees(np.arctan2(sideways, along)))
-    if degrees < 0.1:
-        return []
-    return [f"tilted gantry: slices are sheared by {degrees:.1f}°, {sideways:.3g} mm from one to the next"]
-
-
-def _lengths(plane: Plane, step: NDArray[np.float64]) -> tuple[float, float, float]:
-    return float(np.linalg.norm(step)), plane.row_spacing, plane.column_spacing
-
-
-def _triple(group: Dataset | None, dataset: Dataset, keyword: str, count: int) -> NDArray[np.float64] | None:
-    """`count` finite numbers from a functional group, else from the data set itself, else None."""
-    for source in (group, dataset):
-        found = numbers(source, keyword) if source is not None else []
-        if len(found) == count and np.isfinite(found).all():
-            return np.array(found, dtype=np.float64)
-    return None
+def _several(group: Dataset | None, dataset: Dataset, keyword: str, count: int) -> list[float]:
+    """`count` numbers from a functional group, else from the data set itself; empty where neither has
+    them."""
+    found = numbers(group, keyword, count) if group is not None else []
+    return found or numbers(dataset, keyword, count)

@@ -8,29 +8,32 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.images.dicom_dataset import said, text, value, whole_number
+from secondread.images.dicom_dataset import text, value
+from secondread.images.dicom_facts import modality_of
+from secondread.images.dicom_frames import PIXEL_KEYWORDS, RLE, check_frame_count, is_encapsulated
+from secondread.images.dicom_numbers import HeaderValueError, whole_number
 from secondread.images.image import ImageError
 from secondread.images.jpeg_scan import check_jpeg, is_jpeg_ls
 from secondread.images.limits import ReadLimits
 
 if TYPE_CHECKING:
     from pydicom.filereader import FileDataset
+    from pydicom.pixels.decoders.base import Decoder
+    from pydicom.uid import UID
 
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
-RLE = "1.2.840.10008.1.2.5"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 _JPEG_FAMILY = "1.2.840.10008.1.2.4."
-_PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 def has_pixels(dataset: FileDataset) -> bool:
     """Whether the file holds pixels at all (reports, plans, structure sets and directories do not)."""
-    return any(keyword in dataset for keyword in _PIXEL_KEYWORDS)
+    return any(keyword in dataset for keyword in PIXEL_KEYWORDS)
 
 
-def frame_count(path: str, dataset: FileDataset) -> int:
+def frame_count(dataset: FileDataset) -> int:
     """NumberOfFrames, 1 where the header leaves it out."""
-    return max(1, whole_number(path, dataset, "NumberOfFrames", 1))
+    return max(1, whole_number(dataset, "NumberOfFrames", 1))
 
 
 def stored_values(
@@ -43,14 +46,14 @@ def stored_values(
     much.
     """
     if not has_pixels(dataset):
-        what = text(dataset, "Modality") or "unknown modality"
+        what = modality_of(dataset) or "unknown modality"
         raise ImageError(path, f"a DICOM file without pixels ({what})", "leave it out of the manifest")
-    if not any(value(dataset, keyword) for keyword in _PIXEL_KEYWORDS):
+    if not any(value(dataset, keyword) for keyword in PIXEL_KEYWORDS):
         raise ImageError(path, "the element that should hold the pixels is empty", "export it again")
-    rows = whole_number(path, dataset, "Rows")
-    columns = whole_number(path, dataset, "Columns")
-    samples = whole_number(path, dataset, "SamplesPerPixel", 1)
-    frames = frame_count(path, dataset)
+    rows = whole_number(dataset, "Rows")
+    columns = whole_number(dataset, "Columns")
+    samples = whole_number(dataset, "SamplesPerPixel", 1)
+    frames = frame_count(dataset)
     if frame is not None and frame >= frames:
         raise ImageError(path, f"the file has frames 0 to {frames - 1}")
     wanted = frames if frame is None else 1
@@ -58,13 +61,18 @@ def stored_values(
     _set_transfer_syntax(path, dataset)
     try:
         pixels, photometric = _decode(path, dataset, limits, frame, frames)
-    except ImageError:
+        return pixels.reshape(wanted, rows, columns, samples), photometric
+    except (ImageError, HeaderValueError):
         raise
     except MemoryError as error:
         raise ImageError(path, "decoding needs more memory than is allowed") from error
     except Exception as error:
-        raise ImageError(path, f"pixels cannot be decoded ({said(error)})", "export it again") from error
-    return pixels.reshape(wanted, rows, columns, samples), photometric
+        why = "the compressed stream is damaged" if is_encapsulated(dataset) else "they are damaged"
+        raise ImageError(
+            path,
+            f"the pixels cannot be decoded: {why}, or not what the header says of them",
+            "export it again",
+        ) from error
 
 
 def _set_transfer_syntax(path: str, dataset: FileDataset) -> None:
@@ -86,32 +94,53 @@ def _set_transfer_syntax(path: str, dataset: FileDataset) -> None:
 def _decode(
     path: str, dataset: FileDataset, limits: ReadLimits, frame: int | None, frames: int
 ) -> tuple[NDArray[np.generic], str]:
-    from pydicom.pixels import convert_color_space, get_decoder
+    from pydicom.pixels import convert_color_space
 
     syntax = dataset.file_meta.TransferSyntaxUID
-    allocated = whole_number(path, dataset, "BitsAllocated")
-    stored = whole_number(path, dataset, "BitsStored", allocated)
-    photometric = text(dataset, "PhotometricInterpretation") or "MONOCHROME2"
+    allocated = whole_number(dataset, "BitsAllocated")
+    if allocated != 1 and (allocated % 8 or not 8 <= allocated <= 64):
+        raise HeaderValueError(f"BitsAllocated in the header is {allocated}; 1, 8, 16, 32 and 64 are read")
+    stored = whole_number(dataset, "BitsStored", allocated)
+    photometric = text(dataset, "PhotometricInterpretation").upper() or "MONOCHROME2"
+    dataset.PhotometricInterpretation = photometric
+    check_frame_count(dataset, frames, allocated)
     if str(syntax) == DEFLATED_FRAMES or (str(syntax) == RLE and allocated == 1):
         return _packed_frames(path, dataset, frame, frames, allocated, str(syntax)), photometric
     if syntax.is_encapsulated:
         _check_codestream(path, dataset, limits)
         if str(syntax).startswith(_JPEG_FAMILY):
-            _check_scans(dataset, frame, frames)
+            _check_scans(path, dataset, frame, frames)
     elif photometric != "YBR_FULL_422":
         _check_length(path, dataset, frames, allocated)
     if str(syntax) == JPEG_EXTENDED and stored > 8:
         return _twelve_bit_jpeg(path, dataset, frame, frames), photometric
-    high = whole_number(path, dataset, "HighBit", stored - 1)
+    high = whole_number(dataset, "HighBit", stored - 1)
     odd_place = high != stored - 1 and stored <= high < allocated and not syntax.is_encapsulated
     options = {"correct_unused_bits": False} if odd_place else {}
-    pixels, facts = get_decoder(syntax).as_array(dataset, index=frame, **options)  # type: ignore[arg-type]
+    pixels, facts = _decoder(path, syntax).as_array(dataset, index=frame, **options)  # type: ignore[arg-type]
     photometric = str(facts.get("photometric_interpretation", photometric))
     if photometric in ("YBR_FULL", "YBR_FULL_422"):
         pixels, photometric = convert_color_space(pixels, photometric, "RGB"), "RGB"
     if odd_place:
         pixels = (pixels << (allocated - 1 - high)) >> (allocated - stored)
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False), photometric
+
+
+def _decoder(path: str, syntax: UID) -> Decoder:
+    """The decoder of a transfer syntax. Raises ImageError where there is none, or no codec for it."""
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import UID_dictionary
+
+    named = f"the transfer syntax {syntax.name}" if syntax in UID_dictionary else "an unknown transfer syntax"
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise ImageError(path, f"{named} is not read", "export it uncompressed") from error
+    if not decoder.is_available:
+        raise ImageError(
+            path, f"no installed codec reads {named}", "run `secondread doctor`, or export it uncompressed"
+        )
+    return decoder
 
 
 def _encoded_frames(dataset: FileDataset, frame: int | None, frames: int) -> list[bytes]:
@@ -130,9 +159,9 @@ def _packed_frames(
 ) -> NDArray[np.generic]:
     """Frames that are deflated or run-length packed; one-bit pixels lie eight to a byte."""
     rows, columns = int(dataset.Rows), int(dataset.Columns)
-    values = rows * columns * whole_number(path, dataset, "SamplesPerPixel", 1)
+    values = rows * columns * whole_number(dataset, "SamplesPerPixel", 1)
     length = (values * allocated + 7) // 8
-    kind = "i" if whole_number(path, dataset, "PixelRepresentation", 0) else "u"
+    kind = "i" if whole_number(dataset, "PixelRepresentation", 0) else "u"
     out = []
     for encoded in _encoded_frames(dataset, frame, frames):
         if syntax == RLE:
@@ -170,9 +199,9 @@ def _twelve_bit_jpeg(path: str, dataset: FileDataset, frame: int | None, frames:
     import gdcm
 
     rows, columns = int(dataset.Rows), int(dataset.Columns)
-    if whole_number(path, dataset, "SamplesPerPixel", 1) != 1:
+    if whole_number(dataset, "SamplesPerPixel", 1) != 1:
         raise ImageError(path, "12-bit JPEG in colour is not read")
-    signed = whole_number(path, dataset, "PixelRepresentation", 0)
+    signed = whole_number(dataset, "PixelRepresentation", 0)
     out = []
     for encoded in _encoded_frames(dataset, frame, frames):
         fragment = gdcm.Fragment()
@@ -199,11 +228,9 @@ def _twelve_bit_jpeg(path: str, dataset: FileDataset, frame: int | None, frames:
 
 def _check_length(path: str, dataset: FileDataset, frames: int, allocated: int) -> None:
     """Refuse uncompressed pixels of which a part is missing."""
-    values = (
-        int(dataset.Rows) * int(dataset.Columns) * frames * whole_number(path, dataset, "SamplesPerPixel", 1)
-    )
+    values = int(dataset.Rows) * int(dataset.Columns) * frames * whole_number(dataset, "SamplesPerPixel", 1)
     expected = (values * allocated + 7) // 8
-    found = max(len(value(dataset, keyword) or b"") for keyword in _PIXEL_KEYWORDS)
+    found = max(len(value(dataset, keyword) or b"") for keyword in PIXEL_KEYWORDS)
     if found < expected:
         raise ImageError(path, f"truncated: {found:,} of {expected:,} bytes of pixels", "export it again")
 
@@ -226,11 +253,15 @@ def _check_codestream(path: str, dataset: FileDataset, limits: ReadLimits) -> No
         )
 
 
-def _check_scans(dataset: FileDataset, frame: int | None, frames: int) -> None:
-    """Raise ValueError for a frame that is cut or damaged: most decoders fill up what is missing."""
+def _check_scans(path: str, dataset: FileDataset, frame: int | None, frames: int) -> None:
+    """Raise ImageError for a frame that is cut or damaged: most decoders fill up what is missing."""
     for encoded in _encoded_frames(dataset, frame, frames):
         if encoded[:2] == b"\xff\xd8" and not is_jpeg_ls(encoded):
-            check_jpeg(encoded)
+            try:
+                check_jpeg(encoded)
+            except ValueError as error:
+                problem = "a compressed frame is damaged or ends too early"
+                raise ImageError(path, problem, "export it again") from error
 
 
 def codestream_size(data: bytes) -> tuple[int, int] | None:

@@ -1,167 +1,235 @@
-"""A folder of DICOM slices becomes a volume."""
+"""Which files below a folder are the slices of which DICOM series. Only headers are read."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from secondread.errors import few
+from secondread.images.dicom_dataset import is_dicom, quiet_pydicom, text
+from secondread.images.dicom_facts import modality_of
+from secondread.images.dicom_geometry import Plane
+from secondread.images.dicom_stack import slices_missing_inside
+from secondread.images.image import ImageError
 
-from secondread.images.colour import channels_first, refuse_non_finite
-from secondread.images.dicom_dataset import is_dicom, parse_dicom, quiet_pydicom, text
-from secondread.images.dicom_facts import acquisition_facts
-from secondread.images.dicom_geometry import NotAStack, Plane, plane_of, stack
-from secondread.images.dicom_pixels import frame_count, stored_values
-from secondread.images.dicom_values import physical_values
-from secondread.images.image import Image, ImageError, Voi
-from secondread.images.limits import ReadLimits
-from secondread.images.source import Reference, digest_of, digest_of_parts, read_bytes
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
-_SERIES_TAGS = ("SeriesInstanceUID", "Modality", "Rows", "Columns", "NumberOfFrames")
+SLICE_MODALITIES = frozenset({"CT", "MR", "PT"})
+SERIES_TAGS = (
+    "SOPClassUID",
+    "Modality",
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesNumber",
+    "Rows",
+    "Columns",
+)
+_START = 4096
+Identity = tuple[str, str, str, str]
+"""What tells patients and studies apart: PatientID, name, date of birth, StudyInstanceUID; empty = not
+said."""
+_IDENTIFIED_BY = ("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID")
+
+
+class SlicesLost(Exception):
+    """Slices inside a volume are missing, and files that may have been them cannot be read."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A file that seems to be a slice and cannot be read: what is left of its series' UID, and why."""
+
+    path: Path
+    series_uid: str
+    problem: str
 
 
 @dataclass(frozen=True)
 class Series:
-    """One series in a folder: `key` is what `folder#key` is written with."""
+    """One series below a folder: `key` is what `folder#key` is written with.
+
+    unread  files in the folders of its slices, named alike, that seem to be slices and cannot be read
+    """
 
     key: str
     modality: str
     files: tuple[Path, ...]
-
-
-def series_key(series_uid: str) -> str:
-    """The first 12 hex digits of the BLAKE2b hash of a SeriesInstanceUID."""
-    return hashlib.blake2b(series_uid.encode()).hexdigest()[:12]
-
-
-def series_in_folder(folder: str | Path) -> list[Series]:
-    """The series whose image files lie directly in a folder, by key. Only headers are read.
-
-    Raises ImageError where the folder cannot be listed; files that are no DICOM images are passed over.
-    """
-    found: dict[str, list[Path]] = {}
-    modality: dict[str, str] = {}
-    try:
-        files = sorted(path for path in Path(folder).iterdir() if path.is_file())
-    except OSError as error:
-        raise ImageError(str(folder), f"cannot be listed ({error.strerror or error})") from error
-    for path in files:
-        facts = _series_facts(path)
-        if facts is not None:
-            key = series_key(facts[0])
-            found.setdefault(key, []).append(path)
-            modality[key] = facts[1]
-    return [Series(key, modality[key], tuple(paths)) for key, paths in sorted(found.items())]
-
-
-def _series_facts(path: Path) -> tuple[str, str] | None:
-    """SeriesInstanceUID and modality of a file that has rows and columns, else None."""
-    import pydicom
-
-    try:
-        with path.open("rb") as stream, quiet_pydicom():
-            if not is_dicom(stream.read(132)):
-                return None
-            stream.seek(0)
-            dataset = pydicom.dcmread(
-                stream, force=True, stop_before_pixels=True, specific_tags=list(_SERIES_TAGS)
-            )
-            if not text(dataset, "Rows") or not text(dataset, "Columns"):
-                return None
-            return text(dataset, "SeriesInstanceUID"), text(dataset, "Modality")
-    except Exception:
-        return None
-
-
-def read_series(reference: Reference, limits: ReadLimits) -> Image:
-    """The volume of a folder's only series, or of `folder#key`: slices ordered along the normal.
-
-    Window and facts are those of the middle slice; the digest is that of all slices' digests in order. Raises
-    ImageError where the slices make no volume, where one of them is damaged, or where the folder holds
-    several.
-    """
-    with quiet_pydicom():
-        return _read(reference, _chosen(reference), limits)
-
-
-def _read(reference: Reference, series: Series, limits: ReadLimits) -> Image:
-    path = reference.text
-    slices = [_read_slice(str(file), read_bytes(file, limits), limits) for file in series.files[:1]]
-    first = slices[0].pixels
-    limits.check_shape(path, (first.shape[-1], len(series.files), *first.shape[:2]))
-    for file in series.files[1:]:
-        slices.append(_read_slice(str(file), read_bytes(file, limits), limits))
-        if slices[-1].pixels.shape != first.shape:
-            other = slices[-1].pixels.shape
-            sizes = f"{first.shape[0]}×{first.shape[1]} and {other[0]}×{other[1]}"
-            raise ImageError(path, f"slices of different sizes ({sizes}, {file.name})", "read them as images")
-    try:
-        order, geometry = stack([one.plane for one in slices])
-    except NotAStack as reason:
-        raise ImageError(path, f"no single volume: {reason}", "read the files as images") from reason
-    ordered = [slices[index] for index in order]
-    middle = ordered[len(ordered) // 2]
-    dtype = np.result_type(*[one.pixels.dtype for one in ordered])
-    pixels = np.empty((len(ordered), *first.shape), dtype)
-    for index, one in enumerate(ordered):
-        pixels[index] = one.pixels
-    padding = None
-    if any(one.padding is not None for one in ordered):
-        padding = np.stack(
-            [one.padding if one.padding is not None else np.zeros(first.shape[:2], bool) for one in ordered]
-        )
-    facts = dict(middle.facts)
-    facts["slices"] = str(len(ordered))
-    facts["file_bytes"] = str(sum(one.file_bytes for one in ordered))
-    grey_or_colour = channels_first(pixels, facts)
-    refuse_non_finite(path, grey_or_colour, padding)
-    remarks = tuple(dict.fromkeys((*geometry.remarks, *(r for one in ordered for r in one.remarks))))
-    digest = digest_of_parts(one.digest for one in ordered)
-    return Image(grey_or_colour, replace(geometry, remarks=remarks), path, digest, middle.voi, padding, facts)
+    unread: tuple[Unread, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Slice:
-    pixels: np.ndarray
-    padding: np.ndarray | None
-    plane: Plane
-    voi: Voi | None
-    remarks: tuple[str, ...]
-    facts: dict[str, str]
-    digest: str
-    file_bytes: int
+    path: Path
+    name: str
+    modality: str
+    has_uid: bool
 
 
-def _read_slice(path: str, data: bytes, limits: ReadLimits) -> _Slice:
-    dataset = parse_dicom(path, data, limits)
-    if frame_count(path, dataset) > 1:
-        raise ImageError(path, "a multi-frame file inside a series of slices", "read it by itself")
-    plane = plane_of(dataset)
-    if plane is None:
-        raise ImageError(
-            path, "the slice has no position, orientation or spacing", "read the files as images"
-        )
-    stored, photometric = stored_values(path, dataset, limits, None)
-    values = physical_values(path, dataset, stored, photometric, [0])
-    facts = acquisition_facts(dataset)
-    facts["mode"] = photometric
-    padding = None if values.padding is None else values.padding[0]
-    return _Slice(
-        values.pixels[0], padding, plane, values.voi, values.remarks, facts, digest_of(data), len(data)
+def series_key(series_name: str) -> str:
+    """The first 12 hex digits of the BLAKE2b hash of a series' name (see `series_name`)."""
+    return hashlib.blake2b(series_name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def series_name(uid: str, patient: str, study: str, number: str, modality: str) -> str:
+    """What the files of one series share: the SeriesInstanceUID; where it is missing, patient, study, series
+    number and modality together."""
+    return uid or "\0".join(("no uid", patient, study, number, modality))
+
+
+def series_in_folder(folder: str | Path) -> list[Series]:
+    """The series whose image files lie in a folder or below it, by key; hidden files are passed over.
+
+    Files without a SeriesInstanceUID count only directly in the folder. Raises ImageError where the folder
+    cannot be listed; files that are no DICOM images are passed over.
+    """
+    found: dict[str, list[_Slice]] = {}
+    unread: list[Unread] = []
+    for path in _files_below(Path(folder)):
+        one = look_at(path)
+        if isinstance(one, Unread):
+            unread.append(one)
+        elif one is not None and (one.has_uid or path.parent == Path(folder)):
+            found.setdefault(one.name, []).append(one)
+    return sorted(
+        (
+            Series(
+                series_key(name),
+                slices[-1].modality,
+                tuple(one.path for one in slices),
+                tuple(unread_beside([one.path for one in slices], slices[0].name, unread)),
+            )
+            for name, slices in found.items()
+        ),
+        key=lambda series: series.key,
     )
 
 
-def _chosen(reference: Reference) -> Series:
-    found = series_in_folder(reference.path)
-    keys = ", ".join(f"#{one.key} ({one.modality}, {len(one.files)} files)" for one in found[:8])
-    if not found:
-        raise ImageError(reference.text, "a folder without DICOM images directly in it")
-    if reference.member is None:
-        if len(found) > 1:
-            raise ImageError(reference.text, f"a folder of {len(found)} series", f"name one: {keys}")
-        return found[0]
-    for one in found:
-        if one.key == reference.member:
-            return one
-    raise ImageError(reference.text, f"no series '{reference.member}' in the folder", f"it holds {keys}")
+def unread_beside(slices: Sequence[Path], name: str, unread: Iterable[Unread]) -> Iterator[Unread]:
+    """The unread files that may have been slices of a series: in the folder of one, named with an ending that
+    one has, and with a series UID that says no other series."""
+    folders = {path.parent for path in slices}
+    endings = {path.suffix.lower() for path in slices}
+    for one in unread:
+        if (
+            one.path.parent in folders
+            and one.path.suffix.lower() in endings
+            and name.startswith(one.series_uid)
+        ):
+            yield one
+
+
+def about_unread(planes: Sequence[Plane], unread: Sequence[Unread]) -> tuple[str, ...]:
+    """What is to be said of files beside the slices that cannot be read. Raises SlicesLost where slices are
+    missing inside, too."""
+    if not unread:
+        return ()
+    names = f"{few([one.path.name for one in unread], 3)}: {unread[0].problem}"
+    if missing := slices_missing_inside(planes):
+        raise SlicesLost(f"slices missing inside: {missing}, and files beside them cannot be read ({names})")
+    return (f"unreadable files beside the slices ({names}): slices at an end may be missing",)
+
+
+def look_at(path: Path) -> _Slice | Unread | None:
+    """A file's part in a series: a slice; a file that seems to be one and cannot be read; or None.
+
+    Empty files, files of zeros, files of no known format, and DICOM files of CT, MR or PET whose header ends
+    before the size of the image seem to be slices. Text, reports, pictures and the like do not.
+    """
+    import pydicom
+
+    from secondread.images.read import format_of, looks_like_text
+
+    try:
+        with path.open("rb") as stream, quiet_pydicom():
+            start = stream.read(_START)
+            if not start.strip(b"\0"):
+                told = "it holds nothing but zeros" if start else "it is empty"
+                return Unread(path, "", told)
+            if format_of(start) is None and not looks_like_text(start):
+                return Unread(path, "", "it is of no format that is read")
+            if not is_dicom(start):
+                return None
+            stream.seek(0)
+            dataset = pydicom.dcmread(
+                stream, force=True, stop_before_pixels=True, specific_tags=list(SERIES_TAGS)
+            )
+            modality, uid = modality_of(dataset), text(dataset, "SeriesInstanceUID")
+            if not text(dataset, "Rows") or not text(dataset, "Columns"):
+                cut = modality in SLICE_MODALITIES
+                return Unread(path, uid, "its header is cut short") if cut else None
+            return _Slice(path, name_of_series(dataset), modality, bool(uid))
+    except OSError:
+        return Unread(path, "", "it cannot be opened")
+    except Exception:
+        return Unread(path, "", "its header cannot be parsed")
+
+
+def unread_slice(path: str) -> Unread | None:
+    """The file where it seems to be a slice and cannot be read (see `look_at`), else None."""
+    found = look_at(Path(path))
+    return found if isinstance(found, Unread) else None
+
+
+def name_of_series(dataset: Dataset) -> str:
+    """`series_name` of a data set."""
+    return series_name(
+        text(dataset, "SeriesInstanceUID"),
+        text(dataset, "PatientID"),
+        text(dataset, "StudyInstanceUID"),
+        text(dataset, "SeriesNumber"),
+        modality_of(dataset),
+    )
+
+
+def identity_of(dataset: Dataset) -> Identity:
+    """Whose the image is, as the header says it; of a name, capitals and empty parts do not count."""
+    name = text(dataset, "PatientName").partition("=")[0]
+    name = " ".join(name.replace("^", " ").split()).casefold()
+    return (
+        text(dataset, "PatientID"),
+        name,
+        text(dataset, "PatientBirthDate"),
+        text(dataset, "StudyInstanceUID"),
+    )
+
+
+def why_not_one_patient(identities: Iterable[Sequence[str]]) -> str:
+    """Why slices are not all of one patient and study; empty where nothing in the headers says so.
+
+    A value that a slice leaves out contradicts none.
+    """
+    columns = zip(*identities, strict=True)
+    for keyword, values in zip(_IDENTIFIED_BY, columns, strict=False):
+        count = len(set(values) - {""})
+        if count > 1:
+            whose = "studies" if keyword == "StudyInstanceUID" else "patients"
+            return f"slices of {count} {whose} under one series ({keyword} differs)"
+    return ""
+
+
+def _files_below(folder: Path) -> list[Path]:
+    def refuse(error: OSError) -> None:
+        if Path(error.filename or folder) == folder:
+            raise ImageError(
+                str(folder), f"cannot be listed ({error.strerror or 'no reason given'})"
+            ) from error
+
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in seen:
+            folders[:] = []
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.is_file())

@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.images.dicom_dataset import first_item, frame_item, number, said, text, value
+from secondread.images.dicom_dataset import first_item, frame_item, text, value
+from secondread.images.dicom_numbers import HeaderValueError, number, numbers, whole_number
 from secondread.images.image import ImageError, Voi
 from secondread.images.precision import as_float
 
 if TYPE_CHECKING:
     from pydicom import Dataset
     from pydicom.filereader import FileDataset
+
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 @dataclass(frozen=True)
@@ -40,12 +43,7 @@ def physical_values(
     if stored.shape[-1] > 1:
         return Values(stored, None, None)
     padding = _padding(dataset, stored[..., 0])
-    try:
-        pixels = _modality(dataset, stored, frames)
-    except Exception as error:
-        raise ImageError(
-            path, f"the modality LUT cannot be applied ({said(error)})", "export it again"
-        ) from error
+    pixels = _modality(path, dataset, stored, frames)
     voi = _voi(dataset, frames[len(frames) // 2])
     if photometric != "MONOCHROME1":
         return Values(pixels, voi, padding)
@@ -62,17 +60,15 @@ def _palette(path: str, dataset: FileDataset, stored: NDArray[Any]) -> NDArray[A
     try:
         return np.asarray(apply_color_lut(stored[..., 0], dataset))[..., :3]
     except Exception as error:
-        raise ImageError(
-            path, f"the colour palette cannot be applied ({said(error)})", "export it again"
-        ) from error
+        raise ImageError(path, "the colour palette cannot be applied", "export it again") from error
 
 
 def _padding(dataset: FileDataset, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
     """Where PixelPaddingValue or its range lies; a sign that does not fit is read by its bits."""
     if np.issubdtype(stored.dtype, np.floating):
-        low = number(dataset, "FloatPixelPaddingValue")
+        low = number(dataset, "FloatPixelPaddingValue", nan=True)
         if low is None:
-            low = number(dataset, "DoubleFloatPixelPaddingValue")
+            low = number(dataset, "DoubleFloatPixelPaddingValue", nan=True)
         if low is None:
             return None
         mask = np.isnan(stored) if np.isnan(low) else stored == stored.dtype.type(low)
@@ -94,12 +90,15 @@ def _in_range(end: float, dtype: np.dtype[Any], bits: int) -> int:
     return end - (1 << bits) if end > limits.max else end
 
 
-def _modality(dataset: FileDataset, stored: NDArray[Any], frames: list[int]) -> NDArray[Any]:
+def _modality(path: str, dataset: FileDataset, stored: NDArray[Any], frames: list[int]) -> NDArray[Any]:
     """Modality LUT, or slope and intercept (of each frame where they differ), or dose scaling, or nothing."""
     if first_item(dataset, "ModalityLUTSequence") is not None:
         from pydicom.pixels import apply_modality_lut
 
-        return np.asarray(apply_modality_lut(stored, dataset)).astype(np.float32)
+        try:
+            return np.asarray(apply_modality_lut(stored, dataset)).astype(np.float32)
+        except Exception as error:
+            raise ImageError(path, "the modality LUT cannot be applied", "export it again") from error
     scales = [_slope_intercept(dataset, frame) for frame in frames]
     if all(scale == (1.0, 0.0) for scale in scales):
         return stored
@@ -126,7 +125,9 @@ def _slope_intercept(dataset: FileDataset, frame: int) -> tuple[float, float]:
     group: Dataset | None = frame_item(dataset, frame, "PixelValueTransformationSequence")
     source = dataset if group is None else group
     slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
-    return (1.0 if slope in (None, 0.0) else float(slope or 1.0), intercept or 0.0)
+    if slope == 0:
+        raise HeaderValueError("RescaleSlope in the header is zero, which would make every value the same")
+    return 1.0 if slope is None else slope, intercept or 0.0
 
 
 def _lowest_plus_highest(
@@ -136,7 +137,7 @@ def _lowest_plus_highest(
     if np.issubdtype(stored.dtype, np.floating) or first_item(dataset, "ModalityLUTSequence") is not None:
         finite = pixels[np.isfinite(pixels)] if np.issubdtype(pixels.dtype, np.floating) else pixels
         return float(finite.min()) + float(finite.max()) if finite.size else 0.0
-    bits = int(number(dataset, "BitsStored") or 8 * stored.dtype.itemsize)
+    bits = whole_number(dataset, "BitsStored", 8 * stored.dtype.itemsize)
     ends = -1.0 if np.issubdtype(stored.dtype, np.signedinteger) else float(2**bits - 1)
     slope, intercept = _slope_intercept(dataset, frames[0])
     return ends * slope + 2.0 * intercept
@@ -147,7 +148,9 @@ def _voi(dataset: FileDataset, frame: int) -> Voi | None:
     group = frame_item(dataset, frame, "FrameVOILUTSequence")
     source = dataset if group is None else group
     center, width = number(source, "WindowCenter"), number(source, "WindowWidth")
-    function = text(source, "VOILUTFunction") or "LINEAR"
+    function = text(source, "VOILUTFunction").upper() or "LINEAR"
+    if function not in _FUNCTIONS:
+        function = "of a name that DICOM does not know"
     if center is None or width is None or not width > 0 or not np.isfinite([center, width]).all():
         center = width = None
     table, first = _voi_table(source)
@@ -160,16 +163,20 @@ def _voi_table(source: Dataset) -> tuple[NDArray[np.float32] | None, float]:
     item = first_item(source, "VOILUTSequence")
     if item is None:
         return None, 0.0
-    descriptor, data = value(item, "LUTDescriptor"), value(item, "LUTData")
+    descriptor, data = numbers(item, "LUTDescriptor", 3), value(item, "LUTData")
+    if not descriptor or data is None:
+        raise HeaderValueError("a lookup table in the header has no descriptor or no data")
+    entries, first = int(descriptor[0]) or 65536, descriptor[1]
     try:
-        entries, first = int(descriptor[0]) or 65536, float(descriptor[1])
         if isinstance(data, bytes):
             table = np.frombuffer(data, "<u2" if len(data) >= 2 * entries else np.uint8)[:entries]
         else:
-            table = np.asarray(data)[:entries]
-    except (TypeError, ValueError, IndexError):
-        return None, 0.0
-    return (table.astype(np.float32), first) if table.size else (None, 0.0)
+            table = np.asarray(data, dtype=np.float64)[:entries]
+    except (TypeError, ValueError, IndexError) as error:
+        raise HeaderValueError("a lookup table in the header cannot be read") from error
+    if len(table) < entries:
+        raise HeaderValueError(f"a lookup table in the header has {len(table)} of {entries} entries")
+    return table.astype(np.float32), first
 
 
 def _turned_voi(voi: Voi | None, total: float) -> Voi | None:

@@ -6,71 +6,13 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from secondread.images.dicom_dataset import (
-    frame_item,
-    number,
-    numbers,
-    quiet_pydicom,
-    said,
-    text,
-)
 from secondread.images.image import ImageError
 from secondread.images.limits import LARGEST_DEFLATE_RATIO, ReadLimits
 from secondread.images.refusal import refusing
 
-if TYPE_CHECKING:
-    from pydicom import Dataset
-
-    from secondread.images.dicom_geometry import Plane
-
 _START = 1 << 16
-_HEADER_TAGS = [
-    "ImageType",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "StudyDate",
-    "Modality",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "PatientName",
-    "PatientID",
-    "OtherPatientIDs",
-    "BodyPartExamined",
-    "ViewPosition",
-    "ImageLaterality",
-    "Laterality",
-    "StudyInstanceUID",
-    "SeriesInstanceUID",
-    "FrameOfReferenceUID",
-    "SeriesNumber",
-    "InstanceNumber",
-    "AcquisitionNumber",
-    "EchoNumbers",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "ImagerPixelSpacing",
-    "NominalScannedPixelSpacing",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "BurnedInAnnotation",
-    "PatientSex",
-    "PatientAge",
-    "InstitutionName",
-    "SequenceOfUltrasoundRegions",
-    "SharedFunctionalGroupsSequence",
-    "PerFrameFunctionalGroupsSequence",
-    "GridFrameOffsetVector",
-]
 
 
 @dataclass(frozen=True)
@@ -79,11 +21,16 @@ class Header:
 
     kind         "dicom", "nifti", "png", "jpeg", "tiff" or "npz"
     size         rows and columns, or slices, rows and columns; () where the file holds no image by itself
-    (npz) rank         2 or 3 as `read_image` would give it; 0 where the file holds no image
+                 (npz)
+    rank         2 or 3 as `read_image` would give it; 0 where the file holds no image
     position, orientation   DICOM's LPS numbers as in the file, () where missing
     spacing      millimetres along each axis of `size`, () where not said
+    pixel_spacing   DICOM's PixelSpacing (rows, columns) in the patient, () where missing
     names        parts of the patient's name and id that must not stand in a path
-    instance     SOPInstanceUID; `series_number`, `acquisition`, `echo` tell stacks within a series apart
+    series       what the files of one DICOM series share (`dicom_series.series_name`)
+    identity     whose image it is (`dicom_series.identity_of`)
+    no_volume    why a DICOM file of several frames makes no volume, or is no picture; empty where it does
+    remarks      what a person should be told of the volume in a file of several frames
     """
 
     path: str
@@ -95,16 +42,14 @@ class Header:
     patient_id: str = ""
     study_uid: str = ""
     series_uid: str = ""
-    instance: str = ""
-    frame_of_reference: str = ""
-    series_number: str = ""
-    acquisition: str = ""
-    echo: str = ""
+    series: str = field(default="", repr=False)
+    identity: tuple[str, ...] = field(default=(), repr=False)
     sop_class: str = ""
     image_type: tuple[str, ...] = ()
     orientation: tuple[float, ...] = ()
     position: tuple[float, ...] = ()
     spacing: tuple[float, ...] = ()
+    pixel_spacing: tuple[float, ...] = ()
     slice_thickness: float | None = None
     frames: int = 1
     view: str = ""
@@ -112,10 +57,10 @@ class Header:
     body_part: str = ""
     manufacturer: str = ""
     model: str = ""
-    sex: str = ""
-    age: str = ""
     burned_in: str = ""
     has_pixels: bool = True
+    no_volume: str = ""
+    remarks: tuple[str, ...] = ()
     names: tuple[str, ...] = field(default=(), repr=False)
 
 
@@ -131,7 +76,9 @@ def read_header(path: str | Path) -> Header:
             file_bytes = os.fstat(stream.fileno()).st_size
         kind = _kind(name, start)
         if kind == "dicom":
-            return _dicom_header(Path(path), name)
+            from secondread.images.dicom_header import read_dicom_header
+
+            return read_dicom_header(Path(path), name)
         if kind == "nifti":
             return _nifti_header(name, start, file_bytes)
         if kind == "npz":
@@ -193,8 +140,8 @@ def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
     import numpy as np
 
     from secondread.images.gzipped import GZIP_MAGIC, gunzip_start
-    from secondread.images.nifti import canonical_axes
     from secondread.images.nifti_header import HEADER_BYTES, nifti_header
+    from secondread.images.orientation import canonical_axes
 
     header = nifti_header(path, gunzip_start(start, HEADER_BYTES) if start[:2] == GZIP_MAGIC else start)
     header.first_byte(path)
@@ -209,95 +156,3 @@ def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
     kept = [axis for axis in order if grid[axis] > 1] if 1 in grid else order
     size, spacing = tuple(grid[axis] for axis in kept), tuple(float(zooms[axis]) for axis in kept)
     return Header(path, "nifti", size, len(size), spacing=spacing, frames=header.volumes)
-
-
-def _dicom_header(file: Path, path: str) -> Header:
-    with quiet_pydicom(), file.open("rb") as stream:
-        import pydicom
-
-        try:
-            dataset = pydicom.dcmread(
-                stream, force=True, stop_before_pixels=True, specific_tags=list(_HEADER_TAGS)
-            )
-        except RecursionError as error:
-            raise ImageError(path, "sequences nested too deeply to be read") from error
-        except Exception as error:
-            raise ImageError(
-                path, f"a DICOM file that cannot be parsed ({said(error)})", "export it again"
-            ) from error
-        return _from_dataset(path, dataset)
-
-
-def _from_dataset(path: str, dataset: Dataset) -> Header:
-    from secondread.images.dicom_facts import acquisition_facts
-    from secondread.images.dicom_frames import check_frames
-    from secondread.images.dicom_geometry import flat_spacing, frame_planes
-
-    facts = acquisition_facts(dataset)
-    rows, columns = int(number(dataset, "Rows") or 0), int(number(dataset, "Columns") or 0)
-    frames = max(1, int(number(dataset, "NumberOfFrames") or 1))
-    check_frames(path, dataset, frames)
-    size: tuple[int, ...] = () if not rows or not columns else (rows, columns)
-    if size and frames > 1:
-        size = (frames, *size)
-    spacing, _ = flat_spacing(dataset)
-    spacings: tuple[float, ...] = spacing or ()
-    if frames > 1:
-        planes = frame_planes(dataset, frames) if frames < 5000 else None
-        apart = _apart(planes) if planes else None
-        spacings = (apart, *spacing) if spacing and apart else ()
-    return Header(
-        path,
-        "dicom",
-        size,
-        len(size),
-        int(number(dataset, "SamplesPerPixel") or 1),
-        modality=text(dataset, "Modality"),
-        patient_id=text(dataset, "PatientID"),
-        study_uid=text(dataset, "StudyInstanceUID"),
-        series_uid=text(dataset, "SeriesInstanceUID"),
-        instance=text(dataset, "SOPInstanceUID"),
-        frame_of_reference=text(dataset, "FrameOfReferenceUID"),
-        series_number=text(dataset, "SeriesNumber"),
-        acquisition=text(dataset, "AcquisitionNumber"),
-        echo=text(dataset, "EchoNumbers"),
-        sop_class=text(dataset, "SOPClassUID"),
-        image_type=tuple(part for part in text(dataset, "ImageType").split("\\") if part),
-        orientation=tuple(numbers(dataset, "ImageOrientationPatient"))
-        or _group(dataset, "PlaneOrientationSequence"),
-        position=tuple(numbers(dataset, "ImagePositionPatient")) or _group(dataset, "PlanePositionSequence"),
-        spacing=spacings,
-        slice_thickness=number(dataset, "SliceThickness"),
-        frames=frames,
-        view=facts.get("view", ""),
-        laterality=facts.get("laterality", ""),
-        body_part=facts.get("body_part", ""),
-        manufacturer=facts.get("manufacturer", ""),
-        model=facts.get("model", ""),
-        sex=text(dataset, "PatientSex"),
-        age=text(dataset, "PatientAge"),
-        burned_in=facts.get("burned_in", ""),
-        has_pixels=bool(size) and text(dataset, "Modality") not in ("RTPLAN", "RTSTRUCT", "SR", "PR", "KO"),
-        names=_names(dataset),
-    )
-
-
-def _apart(planes: list[Plane]) -> float | None:
-    import numpy as np
-
-    steps = np.linalg.norm(np.diff([plane.origin for plane in planes], axis=0), axis=1)
-    return float(np.median(steps)) or None
-
-
-def _group(dataset: Dataset, sequence: str) -> tuple[float, ...]:
-    group = frame_item(dataset, 0, sequence)
-    keyword = "ImagePositionPatient" if "Position" in sequence else "ImageOrientationPatient"
-    return () if group is None else tuple(numbers(group, keyword))
-
-
-def _names(dataset: Dataset) -> tuple[str, ...]:
-    """Parts of the patient's name, and the ids, that have three letters or more."""
-    found = text(dataset, "PatientName").replace("=", "^").replace(" ", "^").split("^")
-    found.append(text(dataset, "PatientID"))
-    found.extend(text(dataset, "OtherPatientIDs").split("\\"))
-    return tuple(dict.fromkeys(part for part in found if len(part) >= 3))

@@ -34,13 +34,15 @@ class Geometry:
     spacing      millimetres between neighbours along each spatial axis of the array, or None where
                  the file does not say
     affine       4×4, from array index (in the array's axis order; a 2-D image is `(row, column, 0)`,
-                 a volume `(slice, row, column)`) to millimetres in the patient, RAS+ (NIfTI's
-                 convention); None for plain pictures
-    file_axes    for each spatial axis of the *file*, the axis of the array that it became; None = equal
+                 a volume in one orientation for all, see `orientation`) to millimetres in the patient, RAS+
+                 (NIfTI's convention); None for plain pictures
+    file_axes    for each spatial axis of the *file*, the axis of the array that it became; None = equal. The
+                 axes of a stack of DICOM slices are (slice, row, column), slices ordered along their normal
     file_flips   for each spatial axis of the file, whether the array runs the other way; None = none
-    file_affine  4×4 of the file's own grid, where it has one (NIfTI maps are written with it)
-    slice_origins  `[slices, 3]`, RAS+ millimetres of each slice's first pixel, only where the slices lie
-                 unevenly, so that no affine can say it; `affine` is then the even grid of the same extent
+    file_affine  4×4 of the file's own grid, where the file itself has one (NIfTI)
+    slice_origins  `[slices, 3]`, RAS+ millimetres of the array's first element in each DICOM slice, along the
+                 axis that the slices became; only where the slices lie unevenly, so that no affine can say
+                 it; `affine` is then the even grid of the same extent
     remarks      what a reader should know and a person should be told (tilted gantry, uneven spacing)
     """
 
@@ -60,9 +62,10 @@ class Geometry:
         if self.affine is None:
             raise ValueError("the image has no position in the patient")
         if self.slice_origins is not None:
-            slice_index, row, column = index
-            step = self.affine[:3, 1:3] @ np.array([row, column], dtype=np.float64)
-            return np.asarray(self.slice_origins[slice_index] + step, dtype=np.float64)
+            axis = self.file_axes[0] if self.file_axes else 0
+            within = [other for other in range(3) if other != axis]
+            step = self.affine[:3, within] @ np.array([index[other] for other in within], dtype=np.float64)
+            return np.asarray(self.slice_origins[index[axis]] + step, dtype=np.float64)
         padded = np.array([*index, *(0,) * (3 - len(index)), 1.0], dtype=np.float64)
         return np.asarray((self.affine @ padded)[:3], dtype=np.float64)
 
@@ -79,6 +82,19 @@ class Geometry:
         turned = array[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
         axes = self.file_axes or tuple(range(array.ndim))
         return np.ascontiguousarray(np.transpose(turned, np.argsort(axes)))
+
+    def affine_on_file_axes(self, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+        """4×4 from an index on the file's axes, along which a volume has `shape`, to RAS+ millimetres; None
+        where the file does not say where its voxels lie."""
+        if self.file_affine is not None or self.affine is None or self.file_axes is None:
+            return self.affine if self.file_affine is None else self.file_affine
+        to_array = np.zeros((4, 4))
+        to_array[3, 3] = 1.0
+        flips = self.file_flips or (False,) * len(shape)
+        for file_axis, (axis, flip) in enumerate(zip(self.file_axes, flips, strict=True)):
+            to_array[axis, file_axis] = -1.0 if flip else 1.0
+            to_array[axis, 3] = shape[file_axis] - 1 if flip else 0
+        return np.asarray(self.affine @ to_array, dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from secondread.images.gzipped import GZIP_MAGIC, gunzip, gunzip_start
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.nifti_header import HEADER_BYTES, NiftiHeader, nifti_header
+from secondread.images.orientation import canonical_affine, canonical_axes, to_canonical
 from secondread.images.precision import as_float
 from secondread.images.source import Reference, digest_of, member_number
 
@@ -98,35 +99,13 @@ def _rescaled(
     return as_float(pixels.astype(np.float64) * slope + (intercept or 0.0))
 
 
-def canonical_axes(affine: NDArray[np.float64]) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """For each file axis, which array axis it becomes and whether it is turned.
-
-    The array's axes then run to Superior, Posterior and Left.
-    """
-    from nibabel.orientations import io_orientation
-
-    orientation = io_orientation(affine)
-    if np.isnan(orientation).any():
-        orientation = np.array([[0, 1], [1, 1], [2, 1]])
-    axes = tuple(2 - int(world) for world, _ in orientation)
-    wanted = [1 if axis == 0 else -1 for axis in axes]
-    flips = tuple(int(direction) != sign for sign, (_, direction) in zip(wanted, orientation, strict=True))
-    return axes, flips
-
-
 def _canonical(
     pixels: NDArray[np.generic], affine: NDArray[np.float64], remarks: tuple[str, ...]
 ) -> tuple[NDArray[np.generic], Geometry]:
     """`[i, j, k, channels]` in file order, turned to the canonical axes, with the way back."""
     axes, flips = canonical_axes(affine)
-    to_file = np.zeros((4, 4))
-    to_file[3, 3] = 1.0
-    for file_axis, (axis, flip) in enumerate(zip(axes, flips, strict=True)):
-        to_file[file_axis, axis] = -1.0 if flip else 1.0
-        to_file[file_axis, 3] = pixels.shape[file_axis] - 1 if flip else 0
-    array_affine = affine @ to_file
-    turned = pixels[tuple(slice(None, None, -1 if flip else 1) for flip in flips)]
-    turned = np.transpose(turned, (*np.argsort(axes), 3))
+    array_affine = canonical_affine(affine, pixels.shape, axes, flips)
+    turned = to_canonical(pixels, axes, flips)
     spacing = tuple(float(length) for length in np.linalg.norm(array_affine[:3, :3], axis=0))
     geometry = Geometry(spacing, array_affine, axes, flips, affine, remarks)
     if 1 in turned.shape[:3]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 from secondread.images.dicom_dataset import is_dicom
-from secondread.images.dicom_series import Series, read_series, series_in_folder
+from secondread.images.dicom_series import Series, series_in_folder
+from secondread.images.dicom_volume import read_series
 from secondread.images.image import Image, ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.npz import Member, list_members, read_npz
@@ -88,7 +90,15 @@ def format_of(data: bytes) -> str | None:
 
 def what_else(data: bytes) -> str:
     """What a file that is no image seems to be."""
-    start = data[:512]
-    if start and all(byte >= 32 or byte in b"\t\n\r\f" for byte in start):
+    if looks_like_text(data[:512]):
         return "a text file, not an image"
     return "not a format that is read (its first bytes are no known image's)"
+
+
+def looks_like_text(start: bytes) -> bool:
+    """Whether a file's first bytes are UTF-8 without control characters; the last character may be cut."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and all(letter.isprintable() or letter in "\t\n\r\f\ufeff" for letter in text)

@@ -6,7 +6,6 @@ import contextlib
 import re
 from collections.abc import Iterator
 
-from secondread.images.dicom_dataset import said
 from secondread.images.image import ImageError
 
 _QUOTED = re.compile(r"""b?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
@@ -28,15 +27,23 @@ def refusing(path: str, what: str = "cannot be read", advice: str = "") -> Itera
 
 
 def refusal(path: str, error: BaseException, what: str = "cannot be read", advice: str = "") -> ImageError:
-    """One line for an error that a reader has raised. What the error quotes is left out: it may be a header's
-    free text, and this line ends in tables."""
+    """One line for an error that a reader has raised: in plain words, since the error's own text may repeat
+    a header's free text, and this line ends in tables. With `what` empty, for what no reader raises, the
+    error's text is told without what it quotes."""
     if isinstance(error, ImageError):
         return error
     if isinstance(error, MemoryError):
         return ImageError(path, "needs more memory than is allowed")
     if isinstance(error, RecursionError):
         return ImageError(path, "nested too deeply to be read")
-    told = f"{type(error).__name__}: {_QUOTED.sub('…', said(error))}"
     if isinstance(error, OSError) and error.strerror:
-        told = error.strerror
-    return ImageError(path, f"{what} ({told})" if what else told, advice)
+        return ImageError(path, f"{what} ({error.strerror})" if what else error.strerror, advice)
+    if what:
+        return ImageError(path, f"{what}: damaged, or not what it says of itself", advice)
+    return ImageError(path, f"{type(error).__name__}: {_QUOTED.sub('…', _said(error))}", advice)
+
+
+def _said(error: BaseException) -> str:
+    """An exception as one short line, without the addresses of objects."""
+    text = re.sub(r"<(\S+) object at 0x[0-9a-f]+>", r"\1", " ".join(str(error).split()))
+    return text[:240] or type(error).__name__

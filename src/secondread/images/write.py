@@ -43,13 +43,11 @@ def _write_tiff(path: Path, values: NDArray[np.float32], geometry: Geometry) -> 
 def _write_nifti(path: Path, values: NDArray[np.float32], geometry: Geometry) -> None:
     import nibabel
 
-    affine = geometry.file_affine
+    affine = geometry.affine_on_file_axes(values.shape)
     if affine is None:
-        values = values.transpose(2, 1, 0)
-        if geometry.affine is not None:
-            affine = geometry.affine[:, [2, 1, 0, 3]]
-        else:
-            affine = np.diag([*reversed(geometry.spacing or (1.0, 1.0, 1.0)), 1.0])
+        affine = np.diag([*(geometry.spacing or (1.0, 1.0, 1.0)), 1.0])[[2, 1, 0, 3]]
+    if geometry.file_affine is None:
+        values, affine = values.transpose(2, 1, 0), affine[:, [2, 1, 0, 3]]
     volume = nibabel.Nifti1Image(values, affine)
     volume.header.set_xyzt_units("mm")
     nibabel.save(volume, path)
