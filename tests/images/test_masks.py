@@ -157,3 +157,26 @@ def test_a_picture_of_other_proportions_is_no_mask(tmp_path):
     assert placed(half, image).sum() == 40
     with pytest.raises(ImageError, match="its size 30×20 is not the image's 20×30"):
         placed(picture(tmp_path / "m.png", np.ones((30, 20), np.uint8)), image)
+
+
+@pytest.mark.parametrize("direction", [[1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]])
+def test_a_mask_of_unevenly_spaced_slices_lies_where_the_slices_lie(tmp_path, make_dicom, direction):
+    normal = np.cross(direction[:3], direction[3:])
+    for number, height in enumerate((0, 2, 6, 8)):
+        path = make_dicom(
+            np.zeros((6, 7), np.int16),
+            f"series/{number}.dcm",
+            SeriesInstanceUID="1.2",
+            ImagePositionPatient=list(normal * height),
+            ImageOrientationPatient=direction,
+            PixelSpacing=[1, 1],
+        )
+    series = read_image(path.parent)
+    fine = np.zeros((30, 30, 30), np.uint8)
+    affine = np.eye(4)
+    affine[:3, 3] = -15
+    marked = {(0, 1, 2), (1, 2, 3), (2, 3, 1), (3, 2, 2)}
+    for index in marked:
+        fine[tuple(np.round(series.geometry.position(index) + 15).astype(int))] = 1
+    found = placed(volume(tmp_path / "m.nii", fine, affine), series)
+    assert {tuple(map(int, index)) for index in np.argwhere(found)} == marked

@@ -159,17 +159,27 @@ def _in_space(
     placed = np.zeros(size, bool)
     inside = 0
     for number, target in enumerate(placed if len(size) == 3 else placed[np.newaxis]):
-        at = positions[:, :3]
+        at = positions[:, :3] + number * (to_mask @ geometry.affine)[:3, 0]
         if geometry.slice_origins is not None:
-            shift = geometry.slice_origins[number] - geometry.affine[:3, 3]
-            at = at + to_mask[:3, :3] @ shift
-        elif number:
-            at = at + number * (to_mask @ geometry.affine)[:3, 0]
+            axis, off_grid = _off_grid(geometry)
+            at = at + (off_grid @ to_mask[:3, :3].T)[number if axis == 0 else plane[:, axis].astype(int)]
         found = _nearest_voxels(marked, at)
         target.ravel()[...] = found == 1
         inside += int((found >= 0).sum())
     _refuse_apart(mask, geometry, size, inside, image)
     return placed
+
+
+def _off_grid(geometry: Geometry) -> tuple[int, NDArray[np.float64]]:
+    """The axis that uneven slices lie along, and how far each is off the even grid, `[slices, 3]` in RAS+."""
+    assert geometry.affine is not None
+    assert geometry.slice_origins is not None
+    axis = geometry.file_axes[0] if geometry.file_axes else 0
+    even = (
+        geometry.affine[:3, 3]
+        + np.arange(len(geometry.slice_origins))[:, np.newaxis] * geometry.affine[:3, axis]
+    )
+    return axis, geometry.slice_origins - even
 
 
 def _nearest_voxels(marked: NDArray[np.bool_], at: NDArray[np.float64]) -> NDArray[np.int8]:
