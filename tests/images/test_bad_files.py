@@ -200,3 +200,18 @@ def test_random_damage_never_raises_anything_else(make_dicom: Callable[..., Path
     for read in (read_image, read_header):
         with contextlib.suppress(ImageError):
             read(path)
+
+
+def test_a_panic_of_the_run_length_decoder_is_one_line(make_dicom: Callable[..., Path]) -> None:
+    import pydicom
+    from pydicom.uid import RLELossless
+
+    stored = (np.add.outer(np.arange(24), np.arange(20)) * 65).astype(np.uint16)
+    path = make_dicom(stored)
+    dataset = pydicom.dcmread(path)
+    dataset.compress(RLELossless)
+    dataset.save_as(path)
+    data = path.read_bytes()
+    second = data.rfind(b"\xfe\xff\x00\xe0") + 8 + 8  # where the second segment begins, 4 bytes
+    path.write_bytes(data[:second] + b"\0" + data[second + 1 :])
+    assert "PanicException" in refusal(path)
