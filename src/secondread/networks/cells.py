@@ -60,12 +60,13 @@ def resample(x: Tensor, source: Cells, target: Cells, size: Sequence[int]) -> Te
         looked_at = [
             _at(x, 2 + axis, [first + step + stride * cell for cell in range(length)]) for step in inside
         ]
-        x = looked_at[0] if parts == 1 else torch.stack(looked_at).mean(dim=0)
+        x = looked_at[0] if parts == 1 else sum(looked_at[1:], start=looked_at[0]) / parts
     return x
 
 
 def _at(x: Tensor, axis: int, places: Sequence[float]) -> Tensor:
-    """x at fractional indices along one axis, clamped to its ends."""
+    """x at fractional indices along one axis, clamped to its ends. Products and sums are taken one by one:
+    kernels that fuse them may round the last numbers of a stretch of memory otherwise than those before."""
     last = x.shape[axis] - 1
     inside = [min(max(place, 0.0), float(last)) for place in places]
     below = [min(math.floor(place), max(last - 1, 0)) for place in inside]
@@ -77,7 +78,7 @@ def _at(x: Tensor, axis: int, places: Sequence[float]) -> Tensor:
     ).view(-1, *[1] * (x.dim() - 1 - axis))
     first = x.index_select(axis, lower)
     second = x.index_select(axis, (lower + 1).clamp_max(last))
-    return torch.lerp(first, second, weight)
+    return first * (1 - weight) + second * weight
 
 
 def cells_of(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[Cells, ...]:
