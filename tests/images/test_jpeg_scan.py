@@ -99,6 +99,15 @@ def test_a_jpeg_without_its_end_marker_or_with_a_wrong_height_is_refused() -> No
             check_jpeg(whole[:at] + rows.to_bytes(2, "big") + whole[at + 2 :])
 
 
+def test_a_frame_of_many_more_pixels_than_expected_is_refused_before_it_is_decoded() -> None:
+    whole = KINDS["grey"]
+    at = whole.find(b"\xff\xc0") + 5
+    with pytest.raises(ValueError, match="a JPEG of 3,600,000,000 pixels"):
+        check_jpeg(whole[:at] + b"\xea\x60\xea\x60" + whole[at + 4 :])
+    with pytest.raises(ValueError, match="at most 100 are expected"):
+        check_jpeg(whole, most_pixels=100)
+
+
 def test_padding_before_the_end_marker_and_bytes_behind_it_do_no_harm() -> None:
     check_jpeg(KINDS["grey"][:-2] + b"\xff\xff\xd9")
     check_jpeg(KINDS["grey"][:-2] + b"\0\0\xff\xd9" + b"trailer")

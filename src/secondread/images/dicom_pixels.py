@@ -258,7 +258,7 @@ def _check_scans(path: str, dataset: FileDataset, frame: int | None, frames: int
     for encoded in _encoded_frames(dataset, frame, frames):
         if encoded[:2] == b"\xff\xd8" and not is_jpeg_ls(encoded):
             try:
-                check_jpeg(encoded)
+                check_jpeg(encoded, most_pixels=4 * int(dataset.Rows) * int(dataset.Columns))
             except ValueError as error:
                 problem = "a compressed frame is damaged or ends too early"
                 raise ImageError(path, problem, "export it again") from error

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+from secondread.images.limits import ReadLimits
 
 _SOI, _EOI, _SOS, _APP0, _APP15, _COMMENT = 0xD8, 0xD9, 0xDA, 0xE0, 0xEF, 0xFE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -18,20 +21,34 @@ _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _PADDING_BYTES = 16
 
 
-def check_jpeg(stream: bytes, tables: bytes = b"") -> None:
+@dataclass(frozen=True)
+class _Plain:
+    """What `check_jpeg` hands to TurboJPEG, with what its frame header says."""
+
+    stream: bytes
+    pixels: int
+    components: int
+    lossless: bool
+
+
+def check_jpeg(stream: bytes, tables: bytes = b"", *, most_pixels: int = ReadLimits().max_voxels) -> None:
     """Raise ValueError where a JPEG ends before its last block, holds a code that is in no table, or holds
     bytes that belong to no block or segment (ITU-T T.81; of any precision, lossy or lossless).
 
     `tables` is the abbreviated stream with the tables that `stream` leaves out, as TIFF keeps them. A few
     bytes of padding before the end marker are allowed. A stream of a kind that TurboJPEG does not decode
-    (hierarchical, two components) is not judged: its own decoder has to refuse it.
+    (hierarchical, two components) is not judged: its own decoder has to refuse it. A frame of more than
+    `most_pixels` is refused before memory is taken for it.
     """
     import simplejpeg
 
-    plain, components, lossless = _plain(stream, tables)
-    colours = "CMYK" if components == 4 else "RGB" if lossless and components == 3 else "GRAY"
+    plain = _plain(stream, tables)
+    if plain.pixels > most_pixels:
+        raise ValueError(f"a JPEG of {plain.pixels:,} pixels, where at most {most_pixels:,} are expected")
+    in_rgb = plain.lossless and plain.components == 3
+    colours = "CMYK" if plain.components == 4 else "RGB" if in_rgb else "GRAY"
     try:
-        simplejpeg.decode_jpeg(plain, colours, fastdct=True, fastupsample=True)
+        simplejpeg.decode_jpeg(plain.stream, colours, fastdct=True, fastupsample=True)
     except ValueError as error:
         said = str(error)
         padding = _LEFT_OVER.search(said)
@@ -46,16 +63,15 @@ def is_jpeg_ls(stream: bytes) -> bool:
     return any(marker == _JPEG_LS for marker, _ in _segments(stream))
 
 
-def _plain(stream: bytes, tables: bytes) -> tuple[bytes, int, bool]:
-    """The stream up to its end marker as TurboJPEG decodes it without other warnings; its components, and
-    whether it is lossless.
+def _plain(stream: bytes, tables: bytes) -> _Plain:
+    """The stream up to its end marker as TurboJPEG decodes it without other warnings.
 
     Only what entropy decoding needs is kept. The precision is said to be 8 bits, since the coding does not
     depend on it; the spectral range of sequential scans, which some encoders leave at 0, is set; the
     components of a lossless frame get names that ask for no conversion of colour.
     """
     out = bytearray(b"\xff\xd8")
-    components, frame = 0, 0
+    components = frame = pixels = 0
     for part in (tables, stream):
         for marker, content in _segments(part):
             if _APP0 <= marker <= _APP15 or marker in (_COMMENT, _SOI) or (marker == _EOI and part is tables):
@@ -63,6 +79,7 @@ def _plain(stream: bytes, tables: bytes) -> tuple[bytes, int, bool]:
             body = bytearray(content)
             if marker in _FRAMES and len(body) > 7:
                 frame, components, body[2] = marker, body[7], 8
+                pixels = int.from_bytes(body[3:5], "big") * int.from_bytes(body[5:7], "big")
                 if marker == _LOSSLESS:
                     _rename(body, range(8, len(body), 3))
             elif marker == _SOS and len(body) > 5:
@@ -72,7 +89,7 @@ def _plain(stream: bytes, tables: bytes) -> tuple[bytes, int, bool]:
                 elif frame == _LOSSLESS:
                     _rename(body, range(3, end, 2))
             out += bytes((0xFF, marker)) + body
-    return bytes(out), components, frame == _LOSSLESS
+    return _Plain(bytes(out), pixels, components, frame == _LOSSLESS)
 
 
 def _rename(body: bytearray, places: range) -> None:

@@ -44,7 +44,7 @@ def check_segments(page: Any, data: bytes) -> None:
     for number, (offset, count, size) in enumerate(zip(offsets, counts, sizes, strict=True)):
         segment = data[offset : offset + count]
         if page.compression == _JPEG:
-            check_jpeg(segment, b"" if tables is None else bytes(tables.value))
+            check_jpeg(segment, b"" if tables is None else bytes(tables.value), most_pixels=4 * size + 256)
             continue
         found = _unpacked_bytes(int(page.compression), segment, size, max(sizes))
         if found is not None and found < size:
