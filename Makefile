@@ -1,10 +1,11 @@
-# Two commands: `make demo` (environment, then the main job end to end) and `make test`.
+# Two commands: `make demo` (environment, then the main job end to end) and `make test`; for whoever changes
+# arithmetic besides, `make processors`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
-.PHONY: env demo test lint types clean
+.PHONY: env demo test processors processors-quick lint types clean
 
 env: $(VENV)/.ready
 
@@ -28,6 +29,15 @@ types: env
 
 test: lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+# The tests as other processors would run them, as far as this one can stand in for them: the whole suite in two
+# forms, the numerical tests in all. Writes a table to runs/processors.md.
+processors: env
+	$(BIN)/python benchmarks/processors.py -o runs/processors.md
+
+# A part of the numerical tests in one form.
+processors-quick: env
+	$(BIN)/python benchmarks/processors.py --quick
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

@@ -11,6 +11,19 @@ if TYPE_CHECKING:
     from secondread.recipes.recipe import Recipe
 
 
+NUMERICAL = frozenset(
+    {"anomalies", "calibration", "detectors", "flows", "laws", "networks", "readings", "training"}
+)
+"""The folders whose tests rest on floating-point arithmetic: they run in every form of `make processors`."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in NUMERICAL:
+            item.add_marker(pytest.mark.numerical)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The developers' real data, beside the repository; tests that use it skip where it is missing."""

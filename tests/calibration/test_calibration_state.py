@@ -5,6 +5,7 @@ import pytest
 from made_normals import BOTH, MAPS, fitted, normals
 
 from secondread.calibration.calibration import Calibration
+from secondread.calibration.conformal import tolerance
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.settings import CalibrationSettings
 
@@ -51,6 +52,23 @@ def test_maps_are_standardised_and_share_one_scale_and_threshold():
     with pytest.raises(ValueError, match="no maps"):
         fitted().combine_maps(held_out)
     assert fitted().map_scale is None
+
+
+def test_a_state_of_before_ties_had_a_tolerance_gets_that_of_its_scores():
+    studies = [f"s{i // 2}" for i in range(41)]
+    calibration = Calibration.fit(normals(0, 30), normals(1, 41), mixture=BOTH, calibration_studies=studies)
+    document, arrays = calibration.state()
+    assert document["tolerance"] == calibration.images.tolerance
+    older = {name: value for name, value in document.items() if name != "tolerance"}
+    again = Calibration.from_state(older, arrays)
+    assert again.images.tolerance == tolerance(arrays["image_scores"])
+    assert again.images.tolerance == pytest.approx(calibration.images.tolerance, rel=0.2)
+    assert calibration.studies is not None
+    assert again.studies is not None
+    assert again.studies.tolerance == again.images.tolerance
+    assert calibration.studies.tolerance == calibration.images.tolerance
+    with pytest.raises(ValueError, match="tolerance"):
+        Calibration.from_state({**document, "tolerance": -1.0}, arrays)
 
 
 def test_state_survives_json_and_npz_exactly(tmp_path):

@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from secondread.calibration.conformal import Conformal, patients_needed
+from secondread.calibration.calibration import Calibration
+from secondread.calibration.conformal import TOLERANCE, Conformal, patients_needed, tolerance
+from secondread.calibration.raw_scores import RawScores
+from secondread.detectors.contract import Mixture
 
 
 def test_p_values_count_calibration_scores_at_or_above():
@@ -25,11 +28,13 @@ def test_several_images_of_a_patient_weigh_one_together():
     st.lists(st.tuples(st.integers(-9, 9), st.integers(0, 12)), max_size=60),
     st.floats(0.01, 0.6),
     st.lists(st.floats(-12, 12), min_size=1, max_size=20),
+    st.sampled_from([0.0, 1e-9, 0.3, 0.5, 2.0]),
 )
-def test_the_threshold_flags_exactly_where_the_p_value_is_at_most_the_rate(calibration, rate, new):
+def test_the_threshold_flags_exactly_where_the_p_value_is_at_most_the_rate(calibration, rate, new, tolerance):
     scores = [float(s) for s, _ in calibration]
-    conformal = Conformal.fit(scores, [p for _, p in calibration])
+    conformal = Conformal.fit(scores, [p for _, p in calibration], tolerance=tolerance)
     values = np.array([*new, *scores, *np.nextafter(scores, np.inf), *np.nextafter(scores, -np.inf)])
+    values = np.concatenate([values, np.nextafter(values + tolerance, np.inf), values + tolerance])
     flagged = values >= conformal.threshold(rate)
     np.testing.assert_array_equal(flagged, conformal.p_values(values) <= rate * (1 + 1e-12))
 
@@ -46,6 +51,65 @@ def test_a_rate_needs_so_many_patients_and_with_one_fewer_nothing_is_flagged(rat
     assert few.realised_range(rate) is None
 
 
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.floats(-1, 1), min_size=1, max_size=40),
+    st.lists(st.floats(-1, 1), min_size=40, max_size=40),
+    st.floats(1e-6, 0.2),
+)
+def test_a_calibration_image_keeps_its_p_value_where_rounding_moves_its_score(scores, shifts, tolerance):
+    conformal = Conformal.fit(scores, range(len(scores)), tolerance=tolerance)
+    moved = np.array(scores) + 0.99 * tolerance * np.array(shifts[: len(scores)])
+    np.testing.assert_array_equal(conformal.p_values(moved), conformal.p_values(scores))
+    for rate in (0.05, 0.3):
+        threshold = conformal.threshold(rate)
+        np.testing.assert_array_equal(moved >= threshold, np.array(scores) >= threshold)
+
+
+def test_ties_count_against_the_image_and_change_nothing_elsewhere():
+    scores = [1.0, 2.0, 2.005, 3.0]
+    plain, tied = (Conformal.fit(scores, "abcd", tolerance=t) for t in (0.0, 0.01))
+    values = np.linspace(0, 4, 4001)
+    assert (tied.p_values(values) >= plain.p_values(values)).all()
+    far = np.abs(values[:, None] - scores).min(axis=1) > 0.011
+    np.testing.assert_array_equal(tied.p_values(values)[far], plain.p_values(values)[far])
+    # both of the two that are tied with each other count for either, and for a score just above them
+    np.testing.assert_allclose(tied.p_values([2.0, 2.005, 2.014, 2.016]), [4 / 5, 4 / 5, 4 / 5, 2 / 5])
+
+
+def test_ties_of_dense_calibration_scores_cost_no_more_than_ten_tolerances():
+    scores = np.arange(10_000) * 1e-3
+    plain, tied = (Conformal.fit(scores, range(10_000), tolerance=t) for t in (0.0, 1e-3))
+    values = np.linspace(-1, 11, 997)
+    assert (tied.p_values(values) >= plain.p_values(values)).all()
+    assert (tied.p_values(values) <= plain.p_values(values - 12e-3)).all()
+    assert tied.threshold(0.05) - plain.threshold(0.05) < 12e-3
+
+
+def test_the_tolerance_is_a_share_of_the_spread_whatever_a_few_outliers_do():
+    scores = np.random.default_rng(0).normal(5.0, 2.0, 4000)
+    assert tolerance(scores) == pytest.approx(2.0 * TOLERANCE, rel=0.05)
+    assert tolerance([*scores, 1e12, -1e12]) == pytest.approx(tolerance(scores), rel=0.01)
+    assert tolerance([7.0] * 9 + [8.0]) == pytest.approx(0.3 * TOLERANCE)
+    assert tolerance([]) == tolerance([3.0]) == 0.0
+
+
+def test_where_normals_hardly_differ_the_tolerance_is_that_of_the_numbers_behind_their_scores():
+    values = 1e5 + np.random.default_rng(0).normal(0, 0.01, 200)
+    raw = RawScores({"bits": values}, {"bits": "upper"})
+    moved = RawScores({"bits": values.astype(np.float32).astype(np.float64)}, {"bits": "upper"})
+    for scaled in (False, True):
+        calibration = Calibration.fit(raw, raw, mixture=Mixture({"bits": 1.0}, scaled=scaled))
+        apart = np.abs(calibration.combine(moved) - calibration.combine(raw)).max()
+        assert 0 < apart < calibration.images.tolerance
+
+
+@pytest.mark.parametrize("wrong", [-1.0, math.nan, math.inf])
+def test_a_tolerance_that_makes_no_sense_is_refused(wrong):
+    with pytest.raises(ValueError, match="tolerance"):
+        Conformal.fit([1.0], [None], tolerance=wrong)
+
+
 def test_no_calibration_normal_gives_p_of_one_and_no_flag():
     empty = Conformal.fit([], [])
     assert empty.p_values([100.0])[0] == 1.0
@@ -57,7 +121,8 @@ def test_the_promised_rate_holds_and_p_values_are_superuniform():
     rates = np.array([0.02, 0.05, 0.1, 0.25, 0.5, 0.9])
     below = np.zeros((1000, rates.size))
     for repeat in range(1000):
-        conformal = Conformal.fit(random.gamma(2, size=59), range(59))
+        normals = random.gamma(2, size=59)
+        conformal = Conformal.fit(normals, range(59), tolerance=tolerance(normals))
         p = conformal.p_values(random.gamma(2, size=200))
         below[repeat] = (p[:, None] <= rates).mean(0)
     error = below.std(0) / np.sqrt(1000)

@@ -25,9 +25,6 @@ from secondread.training.optimise import step_parameters
 CASES = [(name, rank) for name in DETECTORS for rank in sorted(find(name).ranks)]
 every_detector = pytest.mark.parametrize(("name", "rank"), CASES, ids=[f"{n}-{r}d" for n, r in CASES])
 
-ROUNDING = {"rtol": 1e-4, "atol": 1e-5}
-"""Float32 sums in another order."""
-
 Cohorts = Mapping[str, ImageSource]
 
 
@@ -102,17 +99,20 @@ def fitted(data, tmp_path_factory) -> Callable[[str, int], Detector]:
 
 
 @every_detector
-def test_1_a_score_does_not_depend_on_the_batch(name, rank, data, fitted):
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_1_a_score_is_the_same_bits_in_any_batch(name, rank, precision, data, fitted):
     source, detector = data(name, rank)["new"], fitted(name, rank)
     rows = list(range(len(source)))
-    together = score_batch(detector, *source.batch(rows), source.digests, precision="float32")
-    for order in ([rows[-1]], rows[::-1], [rows[-1], *rows[:2]]):
-        digests = [source.digests[row] for row in order]
-        found = score_batch(detector, *source.batch(order), digests, precision="float32")
-        for part, values in found.parts.items():
-            np.testing.assert_allclose(values, together.parts[part][order], **ROUNDING, err_msg=part)
-        for part, values in (found.maps or {}).items():
-            np.testing.assert_allclose(values, together.maps[part][order], **ROUNDING, err_msg=part)
+    images, valid = source.batch(rows)
+    half = np.ones((len(rows), 1, *images.shape[2:]), bool)
+    half[1, ..., :2] = False  # one image with padding among others without
+    for given in (valid, half):
+        together = score_batch(detector, images, given, source.digests, precision=precision)
+        for order in ([rows[-1]], [1], rows[::-1], [rows[-1], *rows[:2]], rows[2:]):
+            digests = [source.digests[row] for row in order]
+            own = None if given is None or given[order].all() else given[order]
+            found = score_batch(detector, images[order], own, digests, precision=precision)
+            assert_equal(found, together.select(order))
 
 
 @every_detector

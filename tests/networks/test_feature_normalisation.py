@@ -76,11 +76,33 @@ def test_a_projection_to_more_directions_than_channels_is_refused():
 
 
 def test_one_batch_of_very_many_positions_gives_the_same_directions_as_many_small_ones():
+    # directions are determined where their variances differ: neighbouring channels are mixed
+    near = (torch.arange(6)[:, None] - torch.arange(6)).abs()
+    h = torch.einsum("ij,njhw->nihw", 0.55**near, maps(80, 6, (30, 30)))
+    whole, parts = in_one_batch(h), fitted(h, standardise="channel", projection=4)
+    torch.testing.assert_close(whole.matrix, parts.matrix, atol=1e-3, rtol=1e-3)
+
+
+def test_one_batch_of_very_many_positions_keeps_as_much_variance_where_all_directions_are_alike():
     h = maps(80, 6, (30, 30))
+    rows = fitted(h, standardise="channel")(h).transpose(0, 1).flatten(1).double()
+    covariance = rows @ rows.T / rows.shape[1]
+
+    def kept(normalisation):
+        directions = torch.nn.functional.normalize(normalisation.matrix.double(), dim=1)
+        torch.testing.assert_close(directions @ directions.T, torch.eye(4).double(), atol=1e-5, rtol=0)
+        return float((directions @ covariance @ directions.T).trace())
+
+    whole, parts = kept(in_one_batch(h)), kept(fitted(h, standardise="channel", projection=4))
+    most = float(torch.linalg.eigvalsh(covariance)[-4:].sum())
+    assert whole == pytest.approx(most, rel=1e-4)
+    assert parts == pytest.approx(most, rel=1e-4)
+
+
+def in_one_batch(h):
     whole = FeatureNormalisation(6, (30, 30), standardise="channel", projection=4)
     whole.fit([(h, None)], torch.Generator().manual_seed(0))
-    parts = fitted(h, standardise="channel", projection=4)
-    torch.testing.assert_close(whole.matrix, parts.matrix, atol=1e-3, rtol=1e-3)
+    return whole
 
 
 def test_centred_by_position_and_scaled_by_channel_no_place_weighs_more_than_its_spread():

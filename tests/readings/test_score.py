@@ -12,6 +12,7 @@ from PIL import Image as Picture
 
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.fit import fit
+from secondread.bundles.recalibrate import recalibrate
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.cohorts.phantoms import make_phantoms
 from secondread.errors import UserError
@@ -70,9 +71,46 @@ def test_a_score_does_not_depend_on_batch_or_order_or_workers(mapping_bundle: Bu
         r.reading.path: r.reading.score
         for r in read_items(mapping_bundle, items[::-1], workers=1, batch_size=5)
     }
-    assert alone.keys() == other.keys()
-    spread = np.std([value for value in alone.values() if value is not None])
-    assert all(abs(alone[path] - other[path]) <= 1e-4 * spread for path in alone)
+    assert alone == other
+
+
+def settled(bundle: Bundle, phantoms: Manifest) -> tuple[list[float], list[float]]:
+    """The scores that calibrated the bundle, and those that the same images get when they are read."""
+    references = [str(phantoms.reference(row)) for row in phantoms.where("split=train").rows]
+    loaded = Bundle.load(str(bundle.path))
+    again = [reading for reading in loaded.score(references, workers=0) if reading.seen == "calibration"]
+    return sorted(float(reading.score or 0) for reading in again), bundle.calibration.images.scores.tolist()
+
+
+def test_the_normals_of_the_calibration_get_the_same_bits_again(mapping_bundle: Bundle, phantoms) -> None:
+    again, before = settled(mapping_bundle, phantoms)
+    assert again == before
+
+
+@pytest.mark.parametrize("here", ["float32", "bf16"])
+def test_a_bundle_is_read_in_the_precision_of_its_calibration_whatever_this_machine_would_take(
+    phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str
+) -> None:
+    monkeypatch.setenv("SECONDREAD_PRECISION", "bf16")
+    recipe = Recipe.from_mapping(
+        {
+            "preprocessing": {"size": [16, 16]},
+            "detector": {"name": "ae", "network": {"width": 4, "hidden": 16, "latent": 4}},
+            "stages": {"reconstruction": {"epochs": 1, "batch_size": 8}},
+            "cohorts": {"validation": 0.2, "calibration": 0.3},
+        }
+    )
+    bundle = fit(recipe, phantoms, tmp_path / "bundle", cache=tmp_path / "c", workers=0, progress=False)
+    monkeypatch.setenv("SECONDREAD_PRECISION", here)
+    again, before = settled(bundle, phantoms)
+    assert bundle.precision == "bf16"
+    assert again == before
+    moved = recalibrate(
+        bundle, phantoms, tmp_path / "moved",
+        false_alarm_rate=0.2, cache=tmp_path / "c", workers=0, progress=False,
+    )  # fmt: skip
+    assert moved.precision == here
+    assert settled(moved, phantoms)[0] == moved.calibration.images.scores.tolist()
 
 
 def test_scoring_again_changes_nothing(fitted: Bundle, phantoms, tmp_path: Path) -> None:

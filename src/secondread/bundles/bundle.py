@@ -74,6 +74,13 @@ class Bundle:
         """Whether the score has input complexity taken out."""
         return self.calibration.settings.complexity != "none"
 
+    @property
+    def precision(self) -> str:
+        """In which its calibration scores were computed, and therefore every score that is held against
+        them, whatever this machine would choose."""
+        told = (done["precision"] for done in reversed(self.provenance.recalibrated) if "precision" in done)
+        return next(told, self.provenance.precision)
+
     def save(self, path: str | Path) -> Self:
         """Write the bundle to a new folder `path`, whole or not at all, and return it as saved.
 

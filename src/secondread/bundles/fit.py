@@ -147,7 +147,7 @@ def fit(
     with seconds.of("companions"):
         companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
     with seconds.of("calibrate"):
-        calibration, parts = calibrate(recipe, detector, sets, cohorts, place)
+        calibration, parts = calibrate(recipe, detector, sets, cohorts, place, log.precision)
     bundle = Bundle(
         recipe=recipe,
         preprocessing=preprocessing,
@@ -163,7 +163,7 @@ def fit(
         return bundle
     save_epochs(
         bundle, out, unfinished.folder / "detector",
-        lambda epoch: calibrate(recipe, epoch, sets, cohorts, place), shown=progress,
+        lambda epoch: calibrate(recipe, epoch, sets, cohorts, place, log.precision), shown=progress,
     )  # fmt: skip
     saved = bundle.save(out)
     unfinished.clear()
@@ -239,13 +239,18 @@ def fit_companions(
 
 
 def calibrate(
-    recipe: Recipe, detector: Detector, sets: Mapping[str, PreparedSet], cohorts: Cohorts, device: str
+    recipe: Recipe,
+    detector: Detector,
+    sets: Mapping[str, PreparedSet],
+    cohorts: Cohorts,
+    device: str,
+    precision: str,
 ) -> tuple[Calibration, tuple[str, ...]]:
     """The calibration from held-out normals, and the names of the detector's parts."""
     scored = {
         cohort: gather_scores(
             detector, sets[cohort], getattr(cohorts, cohort), recipe.calibration,
-            device=device, precision=recipe.precision, seed=recipe.seed,
+            device=device, precision=precision, seed=recipe.seed,
         )
         for cohort in ("validation", "calibration")
     }  # fmt: skip

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.caching import open_cache, settle
 from secondread.bundles.companions import Companions
@@ -16,6 +18,7 @@ from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError
 from secondread.preprocessing.cache import Cache
 from secondread.record import now
+from secondread.training.device import choose_precision
 
 
 def recalibrate(
@@ -33,7 +36,8 @@ def recalibrate(
     Rows labelled normal are used, test rows never; the images count as seen from then on. The scale of
     the parts and of the maps stays. Images that the model learnt from, and all images of patients that
     it learnt from (by keyed hash), are left out; how many and which is said, and counted in the
-    bundle's provenance under `recalibrated`.
+    bundle's provenance under `recalibrated`. Scores are computed in the precision that the recipe means on
+    this machine, and from then on in that.
 
     Raises UserError where there is no such normal, where fewer are left than the false-alarm rate needs
     because some were left out, or where `out` exists; DataError where none can be read.
@@ -68,15 +72,17 @@ def recalibrate(
         )  # fmt: skip
         companions[name] = former.recalibrate(scored, false_alarm_rate=false_alarm_rate)
     settings = bundle.calibration.settings
+    precision = choose_precision(bundle.recipe.precision, torch.device(bundle.device))
     scored = gather_scores(
         bundle.detector, images, rows, settings,
-        device=bundle.device, precision=bundle.recipe.precision, seed=bundle.recipe.seed,
+        device=bundle.device, precision=precision, seed=bundle.recipe.seed,
     )  # fmt: skip
     calibration = bundle.calibration.recalibrate(scored, false_alarm_rate=false_alarm_rate)
     done = {
         "manifest_digest": manifest.digest,
         "time": now(),
         "from": bundle.digest,
+        "precision": precision,
         "unreadable": str(normals.unreadable),
         "patients_left_out": str(len(normals.patients)),
         "copies_left_out": str(len(normals.copies)),

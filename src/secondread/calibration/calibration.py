@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from secondread.calibration.complexity_difference import complexity_difference, complexity_of
 from secondread.calibration.complexity_line import ComplexityLine
-from secondread.calibration.conformal import Conformal
+from secondread.calibration.conformal import Conformal, tolerance
 from secondread.calibration.description import describe
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.map_mixture import CalibratedMaps
@@ -133,10 +133,11 @@ class Calibration:
 
     def _calibrated(self, normals: GatheredScores) -> Self:
         scores = self.combine(normals.raw) if len(normals) else np.zeros(0)
+        ties = tolerance(scores, self._size(normals.raw)) if len(normals) else 0.0
         studies, per_study = None, None
         if any(study is not None for study in normals.studies):
             grouped = study_scores(scores, normals.studies, normals.patients)
-            studies = Conformal.fit(grouped.scores, grouped.patients)
+            studies = Conformal.fit(grouped.scores, grouped.patients, tolerance=ties)
             per_study = float(grouped.images.mean())
         maps = self.maps
         if maps is not None and normals.maps.pixels:
@@ -144,7 +145,7 @@ class Calibration:
         return replace(
             self,
             maps=maps,
-            images=Conformal.fit(scores, normals.patients),
+            images=Conformal.fit(scores, normals.patients, tolerance=ties),
             studies=studies,
             without_patient=sum(patient is None for patient in normals.patients),
             images_per_study=per_study,
@@ -163,6 +164,11 @@ class Calibration:
         adjusted = self.line.residual(complexity_of(raw), scores)
         require_finite(adjusted, "the score of image")
         return adjusted
+
+    def _size(self, raw: RawScores) -> float:
+        """How large the numbers are of which the scores are made, in the scores' unit."""
+        size = (self.adjusted or self.mixture).size(raw)
+        return size if self.line is None else size / self.line.sd
 
     def combine_without_complexity(self, raw: RawScores) -> Floats:
         """The score as it would be with `complexity: none`, to be shown beside it."""
@@ -238,6 +244,7 @@ class Calibration:
             "line": None if self.line is None else asdict(self.line),
             "maps": None if self.maps is None else asdict(self.maps),
             "patients": self.images.patients,
+            "tolerance": self.images.tolerance,
             "study_patients": None if self.studies is None else self.studies.patients,
             "validation_images": self.validation_images,
             "without_patient": self.without_patient,
@@ -248,7 +255,8 @@ class Calibration:
 
     @classmethod
     def from_state(cls, document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
-        """Raises ValueError or KeyError where the state does not fit together."""
+        """Raises ValueError or KeyError where the state does not fit together. A state of before ties had a
+        tolerance gets one from its scores."""
         return cls(**fields_of(document, arrays))
 
     def require_parts(self, parts: Sequence[str]) -> None:

@@ -91,6 +91,14 @@ class PartMixture:
         require_finite(total, "the score of image")
         return total
 
+    def size(self, raw: RawScores) -> float:
+        """How large the numbers are that `combine` adds up: the largest of each part, in the score's unit."""
+        return sum(
+            abs(scale.weight) * float(np.abs(raw.parts[name]).max()) / (scale.sd if self.scaled else 1.0)
+            for name, scale in self.parts.items()
+            if scale.weight != 0.0
+        )
+
 
 def require_finite(values: Floats, what: str) -> None:
     """ValueError that names the first index whose value is not finite."""

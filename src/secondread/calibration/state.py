@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from secondread.calibration.complexity_line import ComplexityLine
-from secondread.calibration.conformal import Conformal
+from secondread.calibration.conformal import Conformal, tolerance
 from secondread.calibration.map_mixture import CalibratedMaps
 from secondread.calibration.part_mixture import PartMixture
 from secondread.calibration.settings import CalibrationSettings
@@ -29,6 +29,7 @@ class CalibrationDocument(Settings):
     line: ComplexityLine | None
     maps: CalibratedMaps | None
     patients: int = Field(ge=0, le=10**9)
+    tolerance: float | None = Field(None, ge=0.0)
     study_patients: int | None = Field(ge=0, le=10**9)
     validation_images: int = Field(ge=0, le=10**9)
     without_patient: int = Field(ge=0, le=10**9)
@@ -65,14 +66,16 @@ def fields_of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
     expected |= set() if said.study_patients is None else {"study_scores", "study_weights"}
     if set(arrays) != expected:
         raise ValueError(f"calibration has the arrays {sorted(arrays)} where it needs {sorted(expected)}")
+    ties = tolerance(arrays["image_scores"]) if said.tolerance is None else said.tolerance
+    studies = said.study_patients
     return {
         "settings": said.settings,
         "mixture": said.mixture,
         "adjusted": said.adjusted,
         "line": said.line,
         "maps": said.maps,
-        "images": _conformal(arrays, "image", said.patients),
-        "studies": None if said.study_patients is None else _conformal(arrays, "study", said.study_patients),
+        "images": _conformal(arrays, "image", said.patients, ties),
+        "studies": None if studies is None else _conformal(arrays, "study", studies, ties),
         "validation_images": said.validation_images,
         "without_patient": said.without_patient,
         "images_per_study": said.images_per_study,
@@ -80,6 +83,6 @@ def fields_of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
     }
 
 
-def _conformal(arrays: Mapping[str, NDArray[Any]], of: str, patients: int) -> Conformal:
+def _conformal(arrays: Mapping[str, NDArray[Any]], of: str, patients: int, ties: float) -> Conformal:
     scores, weights = (np.asarray(arrays[f"{of}_{what}"], np.float64) for what in ("scores", "weights"))
-    return Conformal(scores, weights, patients)
+    return Conformal(scores, weights, patients, ties)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from secondread.networks.precision import onednn_takes
+
 
 class _Folded(NamedTuple):
     stamp: tuple[object, ...]
@@ -63,10 +65,9 @@ def _can_fuse(x: Tensor, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) ->
     return (
         x.device.type == "cpu"
         and not torch.is_grad_enabled()
-        and torch.backends.mkldnn.is_available()
         and not (norm is not None and norm.training)
         and (torch.is_autocast_enabled("cpu") or x.dtype == convolution.weight.dtype)
-        and torch.get_autocast_dtype("cpu") is not torch.float16
+        and onednn_takes(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype)
     )
 
 

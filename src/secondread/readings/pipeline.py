@@ -3,7 +3,6 @@ gathering of batches in a thread, compute here. The slowest of them sets the pac
 
 from __future__ import annotations
 
-import math
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,12 +23,11 @@ from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.readings.inputs import Item, Source, gather
 from secondread.readings.readings import Reading
-from secondread.training.inference import score_batch
+from secondread.training.inference import default_batch_size, score_batch
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache import Cache
 
-ELEMENTS_PER_BATCH = 1 << 19
 AHEAD = 3
 Gathered = list[tuple[Item, Prepared | ImageError]]
 
@@ -48,12 +46,6 @@ class Result:
     map: NDArray[np.float32] | None = None
     picture: NDArray[np.float32] | None = None
     placement: Placement | None = None
-
-
-def default_batch_size(size: Sequence[int]) -> int:
-    """As many images as hold about half a million elements: 8 of 256×256, one volume of 128³. With more, an
-    encoder's maps on a CPU outgrow what the allocator keeps, and every batch pays for fresh memory."""
-    return max(1, min(64, ELEMENTS_PER_BATCH // math.prod(size)))
 
 
 def default_workers() -> int:
@@ -184,7 +176,7 @@ def _score(bundle: Bundle, images: Sequence[Prepared], seen: Recall, *, maps: bo
         valid,
         digests,
         device=bundle.device,
-        precision=bundle.recipe.precision,
+        precision=bundle.precision,
         maps=maps,
     )
     raw = with_complexity(raw, pixels, bundle.calibration.settings)

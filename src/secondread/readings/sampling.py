@@ -22,7 +22,6 @@ from secondread.images.image import Geometry, ImageError
 from secondread.images.write import write_map
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared
-from secondread.readings.pipeline import default_batch_size
 from secondread.readings.planes import Planes, bounded, eight_bits, planes
 from secondread.readings.samples import (
     QUANTILES,
@@ -36,6 +35,7 @@ from secondread.readings.samples import (
 )
 from secondread.readings.training_images import TrainingImages, from_bundle
 from secondread.record import RunRecord
+from secondread.training.inference import default_batch_size
 from secondread.training.seeds import seeded_generator
 from secondread.whole import write_whole
 

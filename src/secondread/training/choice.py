@@ -31,14 +31,13 @@ from secondread import anomalies
 from secondread.anomalies.anomaly import MakeAnomalies
 from secondread.calibration.part_mixture import PartMixture
 from secondread.calibration.raw_scores import RawScores, concatenate
-from secondread.detectors.contract import Batch, Stage
+from secondread.detectors.contract import Batch, Part, Scores, ScoringNoise, Stage
 from secondread.detectors.settings import StageSettings
 from secondread.errors import UserError
 from secondread.metrics.roc import auroc
 from secondread.recipes.mistakes import mistakes
 from secondread.training.data import ImageSource
-from secondread.training.device import autocast
-from secondread.training.inference import noise_for, raw_scores
+from secondread.training.inference import score_images
 from secondread.training.loading import Loader
 from secondread.training.run import Run
 from secondread.training.seeds import derive_seed, seeded_generator
@@ -154,12 +153,15 @@ class Measure:
             yield batch[cohort], [digests[row] for row in rows]
 
     def _raw(self, batch: Batch, digests: list[str]) -> RawScores:
-        noise = noise_for(digests, self.run.fabric.device)
-        with autocast(self.run.fabric.device, self.run.precision):
-            if self.stage.score is None:
-                return raw_scores(self.run.detector.score(batch, noise), maps=False)
-            values = self.stage.score(batch, noise)
-        return RawScores({"score": values.double().cpu().numpy()}, {"score": "upper"})
+        own = self.stage.score
+
+        def score(images: Batch, noise: ScoringNoise) -> Scores:
+            if own is None:
+                return self.run.detector.score(images, noise)
+            return Scores({"score": Part(own(images, noise))})
+
+        device = self.run.fabric.device
+        return score_images(score, batch, digests, device=device, precision=self.run.precision, maps=False)
 
     def _auroc(self, normal: RawScores, others: RawScores) -> float | None:
         if not len(others) or not (normal.finite.all() and others.finite.all()):

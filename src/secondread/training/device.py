@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import platform
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Precision = Literal["float32", "bf16"]
+PRECISION_VARIABLE = "SECONDREAD_PRECISION"
 
 
 def choose_device(name: str | None = "auto") -> torch.device:
@@ -49,8 +51,21 @@ def cpu_has_amx() -> bool:
     return "amx_bf16" in flags
 
 
+def processor_name() -> str:
+    """What this machine calls its processor, or the architecture where it does not say."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """`auto`: bf16 on CPUs with AMX and on GPUs that have it in hardware, else float32."""
+    """`auto`: bf16 on CPUs with AMX and on GPUs that have it in hardware, else float32; the environment
+    variable SECONDREAD_PRECISION, where it is set, says in its place what `auto` is."""
+    if name == "auto":
+        name = os.environ.get(PRECISION_VARIABLE, "").strip() or "auto"
     if name == "float32":
         return "float32"
     if name == "bf16":

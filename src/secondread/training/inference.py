@@ -1,18 +1,50 @@
-"""Scores of prepared images: one batch, or a whole set. No file and no label."""
+"""Scores of prepared images: the one place where a detector is asked. No file and no label.
+
+What is promised of a score:
+
+- **On one machine**, with the same versions, device, precision and number of threads, an image's raw parts
+  and maps are the same bits whatever the batch, the order, the other images, and whether a run was stopped
+  and resumed. A normal of the calibration that is read later gets its calibration score. On a CPU this holds
+  by construction: a detector is given one image at a time, in memory of its own that always lies alike, so
+  that nothing but the image and the detector reaches the arithmetic. On a GPU, which single images leave
+  idle, it is given batches of one fixed shape, filled up with copies.
+- **On another processor, or with another number of threads**, sums are rounded in another order. In float32
+  scores agree within the tolerance of `calibration.conformal`, and p-values and flags are made so that they
+  agree, too.
+- **In another precision, or on another kind of device**, nothing is promised: bfloat16 keeps eight bits. A
+  bundle is read in the precision in which it was calibrated.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
-from secondread.calibration.raw_scores import RawScores
+from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise
 from secondread.training.data import ImageSource
-from secondread.training.device import Precision, autocast, choose_precision, place, to_device
+from secondread.training.device import (
+    Precision,
+    autocast,
+    choose_precision,
+    memory_format,
+    place,
+)
+
+ELEMENTS_PER_BATCH = 1 << 19
+Score = Callable[[Batch, ScoringNoise], Scores]
+
+
+def default_batch_size(size: Sequence[int]) -> int:
+    """As many images as hold about half a million elements: 8 of 256×256, one volume of 128³. With more, an
+    encoder's maps on a CPU outgrow what the allocator keeps, and every batch pays for fresh memory."""
+    return max(1, min(64, ELEMENTS_PER_BATCH // math.prod(size)))
 
 
 def noise_for(digests: Sequence[str], device: torch.device | str = "cpu") -> ScoringNoise:
@@ -35,19 +67,42 @@ def score_batch(
 
     images `[n, C, *spatial]`, valid `[n, 1, *spatial]` or None. The detector is moved to the device and
     put in eval mode. `precision`: auto, float32 or bf16; what comes out is float32 in either case.
+    Which images come together changes nothing (see above).
     """
     device = torch.device(device)
-    chosen: Precision = choose_precision(precision, device)
     detector.eval()
     place(detector, device)
     batch = Batch(
-        to_device(torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)), device),
-        None if valid is None else torch.from_numpy(np.ascontiguousarray(valid)).to(device),
+        torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)),
+        None if valid is None else torch.from_numpy(np.ascontiguousarray(valid)),
     )
+    chosen = choose_precision(precision, device)
     without_gradient = torch.no_grad() if detector.gradients_at_scoring else torch.inference_mode()
-    with without_gradient, autocast(device, chosen):
-        scores = detector.score(batch, noise_for(digests, device))
-    return raw_scores(scores, maps=maps)
+    with without_gradient:
+        return score_images(detector.score, batch, digests, device=device, precision=chosen, maps=maps)
+
+
+def score_images(
+    score: Score,
+    batch: Batch,
+    digests: Sequence[str],
+    *,
+    device: torch.device,
+    precision: Precision,
+    maps: bool,
+) -> RawScores:
+    """What `score` says of the images of the batch, in their order, each as if it were alone."""
+    found: dict[int, RawScores] = {}
+    for rows in _groups(batch, device):
+        filled = (
+            rows if device.type == "cpu" else _filled_up(rows, default_batch_size(batch.images.shape[2:]))
+        )
+        part = Batch(_own(batch.images, filled, device), _valid(batch, filled, device))
+        with autocast(device, precision):
+            scores = score(part, noise_for([digests[row] for row in filled], device))
+        raw = raw_scores(scores, maps=maps)
+        found |= {row: raw.select([place]) for place, row in enumerate(rows)}
+    return concatenate([found[row] for row in range(len(batch))])
 
 
 def raw_scores(scores: Scores, *, maps: bool = True) -> RawScores:
@@ -85,3 +140,40 @@ def score_set(
                 waiting = pool.submit(source.batch, chunks[number + 1])
             digests = [source.digests[row] for row in rows]
             yield score_batch(detector, images, valid, digests, device=device, precision=precision, maps=maps)
+
+
+def _groups(batch: Batch, device: torch.device) -> list[list[int]]:
+    """The rows that are computed together: on a CPU each alone. On a GPU images with padding and without
+    are kept apart, since a detector's arithmetic may differ between them."""
+    if device.type == "cpu":
+        return [[row] for row in range(len(batch))]
+    padded = [_has_padding(batch, row) for row in range(len(batch))]
+    most = default_batch_size(batch.images.shape[2:])
+    groups = []
+    for kind in (False, True):
+        rows = [row for row, has in enumerate(padded) if has is kind]
+        groups += [rows[at : at + most] for at in range(0, len(rows), most)]
+    return groups
+
+
+def _filled_up(rows: list[int], count: int) -> list[int]:
+    return rows + rows[-1:] * (count - len(rows))
+
+
+def _has_padding(batch: Batch, row: int) -> bool:
+    return batch.valid is not None and not bool(batch.valid[row].all())
+
+
+def _valid(batch: Batch, rows: list[int], device: torch.device) -> Tensor | None:
+    """None where nothing is padded, whatever the rest of the batch has."""
+    if batch.valid is None or not _has_padding(batch, rows[0]):
+        return None
+    return batch.valid[rows].to(device)
+
+
+def _own(images: Tensor, rows: list[int], device: torch.device) -> Tensor:
+    """The rows in memory of their own, which torch aligns and which is ordered alike for any batch: some
+    libraries round differently by where numbers lie."""
+    chosen = images[rows]
+    order = memory_format(images.ndim - 2)
+    return torch.empty(chosen.shape, dtype=chosen.dtype, device=device, memory_format=order).copy_(chosen)

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from secondread.flows.glow.native import Kernel, native
 from secondread.flows.glow.planes import neighbourhoods, scatter
+from secondread.networks.precision import onednn_takes
 
 LOG_SCALE_FACTOR = 3.0
 """Glow learns scales as exp(3 l), which lets them move faster than the other parameters."""
@@ -267,14 +268,10 @@ def _blocks(positions: int, middle: Tensor) -> Iterator[slice]:
         yield slice(at, min(at + length, positions))
 
 
-_FUSES = torch.backends.mkldnn.is_available()
-"""Whether product, bias and ReLU are one call on a CPU."""
-
-
 def _hidden(gathered: Tensor, weights: NetWeights) -> tuple[Tensor, Tensor]:
     """Both hidden layers of a block of positions, `[positions, width]`."""
     first = _relu(gathered.t() @ weights.first.t())
-    if _FUSES and first.device.type == "cpu" and first.dtype in (torch.bfloat16, torch.float32):
+    if first.device.type == "cpu" and onednn_takes(first.dtype):
         second = torch.ops.mkldnn._linear_pointwise(
             first, weights.middle, weights.middle_bias, "relu", [], ""
         )
