@@ -4,10 +4,10 @@ What is promised of a score:
 
 - **On one machine**, with the same versions, device, precision and number of threads, an image's raw parts
   and maps are the same bits whatever the batch, the order, the other images, and whether a run was stopped
-  and resumed. A normal of the calibration that is read later gets its calibration score. On a CPU this holds
-  by construction: a detector is given one image at a time, in memory of its own that always lies alike, so
-  that nothing but the image and the detector reaches the arithmetic. On a GPU, which single images leave
-  idle, it is given batches of one fixed shape, filled up with copies.
+  and resumed. A normal of the calibration that is read later gets its calibration score. This holds by
+  construction: a detector is given one image at a time, in memory of its own that always lies alike, so that
+  nothing but the image and the detector reaches the arithmetic. `benchmarks/one_at_a_time.py` says what that
+  costs.
 - **On another processor, or with another number of threads**, sums are rounded in another order. In float32
   scores agree within the tolerance of `calibration.conformal`, and p-values and flags are made so that they
   agree, too.
@@ -31,6 +31,7 @@ from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise
 from secondread.training.data import ImageSource
 from secondread.training.device import (
     Precision,
+    Repeatable,
     autocast,
     choose_precision,
     memory_format,
@@ -92,17 +93,12 @@ def score_images(
     maps: bool,
 ) -> RawScores:
     """What `score` says of the images of the batch, in their order, each as if it were alone."""
-    found: dict[int, RawScores] = {}
-    for rows in _groups(batch, device):
-        filled = (
-            rows if device.type == "cpu" else _filled_up(rows, default_batch_size(batch.images.shape[2:]))
-        )
-        part = Batch(_own(batch.images, filled, device), _valid(batch, filled, device))
-        with autocast(device, precision):
-            scores = score(part, noise_for([digests[row] for row in filled], device))
-        raw = raw_scores(scores, maps=maps)
-        found |= {row: raw.select([place]) for place, row in enumerate(rows)}
-    return concatenate([found[row] for row in range(len(batch))])
+    found = []
+    for row, digest in enumerate(digests):
+        alone = Batch(_own(batch.images, row, device), _padding(batch.valid, row, device))
+        with Repeatable(device), autocast(device, precision):
+            found.append(raw_scores(score(alone, noise_for([digest], device)), maps=maps))
+    return concatenate(found)
 
 
 def raw_scores(scores: Scores, *, maps: bool = True) -> RawScores:
@@ -142,38 +138,16 @@ def score_set(
             yield score_batch(detector, images, valid, digests, device=device, precision=precision, maps=maps)
 
 
-def _groups(batch: Batch, device: torch.device) -> list[list[int]]:
-    """The rows that are computed together: on a CPU each alone. On a GPU images with padding and without
-    are kept apart, since a detector's arithmetic may differ between them."""
-    if device.type == "cpu":
-        return [[row] for row in range(len(batch))]
-    padded = [_has_padding(batch, row) for row in range(len(batch))]
-    most = default_batch_size(batch.images.shape[2:])
-    groups = []
-    for kind in (False, True):
-        rows = [row for row, has in enumerate(padded) if has is kind]
-        groups += [rows[at : at + most] for at in range(0, len(rows), most)]
-    return groups
-
-
-def _filled_up(rows: list[int], count: int) -> list[int]:
-    return rows + rows[-1:] * (count - len(rows))
-
-
-def _has_padding(batch: Batch, row: int) -> bool:
-    return batch.valid is not None and not bool(batch.valid[row].all())
-
-
-def _valid(batch: Batch, rows: list[int], device: torch.device) -> Tensor | None:
-    """None where nothing is padded, whatever the rest of the batch has."""
-    if batch.valid is None or not _has_padding(batch, rows[0]):
-        return None
-    return batch.valid[rows].to(device)
-
-
-def _own(images: Tensor, rows: list[int], device: torch.device) -> Tensor:
-    """The rows in memory of their own, which torch aligns and which is ordered alike for any batch: some
-    libraries round differently by where numbers lie."""
-    chosen = images[rows]
+def _own(images: Tensor, row: int, device: torch.device) -> Tensor:
+    """One image `[1, C, *spatial]` in memory of its own, aligned and ordered alike whatever batch it came in:
+    some libraries round differently by where numbers lie."""
+    image = images[row : row + 1]
     order = memory_format(images.ndim - 2)
-    return torch.empty(chosen.shape, dtype=chosen.dtype, device=device, memory_format=order).copy_(chosen)
+    return torch.empty(image.shape, dtype=image.dtype, device=device, memory_format=order).copy_(image)
+
+
+def _padding(valid: Tensor | None, row: int, device: torch.device) -> Tensor | None:
+    """Where the image is valid; None where it is everywhere, whatever the rest of the batch has."""
+    if valid is None or bool(valid[row].all()):
+        return None
+    return valid[row : row + 1].to(device, copy=True)
