@@ -27,6 +27,12 @@ def _logged(training: dict[str, Any]) -> dict[str, Any]:
     return training
 
 
+def _in_a_precision(recalibrated: dict[str, str]) -> dict[str, str]:
+    if recalibrated.get("precision", "float32") not in ("float32", "bf16"):
+        raise ValueError(f"precision {recalibrated['precision']!r} is neither float32 nor bf16")
+    return recalibrated
+
+
 class Provenance(Settings):
     """How a bundle came to be. No patient's name or id, no absolute path.
 
@@ -50,10 +56,10 @@ class Provenance(Settings):
     training: Annotated[dict[str, Any], AfterValidator(_logged)] = Field(default_factory=dict)
     seconds: dict[str, float] = Field(default_factory=dict)
     device: str = "cpu"
-    precision: str = "float32"
+    precision: Literal["float32", "bf16"] = "float32"
     allow_shared_patients: bool = False
     shared_patients: int = 0
-    recalibrated: tuple[dict[str, str], ...] = ()
+    recalibrated: tuple[Annotated[dict[str, str], AfterValidator(_in_a_precision)], ...] = ()
 
 
 class BundleDocument(Settings):
