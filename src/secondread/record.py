@@ -43,10 +43,18 @@ def now() -> str:
 
 
 class RunRecord:
-    """Collects what a run did. `write` replaces the file whole, so a reader never sees half of it."""
+    """Collects what a run did. `write` replaces the file whole, so a reader never sees half of it.
 
-    def __init__(self, command: Sequence[str] = ()) -> None:
-        self.facts: dict[str, Any] = {"command": list(command), "versions": versions(), "started": now()}
+    made_by  the command, as `outputs` tells whose a folder is
+    """
+
+    def __init__(self, made_by: str, command: Sequence[str] = ()) -> None:
+        self.facts: dict[str, Any] = {
+            "made_by": made_by,
+            "command": list(command),
+            "versions": versions(),
+            "started": now(),
+        }
         self.begun = time.monotonic()
 
     def write(self, path: Path, **facts: Any) -> Path:
@@ -56,8 +64,3 @@ class RunRecord:
         text = json.dumps({**self.facts, "durations": durations}, indent=1, default=str)
         write_whole(path, text.encode())
         return path
-
-
-def beside(output: Path) -> Path:
-    """The record of an output that is not the command's own folder: `bundle.run.json` beside `bundle`."""
-    return output.with_name(f"{output.name}.run.json")

@@ -129,7 +129,7 @@ def test_index_split_and_check(phantoms: Manifest, tmp_path: Path) -> None:
     run("check", tmp_path / "s.csv", "--workers", 0)
     table = (tmp_path / "s.csv").read_bytes()
     said = run("check", tmp_path / "s.csv", "--workers", 0, "-o", tmp_path / "s.csv", code=2)
-    assert "is the manifest itself" in one_error(said)
+    assert "is read by this command" in one_error(said)
     assert (tmp_path / "s.csv").read_bytes() == table
     constant = phantoms.base / "train" / "constant.png"
     Picture.new("L", (48, 48), 7).save(constant)

@@ -24,11 +24,11 @@ from tiny_tasks import (
 
 from secondread.cohorts.manifest import Manifest
 from secondread.comparison.local import run_locally
-from secondread.comparison.lock import holder, only_one
 from secondread.comparison.memory import DEFAULT_BYTES, expected_bytes, resident_bytes
 from secondread.comparison.progress import Lines, Quiet
 from secondread.comparison.work import LOG, MEASURED, RESULT, work
 from secondread.errors import UserError
+from secondread.lock import holder, only_one
 
 SCRIPT = Path(__file__).parent / "compare_in_process.py"
 EPOCHS = 60
@@ -163,7 +163,7 @@ def test_a_process_that_ends_without_a_word_leaves_a_reason(tmp_path):
 
 def test_a_folder_takes_one_comparison_at_a_time(tmp_path):
     code = (
-        "import sys, pathlib\nfrom secondread.comparison.lock import only_one\n"
+        "import sys, pathlib\nfrom secondread.lock import only_one\n"
         "with only_one(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with subprocess.Popen(

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from secondread.comparison.lock import holder
 from secondread.comparison.work import LOG, Task
+from secondread.lock import holder
 from secondread.readings.readings import Readings
 from secondread.recipes.recipe import Recipe
 

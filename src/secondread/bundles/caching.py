@@ -38,9 +38,8 @@ def open_cache(given: str | Path | Cache | None) -> Cache:
 
 
 def settle(cache: Cache) -> None:
-    """Delete what was not used for longest, until the cache is as small as its limit says."""
-    if (limit := cache_limit()) is not None:
-        Cache(cache.directory, limit).trim()
+    """Delete leftovers, and what was not used for longest until the cache is as small as its limit says."""
+    Cache(cache.directory, cache_limit()).trim()
 
 
 def cache_facts(given: str | Path | Cache | None) -> dict[str, Any]:

@@ -42,8 +42,8 @@ class Provenance(Settings):
     weights           file name -> SHA-256 of pretrained weights
     training          the loop's log by stage
     seconds           wall-clock time by part of the fit
-    recalibrated      later `calibrate` runs: manifest digest, time, precision of the scores, how many were
-                      unreadable or left out
+    recalibrated      later `calibrate` runs: manifest digest, time, rate, precision of the scores, a digest
+                      of the images, how many were unreadable or left out
     """
 
     created: str

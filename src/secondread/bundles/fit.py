@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from secondread.cohorts.cohorts import Cohorts, build_cohorts
 from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Detector
 from secondread.errors import UserError
+from secondread.outputs import output_bundle
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.build import build_detector
@@ -93,15 +94,38 @@ def fit(
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
     out = Path(out)
     progress = progress and process_rank() == 0
-    seconds = Seconds()
     identity = {
         "recipe": digest_of(without_places(recipe.model_dump(mode="json"))),
         "manifest": manifest.digest,
         "seed": recipe.seed,
         "allow_shared_patients": allow_shared_patients,
     }
-    if out.exists():
-        return finished_before(out, identity, device, resume=resume)
+    with output_bundle(out) if process_rank() == 0 else nullcontext():
+        unfinished = Unfinished(out, identity)
+        if out.exists():
+            return finished_before(unfinished, device, resume=resume)
+        return _fit(
+            recipe, manifest, unfinished,
+            resume=resume, cache=cache, device=device, workers=workers,
+            allow_shared_patients=allow_shared_patients, progress=progress, source=source,
+        )  # fmt: skip
+
+
+def _fit(
+    recipe: Recipe,
+    manifest: Manifest,
+    unfinished: Unfinished,
+    *,
+    resume: bool,
+    cache: str | Path | Cache | None,
+    device: str | None,
+    workers: int | None,
+    allow_shared_patients: bool,
+    progress: bool,
+    source: str,
+) -> Bundle:
+    """The fit itself; its place is held."""
+    out, seconds = unfinished.out, Seconds()
     detector = build_detector(recipe, source=source)
     refuse_epochs(detector, recipe, out, resume=resume)
     cohorts = build_cohorts(
@@ -110,7 +134,6 @@ def fit(
     for note in cohorts.notes:
         say(f"note: {note}", shown=progress)
     refuse_missing_cohorts(detector, cohorts, recipe)
-    unfinished = Unfinished(out, identity)
     if process_rank() == 0:
         unfinished.begin(resume=resume)
     workers = max(1, available_cores() // process_count()) if workers is None else workers
@@ -171,8 +194,9 @@ def fit(
     return saved
 
 
-def finished_before(out: Path, identity: Mapping[str, Any], device: str | None, *, resume: bool) -> Bundle:
+def finished_before(unfinished: Unfinished, device: str | None, *, resume: bool) -> Bundle:
     """The bundle that an earlier run of the same fit left; UserError where it is another's."""
+    out = unfinished.out
     document, _ = read_document(out)
     earlier = {
         "recipe": digest_of(document.recipe),
@@ -180,9 +204,11 @@ def finished_before(out: Path, identity: Mapping[str, Any], device: str | None, 
         "seed": document.provenance.seed,
         "allow_shared_patients": document.provenance.allow_shared_patients,
     }
+    if earlier == unfinished.identity and process_rank() == 0:
+        unfinished.clear_if_finished()
     if not resume:
         raise UserError(f"{out}: there is a bundle already; remove it or choose another place with -o")
-    for name, value in identity.items():
+    for name, value in unfinished.identity.items():
         if earlier[name] != value:
             raise UserError(f"{out}: a finished bundle of another {name}; choose another place with -o")
     return Bundle.load(out, device=str(choose_device(device)))

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import torch
 
-from secondread.bundles.bundle import Bundle
+from secondread.bundles.bundle import Bundle, read_document
 from secondread.bundles.caching import open_cache, settle
 from secondread.bundles.companions import Companions
 from secondread.bundles.gathering import gather_scores
-from secondread.bundles.new_normals import new_normals
+from secondread.bundles.new_normals import NewNormals, new_normals
 from secondread.bundles.places import available_cores
 from secondread.bundles.progress import say
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError
+from secondread.images.source import digest_of_parts
+from secondread.outputs import output_bundle
 from secondread.preprocessing.cache import Cache
 from secondread.record import now
 from secondread.training.device import choose_precision
@@ -39,30 +41,64 @@ def recalibrate(
     bundle's provenance under `recalibrated`. Scores are computed in the precision that the recipe means on
     this machine, and from then on in that.
 
-    Raises UserError where there is no such normal, where fewer are left than the false-alarm rate needs
-    because some were left out, or where `out` exists; DataError where none can be read.
+    Where `out` is what this very call gave before (a killed process may have left it so), it is loaded.
+    Raises UserError where it is something else, where there is no such normal, and where fewer are left than
+    the false-alarm rate needs because some were left out; DataError where none can be read.
     """
     if not isinstance(manifest, Manifest):
         manifest = Manifest.read(manifest)
         for note in manifest.notes:
             say(f"note: {note}", shown=progress)
     out = Path(out)
-    if out.exists():
-        raise UserError(f"{out}: there is something already; remove it or choose another place with -o")
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UserError(f"a false-alarm rate of {false_alarm_rate} is not between 0 and 1")
-    kept = open_cache(cache)
-    normals = new_normals(
-        manifest,
-        bundle.seen,
-        bundle.preprocessing,
-        false_alarm_rate or bundle.calibration.settings.false_alarm_rate,
-        cache=kept,
-        workers=available_cores() if workers is None else workers,
-        shown=progress,
-    )
-    rows, images = normals.rows, normals.images
+    rate = false_alarm_rate or bundle.calibration.settings.false_alarm_rate
+    with output_bundle(out):
+        earlier = calibrated_before(out, bundle, manifest, rate)
+        kept = open_cache(cache)
+        normals = new_normals(
+            manifest,
+            bundle.seen,
+            bundle.preprocessing,
+            rate,
+            cache=kept,
+            workers=available_cores() if workers is None else workers,
+            shown=progress,
+        )
+        if earlier is not None:
+            if earlier["images"] != digest_of_parts(normals.images.digests):
+                raise already(out)
+            return Bundle.load(out, device=bundle.device)
+        renewed = _renewed(bundle, manifest, normals, false_alarm_rate)
+        saved = renewed.save(out)
+        settle(kept)
+        return saved
 
+
+def calibrated_before(out: Path, bundle: Bundle, manifest: Manifest, rate: float) -> dict[str, str] | None:
+    """What the bundle at `out` says of its calibration, where that began with the same; None where there is
+    nothing. UserError for anything else."""
+    if not out.exists():
+        return None
+    if not (out / "bundle.json").is_file():
+        raise already(out)
+    document, _ = read_document(out)
+    done = document.provenance.recalibrated[-1] if document.provenance.recalibrated else {}
+    same = {"from": bundle.digest, "manifest_digest": manifest.digest, "false_alarm_rate": repr(rate)}
+    if any(done.get(name) != value for name, value in same.items()):
+        raise already(out)
+    return done
+
+
+def already(out: Path) -> UserError:
+    return UserError(f"{out}: there is something already; remove it or choose another place with -o")
+
+
+def _renewed(
+    bundle: Bundle, manifest: Manifest, normals: NewNormals, false_alarm_rate: float | None
+) -> Bundle:
+    """The bundle with its new calibration, not saved yet."""
+    rows, images = normals.rows, normals.images
     companions = {}
     for name, detector in bundle.companions.detectors.items():
         former = bundle.companions.calibrations[name]
@@ -83,11 +119,13 @@ def recalibrate(
         "time": now(),
         "from": bundle.digest,
         "precision": precision,
+        "false_alarm_rate": repr(calibration.settings.false_alarm_rate),
+        "images": digest_of_parts(images.digests),
         "unreadable": str(normals.unreadable),
         "patients_left_out": str(len(normals.patients)),
         "copies_left_out": str(len(normals.copies)),
     }
-    renewed = replace(
+    return replace(
         bundle,
         calibration=calibration,
         companions=Companions(bundle.companions.detectors, companions),
@@ -101,6 +139,3 @@ def recalibrate(
         path=None,
         digest="",
     )
-    saved = renewed.save(out)
-    settle(kept)
-    return saved

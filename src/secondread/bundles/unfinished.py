@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from secondread.errors import UserError
+from secondread.outputs import partial
+from secondread.private import make_folder
 from secondread.strict.json_text import read_object
-from secondread.whole import cannot_write, write_whole
+from secondread.whole import cannot_write, remove_folder, write_whole
 
 IDENTITY = "fit.json"
 
@@ -27,7 +29,7 @@ class Unfinished:
 
     @property
     def folder(self) -> Path:
-        return self.out.with_name(f"{self.out.name}.partial")
+        return partial(self.out)
 
     def begin(self, *, resume: bool) -> bool:
         """Make the folder, or take it up again; returns whether there is something to continue.
@@ -42,12 +44,12 @@ class Unfinished:
                 )
             self._refuse_another(read_object(file, UserError, "remove the folder to start anew"))
             return True
-        if self.folder.exists() and any(not file.name.endswith(".writing") for file in self.folder.iterdir()):
+        if self.folder.exists() and any(not file.name.startswith(".") for file in self.folder.iterdir()):
             raise UserError(
                 f"{self.folder}: not a folder of an unfinished fit; remove it or choose another -o"
             )
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
         write_whole(file, json.dumps(self.identity, indent=1).encode())
@@ -62,4 +64,10 @@ class Unfinished:
                 )
 
     def clear(self) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
+
+    def clear_if_finished(self) -> None:
+        """Remove what a fit that was killed at its very end left beside its whole bundle."""
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads((self.folder / IDENTITY).read_text(encoding="utf-8")) == self.identity:
+                self.clear()

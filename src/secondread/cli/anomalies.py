@@ -36,39 +36,43 @@ def anomalies(
     Exit 1 where images could not be read."""
     from secondread.bundles.caching import open_cache, settle
     from secondread.bundles.places import available_cores
+    from secondread.outputs import RECORD, output_folder
     from secondread.readings.anomaly_preview import preview_anomalies
     from secondread.recipes.build import build_anomalies
     from secondread.recipes.recipe import Recipe
     from secondread.record import RunRecord
     from secondread.reports.anomalies import write_anomalies_page
 
-    record = RunRecord(sys.argv)
+    record = RunRecord("anomalies", sys.argv)
     make = build_anomalies(kind, set=list(settings or ()))
     chosen = Recipe.load(recipe)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
     rows = read_manifest(manifest, where, quiet=quiet)
     kept = open_cache(cache)
-    preview = preview_anomalies(
-        chosen,
-        rows,
-        make,
-        n=number,
-        cache=kept,
-        workers=available_cores() if workers is None else workers,
-        shown=not quiet,
-    )
-    settle(kept)
-    page = write_anomalies_page(preview, output, command=sys.argv)
-    record.write(
-        output / "run.json",
-        seed=chosen.seed,
-        digests={"manifest": rows.digest},
-        manifest=str(manifest.absolute()),
-        recipe=recipe,
-        anomalies=make.settings.model_dump(mode="json"),
-        images=[image.path for image in preview.images],
-        unreadable=len(preview.errors),
-    )
+    with output_folder(output, "anomalies"):
+        preview = preview_anomalies(
+            chosen,
+            rows,
+            make,
+            n=number,
+            cache=kept,
+            workers=available_cores() if workers is None else workers,
+            shown=not quiet,
+        )
+        settle(kept)
+        record.write(
+            output / RECORD,
+            seed=chosen.seed,
+            digests={"manifest": rows.digest},
+            manifest=str(manifest.absolute()),
+            recipe=recipe,
+            anomalies=make.settings.model_dump(mode="json"),
+            images=[image.path for image in preview.images],
+            unreadable=len(preview.errors),
+            finished=False,
+        )
+        page = write_anomalies_page(preview, output, command=sys.argv)
+        record.write(output / RECORD, finished=True)
     if not quiet and len(preview.images) < number:
         typer.echo(f"{len(preview.images)} of {number} images are there to show", err=True)
     typer.echo(page)

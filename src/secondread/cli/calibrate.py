@@ -32,10 +32,11 @@ def calibrate(
     from secondread.bundles.bundle import Bundle
     from secondread.bundles.caching import cache_facts
     from secondread.bundles.recalibrate import recalibrate
-    from secondread.record import RunRecord, beside
+    from secondread.outputs import beside
+    from secondread.record import RunRecord
     from secondread.training.device import choose_device
 
-    record = RunRecord(sys.argv)
+    record = RunRecord("calibrate", sys.argv)
     rows = read_manifest(manifest, where, quiet=quiet)
     loaded = Bundle.load(bundle, device=str(choose_device(device)))
     renewed = recalibrate(

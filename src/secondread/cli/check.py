@@ -12,6 +12,8 @@ from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import Quiet, Where, Workers
 
+COLUMNS = ("severity", "kind", "finding", "paths")
+
 
 @one_line("run the same command again")
 def check(
@@ -27,13 +29,13 @@ def check(
     from secondread import tables
     from secondread.bundles.places import available_cores
     from secondread.cohorts.check import check as check_manifest
-    from secondread.errors import UserError
-    from secondread.record import RunRecord, beside
+    from secondread.outputs import beside, table_place
+    from secondread.record import RunRecord
     from secondread.whole import write_whole
 
-    record = RunRecord(sys.argv)
-    if output is not None and output.exists() and output.samefile(manifest):
-        raise UserError(f"{output}: is the manifest itself; name another file for the findings")
+    record = RunRecord("check", sys.argv)
+    if output is not None:
+        table_place(output, COLUMNS, "table of findings", manifest)
     source = read_manifest(manifest, where, quiet=quiet)
     findings = check_manifest(source, workers=available_cores() if workers is None else workers)
     for finding in findings:
@@ -42,7 +44,7 @@ def check(
         typer.echo(f"{finding.severity}: {finding.line}")
     if output is not None:
         rows = [[f.severity, f.kind, f.line, tables.joined(f.paths)] for f in findings]
-        table = tables.table([["severity", "kind", "finding", "paths"], *rows])
+        table = tables.table([COLUMNS, *rows])
         write_whole(output, table.encode())
         record.write(beside(output), digests={"manifest": source.digest}, findings=len(findings))
         typer.echo(output)

@@ -84,7 +84,7 @@ def compare(
     from secondread.errors import UserError
     from secondread.record import RunRecord
 
-    record = RunRecord(sys.argv)
+    record = RunRecord("compare", sys.argv)
     references = published_rows(published) if published else ()
     rows = read_manifest(manifest, quiet=quiet)
     if tabulate and not (output / FILE).is_file():

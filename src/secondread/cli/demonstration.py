@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -15,12 +14,14 @@ from secondread.cli.evaluate import summary
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms import make_phantoms
 from secondread.cohorts.split import split
-from secondread.errors import DataError, UserError
+from secondread.errors import DataError
 from secondread.evaluation.evaluate import evaluate
+from secondread.outputs import RECORD, output_folder
 from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
 from secondread.record import RunRecord
 from secondread.reports.report import write_report
+from secondread.whole import remove_folder
 
 OWN = ("phantoms", "cache", "bundle", "bundle.partial", "readings", "report")
 FILMS = (260, 60)
@@ -43,9 +44,31 @@ def demonstrate(
     progress: bool,
 ) -> Path:
     """Phantoms (or `data`), fit, score with maps, evaluate; returns the report's path."""
-    record = RunRecord(command)
+    record = RunRecord("demo", command)
     chosen = Recipe.load(recipe, set=settings)
-    clear(output)
+    with output_folder(output, "demo"):
+        record.write(output / RECORD, seed=seed, finished=False)
+        clear(output)
+        return _steps(
+            record, chosen, output, data=data, seed=seed, device=device, workers=workers, command=command,
+            say=say, progress=progress,
+        )  # fmt: skip
+
+
+def _steps(
+    record: RunRecord,
+    chosen: Recipe,
+    output: Path,
+    *,
+    data: Path | None,
+    seed: int,
+    device: str,
+    workers: int | None,
+    command: Sequence[str],
+    say: Callable[[str], None],
+    progress: bool,
+) -> Path:
+    """One after another, into a folder that is held and without what an earlier demonstration left."""
     begun = time.monotonic()
     durations: dict[str, float] = {}
 
@@ -58,7 +81,7 @@ def demonstrate(
     manifest = phantoms(output, chosen, seed) if data is None else real(data, output, seed)
     tested = manifest.where("split=test")
     say(f"          {len(manifest.rows)} images, {len(tested.rows)} of them for the test")
-    record.write(output / "run.json", seed=seed, digests={"manifest": manifest.digest}, finished=False)
+    record.write(output / RECORD, digests={"manifest": manifest.digest}, finished=False)
 
     with one_thread() if data is None else nullcontext():
         step("fit")
@@ -85,7 +108,7 @@ def demonstrate(
     step("done")
     say(summary(evaluation.metrics()))
     record.write(
-        output / "run.json",
+        output / RECORD,
         digests={"manifest": manifest.digest, "bundle": bundle.digest},
         durations=durations,
         finished=True,
@@ -108,13 +131,9 @@ def one_thread() -> Iterator[None]:
 
 
 def clear(output: Path) -> None:
-    """Remove what an earlier demonstration left; UserError where the folder holds something else."""
-    if output.exists():
-        if any(output.iterdir()) and not (output / "run.json").is_file():
-            raise UserError(f"{output}: a folder with other things in it; choose a new one with -o")
-        for name in OWN:
-            shutil.rmtree(output / name, ignore_errors=True)
-    output.mkdir(parents=True, exist_ok=True)
+    """Remove what an earlier demonstration left, and nothing else."""
+    for name in OWN:
+        remove_folder(output / name)
 
 
 def phantoms(output: Path, recipe: Recipe, seed: int) -> Manifest:

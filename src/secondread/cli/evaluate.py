@@ -29,19 +29,21 @@ def evaluate(
 ) -> None:
     """Compare readings with labels on test rows; writes metrics.json, report.html and figures."""
     from secondread.evaluation.evaluate import evaluate as evaluate_readings
+    from secondread.outputs import RECORD, output_folder
     from secondread.record import RunRecord
     from secondread.reports.report import write_report
 
-    record = RunRecord(sys.argv)
+    record = RunRecord("evaluate", sys.argv)
     rows = read_manifest(manifest, quiet=quiet)
-    evaluation = evaluate_readings(
-        readings, rows, prevalence=prevalence, seed=seed, bootstrap=bootstrap, where=tuple(where or ())
-    )
-    report = write_report(evaluation, output, command=sys.argv)
-    metrics = evaluation.metrics()
-    record.write(
-        output / "run.json", seed=seed, digests={"manifest": rows.digest}, readings=str(readings.absolute())
-    )
+    with output_folder(output, "evaluate"):
+        evaluation = evaluate_readings(
+            readings, rows, prevalence=prevalence, seed=seed, bootstrap=bootstrap, where=tuple(where or ())
+        )
+        facts = {"seed": seed, "digests": {"manifest": rows.digest}, "readings": str(readings.absolute())}
+        record.write(output / RECORD, **facts, finished=False)
+        report = write_report(evaluation, output, command=sys.argv)
+        metrics = evaluation.metrics()
+        record.write(output / RECORD, finished=True)
     if not quiet:
         typer.echo(summary(metrics), err=True)
     typer.echo(report)

@@ -47,10 +47,11 @@ def fit(
     from secondread.bundles.caching import cache_facts
     from secondread.bundles.encoder_weights import with_downloaded_weights
     from secondread.bundles.fit import fit as fit_bundle
-    from secondread.record import RunRecord, beside
+    from secondread.outputs import beside
+    from secondread.record import RunRecord
     from secondread.training.device import process_rank
 
-    record = RunRecord(sys.argv)
+    record = RunRecord("fit", sys.argv)
     if download_weights:
         chosen = with_downloaded_weights(chosen)
     bundle = fit_bundle(

@@ -40,9 +40,11 @@ def index(
     could not be read, or a split file names some that are not there."""
     from secondread.bundles.places import available_cores
     from secondread.cohorts.index import index as index_source
-    from secondread.record import RunRecord, beside
+    from secondread.outputs import beside, table_place
+    from secondread.record import RunRecord
 
-    record = RunRecord(sys.argv)
+    record = RunRecord("index", sys.argv)
+    table_place(output, ("path",), "manifest", source, key, split_file)
     result = index_source(
         source,
         manifest_path=output,

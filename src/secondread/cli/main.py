@@ -1,72 +1,31 @@
-"""The command line. Each command imports what it needs only when it runs, so that help is quick."""
+"""The entry point. Nothing is imported before an interruption would be one line."""
 
 from __future__ import annotations
 
+import signal
 import sys
+from typing import Any
 
-import typer
-
-from secondread import __version__
-from secondread.cli.anomalies import anomalies
-from secondread.cli.calibrate import calibrate
-from secondread.cli.check import check
-from secondread.cli.compare import compare
-from secondread.cli.demo import demo
-from secondread.cli.doctor import doctor
-from secondread.cli.evaluate import evaluate
-from secondread.cli.fit import fit
-from secondread.cli.index import index
-from secondread.cli.recipes import recipes
-from secondread.cli.sample import sample
-from secondread.cli.score import score
-from secondread.cli.split import split
-
-app = typer.Typer(
-    name="secondread",
-    help="A second reader for medical images: learns normal, ranks what is abnormal, shows where, and says "
-    "how often it would be wrong. Research use, not a medical device.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
-for command in (
-    demo,
-    index,
-    split,
-    check,
-    fit,
-    score,
-    calibrate,
-    evaluate,
-    compare,
-    sample,
-    anomalies,
-    recipes,
-    doctor,
-):
-    app.command()(command)
-
-
-def show_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"secondread {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def common(
-    version: bool = typer.Option(
-        False, "--version", callback=show_version, is_eager=True, help="Show the version."
-    ),
-) -> None:
-    pass
+INTERRUPTED = 130
 
 
 def main() -> None:
     """The entry point of the `secondread` command."""
     try:
+        from secondread.cli.application import app
+
         app()
     except KeyboardInterrupt:
-        typer.echo("secondread: interrupted", err=True)
-        sys.exit(130)
+        print("secondread: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, for those who look at the commands."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from secondread.cli.application import app
+
+    return app

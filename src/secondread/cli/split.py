@@ -33,9 +33,11 @@ def split(
 
     from secondread.cohorts.manifest import counts_alone
     from secondread.cohorts.split import split as split_manifest
-    from secondread.record import RunRecord, beside
+    from secondread.outputs import beside, table_place
+    from secondread.record import RunRecord
 
-    record = RunRecord(sys.argv)
+    record = RunRecord("split", sys.argv)
+    table_place(output, ("path",), "manifest", manifest)
     source = read_manifest(manifest, where, quiet=quiet)
     result = split_manifest(
         source,

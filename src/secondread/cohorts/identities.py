@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from secondread.errors import UserError
+from secondread.whole import write_new
 
 _SHORTEST_KEY = 16
 _HEX_DIGITS = 20
@@ -50,17 +51,13 @@ def key_beside(manifest: str | Path) -> tuple[bytes, Path]:
     """The key beside a manifest, made where there is none, and its path."""
     path = Path(manifest)
     path = path.with_name(path.name + ".key")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return read_key(path), path
-    except OSError as error:
-        raise UserError(f"{path}: the key cannot be written ({error.strerror})") from None
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(secrets.token_hex(32) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    if not path.exists():
+        try:
+            write_new(path, (secrets.token_hex(32) + "\n").encode())
+        except FileExistsError:
+            pass  # another process has just made it
+        except OSError as error:
+            raise UserError(f"{path}: the key cannot be written ({error.strerror})") from None
     return read_key(path), path
 
 

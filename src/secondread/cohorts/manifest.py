@@ -13,6 +13,7 @@ from secondread import tables
 from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header
 from secondread.cohorts.conditions import Condition
 from secondread.errors import UserError
+from secondread.whole import write_whole
 
 __all__ = ["COLUMNS", "LABELS", "SPLITS", "Manifest", "Row", "counts_alone", "patient_of", "shared_file"]
 _PATHS = ("path", "mask")
@@ -80,14 +81,11 @@ class Manifest:
         columns = [name for name in COLUMNS if name == "path" or any(row.value(name) for row in self.rows)]
         columns += self.extra_columns
         target = path.resolve().parent
-        target.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("w", newline="", encoding="utf-8") as stream:
-            stream.write(tables.line(columns))
-            for row in self.rows:
-                moved = replace(row, path=self._moved(row.path, target), mask=self._moved(row.mask, target))
-                stream.write(tables.line(moved.value(name) for name in columns))
-        os.replace(partial, path)
+        lines = [tables.line(columns)]
+        for row in self.rows:
+            moved = replace(row, path=self._moved(row.path, target), mask=self._moved(row.mask, target))
+            lines.append(tables.line(moved.value(name) for name in columns))
+        write_whole(path, "".join(lines).encode())
         return path
 
     def _moved(self, reference: str, target: Path) -> str:

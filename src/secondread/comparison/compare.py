@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from secondread.comparison.lock import only_one
 from secondread.comparison.plan import Plan
 from secondread.comparison.results import read_results
 from secondread.comparison.table import Table, make_table
 from secondread.comparison.work import Task
+from secondread.outputs import output_folder
 from secondread.recipes.build import build_detector
 
 Execute = Callable[[Sequence[Task]], None]
@@ -45,7 +45,7 @@ def compare(plan: Plan, out: str | Path, execute: Execute | None, how: How | Non
         return make_table(read_results(out, plan.within(out)), bootstrap=how.bootstrap)
     for method in plan.methods:
         build_detector(method.recipe, pretrained=False, source=method.source)
-    with only_one(out):
+    with output_folder(out, "compare"):
         plan = plan.begin(out)
         execute([task for task in tasks(plan, out, how) if not task.done])
         return make_table(read_results(out, plan), bootstrap=how.bootstrap)

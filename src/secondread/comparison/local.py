@@ -68,8 +68,6 @@ def run_locally(
         finally:
             crew.kill()
             show.finish()
-    if stop.requested:
-        raise KeyboardInterrupt
 
 
 def default_jobs(tasks: Sequence[Task]) -> int:

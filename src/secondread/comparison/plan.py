@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, Self
 
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError, few
+from secondread.outputs import refuse_other_folder
 from secondread.recipes.recipe import Recipe
 from secondread.strict.json_text import read_object
 from secondread.whole import write_whole
@@ -17,6 +19,8 @@ from secondread.whole import write_whole
 TRIVIAL = ("mean-intensity", "pixel-1nn", "spectrum")
 """The baselines that stand beside every comparison, where they take the images' rank."""
 FILE = "comparison.json"
+LONGEST = 100
+"""Bytes in a method's name, which is a folder's name too."""
 SEEDS = range(3)
 """Where nothing else is asked for."""
 
@@ -95,15 +99,11 @@ class Plan:
         all of it. Raises UserError where the earlier one is of another manifest or of other settings
         under the same name, or where another reference is named once there are results.
         """
-        others = [] if not folder.exists() else [f for f in folder.iterdir() if not f.name.startswith(".")]
-        if others and not (folder / FILE).is_file():
-            raise UserError(f"{folder}: a folder with other things in it; choose a new one with -o")
+        refuse_other_folder(folder, "compare")
         whole = self.within(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         write_whole(folder / FILE, json.dumps(whole._document(), indent=1).encode())
         for method in whole.methods:
             place = folder / "runs" / method.name
-            place.mkdir(parents=True, exist_ok=True)
             write_whole(place / "recipe.yaml", method.recipe.to_yaml().encode())
         return whole
 
@@ -241,9 +241,11 @@ def _named(item: str) -> tuple[str, str]:
     name, source = (
         (name, source) if equals else (Path(item).stem if "/" in item or "." in item else item, item)
     )
-    if not name or not source or not all(c.isalnum() or c in "-_.+" for c in name) or name.startswith("."):
+    plain = all(c.isalnum() or c in "-_.+" for c in name) and not name.startswith(".")
+    if not name or not source or not plain or len(os.fsencode(name)) > LONGEST:
         raise UserError(
-            f"--recipes {item}: give a recipe, or NAME=RECIPE with a name of letters, digits, - _ . +"
+            f"--recipes {item}: give a recipe, or NAME=RECIPE with a name of letters, digits, - _ . +, "
+            f"at most {LONGEST} bytes long"
         )
     return name, source
 

@@ -24,6 +24,7 @@ from secondread.comparison.memory import expected_bytes
 from secondread.comparison.progress import Show
 from secondread.comparison.work import LOG, Task, work
 from secondread.errors import UserError, few
+from secondread.private import make_folder
 from secondread.training.interruption import StopRequest
 
 LOCAL = "local"
@@ -66,8 +67,6 @@ def run_on_ray(
                 _Cluster(ray, waiting, threads, memory, gpus, show).work(stop)
             finally:
                 show.finish()
-        if stop.requested:
-            raise KeyboardInterrupt
 
 
 def import_ray() -> Any:
@@ -233,7 +232,7 @@ def _refuse_unshared(ray: Any, nodes: Sequence[dict[str, Any]], tasks: Sequence[
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     folder = Path(os.path.commonpath([task.folder for task in tasks]))
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     marker = folder / f".seen-{secrets.token_hex(8)}"
     marker.touch()
     look = ray.remote(num_cpus=0, max_retries=RETRIES)(lacks)

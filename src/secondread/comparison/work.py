@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import sys
 import time
@@ -20,10 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from secondread.bundles.progress import say
-from secondread.comparison.lock import only_one
 from secondread.errors import DataError, UserError
+from secondread.lock import only_one
+from secondread.private import FILE, private
 from secondread.training.interruption import Interrupted
-from secondread.whole import write_whole
+from secondread.whole import clear_leftovers, remove_folder, write_whole
 
 if TYPE_CHECKING:
     from secondread.bundles.bundle import Bundle
@@ -74,7 +74,6 @@ class Task:
         write_whole(self.place / FAILED, json.dumps({"error": " ".join(error.split())}).encode())
 
     def write(self) -> Path:
-        self.place.mkdir(parents=True, exist_ok=True)
         write_whole(self.place / TASK, json.dumps(asdict(self), indent=1).encode())
         return self.place / TASK
 
@@ -109,7 +108,8 @@ def work(task: Task) -> None:
     Raises UserError where another process is at the same run and does not end soon.
     """
     try:
-        with only_one(task.place, wait_seconds=WAIT_FOR_EARLIER_SECONDS):
+        with only_one(task.place, wait_seconds=WAIT_FOR_EARLIER_SECONDS), private():
+            clear_leftovers(task.place)
             (task.place / FAILED).unlink(missing_ok=True)
             _work(task)
     except (UserError, DataError) as error:
@@ -138,8 +138,6 @@ def _work(task: Task) -> None:
         recipe, manifest, place / "bundle",
         resume=True, cache=task.cache, device=task.device, workers=task.workers,
     )  # fmt: skip
-    for leftover in (place / "bundle.partial", *place.glob(".*.writing")):
-        shutil.rmtree(leftover, ignore_errors=True)
     note(place, **peaks())
     seconds = score_seconds(task, bundle, manifest.where("split=test"))
     noted = note(place, **peaks())
@@ -216,7 +214,7 @@ def score_seconds(task: Task, bundle: Bundle, images: Manifest) -> float:
         )
     noted = keep() if images_here else before
     if not noted["scoring_images"]:
-        shutil.rmtree(place / "readings")
+        remove_folder(place / "readings")
         return score_seconds(task, bundle, images)
     return noted["scoring_seconds"] / noted["scoring_images"]
 
@@ -254,7 +252,7 @@ def main() -> None:
     end_with(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     task = Task.read(Path(sys.argv[1]))
-    log = os.open(task.place / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(task.place / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, FILE)
     os.dup2(log, 1)
     os.dup2(log, 2)
     try:

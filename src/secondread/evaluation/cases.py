@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secondread.cohorts.manifest import shared_file
-from secondread.errors import UserError
+from secondread.errors import UserError, few
+from secondread.readings.identity import Known, compare_all
 from secondread.readings.readings import Reading, Readings
 
 if TYPE_CHECKING:
@@ -72,10 +73,13 @@ class Cases:
     whole: bool
 
 
-def join(readings: Readings, manifest: Manifest) -> Cases:
-    """Test rows with their readings: by the file that both name, else by the same path string.
+def join(readings: Readings, manifest: Manifest, *, workers: int = 1) -> Cases:
+    """Test rows with their readings: by the file that both name, else by the same path string, where the
+    file is the one that was read.
 
-    Raises UserError where no test row has a reading.
+    workers  processes that read images again whose digest no file's bytes can tell
+
+    Raises UserError where no test row has a reading, and where a reading is of another image than its row.
     """
     rows = list(manifest.rows)
     whole = not any(row.split for row in rows)
@@ -84,10 +88,21 @@ def join(readings: Readings, manifest: Manifest) -> Cases:
         raise UserError("the manifest has no row of split test; run `secondread split` or fill the column")
     by_reference = {readings.reference(reading): reading for reading in readings.rows}
     by_path = {reading.path: reading for reading in readings.rows}
+    by_file: set[str] = set()
 
     def find(row: Row) -> Reading | None:
-        return by_reference.get(str(Path(manifest.reference(row)).absolute())) or by_path.get(row.path)
+        found = by_reference.get(str(Path(manifest.reference(row)).absolute()))
+        if found is None:
+            return by_path.get(row.path)
+        by_file.add(found.path)
+        return found
 
+    refuse_other_images(
+        readings,
+        manifest,
+        [(row, found, found.path in by_file) for row in test if (found := find(row)) is not None],
+        workers=workers,
+    )
     known = {found.path for row in rows if (found := find(row)) is not None}
     cases: list[Case] = []
     failures: list[Failure] = []
@@ -122,6 +137,40 @@ def join(readings: Readings, manifest: Manifest) -> Cases:
         strangers=sum(reading.path not in known for reading in readings.rows),
         whole=whole,
     )
+
+
+def refuse_other_images(
+    readings: Readings, manifest: Manifest, joined: Sequence[tuple[Row, Reading, bool]], *, workers: int
+) -> None:
+    """Raises UserError where a reading is of another image than the row that it was joined with.
+
+    joined  a row, its reading, and whether both name the same file. Then the file may have changed since; a
+            reading that kept no fingerprint is believed. Else only the content can tell, and where no file
+            is there to look at, the manifest must be the very one that was scored.
+    """
+    kept = readings.fingerprints
+    looked_at = [
+        (row, same_file, Known(manifest.reference(row), reading.digest, kept.get(reading.path, "")))
+        for row, reading, same_file in joined
+        if reading.digest and (not same_file or reading.path in kept)
+    ]
+    verdicts = compare_all([known for *_, known in looked_at], workers=workers)
+    others = [row.path for (row, *_), verdict in zip(looked_at, verdicts, strict=True) if verdict == "other"]
+    if others:
+        raise UserError(
+            f"{len(others)} of {len(joined)} test images are not those that were read: {few(others)}; they "
+            f"have changed since, or {readings.directory} holds readings of other images: score these first"
+        )
+    elsewhere = [
+        verdict for (_, same_file, _), verdict in zip(looked_at, verdicts, strict=True) if not same_file
+    ]
+    scored = (readings.run.get("digests") or {}).get("manifest")
+    if elsewhere and "same" not in elsewhere and scored != manifest.digest:
+        raise UserError(
+            f"{readings.directory}: its readings are of images below {readings.base or 'another folder'}, "
+            f"and none lies where {manifest.source or 'the manifest'} names the same paths, so nothing shows "
+            "that they are the same; evaluate with the manifest that was scored"
+        )
 
 
 def _case(row: Row, reading: Reading, manifest: Manifest) -> Case:

@@ -88,7 +88,9 @@ def evaluate(
     readings = readings_csv if isinstance(readings_csv, Readings) else Readings.read(readings_csv)
     manifest = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     manifest = manifest.where(*where)
-    joined = join(readings, manifest)
+    cores = os.cpu_count() or 1
+    processes = min(cores, 8) if workers is None else workers
+    joined = join(readings, manifest, workers=processes)
     cases = joined.cases
     shared = refuse_seen(cases, readings)
     units, promise = image_units(cases), image_promise(readings)
@@ -100,10 +102,7 @@ def evaluate(
     baselines = compare_baselines(cases, units, how)
     parts = judge_parts(cases, units, readings, how)
     shortcut = check_shortcuts(cases, readings.acquisition, readings.thumbnails, how)
-    cores = os.cpu_count() or 1
-    pixels = evaluate_pixels(
-        cases, threshold=map_threshold(readings), workers=min(cores, 8) if workers is None else workers
-    )
+    pixels = evaluate_pixels(cases, threshold=map_threshold(readings), workers=processes)
     return Evaluation(
         readings=readings,
         manifest=manifest,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.image import Geometry
 from secondread.images.turn import ORIENTATION_TAG, orientation_of
+from secondread.whole import whole_file
 
 
 def write_map(path_stem: str | Path, array: NDArray[np.generic], geometry: Geometry) -> Path:
@@ -26,21 +27,27 @@ def write_map(path_stem: str | Path, array: NDArray[np.generic], geometry: Geome
     """
     values = np.ascontiguousarray(array, dtype=np.float32)
     if values.ndim == 2:
-        return _complete(Path(f"{path_stem}.tiff"), lambda path: _write_tiff(path, values, geometry))
+        return _written(Path(f"{path_stem}.tiff"), lambda file: _write_tiff(file, values, geometry))
     if values.ndim == 3:
-        return _complete(Path(f"{path_stem}.nii.gz"), lambda path: _write_nifti(path, values, geometry))
+        return _written(Path(f"{path_stem}.nii.gz"), lambda file: _write_nifti(file, values, geometry))
     raise ValueError(f"a map has 2 or 3 axes, not {values.ndim}")
 
 
-def _write_tiff(path: Path, values: NDArray[np.float32], geometry: Geometry) -> None:
+def _written(path: Path, write: Callable[[BinaryIO], None]) -> Path:
+    with whole_file(path, synced=False) as file:
+        write(file)
+    return path
+
+
+def _write_tiff(file: BinaryIO, values: NDArray[np.float32], geometry: Geometry) -> None:
     import tifffile
 
     orientation = orientation_of(geometry)
     tags = [] if orientation == 1 else [(ORIENTATION_TAG, "H", 1, orientation, True)]
-    tifffile.imwrite(path, values, photometric="minisblack", metadata=None, extratags=tags)
+    tifffile.imwrite(file, values, photometric="minisblack", metadata=None, extratags=tags)
 
 
-def _write_nifti(path: Path, values: NDArray[np.float32], geometry: Geometry) -> None:
+def _write_nifti(file: BinaryIO, values: NDArray[np.float32], geometry: Geometry) -> None:
     import nibabel
 
     affine = geometry.affine_on_file_axes(values.shape)
@@ -50,25 +57,5 @@ def _write_nifti(path: Path, values: NDArray[np.float32], geometry: Geometry) ->
         values, affine = values.transpose(2, 1, 0), affine[:, [2, 1, 0, 3]]
     volume = nibabel.Nifti1Image(values, affine)
     volume.header.set_xyzt_units("mm")
-    nibabel.save(volume, path)
-
-
-def _complete(path: Path, write: Callable[[Path], None]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".nii.gz") else path.suffix
-    handle, temporary = tempfile.mkstemp(suffix=suffix, prefix=".", dir=path.parent)
-    os.close(handle)
-    try:
-        write(Path(temporary))
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with gzip.GzipFile("", "wb", 1, file, mtime=0) as packed:
+        volume.to_stream(packed)

@@ -2,11 +2,13 @@
 
     entries/<preprocessing digest>/<first 2>/<content key>   prepared images, one file each (see entry.py)
     seen/<first 2>/<reference key>                           what a reference held at its last decoding
+    writing/                                                 what is being written, see `whole`
 
 An entry is found by the content's digest and the fitted preprocessing's digest. The content's digest is found
 without reading the file again while size and time of change (nanoseconds) are those of the last decoding, as
 git does with its index. References are hashed, so file names do not say whose images these are. Writers need
-no lock: every file appears whole by a rename, and two writers of one entry write the same.
+no lock: every file appears whole by a rename, and two writers of one entry write the same. What a killed one
+left half written is removed when the cache is opened again. All of it is for its owner alone.
 
 Nothing is believed that is not as it was written: entries carry a checksum and their own name (see entry.py),
 notes a hash over their reference, their fingerprint and the content's key. What does not fit is made again.
@@ -24,12 +26,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from secondread.errors import UserError
-from secondread.preprocessing.entry import read_entry, write_entry, write_whole
+from secondread.preprocessing.entry import read_entry, write_entry
 from secondread.preprocessing.prepared import Prepared
+from secondread.whole import remove_unheld, whole_file, write_whole
 
 MARK = "secondread-cache"
 STALE_SECONDS = 3600.0
-"""Temporary files older than this belong to a writer that was killed."""
+"""Temporary files of former versions that are older than this belong to a writer that was killed."""
 
 
 class Cache:
@@ -46,7 +49,8 @@ class Cache:
         mark = self.directory / MARK
         try:
             if not mark.is_file():
-                if self.directory.is_dir() and any(self.directory.iterdir()) and not mark.is_file():
+                there = list(self.directory.iterdir()) if self.directory.is_dir() else []
+                if any(not path.name.startswith(".") for path in there) and not mark.is_file():
                     raise UserError(
                         f"{self.directory}: is no cache and not empty; name an empty or a new folder"
                     )
@@ -55,6 +59,13 @@ class Cache:
             raise UserError(
                 f"{self.directory}: the cache cannot be used ({error.strerror}); name a writable folder"
             ) from error
+        with contextlib.suppress(OSError):
+            for path in self._under_way.iterdir():
+                remove_unheld(path)
+
+    @property
+    def _under_way(self) -> Path:
+        return self.directory / "writing"
 
     def find(self, reference: str, preprocessing_digest: str) -> Prepared | None:
         """The prepared image of a file that has not changed since it was decoded; None = prepare it.
@@ -78,7 +89,7 @@ class Cache:
         changed in the meantime, the reference is not noted. Raises OSError where the disk refuses."""
         content = _hashed(f"{prepared.digest} {_member(reference)}")
         path = self._entry_path(content, preprocessing_digest)
-        write_entry(path, prepared)
+        write_entry(path, prepared, within=self._under_way)
         if fingerprint is not None and fingerprint == fingerprint_of(reference):
             path = self._note_path(reference)
             note = {
@@ -86,7 +97,8 @@ class Cache:
                 "content": content,
                 "check": _check(path, fingerprint, content),
             }
-            write_whole(path, json.dumps(note).encode(), synced=False)
+            with whole_file(path, synced=False, within=self._under_way) as file:
+                file.write(json.dumps(note).encode())
 
     def size(self) -> int:
         """Bytes of all files in the cache."""

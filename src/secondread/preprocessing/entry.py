@@ -12,10 +12,8 @@ and again when its size, time of change or inode are others.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 import time
 import zlib
 from math import prod
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepared import Prepared
+from secondread.whole import whole_file
 
 MAGIC = b"2readpp2"
 ALIGNED_TO = 64
@@ -36,8 +35,9 @@ SETTLED_NS = 2_000_000_000
 _checked: dict[str, tuple[int, int, int]] = {}
 
 
-def write_entry(path: Path, prepared: Prepared) -> None:
-    """Write one entry under its final name, whole or not at all. Raises OSError (a full disk, say)."""
+def write_entry(path: Path, prepared: Prepared, *, within: Path | None = None) -> None:
+    """Write one entry under its final name, whole or not at all (see `whole_file`). Raises OSError (a full
+    disk, say)."""
     pixels = prepared.pixels
     stored = pixels[:1] if pixels.shape[0] > 1 and pixels.strides[0] == 0 else pixels
     head = {
@@ -58,27 +58,8 @@ def write_entry(path: Path, prepared: Prepared) -> None:
     if prepared.valid is not None:
         parts.append(prepared.valid.tobytes())
     data = b"".join(parts)
-    write_whole(path, b"".join([data, _checksum(data), MAGIC]))
-
-
-def write_whole(path: Path, data: bytes, *, synced: bool = True) -> None:
-    """Write a file under a temporary name in the same folder, sync it, rename it.
-
-    Without the sync a power failure (not a kill) may leave it empty or cut, for files that may be.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            if synced:
-                os.fsync(stream.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    with whole_file(path, within=within) as file:
+        file.write(b"".join([data, _checksum(data), MAGIC]))
 
 
 def read_entry(path: Path) -> Prepared | None:

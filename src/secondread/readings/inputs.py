@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import os
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -45,7 +47,7 @@ class Inputs:
 
     manifest         the manifest's file, where one manifest is the whole input
     manifest_digest  of its rows after filters
-    base             the folder that `path`s are relative to, or None
+    base             the folder that `path`s are relative to; None where all are absolute
     set_apart        what a folder holds that is not to be scored (localisers, derived series), and why
     notes            what a person should know of the manifests' columns
     key_mark         a hash that tells one key of hashed ids from another; None where no id was hashed
@@ -95,17 +97,16 @@ def gather(
         manifest = as_manifest(listed[0])
         if manifest is not None:
             return of_manifest(manifest.where(*where))
-    with tempfile.TemporaryDirectory(prefix="secondread-") as scratch:
-        how = _Reading(
-            where,
-            workers,
-            None if key is None else Path(key),
-            Path(scratch, "manifest.csv") if key_beside is None else Path(key_beside),
-        )
+    with contextlib.ExitStack() as stack:
+        if key_beside is None:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="secondread-"))
+            key_beside = Path(scratch, "manifest.csv")
+        how = _Reading(where, workers, None if key is None else Path(key), Path(key_beside))
         gathered = [_items_of(source, how) for source in listed]
     items = [item for found in gathered for item in found.items]
     return Inputs(
         _unique(items),
+        base=None if all(os.path.isabs(item.path) for item in items) else os.getcwd(),
         set_apart=tuple(line for found in gathered for line in found.set_apart),
         notes=tuple(line for found in gathered for line in found.notes),
         key_mark=next((found.key_mark for found in gathered if found.key_mark), None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +13,7 @@ from PIL import Image as Picture
 
 from secondread.images.write import write_map
 from secondread.readings.pipeline import Result
+from secondread.whole import whole_file
 
 HEAT = np.array(
     [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]], np.float32
@@ -23,6 +25,8 @@ COLOURS = np.stack([np.interp(np.linspace(0, 5, 1021), range(6), HEAT[:, k]) for
     np.float32
 )
 """The same in steps that are finer than one level of the picture."""
+LONGEST_PATH, LONGEST_KEPT = 200, 100
+"""Bytes of a path that its map's name is, and of one from which its end is kept."""
 
 
 def write_maps(folder: Path, result: Result, scale: tuple[float, float]) -> Path | None:
@@ -33,7 +37,6 @@ def write_maps(folder: Path, result: Result, scale: tuple[float, float]) -> Path
     if result.map is None or result.placement is None or result.picture is None:
         return None
     stem = folder / "maps" / file_stem(result.reading.path)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     heat = result.placement.to_file_grid(result.map)
     written = write_map(stem.with_name(f"{stem.name}.map"), heat, result.placement.geometry)
     picture = result.placement.to_file_grid(result.picture)
@@ -47,13 +50,16 @@ def file_stem(path: str) -> str:
     """A relative path that is safe to write to, and different for different inputs.
 
     `films/a.png` stays; of an absolute path, one with `..`, an archive member or odd characters, the
-    name stays and a hash keeps it apart from others.
+    name stays and a hash keeps it apart from others. Lengths are bytes of UTF-8, of which file systems take
+    255 in one name.
     """
     parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".")]
     safe = [re.sub(r"[^\w.,+=@ -]", "_", part) if part != ".." else "__" for part in parts]
-    if "/".join(safe) == path and len(path) < 200:
+    data = os.fsencode(path)
+    if "/".join(safe) == path and len(data) < LONGEST_PATH:
         return path
-    return f"{safe[-1][-100:]}.{hashlib.blake2b(path.encode(), digest_size=8).hexdigest()}"
+    name = os.fsencode(safe[-1])[-LONGEST_KEPT:].decode("utf-8", "ignore")
+    return f"{name}.{hashlib.blake2b(data, digest_size=8).hexdigest()}"
 
 
 def hottest_slice(
@@ -79,4 +85,5 @@ def save_overlay(
     mixed = np.empty((*heat.shape, 3), np.uint8)
     for channel in range(3):
         mixed[..., channel] = dimmed + COLOURS[:, channel].take(step) * opacity
-    Picture.fromarray(mixed).save(path, compress_level=1)
+    with whole_file(path, synced=False) as file:
+        Picture.fromarray(mixed).save(file, "PNG", compress_level=1)

@@ -6,6 +6,7 @@ maps were asked for, `maps/`. Nothing here needs torch.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from secondread import tables
 from secondread.errors import DataError, UserError
 
+FACTS = "facts.jsonl"
 NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
 
 
@@ -66,6 +68,7 @@ class Readings:
     thumbnails   path -> float32 `[16, 16]`
     studies      path of a study's worst image -> the study's reading (`studies.csv`), whose `path` is the
                  study id; studies without a score are left out
+    fingerprints path -> its file's fingerprint when it was read (see `preprocessing.cache`)
     """
 
     directory: Path
@@ -74,6 +77,7 @@ class Readings:
     acquisition: Mapping[str, Mapping[str, str]]
     thumbnails: Mapping[str, NDArray[np.float32]]
     studies: Mapping[str, Reading] = field(default_factory=dict)
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, readings_csv: str | Path) -> Self:
@@ -95,11 +99,16 @@ class Readings:
             acquisition=_read_acquisition(path.parent / "acquisition.csv"),
             thumbnails=_read_thumbnails(path.parent / "thumbnails.npz"),
             studies=_read_studies(path.parent / "studies.csv"),
+            fingerprints={
+                line["path"]: line["fingerprint"]
+                for line in read_facts(path.parent / FACTS)
+                if isinstance(line.get("fingerprint"), str)
+            },
         )
 
     @property
     def base(self) -> Path | None:
-        """The folder that the readings' paths are relative to, where the input was a manifest."""
+        """The folder that the readings' paths are relative to."""
         base = self.run.get("base")
         return Path(base) if base else None
 
@@ -109,6 +118,19 @@ class Readings:
         if path.is_absolute() or self.base is None:
             return str(path.absolute())
         return str(self.base / path)
+
+
+def read_facts(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of `facts.jsonl`; one that is torn or damaged is dropped."""
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        with contextlib.suppress(ValueError):
+            facts = json.loads(line)
+            if isinstance(facts, dict) and {"path", "facts", "thumbnail"} <= facts.keys():
+                found.append(facts)
+    return found
 
 
 def _read_rows(path: Path, name: str) -> tuple[Reading, ...]:

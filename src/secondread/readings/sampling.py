@@ -20,6 +20,7 @@ from secondread.detectors.contract import Generative
 from secondread.errors import DataError, UserError
 from secondread.images.image import Geometry, ImageError
 from secondread.images.write import write_map
+from secondread.outputs import RECORD, output_folder
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.readings.planes import Planes, bounded, eight_bits, planes
@@ -81,14 +82,36 @@ def sample(
     """
     out = Path(out)
     detector = generative(bundle)
-    refuse_other_samples(out, bundle, seed)
-    record = RunRecord(command)
+    with output_folder(out, "sample"):
+        refuse_other_samples(out, bundle, seed)
+        return _drawn(
+            bundle, detector, out, training,
+            n=n, temperatures=temperatures, seed=seed, between=between, workers=workers,
+            record=RunRecord("sample", command), progress=progress,
+        )  # fmt: skip
+
+
+def _drawn(
+    bundle: Bundle,
+    detector: Generative,
+    out: Path,
+    training: TrainingImages,
+    *,
+    n: int,
+    temperatures: Sequence[float],
+    seed: int,
+    between: tuple[str, str] | None,
+    workers: int,
+    record: RunRecord,
+    progress: Callable[[int, int], None] | None,
+) -> Sampling:
+    """The images and their tables, in a folder that is held."""
     scale = (0.0, 1.0) if bounded(bundle.recipe.preprocessing) else from_bundle(bundle).value_range
     ends = None if between is None else prepared_pair(bundle, between, workers)
     bundle.detector.eval()
     together = min(TOGETHER, default_batch_size(bundle.detector.size))
     facts = describe(bundle, training, seed=seed, n=n, temperatures=temperatures, scale=scale)
-    record.write(out / "run.json", **facts, finished=False)
+    record.write(out / RECORD, **facts, finished=False)
     samples: list[Sample] = []
     pictures: dict[str, Planes] = {}
     for temperature in dict.fromkeys(temperatures):
@@ -110,7 +133,7 @@ def sample(
     quantiles = {q: float(np.quantile(training.among, q)) for q in QUANTILES if len(training.among)}
     found = Sampling(bundle, seed, tuple(samples), training, quantiles, pictures, scale, line)
     write_whole(out / "samples.csv", table(found).encode())
-    record.write(out / "run.json", finished=True, samples=summary(found), training_distances=quantiles)
+    record.write(out / RECORD, finished=True, samples=summary(found), training_distances=quantiles)
     if found.failed == len(samples):
         raise DataError(f"{bundle.path}: none of {len(samples)} images is finite; lower --temperature")
     return found
@@ -232,7 +255,7 @@ def refuse_other_samples(out: Path, bundle: Bundle, seed: int) -> None:
     if not (out / "samples").is_dir():
         return
     try:
-        run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        run = json.loads((out / RECORD).read_text(encoding="utf-8"))
         earlier = (run["digests"]["bundle"], run["seed"])
     except (OSError, ValueError, KeyError, TypeError):
         earlier = None

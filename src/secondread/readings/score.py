@@ -6,7 +6,7 @@ import json
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,16 @@ from secondread.bundles.bundle import Bundle
 from secondread.bundles.caching import cache_facts, settle
 from secondread.bundles.seen import hash_patient
 from secondread.errors import UserError
+from secondread.outputs import RECORD, output_folder
+from secondread.readings.identity import Files, Known
 from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.maps import write_maps
 from secondread.readings.pipeline import Result, default_workers, read_items
-from secondread.readings.readings import Readings
+from secondread.readings.readings import FACTS, Reading, Readings, read_facts
 from secondread.readings.studies import read_studies, write_studies
-from secondread.readings.table import FACTS, Columns, ReadingsTable, read_facts
+from secondread.readings.table import READINGS, Columns, Kept, ReadingsTable
 from secondread.record import RunRecord
-from secondread.whole import cannot_write
+from secondread.whole import NO_ROOM, cannot_write
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache import Cache
@@ -79,69 +81,126 @@ def score(
     command    what the person typed, for `run.json`
     progress   called with images done and images in all
 
-    Raises UserError for wrong inputs, for a folder with another bundle's readings and for a full disk;
-    a file that cannot be read is a row with an error.
+    An image whose file has changed since its reading is read again: the content's digest decides.
+
+    Raises UserError for wrong inputs, for a folder with another bundle's readings or another command's
+    output, while another run is at work there, and for a full disk; a file that cannot be read, or a map that
+    cannot be written, is a row with an error.
     """
     out = Path(out)
     workers = default_workers() if workers is None else workers
-    found = gather(inputs, where=where, workers=workers, key=key, key_beside=out / "readings.csv")
-    record = RunRecord(command)
-    refuse_other_readings(out, bundle, found, resume=resume)
-    columns = Columns(
-        bundle.parts,
-        tuple(name.replace("-", "_") for name in bundle.companions.names),
-        without_complexity=bundle.has_complexity,
-    )
-    try:
-        with ReadingsTable(out, columns, with_maps=maps and bundle.calibration.maps is not None) as table:
-            record.write(out / "run.json", **describe(bundle, found), finished=False)
-            wanted = [item for item in found.items if item.path not in table.done]
-            results = read_items(
-                bundle,
-                wanted,
-                maps=maps,
-                workers=workers,
-                batch_size=batch_size,
-                cache=cache,
-                timeout_s=timeout_s,
-            )
-            scored = 0
-            patients = {item.path: hashed_patient(item, bundle) for item in found.items}
-            try:
-                with _Writer(table, bundle, patients, progress) as writer:
-                    for result in results:
-                        scored += result.reading.score is not None
-                        writer.put(result)
-            finally:
-                table.finish()
-            earlier = len(table.done)
-        rows = Readings.read(out / "readings.csv").rows
-        studies = read_studies(rows, bundle.calibration, {**earlier_patients(out), **patients})
+    with output_folder(out, "score"):
+        if not resume and (out / READINGS).is_file():
+            raise UserError(f"{out}: there are readings already; choose another folder with -o")
+        found = gather(inputs, where=where, workers=workers, key=key, key_beside=out / READINGS)
+        refuse_other_readings(out, bundle, found)
+        run = _Run(
+            bundle, found, out, RunRecord("score", command),
+            maps=maps and bundle.calibration.maps is not None, workers=workers, batch_size=batch_size,
+            cache=cache, timeout_s=timeout_s, progress=progress,
+        )  # fmt: skip
+        try:
+            return run.do()
+        except OSError as error:
+            raise cannot_write(Path(error.filename or out), error) from error
+
+
+@dataclass
+class _Run:
+    """One run into a folder that is held for it."""
+
+    bundle: Bundle
+    inputs: Inputs
+    out: Path
+    record: RunRecord
+    maps: bool
+    workers: int
+    batch_size: int | None
+    cache: Cache | None
+    timeout_s: float
+    progress: Callable[[int, int], None] | None
+    files: Files = field(default_factory=Files)
+
+    def do(self) -> ScoreSummary:
+        bundle, items = self.bundle, self.inputs.items
+        columns = Columns(
+            bundle.parts,
+            tuple(name.replace("-", "_") for name in bundle.companions.names),
+            without_complexity=bundle.has_complexity,
+        )
+        table = ReadingsTable(
+            self.out, columns, bundle=bundle.digest, holds=self.holds(), with_maps=self.maps
+        )
+        self.record.write(self.out / RECORD, **describe(bundle, self.inputs), finished=False)
+        patients = {item.path: hashed_patient(item, bundle) for item in items}
+        with table:
+            scored = self.read(table, [item for item in items if item.path not in table.done], patients)
+        rows = Readings.read(self.out / READINGS).rows
+        studies = read_studies(rows, bundle.calibration, {**earlier_patients(self.out), **patients})
         if studies:
-            write_studies(out / "studies.csv", studies)
+            write_studies(self.out / "studies.csv", studies)
         failed = tuple((row.path, row.error) for row in rows if row.failed)
-        if cache is not None:
-            settle(cache)
-        record.write(
-            out / "run.json",
+        if self.cache is not None:
+            settle(self.cache)
+        self.record.write(
+            self.out / RECORD,
             finished=True,
             images=len(rows),
             failed=len(failed),
-            set_apart=list(found.set_apart),
-            notes=list(found.notes),
-            cache=None if cache is None else cache_facts(cache),
+            set_apart=list(self.inputs.set_apart),
+            notes=list(self.inputs.notes),
+            cache=None if self.cache is None else cache_facts(self.cache),
         )
-    except OSError as error:
-        raise cannot_write(Path(error.filename or out), error) from error
-    return ScoreSummary(
-        out / "readings.csv",
-        scored,
-        earlier,
-        failed,
-        sum(bool(row.flagged) for row in rows),
-        found.set_apart,
-        found.notes,
-    )
+        flagged = sum(bool(row.flagged) for row in rows)
+        return ScoreSummary(
+            self.out / READINGS,
+            scored,
+            len(table.done),
+            failed,
+            flagged,
+            self.inputs.set_apart,
+            self.inputs.notes,
+        )
+
+    def holds(self) -> Callable[[str, str, Kept], bool]:
+        """Whether an earlier row is this bundle's reading of the file as it is now. A row of a file that is
+        gone, or that this run does not ask for, stays."""
+        references = {item.path: item.reference for item in self.inputs.items}
+        known = bool(earlier_run(self.out))
+
+        def still(path: str, digest: str, kept: Kept) -> bool:
+            if kept.bundle != self.bundle.digest and (kept.bundle or not known):
+                return False
+            if path not in references:
+                return True
+            one = Known(references[path], digest, kept.fingerprint)
+            return self.files.compare(one) in ("same", "gone")
+
+        return still
+
+    def read(self, table: ReadingsTable, wanted: Sequence[Item], patients: Mapping[str, str]) -> int:
+        """Read what is left, row by row; how many images got a score."""
+        for item in self.inputs.items:
+            table.note(item.path, self.files.fingerprint(item.reference))
+        results = read_items(
+            self.bundle,
+            wanted,
+            maps=self.maps,
+            workers=self.workers,
+            batch_size=self.batch_size,
+            cache=self.cache,
+            timeout_s=self.timeout_s,
+        )
+        fingerprints = {item.path: self.files.fingerprint(item.reference) for item in wanted}
+        scored = 0
+        try:
+            with _Writer(table, self.bundle, patients, fingerprints, self.progress) as writer:
+                for result in results:
+                    scored += result.reading.score is not None
+                    writer.put(result)
+        finally:
+            table.finish()
+        return scored
 
 
 def describe(bundle: Bundle, inputs: Inputs) -> dict[str, Any]:
@@ -177,16 +236,19 @@ def earlier_patients(out: Path) -> dict[str, str]:
     return {line["path"]: line.get("patient", "") for line in read_facts(out / FACTS)}
 
 
-def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs, *, resume: bool) -> None:
-    """Raises UserError where `out` holds readings that this run may not be mixed with."""
-    if not (out / "readings.csv").is_file():
+def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs) -> None:
+    """Raises UserError where `out` holds readings that this run may not be mixed with.
+
+    Where `run.json` is missing or damaged, the rows themselves say which bundle read them.
+    """
+    if not (out / READINGS).is_file():
         return
-    if not resume:
-        raise UserError(f"{out}: there are readings already; choose another folder with -o")
     earlier = earlier_run(out)
-    if earlier.get("digests", {}).get("bundle") != bundle.digest:
+    read_by = {earlier.get("digests", {}).get("bundle")} if earlier else bundles_of(out)
+    if read_by - {bundle.digest}:
         raise UserError(f"{out}: holds readings of another bundle; choose another folder with -o")
-    if earlier.get("base") != inputs.base:
+    of_files = inputs.manifest is None and earlier.get("base") is None
+    if earlier and earlier.get("base") != inputs.base and not of_files:
         raise UserError(f"{out}: holds readings of other inputs; choose another folder with -o")
     marks = {earlier.get("key_mark"), inputs.key_mark} - {None}
     if len(marks) > 1:
@@ -196,10 +258,15 @@ def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs, *, resume: 
         )
 
 
+def bundles_of(out: Path) -> set[str]:
+    """The digests of the bundles that rows of a folder say they were read by."""
+    return {str(line["bundle"]) for line in read_facts(out / FACTS) if line.get("bundle")}
+
+
 def earlier_run(out: Path) -> dict[str, Any]:
     """`run.json` of an earlier run; empty where it is missing or damaged."""
     try:
-        run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+        run = json.loads((out / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return run if isinstance(run, dict) else {}
@@ -213,11 +280,13 @@ class _Writer:
         table: ReadingsTable,
         bundle: Bundle,
         patients: Mapping[str, str],
+        fingerprints: Mapping[str, str],
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.table = table
         self.scale = bundle.calibration.map_scale
         self.patients = patients
+        self.fingerprints = fingerprints
         self.progress = progress
         self.done = len(table.done)
         self.error: BaseException | None = None
@@ -240,11 +309,28 @@ class _Writer:
     def _write(self, result: Result) -> None:
         reading = result.reading
         if result.map is not None and self.scale is not None:
-            reading = replace(reading, map=write_maps(self.table.folder, result, self.scale))
-        self.table.append(reading, result.acquisition, result.thumbnail, patient=self.patients[reading.path])
+            reading = self._with_map(result, self.scale)
+        self.table.append(
+            reading,
+            result.acquisition,
+            None if reading.error else result.thumbnail,
+            patient=self.patients[reading.path],
+            fingerprint=self.fingerprints[reading.path],
+        )
         self.done += 1
         if self.progress is not None:
             self.progress(self.done, len(self.patients))
+
+    def _with_map(self, result: Result, scale: tuple[float, float]) -> Reading:
+        """The reading with its map; where the disk has room but not for this map, one with an error."""
+        reading = result.reading
+        try:
+            return replace(reading, map=write_maps(self.table.folder, result, scale))
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            problem = f"its map cannot be written ({error.strerror or error})"
+            return Reading(reading.path, reading.digest, reading.study_id, error=problem)
 
     def __enter__(self) -> _Writer:
         self.thread.start()

@@ -21,6 +21,7 @@ from secondread.comparison.published_sections import LEAD, TITLE, published_sect
 from secondread.comparison.sections import cost, main, pair_tests, pixels
 from secondread.comparison.table import Missed, Table
 from secondread.evaluation.cases import Case
+from secondread.private import make_folder
 from secondread.reports.comparison_figures import draw_comparison, shown_curves
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures
 from secondread.reports.templates import environment, own_file
@@ -60,7 +61,7 @@ def write_comparison(
     workers  processes that read pictures; None = as many as there are cores, 0 = this one
     """
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     written = {
         "results.csv": results_csv(table.results),
         "table.csv": table_csv(table),

@@ -18,6 +18,7 @@ from scipy.spatial.distance import squareform
 from secondread.comparison.rows import MethodRow
 from secondread.comparison.table import Table
 from secondread.metrics.roc import roc_curve
+from secondread.private import make_folder
 from secondread.reports.figures import HEIGHT, STYLE, WIDE, WIDTH, Inline, save
 from secondread.reports.labels import free_places
 from secondread.reports.palette import BASELINE, FAINT, FINDINGS, INK, METHOD
@@ -34,7 +35,7 @@ MARKS = "osDv^P"
 
 def draw_comparison(table: Table, folder: Path) -> dict[str, Inline]:
     """Draw what the table has figures for; write each as PNG and SVG; return inline SVG by name."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     tall = max(HEIGHT, 1.0 + 0.27 * len(table.rows))
     drawings: dict[str, tuple[Callable[[Figure, Table], None], float, float]] = {
         "auroc": (draw_areas, WIDTH, tall),

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from secondread.evaluation.evaluate import Evaluation
+from secondread.private import make_folder
 from secondread.reports.finding_figures import draw_findings
 from secondread.reports.palette import FAINT, INK, PAGE_COLOURS
 from secondread.reports.panels import rows_of
@@ -79,7 +80,7 @@ class Inline:
 
 def draw_figures(evaluation: Evaluation, folder: Path) -> dict[str, Inline]:
     """Draw what the evaluation has figures for; write each as PNG and SVG; return inline SVG by name."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     pages = {}
     for name, drawing in drawings(evaluation).items():
         with _figure(name, drawing) as figure:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from secondread import __version__
 from secondread.evaluation.comparisons import BASELINES
 from secondread.evaluation.evaluate import Evaluation
+from secondread.private import make_folder
 from secondread.reports.cards import data_card, data_name, model_card, model_name
 from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
@@ -30,7 +31,7 @@ def write_report(
     workers  processes that read pictures; None = as many as there are cores, 0 = this one
     """
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     metrics = evaluation.metrics()
     if command:
         metrics["command"] = list(command)

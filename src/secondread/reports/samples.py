@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image as Picture
 
 from secondread import __version__
+from secondread.private import make_folder
 from secondread.readings.planes import Planes
 from secondread.readings.samples import QUANTILES, SHOWN, Sample, Sampling
 from secondread.reports.figures import HEIGHT, STYLE, WIDTH, save
@@ -126,7 +127,7 @@ def _quantiles(values: np.ndarray) -> tuple[float, ...]:
 
 def draw_distances(sampling: Sampling, folder: Path) -> str:
     """Both kinds of distances over the same bins; PNG and SVG into the folder, SVG for the page."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "distances"}):
         figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         _distances(figure.subplots(), sampling)

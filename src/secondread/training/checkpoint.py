@@ -20,6 +20,7 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from secondread.errors import UserError
+from secondread.private import make_folder
 from secondread.strict.plain_file import Unfit
 from secondread.strict.torch_file import check_torch_file
 from secondread.whole import sync
@@ -72,7 +73,7 @@ class Checkpoints:
 
     def save(self, state: Mapping[str, Any]) -> Path:
         """`UserError` where the disk does not take it; the earlier checkpoints stay."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        make_folder(self.directory)
         files = self._files()
         number = files[-1][0] + 1 if files else 0
         temporary = self.directory / f"writing-{os.getpid()}.tmp"

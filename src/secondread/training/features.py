@@ -22,6 +22,7 @@ from lightning_fabric import Fabric
 from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 
+from secondread.private import make_folder
 from secondread.training.data import ImageSource
 from secondread.training.device import to_device
 from secondread.whole import sync
@@ -147,7 +148,7 @@ def _compute(
     forms = [_Form.of(output, exact) for output in outputs([0])]
     paths = [directory / f"output-{number:02d}.npy" for number in range(len(forms))]
     if fabric.is_global_zero:
-        directory.mkdir(parents=True, exist_ok=True)
+        make_folder(directory)
         for path, form in zip(paths, forms, strict=True):
             dtype = _stored(torch.empty(0, dtype=form.dtype)).dtype
             open_memmap(path, mode="w+", dtype=dtype, shape=(len(source), *form.shape)).flush()

@@ -14,7 +14,8 @@ class Interrupted(Exception):
 
 class StopRequest:
     """While entered, the first SIGINT or SIGTERM only sets `requested`; a second SIGINT stops at once
-    (the checkpoints on disk stay whole). Outside the main thread signals are left as they are."""
+    (the checkpoints on disk stay whole). A request that nobody has heeded raises KeyboardInterrupt at the
+    end. Outside the main thread signals are left as they are."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -34,6 +35,8 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
+        if self.requested and kind is None:
+            raise KeyboardInterrupt
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
