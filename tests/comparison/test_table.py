@@ -141,6 +141,16 @@ def test_one_image_of_a_label_has_a_table_without_delong():
     assert any("one image of a label: no DeLong test" in note for note in table.notes)
 
 
+@pytest.mark.parametrize(("abnormal", "told"), [(9, False), (10, True)])
+def test_a_handful_of_patients_of_a_label_gives_no_p_value(abnormal, told):
+    table = make_table(make_results(abnormal=abnormal), bootstrap=60)
+    for pair in table.pairs:
+        assert np.isfinite([pair.p_value, pair.p_holm]).tolist() == [told, told]
+        assert (pair.delong is not None) == told
+        assert pair.interval[0] < pair.interval[1]
+    assert any("fewer than 10 patients of a label: no p-value" in note for note in table.notes) != told
+
+
 def test_images_of_one_label_are_said_in_one_line():
     results = make_results()
     images = replace(results.images, abnormal=np.zeros_like(results.images.abnormal))

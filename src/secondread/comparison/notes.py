@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from secondread.comparison.results import Results, RunResult
 from secondread.errors import few
+from secondread.metrics.few import FEWEST
 
 CARRIED = ("calibration_too_small", "failed_pixels", "no_patient_ids", "few")
 """Warnings of single runs, by their kind in `metrics.json`, that a table must not hide."""
@@ -91,6 +92,11 @@ def _units(results: Results) -> list[str]:
         found.append("Patients have several images: no DeLong test, which takes images as independent.")
     elif not images.two_of_each:
         found.append("There is one image of a label: no DeLong test, which needs two of each.")
+    if not images.enough_to_test:
+        found.append(
+            f"There are fewer than {FEWEST} patients of a label: no p-value is given, and intervals are at "
+            "least as wide as those of so few patients are."
+        )
     studies = [case.study for case in images.cases if case.study]
     if len(set(studies)) < len(studies):
         found.append("Some studies have several images: every figure here is per image, none per study.")

@@ -15,6 +15,7 @@ from secondread.comparison.plan import Plan, Run
 from secondread.comparison.work import FAILED, RESULT, Cost
 from secondread.errors import UserError, few
 from secondread.evaluation.cases import Case, Cases, join
+from secondread.metrics.few import FEWEST, patients_of_each
 from secondread.readings.readings import Readings
 
 NEEDED = ("metrics.json", "readings/readings.csv", "readings/run.json")
@@ -74,6 +75,11 @@ class Images:
     def two_of_each(self) -> bool:
         """Whether there are two images of each label at least."""
         return 2 <= int(self.abnormal.sum()) <= len(self.abnormal) - 2
+
+    @property
+    def enough_to_test(self) -> bool:
+        """Whether there are patients enough of each label for a p-value (`metrics.few`)."""
+        return min(patients_of_each(self.abnormal, self.patients)) >= FEWEST
 
 
 @dataclass(frozen=True)

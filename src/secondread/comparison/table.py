@@ -38,9 +38,10 @@ FAMILIES: Mapping[Family, str] = {
 class Pair:
     """Mean AUROC of `first` minus that of `second`.
 
-    p_value  from the bootstrap over patients and seeds; `p_holm` corrected within the family
+    p_value  from the bootstrap over patients and seeds; `p_holm` corrected within the family; NaN where a
+             label has too few patients (`metrics.few`)
     delong   DeLong's p-value of the seeds' mean, the fits taken as given; None where a patient has
-             several images, or a label a single one
+             several images, or a label too few
     """
 
     first: str
@@ -146,7 +147,7 @@ def make_table(results: Results, *, bootstrap: int = 2000, seed: int = 0) -> Tab
         first, second = (other, one) if swap else (one, other)
         test = drawn.difference(place[first], place[second])
         delong = None
-        if images.one_each and images.two_of_each:
+        if images.one_each and images.enough_to_test:
             delong = delong_test(images.abnormal, scores[first], scores[second]).p_value
         pairs.append(
             Pair(

@@ -19,7 +19,8 @@ from secondread.evaluation.estimates import (
 )
 from secondread.evaluation.units import Units
 from secondread.metrics.bootstrap import bootstrap
-from secondread.metrics.roc import weighted_auroc
+from secondread.metrics.few import FEWEST, difference_of_aurocs, newcombe_auroc, patients_of_each
+from secondread.metrics.roc import auroc, weighted_auroc
 
 BASELINES = {"mean_intensity": "Mean intensity", "pixel_1nn": "Pixel 1-NN", "spectrum": "Spectrum"}
 
@@ -114,4 +115,9 @@ def difference(
         found = bootstrap(statistic, units.groups, repeats=how.repeats, seed=how.seed)
     except ValueError:
         return Estimate(value)
+    of_each = patients_of_each(units.abnormal, units.groups)
+    areas = [auroc(units.abnormal, scores) for scores in (first, second)]
+    if min(of_each) < FEWEST or set(areas) <= {0.0, 1.0}:
+        own = [(area, *newcombe_auroc(area, *of_each)) for area in areas]
+        found = found.reaching(*difference_of_aurocs(*own))
     return Estimate(value, (found.low, found.high))

@@ -77,7 +77,8 @@ def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
         "protocol": {
             "rows": "all labelled rows" if cases.whole else "labelled rows of split test",
             "where": list(evaluation.where),
-            "intervals": "95 % percentile bootstrap over patients",
+            "intervals": "95 % percentile bootstrap over patients; "
+            "with few of them, and for shares and AUROCs of 0 or 1, exact or Newcombe's too",
             "bootstrap": evaluation.how.repeats,
             "seed": evaluation.how.seed,
             "manifest_digest": evaluation.manifest.digest,

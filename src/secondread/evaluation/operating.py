@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.calibration.conformal import patients_needed
 from secondread.evaluation.estimates import Estimate, Resampling
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Units
@@ -73,9 +74,10 @@ def operating_points(
         for rate in rates:
             if promise.rate is None or not math.isclose(rate, promise.rate):
                 at_rate = units.p_values <= rate
-                points.append(
-                    decided(units, at_rate, f"p ≤ {rate:g}", "rate", how, prevalence, promised=rate)
-                )
+                few = promise.patients is not None and promise.patients < patients_needed(rate)
+                name = f"p ≤ {rate:g}" + (", needs more calibration patients" if few else "")
+                promised = None if few else rate
+                points.append(decided(units, at_rate, name, "rate", how, prevalence, promised=promised))
     if abnormal.any() and not abnormal.all():
         for name, threshold in (
             ("Youden", youden(abnormal, scores).threshold),

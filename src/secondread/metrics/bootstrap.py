@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from secondread.metrics.decisions import weighted_decisions
-from secondread.metrics.labelled_scores import Floats, labelled_scores
+from secondread.metrics.few import FEWEST, clopper_pearson, newcombe_auroc, patients_of_each
+from secondread.metrics.labelled_scores import Floats, as_labels, labelled_scores
 from secondread.metrics.precision_recall import weighted_average_precision
-from secondread.metrics.roc import weighted_auroc
+from secondread.metrics.roc import auroc, weighted_auroc
 
 Patients = Sequence[Hashable | None] | NDArray[np.generic]
 Statistic = Callable[[Floats], Floats]
@@ -27,6 +28,10 @@ class Interval:
     low: float
     high: float
     defined: float = 1.0
+
+    def reaching(self, low: float, high: float) -> Interval:
+        """The same, widened where it does not reach as far."""
+        return Interval(min(self.low, low), max(self.high, high), self.defined)
 
 
 @dataclass(frozen=True)
@@ -121,15 +126,24 @@ def auroc_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Bootstrap interval of the AUROC; without `patients` every image is its own."""
+    """Bootstrap interval of the AUROC; without `patients` every image is its own.
+
+    Where no resample can differ (an AUROC of 0 or 1), and with fewer than `few.FEWEST` patients of a label,
+    it reaches as far as Newcombe's interval of so many patients too (`few.newcombe_auroc`).
+    """
     abnormal, values = labelled_scores(labels, scores)
-    return bootstrap(
+    chosen = _or_each_image(patients, values.size)
+    found = bootstrap(
         lambda weights: weighted_auroc(abnormal, values, weights),
-        _or_each_image(patients, values.size),
+        chosen,
         repeats=repeats,
         seed=seed,
         level=level,
     )
+    of_each = patients_of_each(abnormal, patient_numbers(chosen))
+    if found.low < found.high and min(of_each) >= FEWEST:
+        return found
+    return found.reaching(*newcombe_auroc(auroc(abnormal, values), *of_each, level))
 
 
 def average_precision_interval(
@@ -163,17 +177,39 @@ def decision_intervals(
 ) -> dict[str, Interval | None]:
     """Intervals of sensitivity, specificity, precision, f1 and accuracy of fixed flags.
 
-    None where most resamples leave a share undefined (precision where nothing is flagged).
+    Where no resample can differ (a share of 0 or 1), where most leave the share undefined, and with fewer
+    than `few.FEWEST` patients in it, the interval reaches as far as Clopper's and Pearson's of so many
+    patients too (`few.clopper_pearson`). None for a share of nothing (precision where nothing is flagged).
     """
-    count = len(np.asarray(labels))
+    abnormal, flags = as_labels(labels), as_labels(flagged)
+    chosen = _or_each_image(patients, len(abnormal))
     chunks = [
-        weighted_decisions(labels, flagged, weights)
-        for weights in patient_weights(_or_each_image(patients, count), repeats, seed)
+        weighted_decisions(abnormal, flags, weights) for weights in patient_weights(chosen, repeats, seed)
     ]
+    numbers = patient_numbers(chosen)
+    judged = {
+        "sensitivity": abnormal,
+        "specificity": ~abnormal,
+        "precision": flags,
+        "f1": abnormal | flags,
+        "accuracy": np.ones_like(abnormal),
+    }
+    right = abnormal == flags
     result: dict[str, Interval | None] = {}
-    for name in chunks[0]:
+    for name, among in judged.items():
+        if not among.any():
+            result[name] = None
+            continue
         values = np.concatenate([chunk[name] for chunk in chunks])
-        result[name] = interval(values, level) if np.isfinite(values).mean() >= 0.5 else None
+        defined = np.isfinite(values).mean()
+        found = interval(values, level) if defined >= 0.5 else None
+        count = len(np.unique(numbers[among]))
+        if found is None or found.low == found.high or count < FEWEST:
+            exact = clopper_pearson(count * float(right[among].mean()), count, level)
+            if name == "f1":  # 2 J / (1 + J), with J the share of true positives among all but true negatives
+                exact = (2 * exact[0] / (1 + exact[0]), 2 * exact[1] / (1 + exact[1]))
+            found = Interval(*exact, defined) if found is None else found.reaching(*exact)
+        result[name] = found
     return result
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
-from secondread.metrics.labelled_scores import Floats, labelled_scores, labelled_seeds
+from secondread.metrics.few import FEWEST, newcombe_auroc, tested
+from secondread.metrics.labelled_scores import Floats, as_labels, labelled_scores, labelled_seeds
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,8 @@ class DeLongEstimate:
 
 @dataclass(frozen=True)
 class DeLongTest:
-    """Two AUROCs on the same images. `p_value` is two-sided; 1 where the difference and its variance
-    are 0, and 0 where only the variance is."""
+    """Two AUROCs on the same images. `p_value` is two-sided: 1 where the difference and its variance are 0;
+    NaN with fewer than `few.FEWEST` images of a label; and never below `few.smallest_p_value`."""
 
     auroc: tuple[float, float]
     covariance: Floats
@@ -43,12 +44,21 @@ class DeLongTest:
 
 
 def delong(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> DeLongEstimate:
-    """AUROC with DeLong's variance. ValueError unless each class has at least two images."""
-    _, values = labelled_scores(labels, scores)
+    """AUROC with DeLong's variance. ValueError unless each class has at least two images.
+
+    Where the variance is 0, at an AUROC of 0 or 1, and with fewer than `few.FEWEST` images of a label, the
+    interval reaches as far as Newcombe's too (`few.newcombe_auroc`).
+    """
+    abnormal, values = labelled_scores(labels, scores)
     areas, covariance = delong_means(labels, [values[None]])
     area, variance = float(areas[0]), float(covariance[0, 0])
     reach = norm.ppf((1 + level) / 2) * np.sqrt(variance)
-    return DeLongEstimate(area, variance, max(0.0, float(area - reach)), min(1.0, float(area + reach)))
+    low, high = max(0.0, float(area - reach)), min(1.0, float(area + reach))
+    found = int(abnormal.sum()), int((~abnormal).sum())
+    if variance <= 0 or min(found) < FEWEST:
+        least, most = newcombe_auroc(area, *found, level)
+        low, high = min(low, least), max(high, most)
+    return DeLongEstimate(area, variance, low, high)
 
 
 def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> DeLongTest:
@@ -62,7 +72,10 @@ def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> DeLon
         z = 0.0 if same else float(np.copysign(np.inf, difference))
     else:
         z = difference / float(np.sqrt(variance))
-    return DeLongTest((float(areas[0]), float(areas[1])), covariance, z, float(2 * norm.sf(abs(z))))
+    abnormal = as_labels(labels)
+    found = int(abnormal.sum()), int((~abnormal).sum())
+    p_value = tested(z, float(2 * norm.sf(abs(z))), found, abnormal.size)
+    return DeLongTest((float(areas[0]), float(areas[1])), covariance, z, p_value)
 
 
 def delong_means(labels: ArrayLike, scores: Sequence[ArrayLike]) -> tuple[Floats, Floats]:

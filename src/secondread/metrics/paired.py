@@ -11,7 +11,14 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from scipy.stats import t as student_t
 
-from secondread.metrics.bootstrap import Interval, Patients, interval, patient_weights
+from secondread.metrics.bootstrap import Interval, Patients, interval, patient_numbers, patient_weights
+from secondread.metrics.few import (
+    FEWEST,
+    difference_of_aurocs,
+    newcombe_auroc,
+    patients_of_each,
+    tested,
+)
 from secondread.metrics.labelled_scores import Bools, Floats, labelled_seeds
 from secondread.metrics.roc import weighted_auroc
 
@@ -52,11 +59,16 @@ class Resampled:
     seed_values   per method `[S_m]`, the statistic of each seed on the images as they are
     draws         `[repeats, M]`, the mean over seeds in each resample; NaN where it is undefined
     seeds         per method the numbers of its seeds; none = 0 to S_m - 1
+    of_each       patients with an abnormal and with a normal image, where the statistic is the AUROC; then
+                  few patients widen intervals and give no p-value (`metrics.few`)
+    patients      in all
     """
 
     seed_values: tuple[Floats, ...]
     draws: Floats
     seeds: tuple[tuple[int, ...], ...] | None = None
+    of_each: tuple[int, int] | None = None
+    patients: int = 0
 
     @property
     def means(self) -> Floats:
@@ -64,11 +76,16 @@ class Resampled:
         return np.array([values.mean() for values in self.seed_values])
 
     def intervals(self, level: float = 0.95) -> list[Interval]:
-        """Percentile interval of each method's mean over seeds, clipped to [0, 1]."""
-        return [
-            Interval(max(0.0, found.low), min(1.0, found.high), found.defined)
-            for found in (interval(column, level) for column in self.draws.T)
-        ]
+        """Percentile interval of each method's mean over seeds, clipped to [0, 1]; where no draw differs, and
+        with few patients, it reaches as far as Newcombe's too (`few.newcombe_auroc`)."""
+        return [self._interval(index, level) for index in range(len(self.seed_values))]
+
+    def _interval(self, index: int, level: float) -> Interval:
+        drawn = interval(self.draws[:, index], level)
+        found = Interval(max(0.0, drawn.low), min(1.0, drawn.high), drawn.defined)
+        if self.of_each is None or (found.low < found.high and min(self.of_each) >= FEWEST):
+            return found
+        return found.reaching(*newcombe_auroc(float(self.means[index]), *self.of_each, level))
 
     def difference(self, first: int, second: int, level: float = 0.95) -> Difference:
         """The difference of two methods with its percentile interval and a two-sided p-value.
@@ -82,7 +99,10 @@ class Resampled:
         dominate, wider where a few seeds do. The interval makes no such allowance: where 3 seeds dominate
         the images, about 0.8 of the 95 % intervals hold the true difference.
 
-        p is 1 where the difference and its standard error are 0, and 0 where only the latter is.
+        p is 1 where the difference is 0, NaN with fewer than `few.FEWEST` patients of a label, and never
+        below `few.smallest_p_value`. With so few, and where the draws of neither method differ (an AUROC of 0
+        or 1), the interval reaches as far as the two methods' own intervals let it
+        (`few.difference_of_aurocs`).
         """
         drawn = self.draws[:, first] - self.draws[:, second]
         found = interval(drawn, level)
@@ -96,6 +116,12 @@ class Resampled:
         else:
             z = value / float(np.sqrt(variance))
         p_value = float(2 * student_t.sf(abs(z), freedom))
+        if self.of_each is not None:
+            p_value = tested(z, p_value, self.of_each, self.patients)
+            flat = [np.nanmin(self.draws[:, i]) == np.nanmax(self.draws[:, i]) for i in (first, second)]
+            if all(flat) or min(self.of_each) < FEWEST:
+                own = [(float(means[i]), self._interval(i, level)) for i in (first, second)]
+                found = found.reaching(*difference_of_aurocs(*((a, i.low, i.high) for a, i in own)))
         return Difference(first, second, value, found, z, float(freedom), p_value)
 
     def differences(self, level: float = 0.95) -> list[Difference]:
@@ -173,7 +199,14 @@ def resampled_aurocs(
         ],
         axis=1,
     )
-    return Resampled(seed_values, np.concatenate(chunks) + deviations, numbers)
+    number = patient_numbers(patients)
+    return Resampled(
+        seed_values,
+        np.concatenate(chunks) + deviations,
+        numbers,
+        patients_of_each(abnormal, number) if statistic is weighted_auroc else None,
+        int(number.max()) + 1,
+    )
 
 
 def _seed_deviations(values: Floats, own: tuple[int, ...], repeats: int, seed: int) -> Floats:

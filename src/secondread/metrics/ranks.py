@@ -39,13 +39,16 @@ def spearman(first: ArrayLike, second: ArrayLike) -> RankCorrelation:
 def holm(p_values: ArrayLike) -> Floats:
     """Adjusted p-values `max_{j <= i} min(1, (m - j + 1) p_(j))` in the given order (Holm 1979).
 
-    Rejecting those at or below a level keeps the chance of any false rejection at that level.
+    Rejecting those at or below a level keeps the chance of any false rejection at that level. A test without
+    a p-value (NaN) stays without one, and m does not count it.
     """
-    given = np.asarray(p_values, dtype=np.float64)
-    if given.ndim != 1 or not ((given >= 0) & (given <= 1)).all():
-        raise ValueError("p-values must be a vector of numbers between 0 and 1")
+    every = np.asarray(p_values, dtype=np.float64)
+    told = ~np.isnan(every)
+    given = every[told]
+    if every.ndim != 1 or not ((given >= 0) & (given <= 1)).all():
+        raise ValueError("p-values must be a vector of numbers between 0 and 1, or NaN")
     order = np.argsort(given, kind="stable")
     stepped = np.maximum.accumulate(np.minimum(1.0, given[order] * np.arange(given.size, 0, -1)))
-    adjusted = np.empty_like(stepped)
-    adjusted[order] = stepped
+    adjusted = np.full_like(every, np.nan)
+    adjusted[np.flatnonzero(told)[order]] = stepped
     return adjusted
