@@ -11,7 +11,7 @@ import pytest
 from PIL import Image as Pillow
 
 from secondread.errors import DataError, UserError
-from secondread.preprocessing import prepare
+from secondread.preprocessing import entry, prepare
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepare import fit_preprocessing, prepare_many
 from secondread.preprocessing.prepared import Prepared
@@ -213,6 +213,15 @@ def test_an_entry_that_was_right_before_is_looked_at_again_once_it_changes(refer
         stream.write(b"\xff" * 40)
     np.testing.assert_array_equal(prepared[0].pixels, whole)
     np.testing.assert_array_equal(prepared.batch([0])[0][0], whole)
+
+
+def test_what_another_version_prepared_is_prepared_again(references, cache, plain, monkeypatch):
+    (before,) = prepare_many(references[:1], plain, cache=cache, workers=0)
+    monkeypatch.setattr(entry, "made_by", lambda: "secondread 0.0.1")
+    assert cache.find(references[0], plain.digest) is None
+    (again,) = prepare_many(references[:1], plain, cache=cache, workers=0)
+    np.testing.assert_array_equal(again.pixels, before.pixels)
+    assert cache.find(references[0], plain.digest) is not None
 
 
 def test_a_file_exchanged_with_its_times_kept_is_decoded_again(references, cache, plain):

@@ -6,8 +6,9 @@
 
 A file appears under its name only when it is whole (temporary name, fsync, rename), so neither a second
 writer nor `kill -9` leaves half of one. What is read is believed only where the checksum fits, and where the
-head says the very name that the file has: damage and swapped files are noticed. A process checks a file once,
-and again when its size, time of change or inode are others.
+head says the very name that the file has, and the versions of what reads and prepares: damage, swapped files
+and what another version made are noticed. A process checks a file once, and again when its size, time of
+change or inode are others.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import json
 import os
 import time
 import zlib
+from functools import cache
+from importlib import metadata
 from math import prod
 from pathlib import Path
 
@@ -29,6 +32,10 @@ from secondread.whole import whole_file
 MAGIC = b"2readpp2"
 ALIGNED_TO = 64
 CHECKSUM_BYTES = 4
+READERS = (
+    *("secondread", "numpy", "scipy", "pillow", "tifffile", "nibabel", "pydicom", "pylibjpeg"),
+    *("pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls", "python-gdcm"),
+)
 SETTLED_NS = 2_000_000_000
 """A file that changed less than this ago may change again within one tick of the file system's clock."""
 
@@ -116,8 +123,21 @@ def _checksum(data: bytes | memoryview) -> bytes:
 
 
 def _name_of(path: Path) -> str:
-    """An entry's own name: the digest of the preprocessing, and the key of the content."""
-    return f"{path.parent.parent.name}/{path.name}"
+    """An entry's own name: the digest of the preprocessing, the key of the content, and who made it."""
+    return f"{path.parent.parent.name}/{path.name} {made_by()}"
+
+
+@cache
+def made_by() -> str:
+    """The versions of what reads and prepares images."""
+    return " ".join(f"{package} {_version(package)}" for package in READERS)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "-"
 
 
 def _floats(mapped: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.float32]:
