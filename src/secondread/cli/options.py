@@ -11,7 +11,12 @@ Seed = Annotated[int | None, typer.Option("--seed", help="Seed; the recipe's own
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the result's path.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=0, help="Processes that decode images; 0 = none but this one.")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Processes that read images; 0 = this one, without limits of time and memory.",
+    ),
 ]
 CacheDirectory = Annotated[
     Path | None,

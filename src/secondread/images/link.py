@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 _PREFIX = 8
 _AT_ONCE = 1 << 20
+_PARTS_AT_ONCE = 16
 _MOST_AT_A_TIME = 1 << 24
 
 
@@ -95,12 +96,15 @@ class Link:
 
 
 def send_waiting(end: socket.socket, parts: Sequence[bytes | memoryview]) -> None:
-    """Send one message given in parts, without joining them."""
+    """Send one message given in parts, without joining them; as few calls as the socket allows."""
     length = sum(len(part) for part in parts)
-    end.sendall(length.to_bytes(_PREFIX, "little"))
-    for part in parts:
-        if len(part):
-            end.sendall(part)
+    left = deque(memoryview(part) for part in (length.to_bytes(_PREFIX, "little"), *parts) if len(part))
+    while left:
+        sent = end.sendmsg([left[index] for index in range(min(len(left), _PARTS_AT_ONCE))])
+        while left and sent >= len(left[0]):
+            sent -= len(left.popleft())
+        if sent:
+            left[0] = left[0][sent:]
 
 
 def receive_waiting(end: socket.socket) -> bytearray:
