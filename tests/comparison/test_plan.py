@@ -192,7 +192,7 @@ def test_a_presets_new_words_or_new_defaults_are_no_other_settings(manifest, tmp
     assert plan.begin(out) == plan
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"methods": 1}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"methods": 1}', '{"methods": {}}'])
 def test_a_damaged_plan_is_said_in_one_line(manifest, tmp_path, text):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "comparison.json").write_text(text)

@@ -7,12 +7,15 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import Field, ValidationError
 
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError, few
 from secondread.outputs import refuse_other_folder
 from secondread.recipes.recipe import Recipe
+from secondread.settings import Settings
 from secondread.strict.json_text import read_object
 from secondread.whole import write_whole
 
@@ -278,15 +281,39 @@ def _trivial(name: str, like: Recipe, settings: Sequence[str]) -> Recipe | None:
     return Recipe.from_mapping(values, source=f"preset {name}", set=settings)
 
 
+class _Written(Settings):
+    source: str
+    trivial: bool
+    recipe: dict[str, Any]
+
+
+class _Document(Settings):
+    """`comparison.json`, as `Plan._document` makes it."""
+
+    manifest: str
+    manifest_digest: str
+    where: tuple[str, ...]
+    reference: str
+    maps: bool
+    seeds: tuple[Annotated[int, Field(ge=0, le=2**63 - 1)], ...]
+    contamination: tuple[float, ...]
+    methods: dict[str, _Written]
+
+
 def _read(folder: Path) -> dict[str, Any]:
     """What `comparison.json` says; UserError where it is missing or damaged."""
     file = folder / FILE
     if not file.is_file():
         raise UserError(f"{file}: no such file; give the folder of a comparison")
     document = read_object(file, UserError, "choose a new folder with -o")
-    if not isinstance(document.get("methods"), dict):
-        raise UserError(f"{file}: is no plan of a comparison; choose a new folder with -o")
-    return document
+    try:
+        return _Document.model_validate(document).model_dump(mode="json")
+    except ValidationError as error:
+        problem = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise UserError(
+            f"{file}: is no plan of a comparison ({where}: {problem['msg']}); choose a new folder with -o"
+        ) from None
 
 
 def _fitted(recipe: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -20,6 +20,11 @@ from numpy.typing import NDArray
 
 from secondread import tables
 from secondread.errors import DataError, UserError
+from secondread.strict.json_text import read_object
+from secondread.strict.limits import Limits
+
+RUN = Limits(length=256 << 20, values=5_000_000)
+"""Of `run.json`, which holds the hashes of all patients that the fit saw."""
 
 FACTS = "facts.jsonl"
 NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
@@ -210,13 +215,7 @@ def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> 
 def _read_run(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error}); run the same `score` again") from None
-    if not isinstance(run, dict):
-        raise DataError(f"{path}: not a JSON object; run the same `score` again")
-    return run
+    return read_object(path, DataError, "run the same `score` again", RUN)
 
 
 def _read_acquisition(path: Path) -> dict[str, dict[str, str]]:
