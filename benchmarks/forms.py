@@ -16,7 +16,7 @@ FORMS: Mapping[str, Mapping[str, str]] = {
     "float32": {"SECONDREAD_PRECISION": "float32"},
     "bf16": {"SECONDREAD_PRECISION": "bf16"},
     "one thread": {"OMP_NUM_THREADS": "1"},
-    "two threads": {"OMP_NUM_THREADS": "2"},
+    "two threads": {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"},
     "older CPU": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "SECONDREAD_NATIVE": "0"},
 }
 VARIABLES = tuple({name: None for form in FORMS.values() for name in form})
