@@ -8,8 +8,11 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 
-def write_dicom(path: Path, *, frames: int = 1, seed: int = 0, **fields: object) -> Path:
-    """A file of 8×6 random pixels; `fields` are DICOM keywords that replace or add to the usual ones."""
+def write_dicom(
+    path: Path, *, frames: int = 1, seed: int = 0, stored: np.ndarray | None = None, **fields: object
+) -> Path:
+    """A file of 8×6 random pixels, or of `stored`; `fields` are DICOM keywords that replace or add to the
+    usual ones."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -41,8 +44,11 @@ def write_dicom(path: Path, *, frames: int = 1, seed: int = 0, **fields: object)
             setattr(dataset, keyword, value)
     if frames > 1:
         dataset.NumberOfFrames = frames
-    shape = (frames, dataset.Rows, dataset.Columns)
-    dataset.PixelData = np.random.default_rng(seed).integers(0, 999, shape, dtype=np.uint16).tobytes()
+    if stored is None:
+        shape = (frames, dataset.Rows, dataset.Columns)
+        stored = np.random.default_rng(seed).integers(0, 999, shape, dtype=np.uint16)
+    dataset.Rows, dataset.Columns = stored.shape[-2:]
+    dataset.PixelData = np.ascontiguousarray(stored).tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
     return path

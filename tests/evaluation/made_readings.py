@@ -150,6 +150,7 @@ def make_readings(
             "baseline_spectrum": repr(float(np.diff(picture, axis=-1).std())),
             "seen": "",
             "map": "",
+            "remarks": "",
             "error": "",
         }
         if maps:

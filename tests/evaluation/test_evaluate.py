@@ -165,6 +165,16 @@ def test_an_image_that_the_bundle_saw_is_refused_by_name(fresh):
         judged(fresh.write())
 
 
+def test_remarks_of_readings_reach_the_warnings(fresh):
+    for number, reading in enumerate(fresh.readings):
+        reading["remarks"] = "tilted gantry: 18.5°"
+        if number < 3:
+            reading["remarks"] += f"; slices missing inside: {number} slices in 1 gap"
+    (warning,) = [one for one in judged(fresh.write()).warnings if one.kind == "remarks"]
+    assert "3 × slices missing inside: 0 slices in 1 gap (films/normal/000.png" in warning.text
+    assert "tilted" not in warning.text
+
+
 def test_a_seen_image_outside_the_test_is_no_matter(fresh):
     fresh.readings[3]["seen"] = "normal"
     fresh.rows[3]["split"] = "train"

@@ -253,3 +253,14 @@ def test_map_names_stay_inside_the_folder_and_apart() -> None:
     ]
     assert len(set(names)) == len(names)
     assert not any(name.startswith("/") or ".." in name.split("/") or len(name) > 200 for name in names)
+
+
+def test_what_the_reader_remarks_stands_in_the_readings(fitted: Bundle, tmp_path: Path) -> None:
+    seen = np.random.default_rng(0).integers(0, 255, (40, 40, 4)).astype(np.uint8)
+    Picture.fromarray(seen).save(tmp_path / "seen-through.png")
+    Picture.fromarray(seen[..., :3]).save(tmp_path / "plain.png")
+    score(fitted, [tmp_path / "seen-through.png", tmp_path / "plain.png"], tmp_path / "out", workers=0)
+    first, second = Readings.read(tmp_path / "out").rows
+    assert any("alpha is composited on black" in remark for remark in first.remarks)
+    assert not any("alpha" in remark for remark in second.remarks)
+    assert "alpha is composited on black" in table(tmp_path / "out")[0]["remarks"]

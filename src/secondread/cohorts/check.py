@@ -11,6 +11,7 @@ from secondread.cohorts.cohorts import patients_in_several_splits
 from secondread.cohorts.giveaways import giveaways
 from secondread.cohorts.inspection import Inspection, inspect
 from secondread.cohorts.manifest import Manifest, Row, counts_alone, patient_of
+from secondread.cohorts.remarks import remarked
 from secondread.images.image import ImageError
 from secondread.images.pool import Failed, map_in_workers
 
@@ -22,7 +23,7 @@ class Finding:
     severity  `error`: results would be wrong or images would fail; `warning`: results may mislead;
               `note`: worth knowing
     kind      a word for scripts: unreadable (non-finite values too), constant, duplicate, patients, mask,
-              size, channels, modality, giveaway
+              size, channels, modality, remark, giveaway
     line      what was found
     paths     the images it concerns, as the manifest writes them
     """
@@ -64,6 +65,7 @@ def check(
         *_patients(rows),
         *_masks(read),
         *_mixtures(read),
+        *_remarks(read),
         *_giveaways(read),
     ]
     order = ("error", "warning", "note")
@@ -154,6 +156,15 @@ def _mixtures(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
     modalities = Counter(seen.modality or "(not said)" for _, seen in read)
     if len(modalities) > 1:
         yield Finding("warning", "modality", f"{len(modalities)} modalities: {_told(modalities)}")
+
+
+def _remarks(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
+    """What readers remark, one finding for each kind of thing."""
+    for found in remarked((row.path, seen.remarks) for row, seen in read):
+        line = f"{_images(found.paths)}: {found.example}" + (
+            " (and the like)" if len(found.paths) > 1 else ""
+        )
+        yield Finding("warning" if found.serious else "note", "remark", line, found.paths)
 
 
 def _giveaways(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:

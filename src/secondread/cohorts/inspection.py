@@ -24,6 +24,7 @@ class Inspection:
     facts         acquisition facts, as in `secondread.images.acquisition`
     mask_problem  what is wrong with its mask; empty where nothing is, or where it has none
     mask_empty    whether its mask marks nothing; None where it has none that could be read
+    remarks       what its reader remarks of it (missing slices, a tilted gantry, …)
     """
 
     digest: str
@@ -35,6 +36,7 @@ class Inspection:
     facts: dict[str, float | str] = field(default_factory=dict)
     mask_problem: str = ""
     mask_empty: bool | None = None
+    remarks: tuple[str, ...] = ()
 
 
 def inspect(item: tuple[str, str | None]) -> Inspection:
@@ -54,6 +56,7 @@ def inspect(item: tuple[str, str | None]) -> Inspection:
         facts=acquisition(image),
         mask_problem=problem,
         mask_empty=empty,
+        remarks=image.geometry.remarks,
     )
 
 

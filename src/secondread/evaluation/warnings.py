@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from secondread.cohorts.conditions import Condition
+from secondread.cohorts.remarks import remarked
 from secondread.errors import few
 from secondread.evaluation.cases import Cases
 from secondread.evaluation.comparisons import BASELINES, Baseline
@@ -53,6 +54,7 @@ def warnings_of(
         _failed(cases),
         _unfinished(readings),
         _unread_maps(pixels),
+        _remarked(cases),
         _few(images),
         _no_patients(cases),
         _copies_unknown(readings),
@@ -211,6 +213,21 @@ def _unread_maps(pixels: PixelEvaluation | None) -> Warning | None:
         "Maps or masks not read",
         f"Images left out of the pixel metrics: {len(pixels.failures)}. The first: "
         f"{pixels.failures[0].reason}.",
+    )
+
+
+def _remarked(cases: Cases) -> Warning | None:
+    found = [
+        one for one in remarked((case.path, case.reading.remarks) for case in cases.cases) if one.serious
+    ]
+    if not found:
+        return None
+    listed = "; ".join(f"{len(one.paths)} × {one.example} ({few(one.paths, 2)})" for one in found[:4])
+    more = f"; and {len(found) - 4} more kinds" if len(found) > 4 else ""
+    return Warning(
+        "remarks",
+        "Images that may be incomplete",
+        f"Readers remark of test images: {listed}{more}. All remarks stand in readings.csv.",
     )
 
 

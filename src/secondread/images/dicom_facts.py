@@ -113,11 +113,13 @@ def modality_of(dataset: Dataset) -> str:
     said = _SAID_AS.get(said, said)
     if said in MODALITIES:
         return said
+    return next((_SOP_CLASSES[uid] for uid in sop_classes(dataset) if uid in _SOP_CLASSES), "")
+
+
+def sop_classes(dataset: Dataset) -> tuple[str, str]:
+    """The SOP class as the data set and as the file meta header says it; empty where they do not."""
     meta = getattr(dataset, "file_meta", None)
-    sop_class = text(dataset, "SOPClassUID") or (
-        "" if meta is None else text(meta, "MediaStorageSOPClassUID")
-    )
-    return _SOP_CLASSES.get(sop_class, "")
+    return text(dataset, "SOPClassUID"), "" if meta is None else text(meta, "MediaStorageSOPClassUID")
 
 
 def about_loss(facts: Mapping[str, str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from secondread.errors import few
 from secondread.images.dicom_dataset import is_dicom, quiet_pydicom, text
-from secondread.images.dicom_facts import modality_of
+from secondread.images.dicom_facts import modality_of, sop_classes
 from secondread.images.dicom_geometry import Plane
 from secondread.images.dicom_stack import slices_missing_inside
 from secondread.images.image import ImageError
@@ -140,10 +140,12 @@ def about_unread(planes: Sequence[Plane], unread: Sequence[Unread]) -> tuple[str
 def look_at(path: Path) -> _Slice | Unread | None:
     """A file's part in a series: a slice; a file that seems to be one and cannot be read; or None.
 
-    Empty files, files of zeros, files of no known format, and DICOM files of CT, MR or PET whose header ends
-    before the size of the image seem to be slices. Text, reports, pictures and the like do not.
+    Empty files, files of zeros, files of no known format, and DICOM files whose header ends before the size
+    of the image seem to be slices, unless they say that they hold something else than CT, MR or PET. Text,
+    reports, pictures and the like do not.
     """
     import pydicom
+    from pydicom.uid import UID_dictionary
 
     from secondread.images.read import format_of, looks_like_text
 
@@ -163,7 +165,8 @@ def look_at(path: Path) -> _Slice | Unread | None:
             )
             modality, uid = modality_of(dataset), text(dataset, "SeriesInstanceUID")
             if not text(dataset, "Rows") or not text(dataset, "Columns"):
-                cut = modality in SLICE_MODALITIES
+                known = modality or any(uid in UID_dictionary for uid in sop_classes(dataset))
+                cut = modality in SLICE_MODALITIES if known else True
                 return Unread(path, uid, "its header is cut short") if cut else None
             return _Slice(path, name_of_series(dataset), modality, bool(uid))
     except OSError:

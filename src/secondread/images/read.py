@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from dataclasses import replace
 from pathlib import Path
 
 from secondread.images.dicom_dataset import is_dicom
@@ -36,7 +37,15 @@ def read_image(
     if as_volume is not None and as_volume != (image.rank == 3):
         wanted, got = ("a volume", "a 2-D image") if as_volume else ("a 2-D image", "a volume")
         raise ImageError(found.text, f"{got}, where {wanted} is asked for")
-    return image
+    return _with_word_of_alpha(image)
+
+
+def _with_word_of_alpha(image: Image) -> Image:
+    alpha = image.header.get("alpha", "")
+    if alpha in ("", "opaque"):
+        return image
+    remarks = (*image.geometry.remarks, f"transparent in parts: alpha is {alpha}")
+    return replace(image, geometry=replace(image.geometry, remarks=remarks))
 
 
 def _read(reference: Reference, limits: ReadLimits) -> Image:

@@ -211,6 +211,7 @@ def _score(bundle: Bundle, images: Sequence[Prepared], seen: Recall, *, maps: bo
             score_without_complexity=None if plain is None or not finite[i] else float(plain[i]),
             seen=seen.cohorts(image.digest, image.content),
             error="" if finite[i] else "the detector's score is not a finite number",
+            remarks=image.placement.remarks,
         )
         kept = heat is not None and bool(finite[i])
         yield Result(

@@ -43,6 +43,7 @@ class Reading:
     seen       the cohort in which the bundle saw these pixels (by digest), or empty
     error      why the image gave no score, or empty
     map        the heat map's file, or None
+    remarks    what a person should know of the image (missing slices, a tilted gantry, a constant image, …)
     """
 
     path: str
@@ -57,6 +58,7 @@ class Reading:
     seen: str = ""
     error: str = ""
     map: Path | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -209,6 +211,7 @@ def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> 
         seen="" if seen.lower() in NOT_SEEN else seen,
         error=error,
         map=directory / row["map"] if row.get("map", "").strip() else None,
+        remarks=tuple(part for part in row.get("remarks", "").split("; ") if part.strip()),
     )
 
 

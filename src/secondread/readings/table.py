@@ -25,7 +25,7 @@ from secondread.readings.readings import FACTS, Reading, read_facts
 from secondread.whole import write_whole
 
 FIRST = ("path", "digest", "study_id", "score", "p_value", "flagged")
-LAST = ("seen", "map", "error")
+LAST = ("seen", "map", "remarks", "error")
 READINGS = "readings.csv"
 
 
@@ -58,6 +58,7 @@ class Columns:
             "score_without_complexity": reading.score_without_complexity,
             "seen": reading.seen,
             "map": reading.map.relative_to(folder).as_posix() if reading.map else "",
+            "remarks": "; ".join(reading.remarks),
             "error": reading.error,
         }
         values |= {f"part_{name}": value for name, value in reading.parts.items()}

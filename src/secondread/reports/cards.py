@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from secondread.cohorts.remarks import remarked
 from secondread.evaluation.evaluate import Evaluation
 from secondread.reports.wording import count, plain
 
@@ -81,6 +82,9 @@ def data_card(evaluation: Evaluation) -> Rows:
         text = _facts(facts, keys, between)
         if text:
             rows.append((name, text))
+    told = remarked((case.path, case.reading.remarks) for case in cases.cases)
+    if told:
+        rows.append(("Remarks", "; ".join(f"{one.example} ({len(one.paths):,})" for one in told)))
     return tuple(rows)
 
 
