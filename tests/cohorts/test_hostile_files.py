@@ -108,6 +108,7 @@ FILES: dict[str, Callable[[], bytes]] = {
     "deflate.npz": lambda: damaged(zipfile.ZIP_DEFLATED),
     "labels 2e9.npz": lambda: labels(b"", shaped("(2000000000, 1)")),
     "labels of objects.npz": lambda: labels(b"\x80\x04K\x01.", shaped("(2, 1)").replace("|u1", "|O")),
+    "labels of nothing.npz": lambda: labels(b"", shaped("(2, 0)")),
     "labels cut.npz": lambda: labels(b"\1", shaped("(2, 1)")),
     "frames 2e9.dcm": lambda: frames("2000000000"),
     "frames 500.dcm": lambda: frames("500"),

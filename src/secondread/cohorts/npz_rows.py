@@ -46,7 +46,7 @@ def read_archive(path: str) -> Archive:
 
 
 def _labels(path: str, name: str, values: np.ndarray, count: tuple[int, ...]) -> NDArray[np.int64]:
-    if values.shape[:1] != count or not count or values.dtype.kind not in "bui":
+    if values.shape[:1] != count or not values.size or values.dtype.kind not in "bui":
         problem = f"{name} {values.shape} {values.dtype} are no labels for {count[0] if count else 0} images"
         raise ImageError(path, problem)
     return values.reshape(len(values), -1).astype(np.int64)
@@ -68,6 +68,8 @@ def rows_of_archive(archive: Archive, written: str, normal_class: int = 0) -> li
         count = archive.shapes[images][0]
         ReadLimits().check_count(archive.path, count, "images")
         labels = archive.labels.get(name)
+        if labels is not None and (labels.ndim != 2 or len(labels) != count or not labels.size):
+            raise ImageError(archive.path, f"{name}_labels {labels.shape} are no labels for {count} images")
         named = [("", "")] * count if labels is None else _named(labels, normal_class)
         rows += [
             Row(path=f"{written}#{images}/{i}", split=split, label=label, finding=finding)
