@@ -11,6 +11,7 @@ import typer
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Quiet, Seed, Where, Workers
+from secondread.cli.say import say
 
 
 @one_line("run the same command again")
@@ -74,7 +75,7 @@ def anomalies(
         page = write_anomalies_page(preview, output, command=sys.argv)
         record.write(output / RECORD, finished=True)
     if not quiet and len(preview.images) < number:
-        typer.echo(f"{len(preview.images)} of {number} images are there to show", err=True)
+        say(f"{len(preview.images)} of {number} images are there to show")
     typer.echo(page)
     if preview.errors:
         raise typer.Exit(FINDINGS)

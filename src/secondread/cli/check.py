@@ -11,6 +11,7 @@ import typer
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import Quiet, Where, Workers
+from secondread.cli.say import harmless, say
 
 COLUMNS = ("severity", "kind", "finding", "paths")
 
@@ -41,7 +42,7 @@ def check(
     for finding in findings:
         if quiet and finding.severity != "error":
             continue
-        typer.echo(f"{finding.severity}: {finding.line}")
+        typer.echo(harmless(f"{finding.severity}: {finding.line}"))
     if output is not None:
         rows = [[f.severity, f.kind, f.line, tables.joined(f.paths)] for f in findings]
         table = tables.table([COLUMNS, *rows])
@@ -52,4 +53,4 @@ def check(
         raise typer.Exit(FINDINGS)
     if not quiet:
         said = f"nothing but {len(findings)} note(s)" if findings else "nothing found"
-        typer.echo(f"{said} in {len(source.rows)} images", err=True)
+        say(f"{said} in {len(source.rows)} images")

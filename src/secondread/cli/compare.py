@@ -12,6 +12,7 @@ import typer
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Device, Quiet, Where
+from secondread.cli.say import say
 
 
 @one_line("the same command goes on where this one stopped")
@@ -130,9 +131,9 @@ def compare(
         for row in table.rows:
             spread = "" if row.auroc.deviation is None else f" ± {row.auroc.deviation:.3f}"
             low, high = row.auroc_interval
-            typer.echo(f"{row.name:<28} {row.auroc.mean:.3f}{spread}  ({low:.3f} to {high:.3f})", err=True)
+            say(f"{row.name:<28} {row.auroc.mean:.3f}{spread}  ({low:.3f} to {high:.3f})")
         for note in table.notes:
-            typer.echo(f"note: {note}", err=True)
+            say(f"note: {note}")
     typer.echo(report)
     if table.results.missing:
         raise typer.Exit(FINDINGS)

@@ -32,7 +32,7 @@ def demo(
 
     def say(line: str) -> None:
         if not quiet:
-            typer.echo(line, err=True)
+            say(line)
 
     report = demonstrate(
         output,

@@ -11,6 +11,7 @@ import typer
 from secondread.cli.failures import one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import Quiet, Where
+from secondread.cli.say import say
 
 
 @one_line("run the same command again")
@@ -45,7 +46,7 @@ def evaluate(
         metrics = evaluation.metrics()
         record.write(output / RECORD, finished=True)
     if not quiet:
-        typer.echo(summary(metrics), err=True)
+        say(summary(metrics))
     typer.echo(report)
 
 

@@ -9,6 +9,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
+from secondread.cli.say import harmless, say
 from secondread.errors import DataError, UserError
 
 P = ParamSpec("P")
@@ -63,6 +64,6 @@ def stop_if_known(error: Exception) -> None:
 
 def stop(message: str, code: int) -> NoReturn:
     """Print a message, a line for each of its mistakes, and exit."""
-    for line in message.splitlines():
-        typer.echo(f"secondread: {' '.join(line.split())}", err=True)
+    for line in harmless(message).split("\n"):
+        say(f"secondread: {' '.join(line.split())}")
     raise typer.Exit(code)

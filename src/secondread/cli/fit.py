@@ -12,6 +12,7 @@ from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import AllowSharedPatients, CacheDirectory, Device, Quiet, Seed, Where, Workers
 from secondread.cli.promise import say_promise
+from secondread.cli.say import say
 
 
 @one_line("continue with the same command and --resume")
@@ -87,7 +88,7 @@ def fit(
             say_promise(facts)
             if unreadable:
                 lost = ", ".join(f"{count} of cohort {cohort!r}" for cohort, count in unreadable.items())
-                typer.echo(f"left out, as they cannot be read: {lost}; `check` lists them", err=True)
+                say(f"left out, as they cannot be read: {lost}; `check` lists them")
         typer.echo(output)
     if unreadable:
         raise typer.Exit(FINDINGS)

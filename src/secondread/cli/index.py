@@ -10,6 +10,7 @@ import typer
 
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.options import Quiet, Where, Workers
+from secondread.cli.say import say
 
 
 @one_line("run the same command again")
@@ -68,12 +69,12 @@ def index(
     )
     if not quiet:
         for warning in result.warnings:
-            typer.echo(f"note: {warning}", err=True)
+            say(f"note: {warning}")
         for aside in result.set_aside[:20]:
-            typer.echo(f"set aside: {aside}", err=True)
+            say(f"set aside: {aside}")
         if len(result.set_aside) > 20:
-            typer.echo(f"… and {len(result.set_aside) - 20} more in {beside(output)}", err=True)
-        typer.echo(f"{len(result.manifest.rows)} images", err=True)
+            say(f"… and {len(result.set_aside) - 20} more in {beside(output)}")
+        say(f"{len(result.manifest.rows)} images")
     typer.echo(output)
     if result.missing or any(aside.unreadable for aside in result.set_aside):
         raise typer.Exit(FINDINGS)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
+from secondread.cli.say import say
 
 if TYPE_CHECKING:
     from secondread.cohorts.manifest import Manifest
@@ -19,5 +19,5 @@ def read_manifest(path: Path, where: Sequence[str] | None = None, *, quiet: bool
     manifest = Manifest.read(path)
     if not quiet:
         for note in manifest.notes:
-            typer.echo(f"note: {note}", err=True)
+            say(f"note: {note}")
     return manifest.where(*where or ())

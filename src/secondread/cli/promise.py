@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import typer
+from secondread.cli.say import say
 
 
 def promise_lines(calibration: Mapping[str, Any]) -> list[str]:
@@ -18,4 +18,4 @@ def promise_lines(calibration: Mapping[str, Any]) -> list[str]:
 def say_promise(calibration: Mapping[str, Any]) -> None:
     """The promise on stderr."""
     for line in promise_lines(calibration):
-        typer.echo(line, err=True)
+        say(line)

@@ -11,6 +11,7 @@ import typer
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Device, Quiet, Workers
+from secondread.cli.say import say
 
 
 @one_line("run the same command again")
@@ -73,8 +74,8 @@ def sample(
     page = write_samples_page(drawn, output, command=sys.argv)
     if not quiet:
         if drawn.failed:
-            typer.echo(f"{drawn.failed} of {len(drawn.samples)} images are not finite", err=True)
-        typer.echo("Fictional images: nobody's. Research use, not a medical device.", err=True)
+            say(f"{drawn.failed} of {len(drawn.samples)} images are not finite")
+        say("Fictional images: nobody's. Research use, not a medical device.")
     typer.echo(page)
     if drawn.failed:
         raise typer.Exit(FINDINGS)

@@ -11,6 +11,7 @@ import typer
 from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
 from secondread.cli.options import Device, Quiet, Where, Workers
 from secondread.cli.promise import say_promise
+from secondread.cli.say import say
 
 
 @one_line("the same command goes on where this one stopped")
@@ -62,19 +63,18 @@ def score(
         stop(f"none of {len(summary.failed)} images can be read; first: {path}: {error}", UNREADABLE)
     if not quiet:
         for note in summary.notes:
-            typer.echo(f"note: {note}", err=True)
+            say(f"note: {note}")
         for path, error in summary.failed[:20]:
-            typer.echo(f"not read: {path}: {error}", err=True)
+            say(f"not read: {path}: {error}")
         if len(summary.failed) > 20:
-            typer.echo(f"… and {len(summary.failed) - 20} more in {summary.readings}", err=True)
+            say(f"… and {len(summary.failed) - 20} more in {summary.readings}")
         if summary.set_apart:
-            typer.echo(f"set apart: {len(summary.set_apart)} (listed in run.json)", err=True)
+            say(f"set apart: {len(summary.set_apart)} (listed in run.json)")
         total = summary.scored + summary.earlier
         earlier = f" ({summary.earlier} of them before)" if summary.earlier else ""
-        typer.echo(
+        say(
             f"{total} images scored{earlier}, {summary.flagged} flagged, {len(summary.failed)} not read. "
-            "Research use, not a medical device.",
-            err=True,
+            "Research use, not a medical device."
         )
         say_promise(loaded.calibration.describe())
     typer.echo(summary.readings)

@@ -11,6 +11,7 @@ import typer
 from secondread.cli.failures import one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import Quiet, Where
+from secondread.cli.say import say
 
 
 @one_line("run the same command again")
@@ -61,12 +62,11 @@ def split(
     )
     if not quiet:
         if without:
-            typer.echo(
+            say(
                 f"note: {without} of {len(result.rows)} images have neither patient id nor study id (columns "
                 "patient_id, study_id): each counts as its own patient, and one patient may stand in several "
-                "parts",
-                err=True,
+                "parts"
             )
         for (part, label), count in sorted(counts.items()):
-            typer.echo(f"{part:>12}  {label:<12} {count:6}", err=True)
+            say(f"{part:>12}  {label:<12} {count:6}")
     typer.echo(output)
