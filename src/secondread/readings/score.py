@@ -133,6 +133,8 @@ class _Run:
         )
         self.record.write(self.out / RECORD, **describe(bundle, self.inputs), finished=False)
         patients = {item.path: hashed_patient(item, bundle) for item in items}
+        for item in items:
+            table.note(item.path, self.files.fingerprint(item.reference))
         with table:
             scored = self.read(table, [item for item in items if item.path not in table.done], patients)
         rows = Readings.read(self.out / READINGS).rows
@@ -180,8 +182,6 @@ class _Run:
 
     def read(self, table: ReadingsTable, wanted: Sequence[Item], patients: Mapping[str, str]) -> int:
         """Read what is left, row by row; how many images got a score."""
-        for item in self.inputs.items:
-            table.note(item.path, self.files.fingerprint(item.reference))
         results = read_items(
             self.bundle,
             wanted,
