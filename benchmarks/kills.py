@@ -36,6 +36,8 @@ import psutil
 LONGEST_SECONDS = 300.0
 STARTS = 20
 """How often a command may be begun until it ends by itself."""
+MANY = 5
+"""Signals of a kind from which on the usual duration is the median of three runs."""
 TOLERANCE = 1e-4
 """Between scores of a run in one go and of one that was continued, whose batches are others."""
 UNDER_WAY = (".writing", ".tmp", ".lock", ".partial")
@@ -204,7 +206,7 @@ def try_out(job: Job, place: Path, kills: int, seed: int) -> Tally:
     draw = random.Random(f"{job.name} {seed}")
     log = place / f"{job.name}.log"
     usual = []
-    for number in range(3):
+    for number in range(3 if kills >= MANY else 1):
         out = place / job.name / f"undisturbed-{number}"
         done = run(job.line(out), log, after=None, number=0)
         if done.status not in (0, 1):
@@ -377,8 +379,8 @@ def jobs(place: Path) -> dict[str, Job]:
         Job(
             "compare",
             lambda out: [
-                "compare", str(manifest), "--recipes", "intensity", "-o", str(out), "--seeds", "1", "--jobs",
-                "2", "--bootstrap", "20", *shared, *cache,
+                "compare", str(manifest), "--recipes", "mean-intensity", "-o", str(out), "--seeds", "1",
+                "--jobs", "2", "--bootstrap", "20", *shared, *cache,
             ],
             comparison_parts,
             chained=8,
