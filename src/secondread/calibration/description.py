@@ -20,6 +20,7 @@ def describe(calibration: Calibration) -> dict[str, Any]:
     images, studies     scores, patients, patients_needed for this rate, enough, threshold,
                         false_alarm_rate_range: 95 % range of the realised rate for this calibration set,
                         words: the promise, or why nothing can be flagged
+    tolerance           of ties: scores no farther apart than that count as equal
     patient_ids         "all", "some" or "none" of the calibration normals had one
     map_scale, map_threshold, complexity, parts, recalibrated
     words               the same in sentences
@@ -34,6 +35,7 @@ def describe(calibration: Calibration) -> dict[str, Any]:
         "false_alarm_rate": rate,
         "threshold": images["threshold"],
         "study_threshold": None if studies is None else studies["threshold"],
+        "tolerance": calibration.images.tolerance,
         "images": images,
         "studies": studies,
         "patient_ids": "none" if without == scores else "some" if without else "all",

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.calibration.conformal import patients_needed
+from secondread.calibration.conformal import at_most, patients_needed
 from secondread.evaluation.estimates import Estimate, Resampling
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Units
@@ -73,7 +73,7 @@ def operating_points(
     if len(units) and not np.isnan(units.p_values).any():
         for rate in rates:
             if promise.rate is None or not math.isclose(rate, promise.rate):
-                at_rate = units.p_values <= rate
+                at_rate = units.p_values <= at_most(rate)
                 few = promise.patients is not None and promise.patients < patients_needed(rate)
                 name = f"p ≤ {rate:g}" + (", needs more calibration patients" if few else "")
                 promised = None if few else rate
