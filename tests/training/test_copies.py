@@ -120,5 +120,5 @@ def test_a_batch_moves_with_its_other_view():
 def test_copies_of_nothing_changed_are_refused():
     with pytest.raises(ValueError, match="copies needs augment, which says how they are changed"):
         StageSettings(epochs=1, copies=3)
-    with pytest.raises(ValueError, match="greater than 0"):
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
         StageSettings(epochs=1, augment=("flip",), copies=0)
