@@ -66,3 +66,17 @@ def test_a_folder_that_cannot_be_listed_is_said(base):
         (base / "pneumonia").chmod(0o755)
     assert (aside.path, aside.unreadable) == ("pneumonia", True)
     assert "cannot be listed" in aside.reason
+
+
+def test_maps_and_reports_below_the_images_are_not_images(tmp_path):
+    for name in ("a.png", "readings/maps/a.png.overlay.png", "report/figures/roc.png", "plain/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    (tmp_path / "readings" / "run.json").write_text('{"made_by": "score"}')
+    (tmp_path / "report" / "run.json").write_text('{"made_by": "evaluate"}')
+    found = tree_of(tmp_path)
+    assert sorted(found.files) == ["a.png", "plain/b.png"]
+    assert {aside.path: aside.reason.split(",")[0] for aside in found.aside} == {
+        "readings": "the output of `score`",
+        "report": "the output of `evaluate`",
+    }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from secondread.cohorts.set_aside import SetAside
+from secondread.outputs import made_by
 
 _NEVER_IMAGES = {
     *(".csv", ".css", ".doc", ".docx", ".gz.md5", ".html", ".ipynb", ".js", ".json", ".key", ".log", ".md"),
@@ -26,7 +27,8 @@ class Tree:
 def tree_of(base: Path) -> Tree:
     """All files below a folder that may be images; hidden ones are skipped.
 
-    Linked folders are followed. A folder that is reached in several ways is listed once, under its own place
+    What commands of this package wrote into folders of their own is passed over, and said. Linked folders
+    are followed. A folder that is reached in several ways is listed once, under its own place
     where that is below the base; the other ways, and links to a folder that holds the link, are set aside,
     and so is a folder that cannot be listed.
     """
@@ -78,6 +80,8 @@ class _Walked:
                 return self._leave(written, f"a link to {there}, which is listed there")
         if real in self.places:
             return self._leave(written, f"the same folder as {self.places[real]}, and listed there")
+        if (command := made_by(path)) is not None:
+            return self._leave(written, f"the output of `{command}`, whose pictures are no images to read")
         self.places[real] = written
         return True
 
