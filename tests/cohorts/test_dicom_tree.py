@@ -9,6 +9,7 @@ import pytest
 from cohorts.dicom_files import write_dicom, write_series
 from secondread.cohorts.index import index
 from secondread.images.read import read_image
+from secondread.preprocessing.cache import fingerprint_of
 
 
 def indexed(tmp_path, **options):
@@ -49,6 +50,15 @@ def test_a_series_in_two_folders_is_one_volume(tmp_path):
         target.mkdir(exist_ok=True)
         (folder / f"{number}.dcm").rename(target / f"{number}.dcm")
     assert volume_of(tmp_path, "disc")[1].size == (8, 8, 6)
+
+
+def test_a_slice_that_changes_below_a_series_folder_is_noticed_by_the_cache(tmp_path):
+    folder = slices(tmp_path / "src" / "disc", range(2))
+    (folder / "S1").mkdir()
+    write_dicom(folder / "S1" / "2.dcm", ImagePositionPatient=[0, 0, 2])
+    before = fingerprint_of(str(folder))
+    write_dicom(folder / "S1" / "2.dcm", seed=5, ImagePositionPatient=[0, 0, 2])
+    assert fingerprint_of(str(folder)) not in (None, before)
 
 
 def test_a_series_copied_to_another_folder_is_two_rows(tmp_path):

@@ -126,7 +126,7 @@ def test_a_slope_of_zero_or_nan_means_no_scaling_and_an_infinite_one_is_refused(
     for slope in (0.0, float("nan")):
         assert read_image(made(tmp_path, (SLOPE, "f", slope))).pixels.dtype == np.int16
     for place in (SLOPE, SLOPE + 4):
-        with pytest.raises(ImageError, match=r"infinite|invalid intercept"):
+        with pytest.raises(ImageError, match=r"the (slope|intercept) of the values is infinite"):
             read_image(made(tmp_path, (SLOPE, "f", 1.0), (place, "f", float("inf"))))
 
 
@@ -150,7 +150,7 @@ def test_a_gzipped_volume_that_is_cut_or_has_a_wrong_check_sum_is_refused(tmp_pa
     for cut in (1, 4, 8, 300):
         with pytest.raises(ImageError, match=r"no end|truncated"):
             read_image(packed(tmp_path, lambda data, cut=cut: data[:-cut]))
-    with pytest.raises(ImageError, match="incorrect data check"):
+    with pytest.raises(ImageError, match="a wrong check sum"):
         read_image(packed(tmp_path, lambda data: data[:-8] + b"abcd" + data[-4:]))
     with pytest.raises(ImageError, match=r"damaged|truncated"):
         read_image(packed(tmp_path, lambda data: data[:9000] + bytes(50) + data[9050:]))

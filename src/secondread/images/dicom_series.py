@@ -92,7 +92,7 @@ def series_in_folder(folder: str | Path) -> list[Series]:
     """
     found: dict[str, list[_Slice]] = {}
     unread: list[Unread] = []
-    for path in _files_below(Path(folder)):
+    for path in files_below(Path(folder)):
         one = look_at(path)
         if isinstance(one, Unread):
             unread.append(one)
@@ -218,7 +218,10 @@ def why_not_one_patient(identities: Iterable[Sequence[str]]) -> str:
     return ""
 
 
-def _files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
+    """The files in a folder and below it that a series may have, in order; hidden ones are passed over, links
+    are followed, each folder once. Raises ImageError where the folder cannot be listed."""
+
     def refuse(error: OSError) -> None:
         if Path(error.filename or folder) == folder:
             raise ImageError(

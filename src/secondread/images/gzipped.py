@@ -33,7 +33,7 @@ def gunzip(data: bytes, count: int) -> tuple[bytes, str]:
             try:
                 beyond = len(inflater.decompress(inflater.unconsumed_tail, _BEYOND))
             except zlib.error as error:
-                problem = str(error)
+                problem = "a wrong check sum" if "data check" in str(error) else "damage in its last part"
             else:
                 problem = "" if inflater.eof or beyond == _BEYOND else "it has no end"
         data = inflater.unused_data

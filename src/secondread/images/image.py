@@ -27,6 +27,11 @@ class ImageError(Exception):
         return f"{line}; {self.advice}" if self.advice else line
 
 
+class Damaged(ValueError):
+    """What is wrong with a file's data, in words of this package. The text of another error is never shown:
+    it may repeat what stands in the file, and seldom says what to do."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Where the array's elements lie in the patient, and how the array lies in its file.

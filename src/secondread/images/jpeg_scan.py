@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from secondread.images.image import Damaged
 from secondread.images.limits import ReadLimits
 
 _SOI, _EOI, _SOS, _APP0, _APP15, _COMMENT = 0xD8, 0xD9, 0xDA, 0xE0, 0xEF, 0xFE
@@ -44,7 +45,7 @@ def check_jpeg(stream: bytes, tables: bytes = b"", *, most_pixels: int = ReadLim
 
     plain = _plain(stream, tables)
     if plain.pixels > most_pixels:
-        raise ValueError(f"a JPEG of {plain.pixels:,} pixels, where at most {most_pixels:,} are expected")
+        raise Damaged(f"a JPEG of {plain.pixels:,} pixels, where at most {most_pixels:,} are expected")
     in_rgb = plain.lossless and plain.components == 3
     colours = "CMYK" if plain.components == 4 else "RGB" if in_rgb else "GRAY"
     try:
@@ -55,7 +56,7 @@ def check_jpeg(stream: bytes, tables: bytes = b"", *, most_pixels: int = ReadLim
         if padding and int(padding[1]) <= _PADDING_BYTES:
             return
         if "orrupt" in said or "remature" in said:
-            raise ValueError(said) from None
+            raise Damaged(said) from None
 
 
 def is_jpeg_ls(stream: bytes) -> bool:
@@ -106,7 +107,7 @@ def _segments(stream: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + 1 < len(stream):
         if stream[at] != 0xFF:
-            raise ValueError("bytes between two segments of the JPEG's header")
+            raise Damaged("bytes between two segments of the JPEG's header")
         if stream[at + 1] == 0xFF:
             at += 1
             continue

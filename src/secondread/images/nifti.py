@@ -80,7 +80,8 @@ def _voxels(path: str, data: bytes, packed: bool, first: int, length: int) -> by
         try:
             unpacked, problem = gunzip(data, first + length)
         except zlib.error as error:
-            raise ImageError(path, f"the gzip stream is damaged ({error})", "copy it again") from error
+            why = " (a wrong check sum)" if "data check" in str(error) else ""
+            raise ImageError(path, f"the gzip stream is damaged{why}", "copy it again") from error
         if problem and len(unpacked) == first + length:
             raise ImageError(path, f"the gzip stream is damaged ({problem})", "copy it again")
         found: bytes | memoryview = memoryview(unpacked)[first:]

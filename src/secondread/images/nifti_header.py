@@ -94,13 +94,21 @@ def nifti_header(path: str, start: bytes) -> NiftiHeader:
     except ImageError:
         raise
     except Exception as error:
-        raise ImageError(path, f"a NIfTI header that cannot be read ({error})") from error
+        raise ImageError(
+            path, "a NIfTI header that cannot be read: damaged, or not what it says of itself"
+        ) from error
 
 
 def _scaling(path: str, header: Any) -> tuple[float | None, float | None]:
+    from nibabel.spatialimages import HeaderDataError
+
     if np.isinf(float(header["scl_slope"])):
         raise ImageError(path, "the slope of the values is infinite", "repair the header's scl_slope")
-    slope, intercept = header.get_slope_inter()
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError as error:
+        problem = "the intercept of the values is infinite or no number"
+        raise ImageError(path, problem, "repair the header's scl_inter") from error
     return slope, intercept
 
 

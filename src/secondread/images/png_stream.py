@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import dropwhile, takewhile
 from typing import IO
 
+from secondread.images.image import Damaged
 from secondread.images.limits import LARGEST_DEFLATE_RATIO
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -51,10 +52,10 @@ class PngHeader:
 def png_header(start: bytes) -> PngHeader:
     """The header chunk, from a file's first 29 bytes. Raises ValueError."""
     if len(start) < 29 or start[12:16] != b"IHDR":
-        raise ValueError("no header chunk")
+        raise Damaged("no header chunk")
     columns, rows, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", start[16:29])
     if bits not in _DEPTHS.get(colour, ()):
-        raise ValueError(f"{bits} bits of colour type {colour}, which no PNG has")
+        raise Damaged(f"{bits} bits of colour type {colour}, which no PNG has")
     return PngHeader(rows, columns, bits, colour, bool(interlaced))
 
 
@@ -68,7 +69,7 @@ def check_png(data: bytes, header: PngHeader) -> None:
     parts = [body for _, body in takewhile(lambda chunk: chunk[0] == b"IDAT", after_header)]
     expected, packed = header.bytes_of_rows, sum(map(len, parts))
     if packed * LARGEST_DEFLATE_RATIO < expected:
-        raise ValueError(f"{packed:,} compressed bytes cannot hold {header.rows:,} rows")
+        raise Damaged(f"{packed:,} compressed bytes cannot hold {header.rows:,} rows")
     inflater = zlib.decompressobj()
     found = 0
     for part in parts:
@@ -77,14 +78,14 @@ def check_png(data: bytes, header: PngHeader) -> None:
             found += len(inflater.decompress(left, _PIECE))
             left = inflater.unconsumed_tail
             if found > expected + _PIECE:
-                raise ValueError(f"more pixels than the header's {header.rows:,} rows")
+                raise Damaged(f"more pixels than the header's {header.rows:,} rows")
     row = header.bytes_of_rows // max(header.rows, 1)
     if found < expected:
-        raise ValueError(f"{found:,} of {expected:,} bytes of pixels")
+        raise Damaged(f"{found:,} of {expected:,} bytes of pixels")
     if found >= expected + row:
-        raise ValueError(f"more pixels than the header's {header.rows:,} rows")
+        raise Damaged(f"more pixels than the header's {header.rows:,} rows")
     if not inflater.eof:
-        raise ValueError("the compressed data have no end")
+        raise Damaged("the compressed data have no end")
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
@@ -97,7 +98,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         if kind == b"IDAT" and end + 4 <= len(data):
             stated = int.from_bytes(view[end : end + 4], "big")
             if zlib.crc32(view[at + 4 : end]) != stated:
-                raise ValueError("a chunk of pixels whose check sum is wrong")
+                raise Damaged("a chunk of pixels whose check sum is wrong")
         yield kind, body
         if kind == b"IEND":
             return

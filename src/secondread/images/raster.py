@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.colour import channels_first, refuse_non_finite
-from secondread.images.image import Geometry, Image, ImageError
+from secondread.images.image import Damaged, Geometry, Image, ImageError
 from secondread.images.jpeg_quality import jpeg_quality
 from secondread.images.jpeg_scan import check_jpeg
 from secondread.images.limits import ReadLimits
@@ -133,7 +133,8 @@ def finish(
 
 
 def damaged(reference: Reference, format_name: str, error: Exception) -> ImageError:
-    said = " ".join(str(error).split())[:200] or type(error).__name__
+    """The error for a picture whose data a decoder refuses; only our own words say why."""
+    said = str(error) if isinstance(error, Damaged) else "cut, damaged, or not what it says of itself"
     return ImageError(
         reference.text, f"a {format_name} that cannot be decoded ({said})", "copy or export it again"
     )

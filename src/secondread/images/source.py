@@ -34,7 +34,8 @@ class Reference:
             if mark and Path(path).exists():
                 return cls(text, Path(path), member)
         except (OSError, ValueError) as error:
-            raise ImageError(text, f"not a path that can be opened ({error})") from error
+            why = (error.strerror if isinstance(error, OSError) else None) or "no file can have such a name"
+            raise ImageError(text, f"not a path that can be opened ({why})") from error
         raise ImageError(text, "no such file or folder", "check the path, and what it is relative to")
 
 

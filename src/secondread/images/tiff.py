@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.images.image import Image, ImageError
+from secondread.images.image import Damaged, Image, ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.raster import damaged, finish, samples_of
 from secondread.images.source import Reference, member_number
@@ -103,26 +103,24 @@ def _check_kind(page: Any) -> None:
     """Raise ValueError for pages whose samples are no grey or colour values that can be told."""
     photometric, count = int(page.photometric), int(page.samplesperpixel)
     if photometric not in _COLOURS:
-        raise ValueError(f"photometric {page.photometric!s}; save it as grey or RGB")
+        raise Damaged(f"photometric {page.photometric!s}; save it as grey or RGB")
     if page.dtype is None or page.dtype.kind not in "buif":
-        raise ValueError(f"samples of type {page.dtype or 'unknown'}; save it as integers or floats")
+        raise Damaged(f"samples of type {page.dtype or 'unknown'}; save it as integers or floats")
     if page.compression == _OLD_JPEG or (photometric == _YCBCR and page.compression != _JPEG):
-        raise ValueError("YCbCr outside of JPEG; save it as RGB")
+        raise Damaged("YCbCr outside of JPEG; save it as RGB")
     if int(page.compression) in _FAX:
-        raise ValueError(
-            "fax compression, of which a damaged part cannot be told; save it with LZW or deflate"
-        )
+        raise Damaged("fax compression, of which a damaged part cannot be told; save it with LZW or deflate")
     extra = count - _COLOURS[photometric]
     kinds = [int(kind) for kind in page.extrasamples]
     if extra < 0 or extra > 1 or (extra and kinds not in ([_ASSOCIATED_ALPHA], [_UNASSOCIATED_ALPHA])):
-        raise ValueError(
+        raise Damaged(
             f"{count} samples per pixel, {max(extra, 0)} of which are neither colour nor alpha; "
             "save it as grey or RGB, with or without alpha"
         )
     if photometric in (_PALETTE, _CMYK) and extra:
-        raise ValueError(f"{_MODES[photometric]} with alpha; save it as RGB")
+        raise Damaged(f"{_MODES[photometric]} with alpha; save it as RGB")
     if photometric == _CMYK and page.dtype.kind != "u":
-        raise ValueError(f"CMYK of type {page.dtype}; save it as RGB")
+        raise Damaged(f"CMYK of type {page.dtype}; save it as RGB")
 
 
 def _page(page: Any, data: bytes, index: int) -> NDArray[Any]:
@@ -148,7 +146,7 @@ def _coloured(page: Any, pixels: NDArray[Any]) -> NDArray[Any]:
         table = page.colormap
         table = (table >> 8).astype(np.uint8) if table.max() > 255 else table.astype(np.uint8)
         if int(pixels.max()) >= table.shape[1]:
-            raise ValueError("a pixel that is not in the palette")
+            raise Damaged("a pixel that is not in the palette")
         return np.moveaxis(table[:, pixels[..., 0]], 0, -1)
     if page.photometric == _CMYK:
         full = np.iinfo(pixels.dtype).max
@@ -184,7 +182,7 @@ def _page_by_pillow(page: Any, data: bytes, index: int) -> NDArray[Any]:
     bits, kind = int(page.bitspersample), page.dtype.kind
     name = getattr(page.compression, "name", str(page.compression))
     if int(page.compression) not in _UNPACKED_BY_PILLOW:
-        raise ValueError(f"compression {name}; save it with LZW, deflate or none")
+        raise Damaged(f"compression {name}; save it with LZW, deflate or none")
     little = page.parent.byteorder == "<"
     rightly = (
         (bits <= 8 and kind in "ub")
@@ -193,7 +191,7 @@ def _page_by_pillow(page: Any, data: bytes, index: int) -> NDArray[Any]:
     )
     several = int(page.samplesperpixel) > 1 and bits > 8
     if not rightly or several or int(page.shaped[1]) > 1 or _ASSOCIATED_ALPHA in page.extrasamples:
-        raise ValueError(
+        raise Damaged(
             f"numbers of type {page.dtype}, depth, multiplied alpha or colour above 8 bits in {name}; "
             "save it with deflate or none"
         )

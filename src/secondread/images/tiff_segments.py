@@ -9,6 +9,7 @@ import zlib
 from itertools import pairwise
 from typing import Any
 
+from secondread.images.image import Damaged
 from secondread.images.jpeg_scan import check_jpeg
 from secondread.images.limits import LARGEST_DEFLATE_RATIO
 
@@ -28,18 +29,18 @@ def check_segments(page: Any, data: bytes) -> None:
     sizes = _segment_bytes(page)
     what = "tiles" if page.is_tiled else "strips"
     if len(offsets) < len(sizes) or len(counts) < len(sizes):
-        raise ValueError(f"{min(len(offsets), len(counts))} of {len(sizes)} {what} are named")
+        raise Damaged(f"{min(len(offsets), len(counts))} of {len(sizes)} {what} are named")
     offsets, counts = offsets[: len(sizes)], counts[: len(sizes)]
     empty = sum(offset < _HEADER_BYTES or count < 1 for offset, count in zip(offsets, counts, strict=True))
     if empty:
-        raise ValueError(f"{empty} of {len(sizes)} {what} are empty")
+        raise Damaged(f"{empty} of {len(sizes)} {what} are empty")
     beyond = sum(offset + count > len(data) for offset, count in zip(offsets, counts, strict=True))
     if beyond:
-        raise ValueError(f"{beyond} of {len(sizes)} {what} reach beyond the file's end")
+        raise Damaged(f"{beyond} of {len(sizes)} {what} reach beyond the file's end")
     places = sorted(zip(offsets, counts, strict=True))
     for (offset, count), (following, _) in pairwise(places):
         if following < offset + count:
-            raise ValueError(f"{what} that overlap")
+            raise Damaged(f"{what} that overlap")
     tables = page.tags.get(_JPEG_TABLES)
     for number, (offset, count, size) in enumerate(zip(offsets, counts, sizes, strict=True)):
         segment = data[offset : offset + count]
@@ -48,7 +49,7 @@ def check_segments(page: Any, data: bytes) -> None:
             continue
         found = _unpacked_bytes(int(page.compression), segment, size, max(sizes))
         if found is not None and found < size:
-            raise ValueError(f"{what[:-1]} {number + 1} of {len(sizes)} holds {found:,} of {size:,} bytes")
+            raise Damaged(f"{what[:-1]} {number + 1} of {len(sizes)} holds {found:,} of {size:,} bytes")
 
 
 def _segment_bytes(page: Any) -> list[int]:
@@ -80,7 +81,7 @@ def _unpacked_bytes(compression: int, segment: bytes, size: int, largest: int) -
         inflater = zlib.decompressobj()
         found = len(inflater.decompress(segment, largest + _SLACK_BYTES))
         if found >= size and not inflater.eof:
-            raise ValueError("compressed data without an end")
+            raise Damaged("compressed data without an end")
         return found
     return _packbits_bytes(segment) if compression == _PACKBITS else None
 

@@ -26,6 +26,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from secondread.errors import UserError
+from secondread.images.dicom_series import files_below
+from secondread.images.image import ImageError
 from secondread.preprocessing.entry import read_entry, write_entry
 from secondread.preprocessing.prepared import Prepared
 from secondread.whole import remove_unheld, whole_file, write_whole
@@ -160,17 +162,17 @@ class Cache:
 
 
 def fingerprint_of(reference: str) -> str | None:
-    """Size and times of change of the file (of every file directly in a series' folder) behind a reference;
-    None where it cannot be looked at."""
+    """Size and times of change of the file (of every file in a series' folder and below it) behind a
+    reference; None where it cannot be looked at."""
     path = Path(reference)
     try:
         if not path.exists():
             path = Path(reference.rpartition("#")[0])
         if not path.is_dir():
             return _fingerprint(path)
-        parts = [f"{found.name} {_fingerprint(found)}" for found in sorted(path.iterdir()) if found.is_file()]
+        parts = [f"{found.relative_to(path)} {_fingerprint(found)}" for found in files_below(path)]
         return _hashed("\n".join(parts))
-    except (OSError, ValueError):
+    except (OSError, ValueError, ImageError):
         return None
 
 
