@@ -10,6 +10,7 @@ import typer
 
 from secondread.cli.failures import one_line
 from secondread.cli.options import Device, Quiet, Workers
+from secondread.cli.say import say
 
 
 @one_line("the same command starts again from the beginning")
@@ -30,7 +31,7 @@ def demo(
     """Fit, score with maps and evaluate on phantoms, offline; ends with the report's path."""
     from secondread.cli.demonstration import demonstrate
 
-    def say(line: str) -> None:
+    def tell(line: str) -> None:
         if not quiet:
             say(line)
 
@@ -43,7 +44,7 @@ def demo(
         device=device,
         workers=workers,
         command=sys.argv,
-        say=say,
+        say=tell,
         progress=not quiet,
     )
     typer.echo(report)
