@@ -58,6 +58,7 @@ def test_tilt_and_uneven_spacing_are_said_plainly(shared_data: Path) -> None:
     told = " ".join(image.geometry.remarks)
     assert "tilted gantry: slices are sheared by 18.5°" in told
     assert "uneven slice spacing" in told
+    assert "missing" not in told
     assert image.padding is not None
     assert image.pixels[0][image.padding].max() == -1500
 
@@ -138,6 +139,21 @@ def test_slices_missing_inside_are_said(make_dicom: Callable[..., Path]) -> None
     assert "slices missing inside: 2 slices in 1 gap of up to 15 mm, where 5 mm are usual" in (
         image.geometry.remarks
     )
+
+
+def test_thin_slices_below_and_thick_ones_above_are_not_missing_slices(
+    make_dicom: Callable[..., Path],
+) -> None:
+    folder = slices_of(make_dicom, [0.0, 3.0, 6.0, 9.0], SliceThickness=3)
+    for number, height in enumerate((14.0, 22.0, 30.0), start=4):
+        above = pydicom.dcmread(folder / "0.dcm")
+        above.ImagePositionPatient, above.SliceThickness = [0, 0, height], 8
+        above.save_as(folder / f"{number}.dcm")
+    (told,) = read_image(folder).geometry.remarks
+    assert told.startswith("uneven slice spacing")
+    (folder / "1.dcm").unlink()
+    told = " ".join(read_image(folder).geometry.remarks)
+    assert "missing inside: 1 slice in 1 gap of up to 6" in told
 
 
 def test_slices_further_apart_than_thick_are_said(make_dicom: Callable[..., Path]) -> None:

@@ -15,6 +15,7 @@ _SAME_DIRECTION = 2e-3
 _SAME_PLACE = 1e-3
 _A_GAP = 1.5
 """Times the usual distance from which on a slice is missing."""
+_NEARLY = 0.15
 
 
 def at_one_place(planes: Sequence[Plane]) -> list[list[int]]:
@@ -83,7 +84,9 @@ def stack(planes: Sequence[Plane]) -> tuple[list[int], Geometry]:
     step = (origins[-1] - origins[0]) / (len(planes) - 1)
     even = origins[0] + step * np.arange(len(planes))[:, np.newaxis]
     off_grid = float(np.linalg.norm(origins - even, axis=1).max())
-    remarks = [*_missing(gaps), *_sparse(gaps, planes), *_uneven(gaps, off_grid), *_tilt(step, lowest.normal)]
+    ordered = [planes[index] for index in order]
+    remarks = [*_missing(gaps, ordered), *_sparse(gaps, planes), *_uneven(gaps, off_grid)]
+    remarks += _tilt(step, lowest.normal)
     uneven = off_grid > _tolerance(gaps)
     geometry = Geometry(
         _lengths(lowest, step),
@@ -105,24 +108,46 @@ def _same_plane(one: Plane, other: Plane) -> bool:
 
 
 def slices_missing_inside(planes: Sequence[Plane]) -> int:
-    """How many slices the gaps between the others would hold, taking the median gap as the usual one."""
-    heights = np.sort([float(np.dot(plane.origin, planes[0].normal)) for plane in planes])
-    gaps = np.diff(heights)
-    usual = float(np.median(gaps)) if len(gaps) else 0.0
-    if usual <= _SAME_PLACE:
-        return 0
-    return int(sum(round(gap / usual) - 1 for gap in gaps if gap > _A_GAP * usual))
+    """How many slices the gaps between the others would hold (see `_wide_gaps`)."""
+    heights = np.array([float(np.dot(plane.origin, planes[0].normal)) for plane in planes])
+    order = np.argsort(heights)
+    counts, _ = _wide_gaps(np.diff(heights[order]), [planes[index] for index in order])
+    return int(counts.sum())
 
 
-def _missing(gaps: NDArray[np.float64]) -> list[str]:
-    usual = float(np.median(gaps))
-    wide = gaps[gaps > _A_GAP * usual]
+def _wide_gaps(
+    gaps: NDArray[np.float64], planes: Sequence[Plane]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """How many slices each gap lacks, and the gap that is usual there, in millimetres.
+
+    `planes` are in order. A gap is usual in proportion to the thicker of its two slices, where all say their
+    thickness (a head may have thin slices below and thick ones above), by the median of all gaps. It is wide
+    from one and a half of that on, where it is also about a multiple of it, or wide beside its neighbours.
+    """
+    if not len(gaps):
+        return np.zeros(0, np.int64), gaps
+    thick = np.array([plane.thickness or 0.0 for plane in planes])
+    scale = np.maximum(thick[1:], thick[:-1]) if (thick > 0).all() else np.ones(len(gaps))
+    usual = float(np.median(gaps / scale)) * scale
+    if not (usual > _SAME_PLACE).all():
+        return np.zeros(len(gaps), np.int64), usual
+    times = gaps / usual
+    beside = np.maximum(np.r_[times[1:], 0.0], np.r_[0.0, times[:-1]])
+    multiple = np.abs(times - np.round(times)) <= _NEARLY
+    wide = (times > _A_GAP) & (multiple | (times > _A_GAP * beside))
+    return np.where(wide, np.round(times) - 1, 0).astype(np.int64), usual
+
+
+def _missing(gaps: NDArray[np.float64], planes: Sequence[Plane]) -> list[str]:
+    counts, usual = _wide_gaps(gaps, planes)
+    wide = np.flatnonzero(counts)
     if not len(wide):
         return []
-    count = int(sum(round(gap / usual) - 1 for gap in wide))
+    widest = wide[np.argmax(gaps[wide])]
+    slices, places = _counted(int(counts.sum()), "slice"), _counted(len(wide), "gap")
     return [
-        f"slices missing inside: {_counted(count, 'slice')} in {_counted(len(wide), 'gap')} of up to"
-        f" {wide.max():.3g} mm, where {usual:.3g} mm are usual"
+        f"slices missing inside: {slices} in {places} of up to {gaps[widest]:.3g} mm,"
+        f" where {usual[widest]:.3g} mm are usual"
     ]
 
 
