@@ -36,6 +36,8 @@ DRIFT_IMAGES = 64
 """Normals on which that is measured."""
 DIVERGED = 1e6
 """Bits per dimension beyond which a loss counts as not finite."""
+ELEMENTS_TOGETHER = 1 << 19
+"""Of the images that a flow is given at once at scoring."""
 
 
 class GlowPosterior(Detector):
@@ -164,7 +166,7 @@ class GlowPosterior(Detector):
         draws = [noise.uniform(images.shape[1:]) for _ in range(self.settings.draws)]
         with self._precision(images):
             noisy = [self.dequantisation.noisy(images, u) for u in draws]
-            first, *rest = torch.stack([self._bits(y) for y in noisy]).mean(dim=0)
+            first, *rest = self._mean_bits(noisy)
             maps = self._maps(noisy, first, *rest)
         likelihood = _mean(first, batch.valid)
         parts = {"likelihood": Part(likelihood), "typicality": Part(likelihood, "two")}
@@ -244,6 +246,16 @@ class GlowPosterior(Detector):
         models = [self.normal] if self.second is None else [self.normal, self.second]
         nats = torch.stack([model.log_density_map(y) for model in models])
         return self.settings.bits - nats / (self.channels * math.log(2))
+
+    def _mean_bits(self, noisy: list[Tensor]) -> Tensor:
+        """`_bits`, the mean over draws of the noise: small images of all draws at once, which one image alone
+        does not make worth a pass."""
+        together = max(1, ELEMENTS_TOGETHER // noisy[0].numel())
+        found = []
+        for at in range(0, len(noisy), together):
+            bits = self._bits(torch.cat(noisy[at : at + together]))
+            found += bits.chunk(len(noisy[at : at + together]), dim=1)
+        return torch.stack(found).mean(dim=0)
 
     def _scored(self, first: Tensor, *second: Tensor) -> Tensor:
         """By place, what the score is the mean of."""
