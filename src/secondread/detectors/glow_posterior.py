@@ -251,7 +251,7 @@ class GlowPosterior(Detector):
         """`_bits`, the mean over draws of the noise: small images of all draws at once, which one image alone
         does not make worth a pass."""
         together = max(1, ELEMENTS_TOGETHER // noisy[0].numel())
-        found = []
+        found: list[Tensor] = []
         for at in range(0, len(noisy), together):
             bits = self._bits(torch.cat(noisy[at : at + together]))
             found += bits.chunk(len(noisy[at : at + together]), dim=1)
