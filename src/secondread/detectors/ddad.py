@@ -237,9 +237,9 @@ class DDAD(Detector):
             if name in INPUTS[asked]
         )  # fmt: skip
         return (
-            f"the discrepancies hardly show what is drawn in held-out normals (pixel AUROC of {told}; it "
-            f"should be {SHOWN}), so the refiner may rank by chance: score and map are {self.scored} in "
-            f"place of {asked}; longer training of the ensembles may mend it",
+            f"the discrepancies hardly show what is drawn in held-out normals (pixel AUROC of {told}; a "
+            f"bound of {SHOWN} is asked for), so the refiner may rank by chance: score and map are "
+            f"{self.scored} in place of {asked}",
         )
 
     def refined(self, name: str, maps: dict[str, Tensor]) -> Tensor:
