@@ -16,10 +16,18 @@ def main() -> None:
 
         app()
     except KeyboardInterrupt:
-        print("secondread: interrupted", file=sys.stderr)
+        _say_interrupted()
         sys.exit(INTERRUPTED)
+    except SystemExit as stop:
+        if isinstance(getattr(stop.__context__, "__cause__", None), KeyboardInterrupt):
+            _say_interrupted()  # typer took it before a command could, and says nothing
+        raise
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _say_interrupted() -> None:
+    print("secondread: interrupted", file=sys.stderr)
 
 
 def __getattr__(name: str) -> Any:
