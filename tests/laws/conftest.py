@@ -1,10 +1,13 @@
 """Small real images on disk, prepared as a fit prepares them, for every rank and size."""
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms import make_phantoms

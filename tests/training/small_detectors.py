@@ -1,6 +1,6 @@
 """Whole, small detectors that exercise one face of the loop each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secondread.detectors.contract import (
+    STEPS,
     Batch,
     Batches,
     Detector,
@@ -52,6 +53,7 @@ class Autoencoder(Detector):
         self.register_buffer("mean", torch.zeros(channels, *self.size))
         self.register_buffer("seen", torch.zeros(()))
         self.losses_taken = 0
+        self.after_step: Callable[[], None] | None = None
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
         return (self.teacher(images),)
@@ -61,7 +63,8 @@ class Autoencoder(Detector):
         yield Stage(
             "train",
             on={"normal": 1.0},
-            steps=[Step(trains=(self.encoder, self.decoder), loss=self.loss)],
+            steps=[Step(trains=(self.encoder, self.decoder), loss=self.loss, after=self.after_step)],
+            validate=STEPS,
             frozen=self.features if self.settings.frozen_teacher else None,
         )
 
@@ -110,9 +113,10 @@ class Adversary(Detector):
         self.critic = nn.Linear(channels * size[0] * size[1], 1)
         self.generator = nn.Linear(4, channels * size[0] * size[1])
         self.calls: list[tuple[str, float]] = []
+        self.critic_repeats = 2
 
     def stages(self) -> Iterator[Stage]:
-        critic = Step((self.critic,), self.critic_loss, repeats=2, name="critic")
+        critic = Step((self.critic,), self.critic_loss, repeats=self.critic_repeats, name="critic")
         generator = Step((self.generator,), self.generator_loss, name="generator")
         yield Stage("game", on={"normal": 1.0}, steps=[critic, generator], validate=self.validate)
 

@@ -1,4 +1,5 @@
 import json
+import math
 import signal
 import time
 
@@ -274,6 +275,93 @@ def test_a_step_trains_its_own_parameters_and_repeats_take_their_own_batches(coh
     assert sums[0] != sums[1]
     assert sums[1] == sums[2]
     assert set(log.stages[0].epochs[0].losses) == {"critic.gap", "generator.fool"}
+
+
+@pytest.mark.parametrize(("batch_size", "repeats"), [(4, 5), (8, 5), (2, 3), (3, 7)])
+def test_more_repeats_than_an_epoch_has_batches_go_on_into_the_next_deck(
+    cohorts, tmp_path, batch_size, repeats
+):
+    detector = build(AutoencoderSettings(), kind=Adversary)
+    detector.critic_repeats = repeats
+    sources = cohorts(normal=8, validation=0)
+    stage = StageSettings(epochs=3, batch_size=batch_size)
+    log = train(
+        detector, sources, {"game": stage}, seed=0, directory=tmp_path, progress=False, precision="float32"
+    )
+    names = [name for name, _ in detector.calls]
+    rounds = math.ceil(math.ceil(8 / batch_size) / repeats)
+    assert names == (["critic"] * repeats + ["generator"]) * (3 * rounds)
+    assert all(epoch.images >= 8 for epoch in log.stages[0].epochs)
+
+
+def test_each_step_may_have_an_optimiser_of_its_own(cohorts, tmp_path):
+    def moved(**more) -> tuple[float, float]:
+        detector = build(AutoencoderSettings(), kind=Adversary)
+        before = [detector.critic.weight.detach().clone(), detector.generator.weight.detach().clone()]
+        stage = StageSettings(steps=1, batch_size=4, optimiser=OptimiserSettings(lr=1e-3), **more)
+        folder = tmp_path / str(len(more))
+        train(detector, cohorts(), {"game": stage}, seed=0, directory=folder, progress=False, device="cpu")
+        after = [detector.critic.weight, detector.generator.weight]
+        return tuple(float((b - a).detach().abs().max()) for a, b in zip(before, after, strict=True))
+
+    critic, generator = moved()
+    own_critic, same_generator = moved(optimisers={"critic": {"lr": 5e-3}})
+    assert own_critic == pytest.approx(5 * critic, rel=0.05)
+    assert same_generator == pytest.approx(generator, rel=0.05)
+
+
+def test_settings_for_a_step_that_the_stage_does_not_have_are_refused(cohorts, tmp_path):
+    stage = StageSettings(epochs=1, optimisers={"critik": OptimiserSettings()})
+    with pytest.raises(
+        UserError, match=r"stages.game.optimisers.critik: .* no step of that name; there is critic, generator"
+    ):
+        train(
+            build(AutoencoderSettings(), kind=Adversary), cohorts(), {"game": stage},
+            seed=0, directory=tmp_path, progress=False,
+        )  # fmt: skip
+
+
+def test_a_stage_without_a_loss_on_held_out_normals_measures_none_and_cannot_choose_by_it(cohorts, tmp_path):
+    detector = build(AutoencoderSettings(), kind=Adversary)
+    detector.validate = None
+    log = train(
+        detector,
+        cohorts(),
+        {"game": StageSettings(epochs=1)},
+        seed=0,
+        directory=tmp_path / "a",
+        progress=False,
+    )
+    assert log.stages[0].epochs[0].validation is None
+    with pytest.raises(UserError, match=r"stages.game chooses its epoch by the loss .* has no such loss"):
+        train(
+            detector, cohorts(), {"game": StageSettings(epochs=1, keep="best")},
+            seed=0, directory=tmp_path / "b", progress=False,
+        )  # fmt: skip
+
+
+def test_the_hook_after_a_step_follows_each_step_that_changed_something(cohorts, tmp_path):
+    for diverges, called in ((False, 3), (True, 0)):
+        detector = build(AutoencoderSettings(diverge=diverges))
+        calls: list[bool] = []
+        detector.after_step = lambda calls=calls: calls.append(torch.is_grad_enabled())
+        stage = StageSettings(steps=3, batch_size=4)
+        if diverges:
+            with pytest.raises(UserError, match="not finite"):
+                fit(detector, cohorts(), stage, tmp_path / "nan")
+        else:
+            fit(detector, cohorts(), stage, tmp_path / "finite")
+        assert calls == [False] * called
+
+
+def test_what_no_step_trains_is_in_eval_mode_while_steps_run(cohorts, tmp_path):
+    detector = build(AutoencoderSettings())
+    modes = []
+    detector.after_step = lambda: modes.append(
+        [detector.training, detector.encoder.training, detector.decoder.training, detector.teacher.training]
+    )
+    fit(detector, cohorts(), StageSettings(steps=2, batch_size=4), tmp_path)
+    assert modes == [[True, True, True, False]] * 2
 
 
 def test_volumes_train_too(cohorts, tmp_path):

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from secondread.detectors.contract import (
+    STEPS,
     Batch,
     Batches,
     Detector,
@@ -187,15 +188,18 @@ class AEFlow(Detector):
                 "autoencoder",
                 on,
                 [Step((self.encoder, self.decoder), self.autoencoder_loss, name="autoencoder")],
+                STEPS,
                 score=self.autoencoder_error,
             )
         yield Stage(
             "flow",
             on,
             [Step((self.flow, self.decoder), self.loss, name="flow")],
+            STEPS,
             frozen=self.frozen,
             prepare=self.prepare if self.normalisation.needs_fit else None,
             start=self.start,
+            drifts=(self.encoder,) if self.settings.encoder.batch_norm == "train" else (),
         )
 
     @property

@@ -8,7 +8,7 @@ ends in a mixture.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,6 +18,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from secondread.detectors.contract import Batches
 from secondread.detectors.linear_ratio import cross_validated, logistic_ratio
 from secondread.errors import UserError
 from secondread.flows.mixture import GaussianMixture, PooledMixture
@@ -260,7 +261,7 @@ class ClassMixture(nn.Module):
             "among which findings are commoner, or label some abnormal ones",
         )
 
-    def each_epoch(self, epoch: int) -> None:
+    def each_epoch(self, epoch: int, _: Iterator[Batches]) -> None:
         self.epochs.fill_(epoch + 1)
 
     def _begin_rate(self, away: Mapping[str, Tensor]) -> float:

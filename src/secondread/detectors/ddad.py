@@ -13,6 +13,7 @@ from secondread import anomalies
 from secondread.detectors import find
 from secondread.detectors.aeu import AEUSettings
 from secondread.detectors.contract import (
+    STEPS,
     Batch,
     Batches,
     Detector,
@@ -122,6 +123,7 @@ class DDAD(Detector):
             "normal",
             {"normal": 1.0},
             [Step((self.normal,), partial(self.reconstruction_loss, self.normal), name="normal")],
+            STEPS,
             score=partial(self.image_score, "rec" if self.settings.score == "rec" else "intra"),
             examine=examine if self.mixed is None else None,
         )
@@ -130,6 +132,7 @@ class DDAD(Detector):
                 "mixture",
                 {"normal": None, "unlabelled": None},
                 [Step((self.mixed,), partial(self.reconstruction_loss, self.mixed), name="mixture")],
+                STEPS,
                 score=partial(self.image_score, "inter"),
                 examine=examine,
             )
@@ -139,6 +142,7 @@ class DDAD(Detector):
                 "refine",
                 {"normal": 1.0},
                 [Step((self.refiners,), self.refinement_loss, name="refine")],
+                STEPS,
                 score=partial(self.image_score, asked) if asked in self.refiners else None,
             )
 

@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
 from secondread.detectors.contract import (
+    STEPS,
     Batch,
     Batches,
     Detector,
@@ -151,6 +152,7 @@ class DensityRatio(Detector):
                     f"{cohort}_flow",
                     {cohort: 1.0},
                     [Step((flow,), loss)],
+                    STEPS,
                     frozen=self.encode,
                     score=self.strangeness if cohort == "normal" else None,
                 )

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from secondread.detectors.contract import (
+    STEPS,
     Batch,
     Batches,
     Detector,
@@ -108,6 +109,7 @@ class GlowPosterior(Detector):
             "normal",
             {"normal": 1.0},
             [Step((self.normal,), partial(self.loss, self.normal, "normal"), name="normal")],
+            STEPS,
             prepare=partial(self.initialise, self.normal, "normal"),
             diverged_above=DIVERGED,
             score=None if self.settings.score in ("likelihood", "typicality") else self.strangeness,
@@ -118,6 +120,7 @@ class GlowPosterior(Detector):
                 kind,
                 {cohort: 1.0},
                 [Step((self.second,), partial(self.loss, self.second, cohort), name=kind)],
+                STEPS,
                 prepare=partial(self.initialise, self.second, cohort),
                 diverged_above=DIVERGED,
             )

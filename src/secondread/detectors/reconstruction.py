@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secondread.detectors.contract import (
+    STEPS,
     Batch,
     Batches,
     Detector,
@@ -98,7 +99,10 @@ class ReconstructionDetector(Detector):
 
     def stages(self) -> Iterator[Stage]:
         yield Stage(
-            "reconstruction", {"normal": 1.0}, [Step((self.network,), self.loss, name="reconstruction")]
+            "reconstruction",
+            {"normal": 1.0},
+            [Step((self.network,), self.loss, name="reconstruction")],
+            STEPS,
         )
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:

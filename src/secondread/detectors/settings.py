@@ -70,6 +70,10 @@ class StageSettings(Settings):
         synthetic   highest AUROC of the score between held-out normals and the same with synthetic anomalies
         unlabelled  highest AUROC of the score between held-out normals and unlabelled images (AUCp)
 
+    `optimisers` has settings for single steps of the stage, by the step's name, where networks that play
+    against each other need other rates (`optimisers.critic`); the other steps have `optimiser`. The schedule
+    is the same for all.
+
     `watch` names rules whose value is measured and logged as well, without choosing by it.
 
     `augment` changes each training image anew every time, and a frozen part computes its features anew
@@ -82,6 +86,9 @@ class StageSettings(Settings):
     steps: Count | None = None
     batch_size: Count = 16
     optimiser: OptimiserSettings = OptimiserSettings()
+    optimisers: dict[str, OptimiserSettings] = Field(
+        default_factory=dict, description="settings of single steps, by their names"
+    )
     schedule: ScheduleSettings = ScheduleSettings()
     clip_norm: PositiveFloat | None = None
     moving_average: float | None = Field(None, gt=0.0, lt=1.0, description="decay of the parameters' EMA")

@@ -79,12 +79,19 @@ class BatchPlan:
         """The cohort that an epoch passes over once."""
         return max(self.counts, key=lambda cohort: self.sizes[cohort] / self.counts[cohort])
 
-    def epoch(self, epoch: int) -> list[dict[str, Indices]]:
-        """The epoch's batches, shuffled. A batch has no entry for a cohort without an image in it."""
+    def epoch(self, epoch: int, at_least: int = 0) -> list[dict[str, Indices]]:
+        """The epoch's batches, shuffled, and further decks, each shuffled anew, until there are `at_least` so
+        many. A batch has no entry for a cohort without an image in it."""
+        batches = self._deck(epoch)
+        while len(batches) < at_least:
+            batches += self._deck(epoch, len(batches))
+        return batches
+
+    def _deck(self, epoch: int, *further: int) -> list[dict[str, Indices]]:
         total = self.batches_per_epoch
         batches: list[dict[str, Indices]] = [{} for _ in range(total)]
         for cohort, count in self.counts.items():
-            rng = np.random.default_rng(derive_seed(self.seed, self.stage, "order", cohort, epoch))
+            rng = np.random.default_rng(derive_seed(self.seed, self.stage, "order", cohort, epoch, *further))
             size = self.sizes[cohort]
             if self.as_they_are or cohort == self.leading:
                 dealt = np.array_split(rng.permutation(size), total)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 
-from secondread.detectors.contract import Batch, Loss, Stage
+from secondread.detectors.contract import STEPS, Batch, Loss, Stage
 from secondread.detectors.settings import StageSettings
 from secondread.training.batches import BatchPlan
 from secondread.training.run import Run
@@ -22,12 +23,16 @@ def held_out_loss(
     settings: StageSettings,
     data: StageData,
 ) -> float:
-    """The mean loss over held-out normals, with the same draws in every epoch."""
+    """The mean of the stage's loss (`Stage.validate`, which is not None) over held-out normals, with the same
+    draws in every epoch."""
     fabric = run.fabric
     size = 0 if data.held_out is None else len(data.held_out)
     plan = BatchPlan({VALIDATION: size}, {VALIDATION: 1.0}, settings.batch_size, run.seed, stage.name)
     mine = list(enumerate(plan.in_order()))[fabric.global_rank :: fabric.world_size]
-    losses: Sequence[Loss] = [stage.validate] if stage.validate else [step.loss for step in stage.steps]
+    validate = stage.validate
+    losses: Sequence[Loss] = (
+        [step.loss for step in stage.steps] if validate == STEPS else [cast(Loss, validate)]
+    )
     total = torch.zeros(2, dtype=torch.float64)
     for (number, _), batches in zip(mine, data.loader.batches(indices for _, indices in mine), strict=True):
         batch: Batch = batches[VALIDATION]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.optim import Optimizer
 
 from secondread.detectors.contract import Step
-from secondread.detectors.settings import OptimiserSettings, ScheduleSettings
+from secondread.detectors.settings import OptimiserSettings, ScheduleSettings, StageSettings
 
 
 def step_parameters(step: Step) -> list[nn.Parameter]:
@@ -42,6 +44,22 @@ def make_optimiser(step: Step, settings: OptimiserSettings) -> Optimizer:
             return torch.optim.SGD(parameters, lr, settings.momentum, weight_decay=decay, fused=True)
         case "rmsprop":
             return torch.optim.RMSprop(parameters, lr, momentum=settings.momentum, weight_decay=decay)
+
+
+@dataclass
+class StepTraining:
+    """A step with what trains it. lr: the rate at the current round, before each group's pace."""
+
+    step: Step
+    parameters: list[nn.Parameter]
+    optimiser: Optimizer
+    settings: OptimiserSettings
+    lr: float = 0.0
+
+    @classmethod
+    def of(cls, step: Step, settings: StageSettings) -> StepTraining:
+        own = settings.optimisers.get(step.name, settings.optimiser)
+        return cls(step, step_parameters(step), make_optimiser(step, own), own)
 
 
 def learning_rate(settings: ScheduleSettings, base: float, step: int, total: int) -> float:
@@ -75,13 +93,14 @@ def gradients_only_for(module: nn.Module, parameters: Iterable[nn.Parameter]) ->
 
 
 class RunningStatistics:
-    """The batch-norm statistics before a step, to be put back when the step turns out not finite."""
+    """Batch-norm statistics and power-iteration vectors before a step, to be put back when the step turns out
+    not finite."""
 
     def __init__(self, module: nn.Module) -> None:
         self.buffers = [
             buffer
             for part in module.modules()
-            if isinstance(part, nn.modules.batchnorm._NormBase) and part.training and part.track_running_stats
+            if part.training and isinstance(part, nn.modules.batchnorm._NormBase | _SpectralNorm)
             for buffer in part.buffers(recurse=False)
         ]
         self.copies = [buffer.clone() for buffer in self.buffers]

@@ -101,7 +101,14 @@ def _cohort(cohorts: Mapping[str, ImageSource], name: str, stage: Stage) -> Imag
 
 
 def _refuse_missing_validation(stage: Stage, settings: StageSettings, held_out: ImageSource | None) -> None:
-    if stage.steps and held_out is None and (settings.keep == "best" or settings.early_stop):
+    if not stage.steps or not (settings.keep == "best" or settings.early_stop):
+        return
+    if stage.validate is None:
+        raise UserError(
+            f"stages.{stage.name} chooses its epoch by the loss on held-out normals, and the stage has no "
+            "such loss; set keep: last (or synthetic, or unlabelled) and no early_stop"
+        )
+    if held_out is None:
         raise UserError(
             f"stages.{stage.name} chooses its epoch by the loss on held-out normals, and there are none; "
             "raise cohorts.validation, or set keep: last and no early_stop"

@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from secondread.detectors.contract import Batches, Stage, Step
+from secondread.detectors.contract import Batches, Stage
 from secondread.detectors.settings import StageSettings
 from secondread.training.divergence import NOT_FINITE_IN_A_ROW, refuse_divergence
-from secondread.training.optimise import RunningStatistics, gradients_only_for
+from secondread.training.optimise import RunningStatistics, StepTraining, gradients_only_for
 from secondread.training.run import Run, StageProgress
 from secondread.training.seeds import derive_seed, seeded_generator
 
 
-def take_step(
-    run: Run,
-    stage: Stage,
-    step: Step,
-    parameters: Sequence[nn.Parameter],
-    optimiser: Optimizer,
-    batches: Batches,
-    planned: Mapping[str, Any],
-    at: StageProgress,
-    where: tuple[int | str, ...],
-    settings: StageSettings,
-) -> bool:
-    """One gradient step. Returns whether any process was asked to stop."""
-    fabric = run.fabric
-    torch.manual_seed(derive_seed(run.seed, *where, "layers"))
+@dataclass(frozen=True)
+class Where:
+    """Where in a stage a step is taken: everything random in it is drawn from here."""
+
+    stage: Stage
+    settings: StageSettings
+    at: StageProgress
+    index: int
+    repeat: int
+
+    def key(self, rank: int) -> tuple[int | str, ...]:
+        return (self.stage.name, self.at.epoch, self.at.round, self.index, self.repeat, rank)
+
+
+def take_step(run: Run, training: StepTraining, batches: Batches, images: int, where: Where) -> bool:
+    """One gradient step, on this process's part of a batch of `images` images. Returns whether any process
+    was asked to stop."""
+    fabric, step, parameters, at = run.fabric, training.step, training.parameters, where.at
+    key = where.key(fabric.global_rank)
+    torch.manual_seed(derive_seed(run.seed, *key, "layers"))
     statistics = RunningStatistics(run.detector)
     with gradients_only_for(run.detector, parameters):
         with fabric.autocast():
-            terms = dict(step.loss(batches, seeded_generator(run.seed, *where)))
+            terms = dict(step.loss(batches, seeded_generator(run.seed, *key)))
         values = {name: value.float() for name, value in terms.items()}
         total = torch.stack(list(values.values())).sum()
         here = sum(len(batch) for batch in batches.values())
-        everywhere = sum(len(rows) for rows in planned.values())
-        share = here * fabric.world_size / everywhere
+        share = here * fabric.world_size / images
         fabric.backward(total * share)
     logged = torch.stack([*values.values(), total.new_tensor(float(run.stop.requested))]).detach()
     if fabric.world_size > 1:
@@ -53,16 +57,20 @@ def take_step(
     norm = nn.utils.get_total_norm(gradients) if gradients else total.detach()
     *numbers, length, stopping = [*logged[:-1].tolist(), float(norm), float(logged[-1])]
     finite = math.isfinite(length) and all(math.isfinite(number) for number in numbers)
-    if finite and sum(numbers) <= stage.diverged_above:
-        if settings.clip_norm is not None and length > settings.clip_norm:
-            nn.utils.clip_grads_with_norm_(parameters, settings.clip_norm, norm)
-        for group in optimiser.param_groups:
-            group["lr"] = at.lr * group["pace"]
-        optimiser.step()
+    if finite and sum(numbers) <= where.stage.diverged_above:
+        clip = where.settings.clip_norm
+        if clip is not None and length > clip:
+            nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+        for group in training.optimiser.param_groups:
+            group["lr"] = training.lr * group["pace"]
+        training.optimiser.step()
+        if step.after is not None:
+            with torch.no_grad():
+                step.after()
         at.not_finite_in_a_row = 0
         run.unproven = False
         for name, number in zip(values, numbers, strict=True):
-            shown = f"{step.name}.{name}" if len(stage.steps) > 1 else name
+            shown = f"{step.name}.{name}" if len(where.stage.steps) > 1 else name
             at.sums[shown] = at.sums.get(shown, 0.0) + number
             at.taken[shown] = at.taken.get(shown, 0) + 1
     else:
@@ -71,8 +79,8 @@ def take_step(
         at.not_finite_in_a_row += 1
         if at.not_finite_in_a_row >= NOT_FINITE_IN_A_ROW:
             shown = ", ".join(f"{name} {number:.4g}" for name, number in zip(values, numbers, strict=True))
-            refuse_divergence(run, stage, settings, at, at.epoch, f" ({shown})")
-    optimiser.zero_grad(set_to_none=True)
+            refuse_divergence(run, where.stage, where.settings, at, at.epoch, f" ({shown})")
+    training.optimiser.zero_grad(set_to_none=True)
     return stopping > 0
 
 

@@ -1,0 +1,212 @@
+"""The rounds of one stage: epoch by epoch, with checkpoints, a moving average, and the choice of an epoch.
+
+A round takes as many batches as the stage's most repeated step (`Step.repeats`) and runs each step in turn, a
+step with r repeats on the round's last r batches. Where an epoch's batches do not fill its last round, the
+round goes on into the next deck, shuffled anew, so that no step is taken less often than it says.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from secondread.detectors.contract import Batches, Stage
+from secondread.detectors.settings import StageSettings
+from secondread.training.batches import BatchIndices, shard
+from secondread.training.choice import Measure
+from secondread.training.divergence import NOT_FINITE_AT_THE_END, refuse_divergence
+from secondread.training.held_out import held_out_loss
+from secondread.training.interruption import Interrupted
+from secondread.training.keeping import Keeping
+from secondread.training.kept_epochs import keep_epoch
+from secondread.training.log import EpochLog, StageLog
+from secondread.training.modes import training_modes
+from secondread.training.optimise import MovingAverage, StepTraining, learning_rate
+from secondread.training.run import Run, StageProgress
+from secondread.training.stage_data import StageData
+from secondread.training.step import Where, take_step
+
+SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 10.0
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a stage is: its rounds in all and per epoch, and the batches that a round takes."""
+
+    rounds: int
+    rounds_per_epoch: int
+    batches_per_round: int
+
+    @classmethod
+    def of(cls, stage: Stage, settings: StageSettings, batches_per_epoch: int) -> Length:
+        """`epochs` and `steps` are bounds; the smaller one ends the stage."""
+        batches_per_round = max(step.repeats for step in stage.steps)
+        per_epoch = math.ceil(batches_per_epoch / batches_per_round)
+        rounds = min(
+            math.inf if settings.epochs is None else settings.epochs * per_epoch,
+            math.inf if settings.steps is None else settings.steps,
+        )
+        return cls(int(rounds), per_epoch, batches_per_round)
+
+    @property
+    def epochs(self) -> int:
+        return math.ceil(self.rounds / self.rounds_per_epoch)
+
+    def rounds_of(self, epoch: int) -> int:
+        return min(self.rounds_per_epoch, self.rounds - epoch * self.rounds_per_epoch)
+
+
+class StageTraining:
+    """One stage's rounds, from the start or from a checkpoint."""
+
+    def __init__(
+        self,
+        run: Run,
+        number: int,
+        stage: Stage,
+        settings: StageSettings,
+        data: StageData,
+        saved: Mapping[str, Any] | None,
+    ) -> None:
+        self.run, self.number, self.stage, self.settings, self.data = run, number, stage, settings, data
+        self.steps = [StepTraining.of(step, settings) for step in stage.steps]
+        trained: dict[int, nn.Parameter] = {id(p): p for step in self.steps for p in step.parameters}
+        parameters = list(trained.values())
+        self.average = MovingAverage(parameters, settings.moving_average) if settings.moving_average else None
+        best = None if saved is None else saved["best"]
+        self.keeping = Keeping(settings.keep, run.detector, parameters, best)
+        self.measure = Measure.of(run, stage, settings)
+        self.length = Length.of(stage, settings, data.plan.batches_per_epoch)
+        self.at = StageProgress()
+        if saved is not None:
+            self._go_on_from(saved)
+
+    def _go_on_from(self, saved: Mapping[str, Any]) -> None:
+        self.at = StageProgress(**json.loads(saved["progress"]))
+        self.run.unproven = True
+        for step, state in zip(self.steps, saved["optimisers"], strict=True):
+            step.optimiser.load_state_dict(state)
+        if self.average is not None:
+            self.average.load(saved["average"])
+
+    def save(self) -> None:
+        self.run.count_seconds()
+        self.run.save(
+            {
+                "stage": self.number,
+                "done": False,
+                "features": self.data.features_key,
+                "progress": json.dumps(vars(self.at)),
+                "optimisers": [step.optimiser.state_dict() for step in self.steps],
+                "average": None if self.average is None else self.average.values,
+                "best": self.keeping.best,
+            }
+        )
+
+    def train(self, stage_log: StageLog) -> None:
+        """All rounds that are left; then the chosen parameters stand in the detector."""
+        at, length = self.at, self.length
+        while at.epoch < length.epochs and not at.stopped:
+            self._rounds()
+            self._end_epoch(stage_log)
+        if self.keeping.best is None and at.not_finite_in_a_row >= min(NOT_FINITE_AT_THE_END, length.rounds):
+            refuse_divergence(self.run, self.stage, self.settings, at, at.epoch - 1, ", to the stage's end")
+        stage_log.chosen_epoch, stage_log.rule = self.keeping.settle(at, self.average)
+        if at.stopped:
+            stage_log.rule += f"; stopped early after {at.epoch} of {length.epochs} epochs"
+
+    def _rounds(self) -> None:
+        """The rounds of an epoch that are left."""
+        run, at, taken = self.run, self.at, self.length.batches_per_round
+        rounds = self.length.rounds_of(at.epoch)
+        order = self.data.plan.epoch(at.epoch, at_least=rounds * taken)[at.round * taken : rounds * taken]
+        mine = [shard(batch, run.fabric.global_rank, run.fabric.world_size) for batch in order]
+        coming = self.data.loader.batches(mine, at.epoch)
+        planned = iter(order)
+        run.progress.begin(f"{self.stage.name} {at.epoch + 1}/{self.length.epochs}", rounds, at.round)
+        training_modes(run.detector, self.stage)
+        while at.round < rounds:
+            self._round([next(planned) for _ in range(taken)], coming)
+
+    def _round(self, planned: list[BatchIndices], coming: Iterator[Batches]) -> None:
+        """Each step in turn, on the batches of one round."""
+        run, at = self.run, self.at
+        began = time.monotonic()
+        done = at.epoch * self.length.rounds_per_epoch + at.round
+        for step in self.steps:
+            step.lr = learning_rate(self.settings.schedule, step.settings.lr, done, self.length.rounds)
+        at.lr = self.steps[0].lr
+        together = [next(coming) for _ in planned]
+        stopping = False
+        for index, step in enumerate(self.steps):
+            chosen = list(zip(together, planned, strict=True))[-step.step.repeats :]
+            for repeat, (batches, indices) in enumerate(chosen):
+                where = Where(self.stage, self.settings, at, index, repeat)
+                images = sum(len(rows) for rows in indices.values())
+                stopping = take_step(run, step, batches, images, where) or stopping
+        if self.average is not None:
+            self.average.update()
+        at.round += 1
+        at.images += sum(len(rows) for batch in planned for rows in batch.values())
+        at.seconds += time.monotonic() - began
+        run.progress.advance()
+        if stopping:
+            self.save()
+            raise Interrupted(
+                f"interrupted in stage {self.stage.name!r}, epoch {at.epoch + 1}, step {at.round}; "
+                "everything so far is saved: continue with --resume"
+            )
+        self._save_when_due(run.checkpoint_seconds)
+        if run.after_round is not None:
+            run.after_round(self.stage.name, at.epoch, at.round)
+
+    def _save_when_due(self, seconds: float) -> None:
+        if not self.at.not_finite_in_a_row and time.monotonic() - self.run.saved_at >= seconds:
+            self.save()
+
+    def _end_epoch(self, stage_log: StageLog) -> None:
+        """What follows an epoch's rounds: the stage's hook, measurements, the log, a checkpoint."""
+        run, at, settings = self.run, self.at, self.settings
+        run.detector.eval()
+        if self.stage.each_epoch is not None:
+            planned = run.unless_stopped(self.stage.name, self.data.plan.in_order())
+            with torch.no_grad(), run.fabric.autocast():
+                self.stage.each_epoch(at.epoch, self.data.loader.batches(planned))
+        if self.average is not None:
+            self.average.swap()
+        loss = None
+        if self.data.held_out is not None and self.stage.validate is not None:
+            loss = held_out_loss(run, self.stage, settings, self.data)
+            _note_gain(at, loss, settings)
+        last = at.stopped or at.epoch + 1 >= self.length.epochs
+        measured = self.measure() if self.measure.due(at.epoch, last=last) else {}
+        self.keeping.consider(at, loss, measured)
+        often = settings.keep_every
+        if often and (last or (at.epoch + 1) % often == 0) and run.fabric.is_global_zero:
+            keep_epoch(run.directory, self.stage.name, at.epoch, self.keeping.snapshot())
+        if self.average is not None:
+            self.average.swap()
+        means = {name: at.sums[name] / at.taken[name] for name in at.sums}
+        shown_loss = loss if loss is not None and math.isfinite(loss) else None
+        epoch_log = EpochLog(at.epoch, means, shown_loss, at.lr, at.skipped, at.images, at.seconds, measured)
+        stage_log.epochs.append(epoch_log)
+        run.progress.epoch(self.stage.name, epoch_log, self.length.epochs)
+        at.start_epoch(at.epoch + 1)
+        self._save_when_due(min(run.checkpoint_seconds, SECONDS_BETWEEN_EPOCH_CHECKPOINTS))
+
+
+def _note_gain(at: StageProgress, loss: float, settings: StageSettings) -> None:
+    """Whether the loss on held-out normals still falls, and if not for long enough, that training stops."""
+    stop = settings.early_stop
+    if loss < at.loss_at_gain - (stop.min_delta if stop else 0.0):
+        at.loss_at_gain, at.epochs_without_gain = loss, 0
+    else:
+        at.epochs_without_gain += 1
+    at.stopped = stop is not None and at.epochs_without_gain >= stop.patience

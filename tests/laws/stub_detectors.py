@@ -1,0 +1,226 @@
+"""Detectors in the shapes of published methods, as small as can be: the laws hold for these shapes too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
+
+from secondread.detectors.contract import (
+    STEPS,
+    Batch,
+    Batches,
+    Detector,
+    Mixture,
+    Part,
+    Scores,
+    ScoringNoise,
+    Stage,
+    Step,
+    Tiny,
+)
+from secondread.detectors.settings import DetectorSettings, OptimiserSettings, StageSettings
+from secondread.networks.moving_average import MovingAverageCopy
+
+
+class StubSettings(DetectorSettings):
+    name: str = "stub"
+
+
+class Stub(Detector):
+    """One part and one map, both the error between two images of one size."""
+
+    Settings = StubSettings
+    training_stages: ClassVar[dict[str, StageSettings]] = {}
+
+    def __init__(
+        self, settings: DetectorSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
+    ) -> None:
+        super().__init__(settings, channels, size, pretrained=pretrained)
+        self.build()
+
+    def build(self) -> None:
+        raise NotImplementedError
+
+    def error(self, batch: Batch) -> Tensor:
+        """`[N, 1, *size]`."""
+        raise NotImplementedError
+
+    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+        error = self.error(batch).float()
+        return Scores({"error": Part(error.flatten(1).mean(1))}, {"error": error})
+
+    def mixture(self) -> Mixture:
+        return Mixture({"error": 1.0})
+
+    def map_mixture(self) -> Mixture:
+        return Mixture({"error": 1.0})
+
+    @classmethod
+    def tiny(cls, rank: int) -> Tiny:
+        return Tiny(StubSettings(), 1, (16, 16), cls.training_stages)
+
+
+def stage(epochs: int = 2, **more: object) -> StageSettings:
+    return StageSettings(epochs=epochs, batch_size=4, optimiser=OptimiserSettings(lr=1e-3), **more)
+
+
+class GradientPenalty(Stub):
+    """WGAN-GP, then an encoder for its frozen generator (as f-AnoGAN has it). Five steps of the critic to one
+    of the generator, more than an epoch has batches; the penalty takes a gradient in the loss."""
+
+    training_stages: ClassVar = {
+        "game": stage(2, optimisers={"critic": OptimiserSettings(lr=2e-3, betas=(0.0, 0.9))}),
+        "encoder": stage(2, keep="best"),
+    }
+
+    def build(self) -> None:
+        pixels = 16 * 16
+        self.critic = nn.Sequential(
+            nn.Flatten(), nn.Linear(pixels, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1, bias=False)
+        )
+        self.generator = nn.Sequential(
+            nn.Linear(4, 16),
+            nn.BatchNorm1d(16),
+            nn.ReLU(),
+            nn.Linear(16, pixels),
+            nn.Unflatten(1, (1, 16, 16)),
+        )
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(pixels, 4))
+
+    def stages(self) -> Iterator[Stage]:
+        critic = Step((self.critic,), self.critic_loss, repeats=5, name="critic")
+        generator = Step((self.generator,), self.generator_loss, name="generator")
+        yield Stage("game", {"normal": 1.0}, [critic, generator], validate=None)
+        yield Stage("encoder", {"normal": 1.0}, [Step((self.encoder,), self.encoder_loss)], STEPS)
+
+    def fakes(self, n: int, generator: torch.Generator) -> Tensor:
+        return self.generator(torch.randn(n, 4, generator=generator))
+
+    def critic_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        real = batches["normal"].images
+        fake = self.fakes(len(real), generator).detach()
+        share = torch.rand(len(real), 1, 1, 1, generator=generator)
+        between = (share * real + (1 - share) * fake).requires_grad_()
+        (slope,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
+        penalty = (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        return {"distance": self.critic(fake).mean() - self.critic(real).mean(), "penalty": 10 * penalty}
+
+    def generator_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"fool": -self.critic(self.fakes(len(batches["normal"]), generator)).mean()}
+
+    def encoder_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        images = batches["normal"].images
+        return {"residual": functional.mse_loss(self.generator(self.encoder(images)), images)}
+
+    def error(self, batch: Batch) -> Tensor:
+        return (self.generator(self.encoder(batch.images)) - batch.images).square()
+
+
+class MeanTeacher(Stub):
+    """A student, and a teacher that is its moving average."""
+
+    training_stages: ClassVar = {"student": stage(2)}
+
+    def build(self) -> None:
+        self.student = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
+        self.teacher = MovingAverageCopy(self.student)
+
+    def stages(self) -> Iterator[Stage]:
+        follow = Step((self.student,), self.loss, after=lambda: self.teacher.update(self.student, 0.9))
+        yield Stage("student", {"normal": 1.0}, [follow], STEPS, keeps=("teacher",))
+
+    def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        images = batches["normal"].images
+        noisy = images + 0.1 * torch.randn(images.shape, generator=generator)
+        with torch.no_grad():
+            target = self.teacher(images) + images
+        return {"agreement": functional.mse_loss(self.student(noisy), target)}
+
+    def error(self, batch: Batch) -> Tensor:
+        return (self.student(batch.images) - self.teacher(batch.images)).square()
+
+
+class SpectralResidual(Stub):
+    """A residual block of bounded slope, and a head that is trained on top of it when it is frozen."""
+
+    training_stages: ClassVar = {"block": stage(2), "head": stage(2)}
+
+    def build(self) -> None:
+        self.block = nn.Sequential(
+            spectral_norm(nn.Conv2d(1, 4, 3, padding=1)),
+            nn.ELU(),
+            spectral_norm(nn.Conv2d(4, 1, 3, padding=1)),
+        )
+        self.head = nn.Conv2d(1, 1, 1)
+
+    def stages(self) -> Iterator[Stage]:
+        yield Stage("block", {"normal": 1.0}, [Step((self.block,), self.block_loss)], STEPS)
+        yield Stage("head", {"normal": 1.0}, [Step((self.head,), self.head_loss)], STEPS)
+
+    def through(self, images: Tensor) -> Tensor:
+        return images + 0.9 * self.block(images)
+
+    def block_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        return {"energy": self.through(batches["normal"].images).square().mean()}
+
+    def head_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        images = batches["normal"].images
+        return {"residual": functional.mse_loss(self.head(self.through(images)), images)}
+
+    def error(self, batch: Batch) -> Tensor:
+        return (self.head(self.through(batch.images)) - batch.images).square()
+
+
+class SoftBoundary(Stub):
+    """A bias-free network whose normals lie within a radius that is estimated anew after each epoch."""
+
+    training_stages: ClassVar = {"boundary": stage(3)}
+
+    def build(self) -> None:
+        self.network = nn.Conv2d(1, 4, 3, padding=1, bias=False)
+        self.centre: Tensor
+        self.radius: Tensor
+        self.register_buffer("centre", torch.zeros(4))
+        self.register_buffer("radius", torch.zeros(()))
+
+    def stages(self) -> Iterator[Stage]:
+        yield Stage(
+            "boundary",
+            {"normal": 1.0},
+            [Step((self.network,), self.loss)],
+            STEPS,
+            keeps=("radius",),
+            prepare=self.find_centre,
+            each_epoch=self.find_radius,
+        )
+
+    def distances(self, images: Tensor) -> Tensor:
+        return (self.network(images) - self.centre[:, None, None]).square().sum(1, keepdim=True)
+
+    def find_centre(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
+        means = [self.network(batch["normal"].images).mean((2, 3)) for batch in batches]
+        self.centre.copy_(torch.cat(means).mean(0))
+
+    def find_radius(self, epoch: int, batches: Iterator[Batches]) -> None:
+        found = torch.cat([self.distances(batch["normal"].images).flatten(1).mean(1) for batch in batches])
+        self.radius.copy_(found.quantile(0.9))
+
+    def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        outside = (self.distances(batches["normal"].images).flatten(1).mean(1) - self.radius).relu()
+        return {"boundary": self.radius + outside.mean() / 0.1}
+
+    def error(self, batch: Batch) -> Tensor:
+        return self.distances(batch.images) - self.radius
+
+
+STUBS: dict[str, type[Stub]] = {
+    "stub-gradient-penalty": GradientPenalty,
+    "stub-mean-teacher": MeanTeacher,
+    "stub-spectral-residual": SpectralResidual,
+    "stub-soft-boundary": SoftBoundary,
+}
