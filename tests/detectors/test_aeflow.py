@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from bare_loop import blobs, fit, score
+from in_memory import blobs, fit, score
 from pydantic import ValidationError
 
 from secondread.detectors.aeflow import AEFlow, AEFlowSettings

@@ -1,7 +1,6 @@
 import pytest
 import torch
-from bare_loop import blobs, fit, score
-from in_memory import train_on
+from in_memory import blobs, fit, score, train_on
 from pydantic import ValidationError
 from torch import nn
 from torch.distributions import Normal
@@ -200,7 +199,7 @@ def test_what_it_needs_is_what_it_learns_from(learns_from):
     ("learns_from", "copies"),
     [(("unlabelled",), None), (("unlabelled",), 1), (BOTH, 1), (("abnormal",), 1)],
 )
-def test_every_use_learns_and_finds_what_was_planted(learns_from, copies, tmp_path):
+def test_every_use_learns_and_finds_what_was_planted(learns_from, copies):
     """96 normals; 80 unlabelled images of which 24 show a bright square; 8 labelled ones."""
     detector = tiny(mixture={"learns_from": learns_from})
     unlabelled = torch.cat((blobs(56, SIZE, seed=1), blobs(24, SIZE, seed=2, lesion=True)))
@@ -214,7 +213,7 @@ def test_every_use_learns_and_finds_what_was_planted(learns_from, copies, tmp_pa
         epochs=4, batch_size=24, augment=("shift",), copies=copies, optimiser=OptimiserSettings(lr=2e-3)
     )
     stages = {"start": StageSettings(batch_size=24), "flow": training}
-    epochs = train_on(detector, cohorts, stages, tmp_path).stages[-1].epochs
+    epochs = train_on(detector, cohorts, stages).stages[-1].epochs
     fall = {name: epochs[-1].losses[name] - epochs[0].losses[name] for name in epochs[0].losses}
     assert set(learns_from) <= set(fall)
     assert ("consistency" in fall) == ("unlabelled" in learns_from)

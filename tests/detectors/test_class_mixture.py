@@ -125,7 +125,7 @@ def test_an_image_agrees_with_the_likelier_class_of_its_other_view_more_by_each_
     for epoch, share in enumerate((1 / 3, 2 / 3, 1, 1)):
         found = classes.terms(cohorts)["consistency"]
         close(found, share * expected)
-        classes.each_epoch(epoch)
+        classes.each_epoch(epoch, iter(()))
     found.backward()
     assert other.grad is None
     assert "consistency" not in classes.terms({**cohorts, "unlabelled": seen})

@@ -2,8 +2,7 @@ import math
 
 import pytest
 import torch
-from bare_loop import blobs, fit, score
-from in_memory import train_on
+from in_memory import blobs, fit, score, train_on
 from torch.distributions import Normal
 from torch.nn.functional import softplus
 
@@ -44,7 +43,7 @@ def fitted(rank=2, **changes):
 
 
 def noisy(detector, images, draw=0):
-    """With the noise of `bare_loop.score`."""
+    """With the noise of `in_memory.score`."""
     noise = ScoringNoise([torch.Generator().manual_seed(i) for i in range(len(images))])
     u = [noise.uniform(images.shape[1:]) for _ in range(draw + 1)][-1]
     count = 2**detector.settings.bits
@@ -156,7 +155,7 @@ def test_what_it_needs_is_what_it_learns_from(learns_from, pretrain):
         (BOTH, {**ALL, "flow": UNIT, "pretrain": False}),
     ],
 )
-def test_every_use_learns(learns_from, changes, tmp_path):
+def test_every_use_learns(learns_from, changes):
     mixture = {**changes.get("mixture", {}), "learns_from": learns_from}
     detector = tiny(**{**changes, "mixture": mixture})
     size = detector.size
@@ -172,7 +171,7 @@ def test_every_use_learns(learns_from, changes, tmp_path):
         "start": StageSettings(batch_size=12),
         "joint": training.model_copy(update={"augment": ("shift",), "copies": 1}),
     }
-    log = train_on(detector, cohorts, stages, tmp_path)
+    log = train_on(detector, cohorts, stages)
     assert [stage.name for stage in log.stages] == [stage.name for stage in detector.stages()]
     epochs = log.stages[-1].epochs
     for name in ("normal", *learns_from):
@@ -182,13 +181,13 @@ def test_every_use_learns(learns_from, changes, tmp_path):
     assert len(log.notes) == ("unlabelled" in learns_from)
 
 
-def test_labelled_lesions_rank_higher(tmp_path):
+def test_labelled_lesions_rank_higher():
     detector = tiny(mixture={"learns_from": ("abnormal",)})
     size = detector.size
     cohorts = {"normal": blobs(128, size), "abnormal": blobs(16, size, seed=1, lesion=True)}
     training = StageSettings(epochs=6, batch_size=32, optimiser=OptimiserSettings(lr=3e-3))
     stages = {"normal": training, "start": StageSettings(batch_size=32), "joint": training}
-    train_on(detector, cohorts, stages, tmp_path)
+    train_on(detector, cohorts, stages)
     new = torch.cat((blobs(40, size, seed=5), blobs(40, size, seed=6, lesion=True)))
     odds = score(detector, new).parts["odds"].values
     assert auroc([0] * 40 + [1] * 40, odds.numpy()) > 0.85

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from bare_loop import blobs, fit, score
+from in_memory import blobs, fit, score
 from pydantic import ValidationError
 
 from secondread.detectors.contract import Batch, Generative, ScoringNoise
@@ -26,7 +26,7 @@ def fitted(rank=2, channels=1, steps=6, **changes):
 
 
 def drawn(images, draws=1):
-    """The noise of `bare_loop.score`, `[draws, N, C, *S]`."""
+    """The noise of `in_memory.score`, `[draws, N, C, *S]`."""
     noise = ScoringNoise([torch.Generator().manual_seed(i) for i in range(len(images))])
     return torch.stack([noise.uniform(images.shape[1:]) for _ in range(draws)])
 

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from bare_loop import blobs, fit, score
+from in_memory import blobs, fit, score
 
 from secondread.detectors.contract import Batch
 from secondread.detectors.memae import MemAE, MemAESettings

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from bare_loop import blobs
+from in_memory import blobs
 
 from secondread.detectors.contract import Batch
 from secondread.detectors.encoder_settings import EncoderSettings

@@ -2,7 +2,7 @@ import time
 
 import pytest
 import torch
-from bare_loop import blobs, fit, score
+from in_memory import blobs, fit, score
 
 from secondread.bundles.fitted import plan_fitted
 from secondread.bundles.tensors import form_of

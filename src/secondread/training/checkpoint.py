@@ -47,13 +47,13 @@ class _HashingFile(io.RawIOBase):
 
 
 class Checkpoints:
-    """The checkpoints of one fit, in one directory."""
+    """The checkpoints of one fit, in one directory; none at all where `directory` is None."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | None) -> None:
         self.directory = directory
 
     def _files(self) -> list[tuple[int, str, Path]]:
-        if not self.directory.is_dir():
+        if self.directory is None or not self.directory.is_dir():
             return []
         found = [(NAME.match(path.name), path) for path in self.directory.iterdir()]
         return sorted((int(m[1]), m[2], path) for m, path in found if m)
@@ -63,6 +63,8 @@ class Checkpoints:
 
     def tidy(self, *, everything: bool) -> None:
         """Removes what a killed process left half written; with `everything` all checkpoints."""
+        if self.directory is None:
+            return
         left = [path for _, _, path in self._files()] if everything else []
         for path in [*left, *self.directory.glob("writing-*.tmp")]:
             path.unlink(missing_ok=True)
@@ -71,8 +73,10 @@ class Checkpoints:
         for _, _, path in self._files()[-1:]:
             path.unlink(missing_ok=True)
 
-    def save(self, state: Mapping[str, Any]) -> Path:
+    def save(self, state: Mapping[str, Any]) -> None:
         """`UserError` where the disk does not take it; the earlier checkpoints stay."""
+        if self.directory is None:
+            return
         make_folder(self.directory)
         files = self._files()
         number = files[-1][0] + 1 if files else 0
@@ -95,7 +99,6 @@ class Checkpoints:
             ) from error
         for _, _, old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
-        return path
 
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole, on the CPU; None where there is none."""

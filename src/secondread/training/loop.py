@@ -23,6 +23,7 @@ has no batch statistics.
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -55,7 +56,7 @@ def train(
     stages: Mapping[str, StageSettings],
     *,
     seed: int,
-    directory: Path,
+    directory: Path | None = None,
     device: str | None = "auto",
     precision: str = "auto",
     resume: bool = False,
@@ -68,7 +69,8 @@ def train(
     cohorts             name -> preprocessed images; "validation" holds held-out normals
     stages              settings by stage name (a recipe's `stages` section)
     directory           where checkpoints and frozen features lie while the fit runs; under several
-                        processes one that all of them see. The caller removes it when all is done
+                        processes one that all of them see. The caller removes it when all is done. None: no
+                        checkpoints, and features in a temporary folder, for a fit in one process
     resume              go on from the newest whole checkpoint in `directory`, if there is one;
                         otherwise checkpoints there are removed
     checkpoint_seconds  a checkpoint at least this often, at the next round; besides one at the end
@@ -82,10 +84,10 @@ def train(
     place_of_work = choose_device(device)
     chosen = choose_precision(precision, place_of_work)
     fabric = make_fabric(place_of_work, chosen)
-    checkpoints = Checkpoints(directory / "checkpoints")
+    checkpoints = Checkpoints(None if directory is None else directory / "checkpoints")
     fingerprint = fit_identity(detector, cohorts, stages, seed, chosen, fabric)
     saved = checkpoints.latest() if resume else None
-    if saved is not None:
+    if saved is not None and directory is not None:
         refuse_another_fit(fingerprint, saved["fingerprint"], directory)
     fabric.barrier()
     if fabric.is_global_zero:
@@ -95,13 +97,14 @@ def train(
         log = TrainingLog.from_json(json.loads(saved["log"]))
 
     with (
+        tempfile.TemporaryDirectory(prefix="secondread-") as scratch,
         StopRequest() as stop,
         FitProgress(progress and fabric.is_global_zero) as shown,
         torch.random.fork_rng(enabled=True),
         Repeatable(fabric.device),
     ):
         run = Run(
-            detector, cohorts, fabric, chosen, seed, directory, checkpoints, checkpoint_seconds,
+            detector, cohorts, fabric, chosen, seed, directory or Path(scratch), checkpoints, checkpoint_seconds,
             fingerprint, log, stop, shown, after_round,
         )  # fmt: skip
         torch.manual_seed(derive_seed(seed, "stages"))
