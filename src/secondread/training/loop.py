@@ -26,6 +26,7 @@ import json
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +98,16 @@ def train(
         log = TrainingLog.from_json(json.loads(saved["log"]))
 
     with (
-        tempfile.TemporaryDirectory(prefix="secondread-") as scratch,
+        tempfile.TemporaryDirectory(prefix="secondread-")
+        if directory is None
+        else nullcontext(directory) as folder,
         StopRequest() as stop,
         FitProgress(progress and fabric.is_global_zero) as shown,
         torch.random.fork_rng(enabled=True),
         Repeatable(fabric.device),
     ):
         run = Run(
-            detector, cohorts, fabric, chosen, seed, directory or Path(scratch), checkpoints, checkpoint_seconds,
+            detector, cohorts, fabric, chosen, seed, Path(folder), checkpoints, checkpoint_seconds,
             fingerprint, log, stop, shown, after_round,
         )  # fmt: skip
         torch.manual_seed(derive_seed(seed, "stages"))
