@@ -2,8 +2,8 @@
 
 For each stage, in order: `prepare` and `start`; then rounds of steps, epoch by epoch
 (`training.stage_training`); then `collect`; then `finish` and `examine`. `prepare`, `start`, `collect`,
-`each_epoch`, `finish`, `examine` and validation run in eval mode without gradient; during steps what they train
-is in train mode, and everything else in eval mode.
+`each_epoch`, `finish`, `examine` and validation run in eval mode without gradient; during steps what they
+train is in train mode, and everything else in eval mode.
 
 Everything random is drawn from the seed and from where it happens (stage, epoch, round), so a
 checkpoint need not hold a generator, and a resumed fit gives exactly what an uninterrupted one gives
