@@ -15,7 +15,9 @@ def test_the_refiner_has_the_published_layers(channels):
 
 @pytest.mark.parametrize("size", [(12, 10), (8, 6, 7)])
 def test_a_place_sees_three_positions_each_way(size):
-    network = Refiner(len(size), 1, width=4).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Refiner(len(size), 1, width=8).eval()
     maps = torch.zeros(1, 1, *size)
     changed = maps.clone()
     changed[(0, 0, *[0] * len(size))] = 1

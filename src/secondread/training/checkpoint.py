@@ -73,10 +73,10 @@ class Checkpoints:
         for _, _, path in self._files()[-1:]:
             path.unlink(missing_ok=True)
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """`UserError` where the disk does not take it; the earlier checkpoints stay."""
+    def save(self, state: Mapping[str, Any]) -> Path | None:
+        """The checkpoint's file. `UserError` where the disk does not take it; the earlier checkpoints stay."""
         if self.directory is None:
-            return
+            return None
         make_folder(self.directory)
         files = self._files()
         number = files[-1][0] + 1 if files else 0
@@ -99,6 +99,7 @@ class Checkpoints:
             ) from error
         for _, _, old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
+        return path
 
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole, on the CPU; None where there is none."""
