@@ -74,7 +74,7 @@ class Checkpoints:
             path.unlink(missing_ok=True)
 
     def save(self, state: Mapping[str, Any]) -> Path | None:
-        """The checkpoint's file. `UserError` where the disk does not take it; the earlier checkpoints stay."""
+        """The checkpoint's file. `UserError` where the disk does not take it; earlier ones stay."""
         if self.directory is None:
             return None
         make_folder(self.directory)
