@@ -1,7 +1,7 @@
 import json
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,12 +46,14 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_help_answers_quickly() -> None:
+    """In processor time: what the command does itself, whatever else the machine is doing."""
     command = [sys.executable, "-c", "from secondread.cli.main import main; main()", "--help"]
     times = []
     for _ in range(5):
-        begun = time.perf_counter()
+        begun = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - begun)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime)
     for name in (
         "demo",
         "index",
