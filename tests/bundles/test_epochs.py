@@ -60,9 +60,9 @@ def test_keeping_epochs_leaves_the_bundle_as_it_is(kept, phantoms, tmp_path):
 
 
 def test_a_stopped_fit_that_is_continued_has_the_same_epochs(kept, phantoms, tmp_path, monkeypatch):
-    from secondread.training import loop
+    from secondread.training import stage_training
 
-    keep, calls = loop.keep_epoch, []
+    keep, calls = stage_training.keep_epoch, []
 
     def stop_at_the_second(directory: Path, *what) -> None:
         keep(directory, *what)
@@ -70,7 +70,7 @@ def test_a_stopped_fit_that_is_continued_has_the_same_epochs(kept, phantoms, tmp
         if len(calls) == 1:
             raise Interrupted("stopped")
 
-    monkeypatch.setattr(loop, "keep_epoch", stop_at_the_second)
+    monkeypatch.setattr(stage_training, "keep_epoch", stop_at_the_second)
     with pytest.raises(Interrupted):
         fit_here(recipe(keep_every=3, keep="best"), phantoms, tmp_path / "again")
     fit_here(recipe(keep_every=3, keep="best"), phantoms, tmp_path / "again", resume=True)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from bare_loop import blobs
+from in_memory import blobs
 
 from secondread.anomalies.fpi import ForeignPatches, ForeignPatchSettings
 from secondread.detectors.contract import Batch

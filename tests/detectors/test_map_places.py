@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from bare_loop import blobs, fit, score
+from in_memory import blobs, fit, score
 
 from secondread.detectors.ae import AE
 from secondread.detectors.aeflow import AEFlow
