@@ -161,6 +161,17 @@ def test_a_process_that_ends_without_a_word_leaves_a_reason(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_process_that_is_stopped_from_outside_is_begun_once_more(tmp_path):
+    task = intensity_task(tmp_path / "comparison", tmp_path / "none.csv")
+    told = io.StringIO()
+    stops_once = "(place / 'seen').exists() or ((place / 'seen').touch(), sys.exit(130))\n" + WRITES_A_RESULT
+    run_locally([task], jobs=1, show=Lines(told), command=quick(stops_once))
+    assert task.done
+    assert [line.split()[0] for line in told.getvalue().splitlines()] == [
+        "started", "again", "started", "done",
+    ]  # fmt: skip
+
+
 def test_a_folder_takes_one_comparison_at_a_time(tmp_path):
     code = (
         "import sys, pathlib\nfrom secondread.lock import only_one\n"

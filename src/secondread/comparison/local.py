@@ -17,7 +17,7 @@ from secondread.bundles.caching import open_cache
 from secondread.bundles.places import available_cores
 from secondread.comparison.memory import SHARE, available_bytes, expected_bytes, resident_bytes
 from secondread.comparison.progress import Show
-from secondread.comparison.work import FAILED, LOG, Task
+from secondread.comparison.work import FAILED, INTERRUPTED, LOG, Task
 from secondread.training.interruption import StopRequest
 
 ATTEMPTS = 2
@@ -50,8 +50,9 @@ def run_locally(
     command       of a task's process, from its task file
     resident      bytes that a process and its children hold
 
-    A task whose process is killed is begun once more and goes on from its last checkpoint. On Ctrl-C and
-    SIGTERM the processes save and end, then KeyboardInterrupt is raised; a second Ctrl-C kills them.
+    A task whose process is ended from outside is begun once more and goes on from its last checkpoint. On
+    Ctrl-C and SIGTERM the processes save and end, then KeyboardInterrupt is raised; a second Ctrl-C kills
+    them.
     """
     waiting = [task for task in tasks if not task.done]
     if not waiting:
@@ -165,17 +166,18 @@ class _Crew:
 
     def end(self, ended: _Process, stopping: bool) -> None:
         task, status = ended.task, ended.process.returncode
+        by = "SIGINT or SIGTERM" if status == INTERRUPTED else _signal(status) if status < 0 else None
         self.measured_at = 0.0
         if task.done:
             self.show.ended(task, "done")
         elif stopping:
             self.show.ended(task, "stopped")
-        elif status < 0 and self.attempts[task.folder] < ATTEMPTS:
+        elif by and self.attempts[task.folder] < ATTEMPTS:
             self.waiting.append(task)
-            self.show.ended(task, "again", f"its process was ended by {_signal(status)}")
+            self.show.ended(task, "again", f"its process was ended by {by}")
         else:
-            if status < 0 or task.failed is None:
-                how = f"was ended by {_signal(status)}" if status < 0 else f"ended with status {status}"
+            if by or task.failed is None:
+                how = f"was ended by {by}" if by else f"ended with status {status}"
                 task.note_failure(f"its process {how} (see {task.place / LOG})")
             self.show.ended(task, "failed", task.failed or "")
 
