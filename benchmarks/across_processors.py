@@ -27,9 +27,9 @@ from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.detectors import DETECTORS, find
 from secondread.detectors.contract import Detector
 from secondread.recipes.recipe import Recipe
-from secondread.training.data import ArraySource
-from secondread.training.device import processor_name
-from secondread.training.inference import score_set
+from secondread.scoring.device import processor_name
+from secondread.scoring.image_source import ArraySource
+from secondread.scoring.scorer import score_set
 from secondread.training.loop import train
 
 IMAGES = 24

@@ -23,7 +23,7 @@ from secondread.preprocessing import entry
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepared_set import prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.settings import PreprocessingSettings
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 
 
 def films(folder: Path, count: int) -> list[str]:

@@ -15,10 +15,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from secondread.cohorts.phantoms import make_phantoms
-from secondread.comparison.local import run_locally
-from secondread.comparison.progress import Quiet
-from secondread.comparison.work import Task
+from secondread.cohorts.phantoms.make import make_phantoms
+from secondread.comparison.running.local import run_locally
+from secondread.comparison.running.task_display import Quiet
+from secondread.comparison.running.work import Task
 from secondread.readings.readings import Readings
 from secondread.recipes.recipe import Recipe
 
@@ -63,7 +63,7 @@ def main() -> None:
     given = parser.parse_args()
     ways = {"local": [partial(run_locally, jobs=workers) for workers in (1, 2)]}
     if not given.without_ray:
-        from secondread.comparison.ray_cluster import run_on_ray
+        from secondread.comparison.running.ray_cluster import run_on_ray
 
         ways["ray"] = [partial(run_on_ray, address="local", cores=workers) for workers in (1, 2)]
     with tempfile.TemporaryDirectory() as temporary:

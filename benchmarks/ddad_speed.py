@@ -23,13 +23,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from secondread.detectors.contract import Batch, Stage
-from secondread.detectors.ddad import DDAD
-from secondread.detectors.settings import StageSettings
+from secondread.detectors.detector_settings import StageSettings
+from secondread.detectors.reconstruction.ddad import DDAD
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
-from secondread.training.batches import BatchPlan
-from secondread.training.device import Precision, autocast, choose_precision, place, to_device
-from secondread.training.optimise import gradients_only_for, make_optimiser, step_parameters
+from secondread.scoring.device import Precision, autocast, choose_precision, place, to_device
+from secondread.training.batches.batch_plan import BatchPlan
+from secondread.training.optimisers import gradients_only_for, make_optimiser, step_parameters
 
 CPU = torch.device("cpu")
 

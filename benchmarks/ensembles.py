@@ -20,7 +20,7 @@ from torch import Tensor
 
 from secondread.networks.ensemble import Ensemble
 from secondread.networks.reconstruction import Autoencoder
-from secondread.training.device import Precision, autocast, place, to_device
+from secondread.scoring.device import Precision, autocast, place, to_device
 
 
 def training_step(ensemble: Ensemble, x: Tensor, precision: Precision) -> Callable[[], None]:

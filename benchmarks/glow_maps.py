@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest, Row, patient_of
 from secondread.detectors.contract import Detector
-from secondread.detectors.glow_posterior import GlowPosterior
+from secondread.detectors.flows.glow_posterior import GlowPosterior
 from secondread.images.masks import nearest
 from secondread.images.read import read_image
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
@@ -41,7 +41,7 @@ from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.readings.pipeline import stack_valid
 from secondread.recipes.build import build_detector
-from secondread.training.inference import score_batch
+from secondread.scoring.scorer import score_batch
 
 Map = NDArray[np.float32]
 BITS = 18

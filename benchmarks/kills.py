@@ -183,7 +183,7 @@ def children_of(process: int) -> list[psutil.Process]:
 
 def is_task(process: psutil.Process) -> bool:
     try:
-        return "secondread.comparison.work" in process.cmdline()
+        return "secondread.comparison.running.work" in process.cmdline()
     except psutil.Error:
         return False
 
@@ -343,8 +343,8 @@ def comparison_parts(out: Path) -> dict[str, list[str]]:
 
 def jobs(place: Path) -> dict[str, Job]:
     """The commands, on phantoms that are made here."""
-    from secondread.bundles.fit import fit
-    from secondread.cohorts.phantoms import make_phantoms
+    from secondread.cohorts.phantoms.make import make_phantoms
+    from secondread.fitting.fit import fit
     from secondread.readings.score import score
     from secondread.recipes.recipe import Recipe
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from secondread.cohorts.manifest import Manifest, Row, patient_of
-from secondread.cohorts.phantoms import make_phantoms
+from secondread.cohorts.phantoms.make import make_phantoms
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]

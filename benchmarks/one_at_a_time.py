@@ -1,6 +1,6 @@
 """What it costs to give a detector one image at a time instead of a batch: time per image, as a ratio.
 
-Scores are computed one image at a time on a CPU (`secondread.training.inference`), so that they do not depend
+Scores are computed one image at a time on a CPU (`secondread.scoring.scorer`), so that they do not depend
 on a batch. This measures the price: both ways in turn on the same prepared images, the median of each over
 the rounds, in this process and on as many threads as torch is given. The detector is untrained but for what
 its preset fits in one epoch on 16 images: enough for speed, not for sense.
@@ -24,9 +24,9 @@ import torch
 from secondread.detectors.contract import Batch, Detector
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
-from secondread.training.data import ArraySource
-from secondread.training.device import autocast, choose_precision, place, processor_name, to_device
-from secondread.training.inference import default_batch_size, noise_for
+from secondread.scoring.device import autocast, choose_precision, place, processor_name, to_device
+from secondread.scoring.image_source import ArraySource
+from secondread.scoring.scorer import default_batch_size, noise_for
 from secondread.training.loop import train
 
 CPU = torch.device("cpu")

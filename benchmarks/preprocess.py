@@ -21,14 +21,14 @@ from scipy.ndimage import gaussian_filter
 from secondread.images.acquisition import acquisition, thumbnail
 from secondread.images.image import Geometry, Image
 from secondread.images.read import read_image
-from secondread.preprocessing.align import Aligner, Alignment
+from secondread.preprocessing.alignment.align import Aligner, Alignment
 from secondread.preprocessing.cache import Cache, fingerprint_of
 from secondread.preprocessing.grid import fit_grid
 from secondread.preprocessing.percentiles import Percentiles
 from secondread.preprocessing.picture import picture_of
 from secondread.preprocessing.prepared_set import prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.settings import PreprocessingSettings
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 from secondread.preprocessing.standardise import Standardise
 from secondread.preprocessing.window import Window
 

@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 import torch
 
 from forms import FORMS, environment
-from secondread.training.device import processor_name
+from secondread.scoring.device import processor_name
 
 ROOT = Path(__file__).resolve().parents[1]
 WHOLE = ("as it is", "older CPU")

@@ -13,8 +13,8 @@ import csv
 import time
 from pathlib import Path
 
-from secondread.images.pool import Done, map_in_workers
 from secondread.images.read import read_image
+from secondread.images.workers.pool import Done, map_in_workers
 
 ZOO = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom-zoo"
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.fit import fit
 from secondread.cohorts.manifest import Manifest
 from secondread.evaluation.evaluate import evaluate
+from secondread.fitting.fit import fit
 from secondread.metrics.decisions import at_threshold
 from secondread.metrics.precision_recall import best_f1
 from secondread.metrics.roc import auroc

@@ -29,11 +29,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.fit import fit
 from secondread.cohorts.manifest import Manifest
-from secondread.cohorts.phantoms import make_phantoms
-from secondread.detectors.aeflow import AEFlow
+from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.detectors.contract import Batch
+from secondread.detectors.flows.aeflow import AEFlow
+from secondread.fitting.fit import fit
 from secondread.images.read import read_image
 from secondread.networks.structural_similarity import structural_similarity
 from secondread.preprocessing.prepare import prepare_many
@@ -41,8 +41,8 @@ from secondread.preprocessing.prepared import Prepared
 from secondread.readings.pipeline import stack_valid
 from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
-from secondread.training.device import autocast, choose_precision, memory_format
-from secondread.training.inference import score_batch
+from secondread.scoring.device import autocast, choose_precision, memory_format
+from secondread.scoring.scorer import score_batch
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:

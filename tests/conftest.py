@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
 
 NUMERICAL = frozenset(
-    {"anomalies", "calibration", "detectors", "flows", "laws", "networks", "readings", "training"}
+    {
+        "anomalies",
+        "calibration",
+        "detectors",
+        "estimators",
+        "flows",
+        "laws",
+        "networks",
+        "previews",
+        "readings",
+        "scoring",
+        "training",
+    }
 )
 """The folders whose tests rest on floating-point arithmetic: they run in every form of `make processors`."""
 
@@ -51,7 +63,7 @@ def recipe() -> Recipe:
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """Small films: 30 normal for training, 6 normal and 6 abnormal for the test."""
     from secondread.cohorts.manifest import Manifest
-    from secondread.cohorts.phantoms import make_phantoms
+    from secondread.cohorts.phantoms.make import make_phantoms
 
     folder = tmp_path_factory.mktemp("phantoms")
     return Manifest.read(make_phantoms(folder, seed=1, n_normal=36, n_abnormal=6, size=(48, 48)))
@@ -60,7 +72,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 @pytest.fixture(scope="session")
 def fitted(recipe: Recipe, phantoms: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The recipe fitted on the phantoms, saved."""
-    from secondread.bundles.fit import fit
+    from secondread.fitting.fit import fit
 
     folder = tmp_path_factory.mktemp("fitted")
     return fit(

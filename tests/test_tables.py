@@ -10,7 +10,7 @@ import pytest
 from secondread import tables
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.readings.readings import Reading, Readings
-from secondread.readings.table import Columns, ReadingsTable
+from secondread.readings.readings_table import Columns, ReadingsTable
 
 ODD = [
     "plain.png",

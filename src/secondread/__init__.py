@@ -20,14 +20,14 @@ _HOMES = {
     "Manifest": "secondread.cohorts.manifest",
     "Recipe": "secondread.recipes.recipe",
     "evaluate": "secondread.evaluation.evaluate",
-    "fit": "secondread.bundles.fit",
+    "fit": "secondread.fitting.fit",
 }
 
 if TYPE_CHECKING:
     from secondread.bundles.bundle import Bundle
-    from secondread.bundles.fit import fit
     from secondread.cohorts.manifest import Manifest
     from secondread.evaluation.evaluate import evaluate
+    from secondread.fitting.fit import fit
     from secondread.recipes.recipe import Recipe
 
 

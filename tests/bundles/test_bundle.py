@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from changed_bundles import edit, replace_file
 
-from secondread import whole
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.fit import fit
 from secondread.errors import DataError, UserError
+from secondread.fitting.fit import fit
+from secondread.outputs import whole
 from secondread.recipes.recipe import Recipe
 
 MODEL = "model.safetensors"

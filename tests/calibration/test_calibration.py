@@ -7,9 +7,9 @@ from made_normals import BOTH, MAPS, Mixed, fitted, normals
 from pydantic import ValidationError
 
 from secondread.calibration.calibration import Calibration
+from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.raw_scores import RawScores, concatenate
-from secondread.calibration.settings import CalibrationSettings
 from secondread.calibration.studies import study_scores
 from secondread.errors import UserError
 

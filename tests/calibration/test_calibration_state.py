@@ -5,9 +5,9 @@ import pytest
 from made_normals import BOTH, MAPS, fitted, normals
 
 from secondread.calibration.calibration import Calibration
+from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.conformal import tolerance
 from secondread.calibration.gathered_scores import GatheredScores
-from secondread.calibration.settings import CalibrationSettings
 
 
 def streamed(raw, batch, patients=None, studies=None):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from secondread.anomalies import ANOMALIES
 from secondread.cli.main import app
 from secondread.cohorts.manifest import Manifest
-from secondread.cohorts.phantoms import make_phantoms
+from secondread.cohorts.phantoms.make import make_phantoms
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 from test_commands import one_error, run
 
 from secondread.cohorts.manifest import Manifest
-from secondread.comparison.plan import Plan
+from secondread.comparison.running.plan import Plan
 
 
 @pytest.fixture

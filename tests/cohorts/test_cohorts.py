@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
+from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.cohorts import build_cohorts
 from secondread.cohorts.manifest import Manifest, Row, patient_of
-from secondread.cohorts.settings import CohortSettings
 from secondread.errors import UserError
 
 

@@ -1,5 +1,5 @@
 from cohorts.dicom_files import write_dicom
-from secondread.cohorts.check import check
+from secondread.cohorts.checking.check import check
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.cohorts.remarks import remarked
 

@@ -3,9 +3,9 @@ from collections import Counter
 import pytest
 from pydantic import ValidationError
 
+from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.cohorts import build_cohorts
 from secondread.cohorts.manifest import Manifest, Row
-from secondread.cohorts.settings import CohortSettings
 from secondread.cohorts.unlabelled import in_pool
 from secondread.errors import UserError
 

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from secondread.cohorts.manifest import Manifest, Row
-from secondread.comparison.plan import TRIVIAL, Method, Plan, Run
-from secondread.comparison.published import PublishedRow
-from secondread.comparison.results import Images, Results, RunResult
-from secondread.comparison.table import Table, make_table
-from secondread.comparison.work import Cost
+from secondread.comparison.judging.results import Images, Results, RunResult
+from secondread.comparison.judging.table import Table, make_table
+from secondread.comparison.running.plan import TRIVIAL, Method, Plan, Run
+from secondread.comparison.running.work import Cost
+from secondread.comparison.writing.published import PublishedRow
 from secondread.evaluation.cases import Case
 from secondread.readings.readings import Reading
 from secondread.recipes.recipe import Recipe

@@ -15,17 +15,17 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.document import TENSOR_FILES
-from secondread.bundles.fit import fit
+from secondread.bundles.bundle_document import TENSOR_FILES
+from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.cohorts import build_cohorts
 from secondread.cohorts.manifest import Manifest, Row
-from secondread.cohorts.phantoms import make_phantoms
-from secondread.cohorts.settings import CohortSettings
+from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.detectors import DETECTORS, find
 from secondread.detectors.contract import Batch, Batches, Detector, Mixture, Part, Scores, ScoringNoise, Stage
-from secondread.detectors.settings import DetectorSettings, StageSettings
+from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 from secondread.evaluation.evaluate import evaluate
+from secondread.fitting.fit import fit
 from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
 

@@ -3,8 +3,8 @@
 import torch
 
 from secondread.detectors.contract import Batch, ScoringNoise
-from secondread.detectors.settings import OptimiserSettings, StageSettings
-from secondread.training.data import ArraySource
+from secondread.detectors.detector_settings import OptimiserSettings, StageSettings
+from secondread.scoring.image_source import ArraySource
 from secondread.training.loop import train
 
 

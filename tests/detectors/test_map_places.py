@@ -3,11 +3,11 @@ import pytest
 import torch
 from in_memory import blobs, fit, score
 
-from secondread.detectors.ae import AE
-from secondread.detectors.aeflow import AEFlow
-from secondread.detectors.aeflow_gmm import AEFlowGMM
-from secondread.detectors.padim import PaDiM
-from secondread.detectors.patchcore import PatchCore
+from secondread.detectors.features.padim import PaDiM
+from secondread.detectors.features.patchcore import PatchCore
+from secondread.detectors.flows.aeflow import AEFlow
+from secondread.detectors.flows.aeflow_gmm import AEFlowGMM
+from secondread.detectors.reconstruction.ae import AE
 
 
 def made(kind, size, **changes):

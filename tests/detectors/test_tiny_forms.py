@@ -8,7 +8,7 @@ from in_memory import blobs, fit, score
 from secondread.bundles.fitted import plan_fitted
 from secondread.bundles.tensors import form_of
 from secondread.detectors import DETECTORS, find
-from secondread.training.inference import score_batch
+from secondread.scoring.scorer import score_batch
 
 FORMS = [(name, rank) for name in DETECTORS for rank in sorted(find(name).ranks)]
 

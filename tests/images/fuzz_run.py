@@ -13,12 +13,12 @@ import numpy as np
 from fuzz_mutations import mutated
 from fuzz_seeds import seeds
 
-from secondread.cohorts.index import index
+from secondread.cohorts.listing.index import index
 from secondread.errors import DataError, UserError
 from secondread.images.header import read_header
 from secondread.images.image import ImageError
-from secondread.images.pool import Failed, map_in_workers
 from secondread.images.read import list_members, read_image, series_in_folder
+from secondread.images.workers.pool import Failed, map_in_workers
 
 BATCH = 200
 _MEMBERS = ("", "#frame/0", "#frame/1", "#train_images/1", "#val_images/0")

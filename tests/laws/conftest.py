@@ -10,11 +10,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from secondread.cohorts.manifest import Manifest
-from secondread.cohorts.phantoms import make_phantoms
+from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.settings import PreprocessingSettings
-from secondread.training.data import ImageSource
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
+from secondread.scoring.image_source import ImageSource
 
 Prepare = Callable[..., PreparedSet]
 

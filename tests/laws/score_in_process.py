@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from secondread.calibration.raw_scores import concatenate
-from secondread.training.inference import score_set
+from secondread.scoring.scorer import score_set
 
 made = torch.load(sys.argv[1], weights_only=False)
 found = {

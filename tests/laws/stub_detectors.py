@@ -23,7 +23,7 @@ from secondread.detectors.contract import (
     Step,
     Tiny,
 )
-from secondread.detectors.settings import DetectorSettings, OptimiserSettings, StageSettings
+from secondread.detectors.detector_settings import DetectorSettings, OptimiserSettings, StageSettings
 from secondread.networks.moving_average import MovingAverageCopy
 
 

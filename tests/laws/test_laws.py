@@ -18,10 +18,10 @@ from stub_detectors import STUBS
 from secondread import detectors
 from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.detectors.contract import Detector, Stage
-from secondread.training.data import ImageSource
-from secondread.training.inference import score_batch, score_set
+from secondread.scoring.image_source import ImageSource
+from secondread.scoring.scorer import score_batch, score_set
 from secondread.training.loop import train
-from secondread.training.optimise import step_parameters
+from secondread.training.optimisers import step_parameters
 
 
 def find(name: str) -> type[Detector]:

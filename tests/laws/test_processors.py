@@ -13,8 +13,8 @@ import torch
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.raw_scores import concatenate
 from secondread.detectors import find
-from secondread.training.data import ArraySource
-from secondread.training.inference import score_set
+from secondread.scoring.image_source import ArraySource
+from secondread.scoring.scorer import score_set
 from secondread.training.loop import train
 
 DETECTORS = ("aeflow", "ae", "padim", "k-nn", "glow-posterior", "spectrum", "density-ratio")

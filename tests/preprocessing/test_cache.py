@@ -17,7 +17,7 @@ from secondread.preprocessing.prepare import fit_preprocessing, prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.prepared_set import prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.settings import PreprocessingSettings
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 
 STEPS = {"size": [48, 48], "colour": "rgb", "steps": [{"window": "header"}, {"align": {}}]}
 
@@ -26,7 +26,7 @@ import sys
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.settings import PreprocessingSettings
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 cache = Cache(sys.argv[1])
 print("ready", flush=True)
 for size in range(16, 1000):

@@ -3,7 +3,7 @@ import pytest
 
 from secondread.images.image import Geometry, Image
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.settings import PreprocessingSettings
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 
 PLAIN = np.random.default_rng(0).integers(0, 200, (32, 32))
 STEPS = {

@@ -9,7 +9,7 @@ from cohorts.dicom_files import write_dicom
 from secondread.images.read import read_image
 from secondread.images.write import write_map
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.settings import PreprocessingSettings
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 
 VALUES = np.random.default_rng(1).integers(0, 900, (6, 8, 10)).astype(np.uint16)
 VALUES[1, 6, 3] = 4000

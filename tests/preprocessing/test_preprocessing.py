@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.settings import PreprocessingSettings
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 
 
 def preprocessing(**settings):

@@ -9,8 +9,8 @@ import pytest
 from secondread.images.image import Geometry, Image
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 from secondread.preprocessing.received import is_sound
-from secondread.preprocessing.settings import PreprocessingSettings
 
 
 @pytest.fixture(scope="module")

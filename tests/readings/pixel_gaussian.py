@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.fit import fit
 from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Batch, Batches, Detector, Mixture, Part, Scores, ScoringNoise, Stage
-from secondread.detectors.settings import DetectorSettings
+from secondread.detectors.detector_settings import DetectorSettings
+from secondread.fitting.fit import fit
 from secondread.recipes.recipe import Recipe
 
 NAME, PLACE = "pixel-gaussian", "pixel_gaussian:PixelGaussian"

@@ -16,14 +16,14 @@ from PIL import Image as Picture
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.errors import UserError
-from secondread.outputs import output_folder
+from secondread.outputs.folders import output_folder
+from secondread.outputs.whole import LONGEST_NAME
 from secondread.preprocessing.placement import Placement
 from secondread.readings import score as scoring
 from secondread.readings.maps import file_stem
 from secondread.readings.pipeline import Result
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
-from secondread.whole import LONGEST_NAME
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import tifffile
 from PIL import Image as Picture
 
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.fit import fit
-from secondread.bundles.recalibrate import recalibrate
 from secondread.cohorts.manifest import Manifest, Row
-from secondread.cohorts.phantoms import make_phantoms
+from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.errors import UserError
+from secondread.fitting.fit import fit
+from secondread.fitting.recalibrate import recalibrate
 from secondread.readings.inputs import Item, gather
 from secondread.readings.maps import file_stem
 from secondread.readings.pipeline import read_items

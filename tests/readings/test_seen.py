@@ -10,11 +10,11 @@ import tifffile
 from PIL import Image as Picture
 
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.recalibrate import recalibrate
 from secondread.bundles.seen import Seen
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.errors import UserError
 from secondread.evaluation.evaluate import evaluate
+from secondread.fitting.recalibrate import recalibrate
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
 

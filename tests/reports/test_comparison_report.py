@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_table import made_table, published_rows
 
-from secondread.comparison.table import Table
+from secondread.comparison.judging.table import Table
 from secondread.metrics.roc import auroc
 from secondread.reports.comparison import write_comparison
 from secondread.reports.comparison_figures import CURVES, alike, mean_roc, shown_curves

@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from secondread.training.data import ArraySource
+from secondread.scoring.image_source import ArraySource
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from small_detectors import AutoencoderSettings, build
 
-from secondread.detectors.settings import StageSettings
-from secondread.training.data import ArraySource
-from secondread.training.device import process_rank
+from secondread.detectors.detector_settings import StageSettings
+from secondread.scoring.device import process_rank
+from secondread.scoring.image_source import ArraySource
 from secondread.training.loop import train
 
 

@@ -19,7 +19,7 @@ from secondread.detectors.contract import (
     Stage,
     Step,
 )
-from secondread.detectors.settings import DetectorSettings
+from secondread.detectors.detector_settings import DetectorSettings
 from secondread.errors import UserError
 
 

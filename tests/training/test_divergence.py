@@ -8,11 +8,11 @@ import pytest
 import torch
 from small_detectors import AutoencoderSettings, build
 
-from secondread.detectors.glow_posterior import GlowPosterior
-from secondread.detectors.settings import OptimiserSettings, ScheduleSettings, StageSettings
+from secondread.detectors.detector_settings import OptimiserSettings, ScheduleSettings, StageSettings
+from secondread.detectors.flows.glow_posterior import GlowPosterior
 from secondread.errors import UserError
+from secondread.scoring.image_source import ArraySource
 from secondread.training.checkpoint import Checkpoints
-from secondread.training.data import ArraySource
 from secondread.training.loop import train
 
 FAR_TOO_HIGH = OptimiserSettings(name="sgd", lr=1e6)

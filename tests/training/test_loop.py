@@ -8,10 +8,10 @@ import pytest
 import torch
 from small_detectors import Adversary, AutoencoderSettings, build
 
-from secondread.detectors.settings import EarlyStopSettings, OptimiserSettings, StageSettings
+from secondread.detectors.detector_settings import EarlyStopSettings, OptimiserSettings, StageSettings
 from secondread.errors import UserError
-from secondread.training.data import ArraySource
-from secondread.training.interruption import Interrupted
+from secondread.scoring.image_source import ArraySource
+from secondread.terminal.interruption import Interrupted
 from secondread.training.log import TrainingLog
 from secondread.training.loop import train
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_detectors import Autoencoder, AutoencoderSettings, build
 
-from secondread.detectors.settings import StageSettings
+from secondread.detectors.detector_settings import StageSettings
 from secondread.training.log import TrainingLog
 from secondread.training.loop import train
 

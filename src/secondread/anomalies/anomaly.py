@@ -9,7 +9,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from secondread.settings import Settings
+from secondread.settings.base import Settings
 
 
 @dataclass(frozen=True)

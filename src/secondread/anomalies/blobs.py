@@ -21,7 +21,7 @@ from secondread.anomalies.anomaly import (
     uniform,
 )
 from secondread.anomalies.placement import Box, centres, positions, valid_box
-from secondread.settings import Draws
+from secondread.settings.base import Draws
 
 
 class BlobSettings(AnomalySettings):

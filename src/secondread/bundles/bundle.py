@@ -24,21 +24,21 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
+from secondread.bundles.bundle_document import FILES, FORMAT, TENSOR_FILES, BundleDocument, Provenance
 from secondread.bundles.companions import Companions
-from secondread.bundles.document import FILES, FORMAT, TENSOR_FILES, BundleDocument, Provenance
 from secondread.bundles.fitted import plan_fitted, refuse_large
 from secondread.bundles.seen import Seen
 from secondread.bundles.tensors import DeclaredFile, TensorFile, read_declared, write_tensors
 from secondread.calibration.calibration import Calibration
 from secondread.detectors.contract import Detector
 from secondread.errors import DataError, UserError
+from secondread.outputs.whole import whole_folder
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
 from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
-from secondread.whole import whole_folder
 
 if TYPE_CHECKING:
     from secondread.readings.readings import Reading

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from pydantic import Field
 
-from secondread.settings import Settings
+from secondread.settings.base import Settings
 
 
 def hash_patient(patient_id: str, key: str) -> str:

@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor
 
 from secondread.errors import DataError
-from secondread.settings import Settings
+from secondread.settings.base import Settings
 from secondread.strict.plain_file import Unfit, length_of, open_plain
 from secondread.strict.tensor_file import BYTES, TensorForm, read_header
 

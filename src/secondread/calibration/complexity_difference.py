@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
+from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.complexity import COMPLEXITY
 from secondread.calibration.part_mixture import require_finite
 from secondread.calibration.raw_scores import Floats, RawScores
-from secondread.calibration.settings import CalibrationSettings
 from secondread.errors import UserError
 
 

@@ -9,8 +9,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.map_moments import MapMoments
-from secondread.calibration.settings import CalibrationSettings
 from secondread.errors import UserError
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
+from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.complexity_line import ComplexityLine
 from secondread.calibration.conformal import Conformal, tolerance
 from secondread.calibration.map_mixture import CalibratedMaps
 from secondread.calibration.part_mixture import PartMixture
-from secondread.calibration.settings import CalibrationSettings
-from secondread.settings import Settings
+from secondread.settings.base import Settings
 
 FORMAT = 1
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import typer
 
 from secondread import __version__
-from secondread.cli.anomalies import anomalies
-from secondread.cli.calibrate import calibrate
-from secondread.cli.check import check
-from secondread.cli.compare import compare
-from secondread.cli.demo import demo
-from secondread.cli.doctor import doctor
-from secondread.cli.evaluate import evaluate
-from secondread.cli.fit import fit
-from secondread.cli.index import index
-from secondread.cli.recipes import recipes
-from secondread.cli.sample import sample
-from secondread.cli.score import score
-from secondread.cli.split import split
-from secondread.private import private
+from secondread.cli.commands.anomalies import anomalies
+from secondread.cli.commands.calibrate import calibrate
+from secondread.cli.commands.check import check
+from secondread.cli.commands.compare import compare
+from secondread.cli.commands.demo import demo
+from secondread.cli.commands.doctor import doctor
+from secondread.cli.commands.evaluate import evaluate
+from secondread.cli.commands.fit import fit
+from secondread.cli.commands.index import index
+from secondread.cli.commands.recipes import recipes
+from secondread.cli.commands.sample import sample
+from secondread.cli.commands.score import score
+from secondread.cli.commands.split import split
+from secondread.outputs.private import private
 
 app = typer.Typer(
     name="secondread",

@@ -9,8 +9,8 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
-from secondread.cli.say import harmless, say
 from secondread.errors import DataError, UserError
+from secondread.terminal.say import harmless, say
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,7 +54,7 @@ def one_line(go_on: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def stop_if_known(error: Exception) -> None:
     """The failures whose classes live in rooms that a command may not have needed."""
     from secondread.images.image import ImageError
-    from secondread.training.interruption import Interrupted
+    from secondread.terminal.interruption import Interrupted
 
     if isinstance(error, ImageError):
         stop(str(error), UNREADABLE)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secondread.cli.say import say
+from secondread.terminal.say import say
 
 if TYPE_CHECKING:
     from secondread.cohorts.manifest import Manifest

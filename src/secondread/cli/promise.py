@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from secondread.cli.say import say
+from secondread.terminal.say import say
 
 
 def promise_lines(calibration: Mapping[str, Any]) -> list[str]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.contamination import contaminated
 from secondread.cohorts.manifest import Manifest, Row, counts_alone, patient_of
-from secondread.cohorts.settings import CohortSettings
 from secondread.cohorts.unlabelled import (
     in_pool,
     may_be_unlabelled,

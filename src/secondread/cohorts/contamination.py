@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.manifest import Row
-from secondread.cohorts.settings import CohortSettings
 from secondread.cohorts.unlabelled import shuffled
 from secondread.errors import UserError
 

@@ -13,7 +13,7 @@ from secondread import tables
 from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header
 from secondread.cohorts.conditions import Condition
 from secondread.errors import UserError
-from secondread.whole import write_whole
+from secondread.outputs.whole import write_whole
 
 __all__ = ["COLUMNS", "LABELS", "SPLITS", "Manifest", "Row", "counts_alone", "patient_of", "shared_file"]
 _PATHS = ("path", "mask")

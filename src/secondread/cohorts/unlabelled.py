@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.manifest import Row
-from secondread.cohorts.settings import CohortSettings
 from secondread.errors import UserError
 
 POOL, POOL_ORDER = "pool", "pool_order"

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from secondread.comparison.plan import Plan
-from secondread.comparison.results import read_results
-from secondread.comparison.table import Table, make_table
-from secondread.comparison.work import Task
-from secondread.outputs import output_folder
+from secondread.comparison.judging.results import read_results
+from secondread.comparison.judging.table import Table, make_table
+from secondread.comparison.running.plan import Plan
+from secondread.comparison.running.work import Task
+from secondread.outputs.folders import output_folder
 from secondread.recipes.build import build_detector
 
 Execute = Callable[[Sequence[Task]], None]

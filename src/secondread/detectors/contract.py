@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Literal, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from secondread.detectors.settings import DetectorSettings, StageSettings
+from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 
 LEARNT_FROM = ("normal", "unlabelled", "abnormal")
 """The cohorts that a detector may learn from. Held-out normals are the loop's and calibration's; the test is

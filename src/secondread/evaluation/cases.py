@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from secondread.cohorts.manifest import shared_file
 from secondread.errors import UserError, few
-from secondread.readings.identity import Known, compare_all
 from secondread.readings.readings import Reading, Readings
+from secondread.readings.same_file import Known, compare_all
 
 if TYPE_CHECKING:
     from secondread.cohorts.manifest import Manifest, Row

@@ -12,11 +12,11 @@ from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError
 from secondread.evaluation.cases import Cases, join
 from secondread.evaluation.comparisons import Baseline, Complexity, compare_baselines, compare_complexity
-from secondread.evaluation.document import metrics_document
 from secondread.evaluation.estimates import Resampling
 from secondread.evaluation.groups import Group, per_finding, per_subgroup
 from secondread.evaluation.leaks import refuse_seen
 from secondread.evaluation.levels import Level, image_units, measure, study_units
+from secondread.evaluation.metrics_document import metrics_document
 from secondread.evaluation.parts import Background, PartEvaluation, follow_background, judge_parts
 from secondread.evaluation.pixels import PixelEvaluation, evaluate_pixels
 from secondread.evaluation.promise import image_promise, map_threshold, study_promise

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from secondread.evaluation.cases import Case, Failure
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.images.masks import mask_on, same_grid
-from secondread.images.pool import Failed, map_in_workers
 from secondread.images.read import read_image
+from secondread.images.workers.pool import Failed, map_in_workers
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
 
 

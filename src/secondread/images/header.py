@@ -76,7 +76,7 @@ def read_header(path: str | Path) -> Header:
             file_bytes = os.fstat(stream.fileno()).st_size
         kind = _kind(name, start)
         if kind == "dicom":
-            from secondread.images.dicom_header import read_dicom_header
+            from secondread.images.dicom.header import read_dicom_header
 
             return read_dicom_header(Path(path), name)
         if kind == "nifti":
@@ -103,7 +103,7 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
     if kind == "png":
         from PIL import PngImagePlugin
 
-        from secondread.images.png_stream import may_ask_for_a_turn, png_header
+        from secondread.images.formats.png_stream import may_ask_for_a_turn, png_header
 
         stated = png_header(start)
         turn = None
@@ -139,8 +139,8 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
 def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
     import numpy as np
 
-    from secondread.images.gzipped import GZIP_MAGIC, gunzip_start
-    from secondread.images.nifti_header import HEADER_BYTES, nifti_header
+    from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
+    from secondread.images.formats.nifti_header import HEADER_BYTES, nifti_header
     from secondread.images.orientation import canonical_axes
 
     header = nifti_header(path, gunzip_start(start, HEADER_BYTES) if start[:2] == GZIP_MAGIC else start)

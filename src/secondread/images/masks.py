@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.images.formats.nifti_header import NO_ORIENTATION
 from secondread.images.image import Geometry, Image, ImageError
-from secondread.images.nifti_header import NO_ORIENTATION
 
 SAME_GRID = 0.05
 """Positions that differ by less than this share of a voxel are one position."""

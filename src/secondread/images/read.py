@@ -6,12 +6,12 @@ import codecs
 from dataclasses import replace
 from pathlib import Path
 
-from secondread.images.dicom_dataset import is_dicom
-from secondread.images.dicom_series import Series, series_in_folder
-from secondread.images.dicom_volume import read_series
+from secondread.images.dicom.dataset import is_dicom
+from secondread.images.dicom.series import Series, series_in_folder
+from secondread.images.dicom.volume import read_series
+from secondread.images.formats.npz import Member, list_members, read_npz
 from secondread.images.image import Image, ImageError
 from secondread.images.limits import ReadLimits
-from secondread.images.npz import Member, list_members, read_npz
 from secondread.images.refusal import refusing
 from secondread.images.source import Reference, read_bytes
 
@@ -59,15 +59,15 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
     data = read_bytes(reference.path, limits)
     kind = format_of(data)
     if kind == "dicom":
-        from secondread.images.dicom import read_dicom
+        from secondread.images.dicom.file import read_dicom
 
         return read_dicom(reference, data, limits)
     if kind == "nifti":
-        from secondread.images.nifti import read_nifti
+        from secondread.images.formats.nifti import read_nifti
 
         return read_nifti(reference, data, limits)
     if kind is not None:
-        from secondread.images import raster, tiff
+        from secondread.images.formats import raster, tiff
 
         reader = {"png": raster.read_png, "jpeg": raster.read_jpeg, "tiff": tiff.read_tiff}[kind]
         return reader(reference, data, limits)
@@ -76,10 +76,10 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
 
 def format_of(data: bytes) -> str | None:
     """The format ("dicom", "nifti", "png", "jpeg", "tiff", "npz") or None, from a file's first KiB."""
-    from secondread.images.gzipped import GZIP_MAGIC, gunzip_start
-    from secondread.images.nifti_header import HEADER_BYTES, is_nifti
-    from secondread.images.png_stream import PNG_MAGIC
-    from secondread.images.raster import JPEG_MAGIC
+    from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
+    from secondread.images.formats.nifti_header import HEADER_BYTES, is_nifti
+    from secondread.images.formats.png_stream import PNG_MAGIC
+    from secondread.images.formats.raster import JPEG_MAGIC
 
     if data.startswith(PNG_MAGIC):
         return "png"

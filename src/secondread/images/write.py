@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from secondread.images.image import Geometry
 from secondread.images.turn import ORIENTATION_TAG, orientation_of
-from secondread.whole import whole_file
+from secondread.outputs.whole import whole_file
 
 
 def write_map(path_stem: str | Path, array: NDArray[np.generic], geometry: Geometry) -> Path:

@@ -26,11 +26,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from secondread.errors import UserError
-from secondread.images.dicom_series import files_below
+from secondread.images.dicom.series import files_below
 from secondread.images.image import ImageError
+from secondread.outputs.whole import remove_unheld, whole_file, write_whole
 from secondread.preprocessing.entry import read_entry, write_entry
 from secondread.preprocessing.prepared import Prepared
-from secondread.whole import remove_unheld, whole_file, write_whole
 
 MARK = "secondread-cache"
 STALE_SECONDS = 3600.0

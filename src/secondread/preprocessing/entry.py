@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.outputs.whole import whole_file
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepared import Prepared
-from secondread.whole import whole_file
 
 MAGIC = b"2readpp2"
 ALIGNED_TO = 64

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from secondread.images.image import Image, ImageError
 from secondread.preprocessing.resample import apply_along_axes, triangle_weights
-from secondread.settings import Settings
+from secondread.settings.base import Settings
 
 Fit = Literal["stretch", "pad", "crop", "place"]
 

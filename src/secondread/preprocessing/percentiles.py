@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from secondread.preprocessing.picture import Picture
-from secondread.settings import Settings
+from secondread.settings.base import Settings
 
 MOST_VALUES = 1 << 20
 """Percentiles of more values than this are taken over every k-th one."""

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.image import Geometry
+from secondread.preprocessing.alignment.warp import inside_of, inverse, warp
 from secondread.preprocessing.grid import Grid
-from secondread.preprocessing.warp import inside_of, inverse, warp
 
 
 @dataclass(frozen=True)

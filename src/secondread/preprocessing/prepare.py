@@ -11,8 +11,8 @@ import numpy as np
 from secondread.errors import UserError
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
-from secondread.images.pool import Done, Failed, map_in_workers
 from secondread.images.read import read_image
+from secondread.images.workers.pool import Done, Failed, map_in_workers
 from secondread.preprocessing.cache import Cache, fingerprint_of
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing

@@ -15,13 +15,13 @@ from secondread.errors import UserError
 from secondread.images.acquisition import acquisition, thumbnail
 from secondread.images.content import content_digest
 from secondread.images.image import Image, ImageError
-from secondread.preprocessing.align import Aligner
+from secondread.preprocessing.alignment.align import Aligner
 from secondread.preprocessing.colour import to_grey, to_rgb
 from secondread.preprocessing.grid import fit_grid
 from secondread.preprocessing.picture import picture_of
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepared import Prepared
-from secondread.preprocessing.settings import PreprocessingSettings
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 
 ARITHMETIC = 1
 """Counted up when the same settings would give other numbers, so that old cache entries are not used."""

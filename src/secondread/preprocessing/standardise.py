@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import PositiveFloat
 
 from secondread.preprocessing.picture import Picture
-from secondread.settings import Settings
+from secondread.settings.base import Settings
 
 
 class Standardisation(Settings):

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from secondread.images.image import ImageError, Voi
 from secondread.preprocessing.picture import Picture
-from secondread.settings import Settings
+from secondread.settings.base import Settings
 
 CT_WINDOWS: dict[str, tuple[float, float]] = {
     "brain-shibata": (-14.0, 113.0),

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secondread import tables
-from secondread.cohorts.identities import keyed_hash, read_key
-from secondread.cohorts.index import index
+from secondread.cohorts.listing.identities import keyed_hash, read_key
+from secondread.cohorts.listing.index import index
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import DataError, UserError
+from secondread.images.formats.npz import list_members
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
-from secondread.images.npz import list_members
-from secondread.images.pool import call_in_worker
+from secondread.images.workers.pool import call_in_worker
 
 Source = str | Path | Manifest
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from secondread.images.write import write_map
+from secondread.outputs.whole import whole_file
 from secondread.readings.pipeline import Result
-from secondread.whole import whole_file
 
 HEAT = np.array(
     [[0, 0, 4], [66, 10, 104], [147, 38, 103], [221, 81, 58], [252, 165, 10], [252, 255, 164]], np.float32

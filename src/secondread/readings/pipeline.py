@@ -13,17 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.gathering import with_complexity
-from secondread.bundles.places import available_cores
 from secondread.bundles.seen import Recall
 from secondread.calibration.raw_scores import RawScores
 from secondread.images.image import ImageError
+from secondread.preprocessing.cache_places import available_cores
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.readings.inputs import Item, Source, gather
 from secondread.readings.readings import Reading
-from secondread.training.inference import default_batch_size, score_batch
+from secondread.scoring.gathering import with_complexity
+from secondread.scoring.scorer import default_batch_size, score_batch
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache import Cache

@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.caching import cache_facts, settle
 from secondread.bundles.seen import hash_patient
 from secondread.errors import UserError
-from secondread.outputs import RECORD, output_folder
-from secondread.readings.identity import Files, Known
+from secondread.outputs.folders import RECORD, output_folder
+from secondread.outputs.run_record import RunRecord
+from secondread.outputs.whole import NO_ROOM, cannot_write
+from secondread.preprocessing.caching import cache_facts, settle
 from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.maps import write_maps
 from secondread.readings.pipeline import Result, default_workers, read_items
 from secondread.readings.readings import FACTS, Reading, Readings, read_facts
+from secondread.readings.readings_table import READINGS, Columns, Kept, ReadingsTable
+from secondread.readings.same_file import Files, Known
 from secondread.readings.studies import read_studies, write_studies
-from secondread.readings.table import READINGS, Columns, Kept, ReadingsTable
-from secondread.record import RunRecord
-from secondread.whole import NO_ROOM, cannot_write
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache import Cache

@@ -13,9 +13,9 @@ from secondread.anomalies.anomaly import MakeAnomalies
 from secondread.detectors import DETECTORS, find
 from secondread.detectors.contract import LEARNT_FROM, Detector
 from secondread.errors import UserError
-from secondread.recipes.mistakes import mistakes
 from secondread.recipes.plan import plan_detector
 from secondread.recipes.recipe import Recipe, with_assignments
+from secondread.settings.mistakes import mistakes
 
 
 def build_detector(

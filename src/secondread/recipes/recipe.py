@@ -17,13 +17,13 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from secondread.calibration.settings import CalibrationSettings
-from secondread.cohorts.settings import CohortSettings
-from secondread.detectors.settings import StageSettings
+from secondread.calibration.calibration_settings import CalibrationSettings
+from secondread.cohorts.cohort_settings import CohortSettings
+from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
-from secondread.preprocessing.settings import PreprocessingSettings
-from secondread.recipes.mistakes import LONGEST, mistakes
-from secondread.settings import Settings
+from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
+from secondread.settings.base import Settings
+from secondread.settings.mistakes import LONGEST, mistakes
 from secondread.strict.limits import check
 from secondread.strict.plain_file import Unfit, read_text
 from secondread.strict.yaml_text import RECIPE, parse_yaml
@@ -109,8 +109,8 @@ def presets() -> list[Preset]:
 
 
 def _preset_texts() -> Iterable[tuple[str, str]]:
-    for file in resources.files("secondread.recipes").iterdir():
-        if file.name.endswith(".yaml"):
+    for family in resources.files("secondread.recipes").joinpath("presets").iterdir():
+        for file in family.iterdir():
             yield file.name.removesuffix(".yaml"), file.read_text(encoding="utf-8")
 
 

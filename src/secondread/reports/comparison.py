@@ -11,21 +11,21 @@ from pathlib import Path
 from markupsafe import Markup
 
 from secondread import __version__
-from secondread.comparison.checks import contamination, missed, shortcuts
-from secondread.comparison.csv_tables import pairs_csv, published_csv, results_csv, table_csv
-from secondread.comparison.latex import table_tex
-from secondread.comparison.markdown import table_md
-from secondread.comparison.provenance import how_made
-from secondread.comparison.published import PublishedRow
-from secondread.comparison.published_sections import LEAD, TITLE, published_sections
-from secondread.comparison.sections import cost, main, pair_tests, pixels
-from secondread.comparison.table import Missed, Table
+from secondread.comparison.judging.checks import contamination, missed, shortcuts
+from secondread.comparison.judging.provenance import how_made
+from secondread.comparison.judging.table import Missed, Table
+from secondread.comparison.writing.csv_tables import pairs_csv, published_csv, results_csv, table_csv
+from secondread.comparison.writing.latex import table_tex
+from secondread.comparison.writing.markdown import table_md
+from secondread.comparison.writing.published import PublishedRow
+from secondread.comparison.writing.published_sections import LEAD, TITLE, published_sections
+from secondread.comparison.writing.sections import cost, main, pair_tests, pixels
 from secondread.evaluation.cases import Case
-from secondread.private import make_folder
+from secondread.outputs.private import make_folder
+from secondread.outputs.whole import write_whole
 from secondread.reports.comparison_figures import draw_comparison, shown_curves
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures
 from secondread.reports.templates import environment, own_file
-from secondread.whole import write_whole
 
 
 @dataclass(frozen=True)

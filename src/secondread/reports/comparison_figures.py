@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from secondread.comparison.rows import MethodRow
-from secondread.comparison.table import Table
+from secondread.comparison.judging.rows import MethodRow
+from secondread.comparison.judging.table import Table
 from secondread.metrics.roc import roc_curve
-from secondread.private import make_folder
+from secondread.outputs.private import make_folder
 from secondread.reports.figures import HEIGHT, STYLE, WIDE, WIDTH, Inline, save
 from secondread.reports.labels import free_places
 from secondread.reports.palette import BASELINE, FAINT, FINDINGS, INK, METHOD

@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from secondread.evaluation.evaluate import Evaluation
-from secondread.private import make_folder
+from secondread.outputs.private import make_folder
 from secondread.reports.finding_figures import draw_findings
 from secondread.reports.palette import FAINT, INK, PAGE_COLOURS
 from secondread.reports.panels import rows_of

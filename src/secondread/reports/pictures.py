@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from secondread.images.image import Image, ImageError, Voi
-from secondread.images.pool import Failed, map_in_workers
 from secondread.images.precision import as_float
 from secondread.images.read import read_image
+from secondread.images.workers.pool import Failed, map_in_workers
 from secondread.reports.palette import HEAT
 
 EDGE = 160

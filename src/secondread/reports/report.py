@@ -13,13 +13,13 @@ from markupsafe import Markup
 from secondread import __version__
 from secondread.evaluation.comparisons import BASELINES
 from secondread.evaluation.evaluate import Evaluation
-from secondread.private import make_folder
+from secondread.outputs.private import make_folder
+from secondread.outputs.whole import write_whole
 from secondread.reports.cards import data_card, data_name, model_card, model_name
 from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
 from secondread.reports.palette import HEAT
 from secondread.reports.templates import environment, own_file
-from secondread.whole import write_whole
 
 
 def write_report(

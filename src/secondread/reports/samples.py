@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from PIL import Image as Picture
 
 from secondread import __version__
-from secondread.private import make_folder
-from secondread.readings.planes import Planes
-from secondread.readings.samples import QUANTILES, SHOWN, Sample, Sampling
+from secondread.outputs.private import make_folder
+from secondread.outputs.whole import write_whole
+from secondread.previews.planes import Planes
+from secondread.previews.samples import QUANTILES, SHOWN, Sample, Sampling
 from secondread.reports.figures import HEIGHT, STYLE, WIDTH, save
 from secondread.reports.palette import ABNORMAL, BASELINE, METHOD, NORMAL, ORACLE
 from secondread.reports.templates import environment, own_file
-from secondread.whole import write_whole
 
 COLOURS = (ABNORMAL, ORACLE, METHOD, BASELINE)
 

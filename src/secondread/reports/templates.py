@@ -20,4 +20,4 @@ def environment() -> Environment:
 
 def own_file(name: str) -> str:
     """The text of a file that ships with this room."""
-    return resources.files("secondread.reports").joinpath(name).read_text(encoding="utf-8")
+    return resources.files("secondread.reports").joinpath("pages", name).read_text(encoding="utf-8")

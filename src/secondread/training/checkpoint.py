@@ -20,10 +20,10 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from secondread.errors import UserError
-from secondread.private import make_folder
+from secondread.outputs.private import make_folder
+from secondread.outputs.whole import sync
 from secondread.strict.plain_file import Unfit
 from secondread.strict.torch_file import check_torch_file
-from secondread.whole import sync
 
 KEPT = 2
 FIELDS = {"fingerprint": dict, "detector": dict, "log": str, "stage": int, "done": bool}

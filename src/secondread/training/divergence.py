@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from secondread.detectors.contract import Stage
-from secondread.detectors.settings import StageSettings
+from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
-from secondread.training.run import Run, StageProgress
+from secondread.training.fit_state import Run, StageProgress
 
 NOT_FINITE_IN_A_ROW = 50
 NOT_FINITE_AT_THE_END = 5

@@ -34,20 +34,20 @@ import torch
 from lightning_fabric import Fabric
 
 from secondread.detectors.contract import Detector, Stage
-from secondread.detectors.settings import StageSettings
+from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
+from secondread.scoring.device import Repeatable, choose_device, choose_precision, make_fabric, place
+from secondread.scoring.image_source import ImageSource
+from secondread.terminal.interruption import StopRequest
+from secondread.training.batches.stage_data import stage_data
 from secondread.training.checkpoint import Checkpoints
-from secondread.training.choice import refuse_missing_images
-from secondread.training.data import ImageSource
-from secondread.training.device import Repeatable, choose_device, choose_precision, make_fabric, place
-from secondread.training.figures import note_examination, note_start
-from secondread.training.identity import fit_identity, refuse_another_fit
-from secondread.training.interruption import StopRequest
+from secondread.training.choosing.label_free import refuse_missing_images
+from secondread.training.fit_display import FitProgress
+from secondread.training.fit_identity import fit_identity, refuse_another_fit
+from secondread.training.fit_state import AfterRound, Run
 from secondread.training.log import StageLog, TrainingLog
-from secondread.training.progress import FitProgress
-from secondread.training.run import AfterRound, Run
 from secondread.training.seeds import derive_seed, seeded_generator
-from secondread.training.stage_data import stage_data
+from secondread.training.stage_figures import note_examination, note_start
 from secondread.training.stage_training import StageTraining
 
 

@@ -18,19 +18,19 @@ import torch
 from torch import nn
 
 from secondread.detectors.contract import Batches, Stage
-from secondread.detectors.settings import StageSettings
-from secondread.training.batches import BatchIndices, shard
-from secondread.training.choice import Measure
+from secondread.detectors.detector_settings import StageSettings
+from secondread.terminal.interruption import Interrupted
+from secondread.training.batches.batch_plan import BatchIndices, shard
+from secondread.training.batches.stage_data import StageData
+from secondread.training.choosing.held_out import held_out_loss
+from secondread.training.choosing.keeping import Keeping
+from secondread.training.choosing.kept_epochs import keep_epoch
+from secondread.training.choosing.label_free import Measure
 from secondread.training.divergence import NOT_FINITE_AT_THE_END, refuse_divergence
-from secondread.training.held_out import held_out_loss
-from secondread.training.interruption import Interrupted
-from secondread.training.keeping import Keeping
-from secondread.training.kept_epochs import keep_epoch
+from secondread.training.fit_state import Run, StageProgress
 from secondread.training.log import EpochLog, StageLog
 from secondread.training.modes import training_modes
-from secondread.training.optimise import MovingAverage, StepTraining, learning_rate
-from secondread.training.run import Run, StageProgress
-from secondread.training.stage_data import StageData
+from secondread.training.optimisers import MovingAverage, StepTraining, learning_rate
 from secondread.training.step import Where, take_step
 
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 10.0

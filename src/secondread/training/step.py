@@ -12,10 +12,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from secondread.detectors.contract import Batches, Stage
-from secondread.detectors.settings import StageSettings
+from secondread.detectors.detector_settings import StageSettings
 from secondread.training.divergence import NOT_FINITE_IN_A_ROW, refuse_divergence
-from secondread.training.optimise import RunningStatistics, StepTraining, gradients_only_for
-from secondread.training.run import Run, StageProgress
+from secondread.training.fit_state import Run, StageProgress
+from secondread.training.optimisers import RunningStatistics, StepTraining, gradients_only_for
 from secondread.training.seeds import derive_seed, seeded_generator
 
 

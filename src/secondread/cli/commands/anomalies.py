@@ -1,0 +1,81 @@
+"""`secondread anomalies`: what synthetic anomalies look like in one's own training images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
+from secondread.cli.options import CacheDirectory, Quiet, Seed, Where, Workers
+from secondread.terminal.say import say
+
+
+@one_line("run the same command again")
+def anomalies(
+    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with a split.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the page and the sheet.")],
+    kind: Annotated[str, typer.Option("--kind", help="How they are made: fpi or blobs.")] = "fpi",
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Images shown.")] = 12,
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="Preset or YAML file whose preprocessing and cohorts are used.")
+    ] = "spectrum",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE of the anomalies, e.g. target=alpha."),
+    ] = None,
+    where: Where = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    cache: CacheDirectory = None,
+    quiet: Quiet = False,
+) -> None:
+    """Put synthetic anomalies into training normals, and show each before and after, with the target.
+    Exit 1 where images could not be read."""
+    from secondread.outputs.folders import RECORD, output_folder
+    from secondread.outputs.run_record import RunRecord
+    from secondread.preprocessing.cache_places import available_cores
+    from secondread.preprocessing.caching import open_cache, settle
+    from secondread.previews.anomaly_preview import preview_anomalies
+    from secondread.recipes.build import build_anomalies
+    from secondread.recipes.recipe import Recipe
+    from secondread.reports.anomalies import write_anomalies_page
+
+    record = RunRecord("anomalies", sys.argv)
+    make = build_anomalies(kind, set=list(settings or ()))
+    chosen = Recipe.load(recipe)
+    chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
+    rows = read_manifest(manifest, where, quiet=quiet)
+    kept = open_cache(cache)
+    with output_folder(output, "anomalies"):
+        preview = preview_anomalies(
+            chosen,
+            rows,
+            make,
+            n=number,
+            cache=kept,
+            workers=available_cores() if workers is None else workers,
+            shown=not quiet,
+        )
+        settle(kept)
+        record.write(
+            output / RECORD,
+            seed=chosen.seed,
+            digests={"manifest": rows.digest},
+            manifest=str(manifest.absolute()),
+            recipe=recipe,
+            anomalies=make.settings.model_dump(mode="json"),
+            images=[image.path for image in preview.images],
+            unreadable=len(preview.errors),
+            finished=False,
+        )
+        page = write_anomalies_page(preview, output, command=sys.argv)
+        record.write(output / RECORD, finished=True)
+    if not quiet and len(preview.images) < number:
+        say(f"{len(preview.images)} of {number} images are there to show")
+    typer.echo(page)
+    if preview.errors:
+        raise typer.Exit(FINDINGS)

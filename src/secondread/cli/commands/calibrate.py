@@ -1,0 +1,63 @@
+"""`secondread calibrate`: the same model with a calibration of this site's normals."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
+from secondread.cli.options import CacheDirectory, Device, Quiet, Where, Workers
+from secondread.cli.promise import say_promise
+
+
+@one_line("run the same command again")
+def calibrate(
+    bundle: Annotated[Path, typer.Argument(help="Bundle.")],
+    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) whose normal rows calibrate.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the new bundle.")],
+    false_alarm_rate: Annotated[
+        float | None, typer.Option("--false-alarm-rate", help="Share of normals that may be flagged.")
+    ] = None,
+    where: Where = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    cache: CacheDirectory = None,
+    quiet: Quiet = False,
+) -> None:
+    """Make p-values and threshold anew from the manifest's normals (not its test rows), same model."""
+    from secondread.bundles.bundle import Bundle
+    from secondread.fitting.recalibrate import recalibrate
+    from secondread.outputs.folders import beside
+    from secondread.outputs.run_record import RunRecord
+    from secondread.preprocessing.caching import cache_facts
+    from secondread.scoring.device import choose_device
+
+    record = RunRecord("calibrate", sys.argv)
+    rows = read_manifest(manifest, where, quiet=quiet)
+    loaded = Bundle.load(bundle, device=str(choose_device(device)))
+    renewed = recalibrate(
+        loaded,
+        rows,
+        output,
+        false_alarm_rate=false_alarm_rate,
+        cache=cache,
+        workers=workers,
+        progress=not quiet,
+    )
+    facts = renewed.calibration.describe()
+    record.write(
+        beside(output),
+        digests={"manifest": rows.digest, "from": loaded.digest, "bundle": renewed.digest},
+        calibration=facts,
+        normals=renewed.provenance.recalibrated[-1],
+        cache=cache_facts(cache),
+    )
+    if not quiet:
+        say_promise(facts)
+    typer.echo(output)
+    if int(renewed.provenance.recalibrated[-1]["unreadable"]):
+        raise typer.Exit(FINDINGS)

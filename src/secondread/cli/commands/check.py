@@ -1,0 +1,56 @@
+"""`secondread check`: what is wrong with a manifest's images before anything is fitted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
+from secondread.cli.options import Quiet, Where, Workers
+from secondread.terminal.say import harmless, say
+
+COLUMNS = ("severity", "kind", "finding", "paths")
+
+
+@one_line("run the same command again")
+def check(
+    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV).")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write the findings as CSV.")
+    ] = None,
+    where: Where = None,
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Look for unreadable, constant, duplicate or mismatched images and leaks; exit 1 for any."""
+    from secondread import tables
+    from secondread.cohorts.checking.check import check as check_manifest
+    from secondread.outputs.folders import beside, table_place
+    from secondread.outputs.run_record import RunRecord
+    from secondread.outputs.whole import write_whole
+    from secondread.preprocessing.cache_places import available_cores
+
+    record = RunRecord("check", sys.argv)
+    if output is not None:
+        table_place(output, COLUMNS, "table of findings", manifest)
+    source = read_manifest(manifest, where, quiet=quiet)
+    findings = check_manifest(source, workers=available_cores() if workers is None else workers)
+    for finding in findings:
+        if quiet and finding.severity != "error":
+            continue
+        typer.echo(harmless(f"{finding.severity}: {finding.line}"))
+    if output is not None:
+        rows = [[f.severity, f.kind, f.line, tables.joined(f.paths)] for f in findings]
+        table = tables.table([COLUMNS, *rows])
+        write_whole(output, table.encode())
+        record.write(beside(output), digests={"manifest": source.digest}, findings=len(findings))
+        typer.echo(output)
+    if any(finding.severity != "note" for finding in findings):
+        raise typer.Exit(FINDINGS)
+    if not quiet:
+        said = f"nothing but {len(findings)} note(s)" if findings else "nothing found"
+        say(f"{said} in {len(source.rows)} images")

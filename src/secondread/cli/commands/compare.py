@@ -1,0 +1,149 @@
+"""`secondread compare`: many methods, one table."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.manifests import read_manifest
+from secondread.cli.options import CacheDirectory, Device, Quiet, Where
+from secondread.terminal.say import say
+
+
+@one_line("the same command goes on where this one stopped")
+def compare(
+    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with a split and labelled test rows.")],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="RECIPE...", help="More recipes.", show_default=False)
+    ] = None,
+    recipes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipes",
+            help="Presets or YAML files, one after another; NAME=RECIPE gives a row another name.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, help="Fits of each, with seeds 0 to N-1 [3].")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for runs, tables and report.")
+    ] = Path("comparison"),
+    reference: Annotated[
+        str | None, typer.Option("--reference", help="Whom the others are tested against [the first].")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE for all, NAME:KEY=VALUE for one, e.g. cohorts.unlabelled=400."),
+    ] = None,
+    contamination: Annotated[
+        str,
+        typer.Option(
+            "--contamination",
+            help="Fit again with such shares of the normals being abnormal, e.g. 0.01,0.05,0.1.",
+        ),
+    ] = "",
+    published: Annotated[
+        str | None,
+        typer.Option("--published", help="Show published numbers on this data set, apart, e.g. kermany-cxr."),
+    ] = None,
+    maps: Annotated[
+        bool | None,
+        typer.Option("--maps/--no-maps", help="Write and judge maps [where test rows have masks]."),
+    ] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Runs at once [as cores allow].")] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Processor threads of each run.")] = 1,
+    memory: Annotated[
+        float | None,
+        typer.Option("--memory", min=0.1, help="GB that all runs may take [80 % of what is free]."),
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option("--ray", help="Address of a Ray cluster, or local. Needs secondread[ray].")
+    ] = None,
+    tabulate: Annotated[
+        bool, typer.Option("--tabulate", help="No runs: the table of those that are finished.")
+    ] = False,
+    bootstrap: Annotated[int, typer.Option("--bootstrap", min=20, help="Resamples for intervals.")] = 2000,
+    where: Where = None,
+    device: Device = "auto",
+    cache: CacheDirectory = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit and judge many recipes alike and write one table: results.csv, table.md, table.tex, report.html.
+
+    Trivial baselines are added. The same folder goes on where it stopped; without --recipes with what it was
+    begun with. Exit 1 where a run failed."""
+    from secondread.comparison.compare import How
+    from secondread.comparison.compare import compare as compare_methods
+    from secondread.comparison.running.plan import FILE, Plan
+    from secondread.comparison.writing.published import published as published_rows
+    from secondread.errors import UserError
+    from secondread.outputs.run_record import RunRecord
+
+    record = RunRecord("compare", sys.argv)
+    references = published_rows(published) if published else ()
+    rows = read_manifest(manifest, quiet=quiet)
+    if tabulate and not (output / FILE).is_file():
+        raise UserError(f"{output}: holds no comparison; give its folder with -o")
+    plan = Plan.of(
+        rows,
+        [*(recipes or ()), *(more or ())],
+        seeds=None if seeds is None else range(seeds),
+        reference=reference,
+        settings=settings or (),
+        contamination=shares(contamination),
+        maps=maps,
+        where=where or (),
+        earlier=Plan.read(output, rows) if (output / FILE).is_file() else None,
+    )
+    how = How(device=device, threads=threads, cache=cache, bootstrap=bootstrap)
+    execute = None
+    if not tabulate:
+        from secondread.comparison.running.task_display import showing
+
+        show = showing(not quiet)
+        if ray is not None:
+            from secondread.comparison.running.ray_cluster import run_on_ray
+
+            execute = partial(run_on_ray, address=ray, threads=threads, show=show)
+        else:
+            from secondread.comparison.running.local import run_locally
+
+            budget = None if memory is None else int(memory * 1e9)
+            execute = partial(run_locally, jobs=jobs, memory_bytes=budget, show=show)
+    table = compare_methods(plan, output, execute, how)
+
+    from secondread.reports.comparison import write_comparison
+
+    report = write_comparison(table, output, published=references, command=sys.argv)
+    record.write(
+        output / "run.json",
+        digests={"manifest": table.results.plan.manifest.digest},
+        seeds=list(table.results.plan.seeds),
+        missing={str(run): why for run, why in table.results.missing.items()},
+    )
+    if not quiet:
+        for row in table.rows:
+            spread = "" if row.auroc.deviation is None else f" ± {row.auroc.deviation:.3f}"
+            low, high = row.auroc_interval
+            say(f"{row.name:<28} {row.auroc.mean:.3f}{spread}  ({low:.3f} to {high:.3f})")
+        for note in table.notes:
+            say(f"note: {note}")
+    typer.echo(report)
+    if table.results.missing:
+        raise typer.Exit(FINDINGS)
+
+
+def shares(text: str) -> tuple[float, ...]:
+    """`0.01,0.05` as numbers."""
+    from secondread.errors import UserError
+
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise UserError(f"--contamination {text}: give shares such as 0.01,0.05,0.1") from None

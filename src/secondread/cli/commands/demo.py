@@ -1,0 +1,50 @@
+"""`secondread demo`: the main job end to end, on phantoms made on the spot or on a manifest."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import one_line
+from secondread.cli.options import Device, Quiet, Workers
+from secondread.terminal.say import say
+
+
+@one_line("the same command starts again from the beginning")
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything.")] = Path(
+        "secondread-demo"
+    ),
+    data: Annotated[
+        Path | None, typer.Option("--data", help="A manifest of real images instead of phantoms.")
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="Preset or YAML file.")] = "aeflow-conv",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of phantoms and fit.")] = 0,
+    device: Device = "auto",
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit, score with maps and evaluate on phantoms, offline; ends with the report's path."""
+    from secondread.cli.demo_steps import demonstrate
+
+    def tell(line: str) -> None:
+        if not quiet:
+            say(line)
+
+    report = demonstrate(
+        output,
+        data=data,
+        recipe=recipe,
+        settings=list(settings or ()),
+        seed=seed,
+        device=device,
+        workers=workers,
+        command=sys.argv,
+        say=tell,
+        progress=not quiet,
+    )
+    typer.echo(report)

@@ -1,0 +1,80 @@
+"""`secondread index`: a folder, DICOM tree or npz becomes a manifest."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.options import Quiet, Where, Workers
+from secondread.terminal.say import say
+
+
+@one_line("run the same command again")
+def index(
+    source: Annotated[Path, typer.Argument(help="Folder, DICOM tree, file or npz.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Manifest to write (CSV).")],
+    shape: Annotated[
+        Literal["volumes", "images"],
+        typer.Option("--as", help="CT, MR and PT slices as volumes or as images."),
+    ] = "volumes",
+    keep_ids: Annotated[
+        bool, typer.Option("--keep-ids", help="Leave DICOM ids as they are instead of keyed hashes.")
+    ] = False,
+    keep_derived: Annotated[bool, typer.Option("--keep-derived", help="Take derived series too.")] = False,
+    key: Annotated[Path | None, typer.Option("--key", help="File with the key of hashed ids.")] = None,
+    normal_class: Annotated[
+        int, typer.Option("--normal-class", help="The label in an npz that means normal.")
+    ] = 0,
+    split_file: Annotated[
+        Path | None,
+        typer.Option("--split-file", help="List only the files that this data.json names, split as it says."),
+    ] = None,
+    where: Where = None,
+    workers: Workers = None,
+    quiet: Quiet = False,
+) -> None:
+    """List images in a manifest; folder names such as train/normal fill its columns. Exit 1 where files
+    could not be read, or a split file names some that are not there."""
+    from secondread.cohorts.listing.index import index as index_source
+    from secondread.outputs.folders import beside, table_place
+    from secondread.outputs.run_record import RunRecord
+    from secondread.preprocessing.cache_places import available_cores
+
+    record = RunRecord("index", sys.argv)
+    table_place(output, ("path",), "manifest", source, key, split_file)
+    result = index_source(
+        source,
+        manifest_path=output,
+        as_images=shape == "images",
+        keep_ids=keep_ids,
+        keep_derived=keep_derived,
+        key=key,
+        where=tuple(where or ()),
+        normal_class=normal_class,
+        split_file=split_file,
+        workers=available_cores() if workers is None else workers,
+    )
+    result.manifest.write(output)
+    record.write(
+        beside(output),
+        digests={"manifest": result.manifest.digest},
+        rows=len(result.manifest.rows),
+        set_aside=[str(aside) for aside in result.set_aside],
+        warnings=result.warnings,
+        missing=result.missing,
+    )
+    if not quiet:
+        for warning in result.warnings:
+            say(f"note: {warning}")
+        for aside in result.set_aside[:20]:
+            say(f"set aside: {aside}")
+        if len(result.set_aside) > 20:
+            say(f"… and {len(result.set_aside) - 20} more in {beside(output)}")
+        say(f"{len(result.manifest.rows)} images")
+    typer.echo(output)
+    if result.missing or any(aside.unreadable for aside in result.set_aside):
+        raise typer.Exit(FINDINGS)

@@ -1,0 +1,82 @@
+"""`secondread score`: a bundle reads images."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
+from secondread.cli.options import Device, Quiet, Where, Workers
+from secondread.cli.promise import say_promise
+from secondread.terminal.say import say
+
+
+@one_line("the same command goes on where this one stopped")
+def score(
+    bundle: Annotated[Path, typer.Argument(help="Bundle.")],
+    inputs: Annotated[list[str], typer.Argument(help="A manifest, folders, files.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the readings.")],
+    maps: Annotated[bool, typer.Option("--maps", help="Also write heat maps on each input's grid.")] = False,
+    where: Where = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images at a time.")] = None,
+    timeout: Annotated[float, typer.Option(help="Longest time to decode one file, in seconds.")] = 60.0,
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", help="File with the key of hashed ids in DICOM folders; kept in -o without."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", help="Keep prepared images in this folder; none are kept without it."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Score images, row by row into readings.csv; the same command again goes on where it stopped."""
+    from secondread.bundles.bundle import Bundle
+    from secondread.preprocessing.caching import open_cache
+    from secondread.readings.score import score as score_images
+    from secondread.scoring.device import choose_device
+    from secondread.terminal.counting import counting
+
+    loaded = Bundle.load(bundle, device=str(choose_device(device)))
+    with counting("scoring", shown=not quiet) as show:
+        summary = score_images(
+            loaded,
+            [str(source) for source in inputs],
+            output,
+            maps=maps,
+            where=tuple(where or ()),
+            workers=workers,
+            batch_size=batch_size,
+            timeout_s=timeout,
+            cache=None if cache is None else open_cache(cache),
+            key=key,
+            command=sys.argv,
+            progress=show,
+        )
+    if summary.nothing_readable:
+        path, error = summary.failed[0] if summary.failed else (str(output), "nothing to read")
+        stop(f"none of {len(summary.failed)} images can be read; first: {path}: {error}", UNREADABLE)
+    if not quiet:
+        for note in summary.notes:
+            say(f"note: {note}")
+        for path, error in summary.failed[:20]:
+            say(f"not read: {path}: {error}")
+        if len(summary.failed) > 20:
+            say(f"… and {len(summary.failed) - 20} more in {summary.readings}")
+        if summary.set_apart:
+            say(f"set apart: {len(summary.set_apart)} (listed in run.json)")
+        total = summary.scored + summary.earlier
+        earlier = f" ({summary.earlier} of them before)" if summary.earlier else ""
+        say(
+            f"{total} images scored{earlier}, {summary.flagged} flagged, {len(summary.failed)} not read. "
+            "Research use, not a medical device."
+        )
+        say_promise(loaded.calibration.describe())
+    typer.echo(summary.readings)
+    if summary.failed:
+        raise typer.Exit(FINDINGS)

@@ -1,0 +1,72 @@
+"""`secondread split`: patient-wise splits or folds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondread.cli.failures import one_line
+from secondread.cli.manifests import read_manifest
+from secondread.cli.options import Quiet, Where
+from secondread.terminal.say import say
+
+
+@one_line("run the same command again")
+def split(
+    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New manifest.")],
+    test: Annotated[float, typer.Option(help="Share of images for test; unused with --folds.")] = 0.2,
+    validation: Annotated[
+        float, typer.Option(help="Share of images for validation; unused with --folds.")
+    ] = 0.0,
+    folds: Annotated[int | None, typer.Option(help="Folds instead of one split (column `fold`).")] = None,
+    stratify: Annotated[list[str] | None, typer.Option(help="Columns to spread alike.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Replace a split that is there.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    where: Where = None,
+    quiet: Quiet = False,
+) -> None:
+    """Split a manifest by patient into train, validation and test, or into folds."""
+    from collections import Counter
+
+    from secondread.cohorts.manifest import counts_alone
+    from secondread.cohorts.split import split as split_manifest
+    from secondread.outputs.folders import beside, table_place
+    from secondread.outputs.run_record import RunRecord
+
+    record = RunRecord("split", sys.argv)
+    table_place(output, ("path",), "manifest", manifest)
+    source = read_manifest(manifest, where, quiet=quiet)
+    result = split_manifest(
+        source,
+        seed=seed,
+        test=test,
+        validation=validation,
+        folds=folds,
+        stratify=tuple(stratify or ("label",)),
+        again=again,
+    )
+    result.write(output)
+    column = "split" if folds is None else "fold"
+    counts = Counter((row.value(column) or "none", row.label or "unlabelled") for row in result.rows)
+    without = sum(map(counts_alone, result.rows))
+    record.write(
+        beside(output),
+        seed=seed,
+        digests={"manifest": source.digest, "result": result.digest},
+        rows=len(result.rows),
+        without_patient=without,
+    )
+    if not quiet:
+        if without:
+            say(
+                f"note: {without} of {len(result.rows)} images have neither patient id nor study id (columns "
+                "patient_id, study_id): each counts as its own patient, and one patient may stand in several "
+                "parts"
+            )
+        for (part, label), count in sorted(counts.items()):
+            say(f"{part:>12}  {label:<12} {count:6}")
+    typer.echo(output)

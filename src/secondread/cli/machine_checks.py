@@ -1,0 +1,127 @@
+"""What `doctor` looks at."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from secondread.errors import UserError
+from secondread.outputs.run_record import versions
+from secondread.preprocessing.cache_places import available_cores, default_cache_directory
+from secondread.preprocessing.caching import LIMIT_VARIABLE, cache_facts, in_words
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: its name, what was found, and whether it is as it should be."""
+
+    name: str
+    what: str
+    fine: bool = True
+
+
+def examine(cache: Path | None = None) -> list[Finding]:
+    """Everything in order; nothing is changed but the cache, which is made where there is none."""
+    return [
+        Finding("versions", ", ".join(f"{name} {version}" for name, version in versions().items())),
+        Finding("platform", f"{platform.system()} {platform.machine()}, {available_cores()} cores"),
+        *_torch(),
+        *_torchvision(),
+        *_codecs(),
+        _cache(cache or default_cache_directory()),
+    ]
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        yield Finding("torch", f"cannot be imported ({_line(error)}); install torch==2.13.0", fine=False)
+        return
+    from secondread.scoring.device import cpu_has_amx
+
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    yield Finding("devices", ", ".join(["cpu", *devices]))
+    yield Finding(
+        "threads",
+        f"torch uses {torch.get_num_threads()}; OMP_NUM_THREADS is {_environment('OMP_NUM_THREADS')}",
+    )
+    bf16 = "CPU has AMX: bf16" if cpu_has_amx() else "CPU has no AMX: float32"
+    gpu = f"; GPU bf16: {torch.cuda.is_bf16_supported()}" if devices else ""
+    yield Finding("precision", bf16 + gpu)
+    from secondread.flows.glow.native import why_not
+
+    reason = why_not()
+    yield Finding("native code", f"none: {reason}" if reason else "flows of couplings run compiled for AMX")
+
+
+def _torchvision() -> Iterator[Finding]:
+    if find_spec("torchvision") is None:
+        yield Finding("torchvision", "not installed, and not needed")
+        return
+    try:
+        importlib.import_module("torchvision")
+    except Exception as error:
+        problem = (
+            f"installed but broken ({_line(error)}): other packages may fail on it; pip uninstall torchvision"
+        )
+        yield Finding("torchvision", problem, fine=False)
+    else:
+        yield Finding("torchvision", "installed and whole; not used")
+
+
+def _codecs() -> Iterator[Finding]:
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import JPEG2000, UID, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+
+    wanted: dict[str, UID] = {
+        "JPEG": JPEGBaseline8Bit,
+        "JPEG lossless": JPEGLosslessSV1,
+        "JPEG-LS": JPEGLSLossless,
+        "JPEG 2000": JPEG2000,
+        "RLE": RLELossless,
+    }
+    for name, syntax in wanted.items():
+        decoder = get_decoder(syntax)
+        if decoder.is_available:
+            yield Finding(name, f"decoded by {', '.join(decoder._available)}")
+        else:
+            missing = "; ".join(decoder.missing_dependencies)
+            yield Finding(
+                name,
+                f"no decoder ({missing}); install pylibjpeg-openjpeg, pyjpegls and python-gdcm",
+                fine=False,
+            )
+
+
+def _cache(directory: Path) -> Finding:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=directory) as file:
+            file.write(b"\0" * 4096)
+    except OSError as error:
+        return Finding(
+            "cache", f"{directory} cannot be written ({error.strerror}); set SECONDREAD_CACHE", fine=False
+        )
+    try:
+        facts = cache_facts(directory)
+    except UserError as error:
+        return Finding("cache", str(error), fine=False)
+    limit = f"limit {in_words(facts['limit_bytes'])}" if facts["limit_bytes"] else f"no {LIMIT_VARIABLE}"
+    room = os.statvfs(directory) if hasattr(os, "statvfs") else None
+    free = f", {room.f_bavail * room.f_frsize / 2**30:.1f} GiB free" if room else ""
+    return Finding("cache", f"{directory} holds {in_words(facts['bytes'])} ({limit}); writable{free}")
+
+
+def _environment(name: str) -> str:
+    return os.environ.get(name, "not set")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

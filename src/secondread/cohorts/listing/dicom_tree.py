@@ -1,0 +1,146 @@
+"""DICOM files as rows: slices of one series become a volume, films stay images, the rest is set apart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import PurePosixPath
+from typing import Literal
+
+from secondread.cohorts.listing.dicom_volumes import Copies, DicomFile, candidates, judged
+from secondread.cohorts.listing.set_aside import SetAside
+from secondread.cohorts.manifest import Row
+from secondread.images.dicom.series import SLICE_MODALITIES, Unread, series_key
+from secondread.images.header import Header
+
+NO_IMAGES = {
+    *(
+        "AU",
+        "DOC",
+        "ECG",
+        "FID",
+        "HC",
+        "HD",
+        "KER",
+        "KO",
+        "PLAN",
+        "PR",
+        "REG",
+        "RTDOSE",
+        "RTPLAN",
+        "RTRECORD",
+    ),
+    *("RTSTRUCT", "RWV", "SEG", "SMR", "SR", "STAIN", "TEXTUREMAP"),
+}
+
+Identify = Callable[[Literal["patient", "study"], str], str]
+
+
+def rows_of_dicom(
+    files: Sequence[DicomFile],
+    *,
+    as_images: bool,
+    keep_derived: bool,
+    identify: Identify,
+    unread: Sequence[Unread] = (),
+    copies: Copies,
+) -> tuple[list[Row], list[SetAside]]:
+    """Rows and what was set apart.
+
+    CT, MR and PT files with one frame are gathered by series. Slices of one patient, orientation and grid,
+    each at its own position, form one volume `folder#<series key>`; `as_images` keeps them as images.
+    Localisers, derived series, and series that mix patients, orientations, grids or positions are set apart,
+    and so are series of which slices inside are missing while files beside them cannot be read (`unread`,
+    paths below the source). Files of other modalities are images of their own (one per frame), unless theirs
+    holds none. `identify` turns the ids of patients and studies into what the manifest says; `copies` tells
+    whether files at one position are copies, of which one counts.
+    """
+    rows: list[Row] = []
+    aside: list[SetAside] = []
+    slices: list[DicomFile] = []
+    for file in files:
+        header = file.header
+        if header.modality in NO_IMAGES:
+            aside.append(SetAside(file.path, f"modality {header.modality} holds no image"))
+        elif not header.size or not header.has_pixels:
+            aside.append(SetAside(file.path, "no pixels"))
+        elif header.modality in SLICE_MODALITIES:
+            if file.is_localiser:
+                aside.append(SetAside(file.path, "localiser"))
+            elif file.is_derived and not keep_derived:
+                aside.append(SetAside(file.path, "derived image"))
+            elif as_images:
+                rows += _frames(file, identify)
+            elif header.no_volume:
+                aside.append(SetAside(file.path, f"{header.no_volume}; index with --as images"))
+            elif header.frames > 1:
+                rows.append(_row(file.path, file.header, identify, header.spacing, header.remarks))
+            else:
+                slices.append(file)
+        elif header.no_volume and not as_images:
+            aside.append(SetAside(file.path, f"{header.no_volume}; index with --as images"))
+        else:
+            rows += _frames(file, identify)
+
+    gathered = {file.path for file in slices}
+    apart = [file for file in files if file.path not in gathered]
+    for one in judged(candidates(slices), apart, unread, copies):
+        first = one.files[0]
+        if len(one.files) == 1 and not one.reason.startswith("mixed"):
+            rows.append(_row(first.path, first.header, identify, first.header.spacing))
+        elif one.reason and not first.header.series_uid and one.reason.startswith("no positions"):
+            rows += [_row(file.path, file.header, identify, file.header.spacing) for file in one.files]
+        elif one.reason:
+            aside.append(SetAside(one.reference, one.reason, len(one.files), unreadable=one.lost))
+        else:
+            rows.append(_row(one.reference, first.header, identify, one.spacing, one.remarks))
+    return rows, _gathered(aside, files)
+
+
+def _frames(file: DicomFile, identify: Identify) -> list[Row]:
+    """The file as one image, or each of its frames as one."""
+    header = file.header
+    spacing = header.spacing if header.frames == 1 else header.pixel_spacing
+    if header.frames == 1:
+        return [_row(file.path, header, identify, spacing)]
+    return [_row(f"{file.path}#frame/{i}", header, identify, spacing) for i in range(header.frames)]
+
+
+def _row(
+    reference: str,
+    header: Header,
+    identify: Identify,
+    spacing: Sequence[float],
+    remarks: Sequence[str] = (),
+) -> Row:
+    """`spacing` is told in millimetres as `slice x row x column` of the image as it is read, or `row x
+    column` for a picture."""
+    facts = {
+        "modality": header.modality,
+        "view": header.view,
+        "laterality": header.laterality,
+        "body_part": header.body_part,
+        "manufacturer": header.manufacturer,
+        "spacing": "x".join(f"{value:.4g}" for value in spacing),
+        "remarks": "; ".join(remarks),
+    }
+    return Row(
+        path=reference,
+        patient_id=identify("patient", header.patient_id),
+        study_id=identify("study", header.study_uid),
+        extra=facts,
+    )
+
+
+def _gathered(aside: Sequence[SetAside], files: Sequence[DicomFile]) -> list[SetAside]:
+    """Files of one series that were set apart for one reason, told as one."""
+    series = {file.path: file.header.series if file.header.series_uid else "" for file in files}
+    together: dict[tuple[str, str, str], list[SetAside]] = defaultdict(list)
+    for item in aside:
+        uid = series.get(item.path, "")
+        where = str(PurePosixPath(item.path).parent) if uid else item.path
+        together[where, uid, item.reason].append(item)
+    return [
+        items[0] if len(items) == 1 else SetAside(f"{where}#{series_key(uid)}", reason, len(items))
+        for (where, uid, reason), items in together.items()
+    ]

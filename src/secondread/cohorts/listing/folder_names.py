@@ -1,0 +1,150 @@
+"""What folder names say: `train/normal`, `test/abnormal`, `NORMAL` beside `PNEUMONIA`, `masks`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from secondread.cohorts.listing.folder_words import is_mask_folder, read_name
+from secondread.errors import few
+
+_MASK_ENDING = re.compile(r"[_\-. ](mask|masks|seg|segmentation|gt|label|lesion)$", re.IGNORECASE)
+_SURE_ENDING = re.compile(r"[_\-. ](mask|masks|seg|segmentation|gt)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class FolderColumns:
+    """The columns that a path's folders fill; empty where they say nothing.
+
+    `unclear` is the folder whose name may be meant as a label and cannot be taken for one, and why.
+    """
+
+    split: str = ""
+    label: str = ""
+    finding: str = ""
+    unclear: tuple[str, str] | None = None
+
+
+def columns_from_folders(paths: Sequence[str]) -> list[FolderColumns]:
+    """Split, label and finding of each path (relative, `/` between folders).
+
+    A folder called by one of the usual words for a split or label fills that column, also both at once
+    (`test_normal`); negations are heeded (`no finding`, `non-normal`). A folder that stands beside one for
+    normals, and has no meaning of its own, is a finding: its images are abnormal. A name that denies one
+    finding (`covid-negative`), contradicts itself or is mere housekeeping (`thumbnails`) gives no label.
+    """
+    children: dict[PurePosixPath, set[str]] = defaultdict(set)
+    for path in paths:
+        folder = PurePosixPath(path).parent
+        for inner, outer in zip([folder, *folder.parents], folder.parents, strict=False):
+            children[outer].add(inner.name)
+    beside_normal = {
+        folder
+        for folder, names in children.items()
+        if any(read_name(name).label == "normal" for name in names)
+    }
+    known: dict[PurePosixPath, FolderColumns] = {}
+    found = []
+    for path in paths:
+        folder = PurePosixPath(path).parent
+        if folder not in known:
+            known[folder] = _columns(folder, beside_normal)
+        found.append(known[folder])
+    return found
+
+
+def unclear_folders(columns: Sequence[FolderColumns]) -> list[str]:
+    """One line on the folders whose names gave no label, where there are any."""
+    counts = Counter(each.unclear for each in columns if each.unclear is not None)
+    if not counts:
+        return []
+    told = [f"{folder!r} ({why})" for folder, why in counts]
+    return [
+        f"{counts.total()} images have no label, as their folder's name gives none: {few(told, 8)}; "
+        "fill the column label where you know it"
+    ]
+
+
+def part_masks(pictures: Sequence[str]) -> tuple[list[str], Mapping[str, str], list[str]]:
+    """The images among pictures, the mask of each that has one (image path → mask path), and lone masks.
+
+    A mask lies in a folder for masks, or beside its image under the same name with an ending such as `_mask`
+    or `_lesion`. A picture elsewhere whose name ends in `_label` or `_lesion` is an image; one that ends in
+    `_mask` is a mask without an image.
+    """
+    stems = {(PurePosixPath(path).parent, _stem(PurePosixPath(path))): path for path in pictures}
+    images: list[str] = []
+    beside: dict[str, str] = {}
+    foldered: list[str] = []
+    lone: list[str] = []
+    for path in pictures:
+        pure = PurePosixPath(path)
+        stem = _stem(pure)
+        plain = _MASK_ENDING.sub("", stem)
+        image = stems.get((pure.parent, plain)) if plain != stem else None
+        if any(is_mask_folder(part) for part in pure.parts[:-1]):
+            foldered.append(path)
+        elif image is not None and image not in beside:
+            beside[image] = path
+        elif image is not None or _SURE_ENDING.search(stem):
+            lone.append(path)
+        else:
+            images.append(path)
+    matched, left = match_masks([image for image in images if image not in beside], foldered)
+    lone += [beside.pop(image) for image in list(beside) if image not in images]
+    return images, {**beside, **matched}, [*lone, *left]
+
+
+def match_masks(images: Sequence[str], masks: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """The mask of each image (image path → mask path), and the masks that fit none or several.
+
+    A mask belongs to the image of the same name, apart from an ending such as `_mask`; among several,
+    to the one that shares most folder names with it.
+    """
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for image in images:
+        by_stem[_stem(PurePosixPath(image))].append(image)
+    matched: dict[str, str] = {}
+    left: list[str] = []
+    for mask in masks:
+        pure = PurePosixPath(mask)
+        stem = _stem(pure)
+        candidates = by_stem.get(stem, []) or by_stem.get(_MASK_ENDING.sub("", stem), [])
+        ranked = sorted(((_shared_folders(pure, PurePosixPath(c)), c) for c in candidates), reverse=True)
+        if not ranked or (len(ranked) > 1 and ranked[0][0] == ranked[1][0]) or ranked[0][1] in matched:
+            left.append(mask)
+        else:
+            matched[ranked[0][1]] = mask
+    return matched, left
+
+
+def _columns(folder: PurePosixPath, beside_normal: set[PurePosixPath]) -> FolderColumns:
+    split = label = finding = ""
+    unclear: tuple[str, str] | None = None
+    for inner in [*reversed(folder.parents), folder]:
+        if not inner.name:
+            continue
+        said = read_name(inner.name)
+        split = said.split or split
+        beside = inner.parent in beside_normal
+        if said.label:
+            label, finding, unclear = said.label, "", None
+        elif said.finding and beside:
+            label, finding, unclear = "abnormal", said.finding, None
+        elif said.unclear and not said.beside:
+            label, finding, unclear = "", "", (inner.name, said.unclear)
+        elif said.unclear and beside and not label and not said.split:
+            unclear = (inner.name, said.unclear)
+    return FolderColumns(split, label, finding, unclear)
+
+
+def _stem(path: PurePosixPath) -> str:
+    name = path.name
+    return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem
+
+
+def _shared_folders(mask: PurePosixPath, image: PurePosixPath) -> int:
+    return len(set(mask.parts[:-1]) & set(image.parts[:-1]))

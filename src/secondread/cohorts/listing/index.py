@@ -1,0 +1,266 @@
+"""A folder, DICOM tree or archive becomes a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from secondread.cohorts.listing.dicom_tree import rows_of_dicom
+from secondread.cohorts.listing.dicom_volumes import DicomFile
+from secondread.cohorts.listing.folder_names import columns_from_folders, part_masks, unclear_folders
+from secondread.cohorts.listing.header_warnings import header_warnings
+from secondread.cohorts.listing.identities import hashing, key_beside, read_key
+from secondread.cohorts.listing.npz_rows import read_archive, rows_of_archive
+from secondread.cohorts.listing.set_aside import SetAside
+from secondread.cohorts.listing.split_file import Found, SplitFile
+from secondread.cohorts.listing.tree import Tree, tree_of
+from secondread.cohorts.manifest import Manifest, Row, counts_alone
+from secondread.errors import DataError, UserError
+from secondread.images.dicom.series import SLICE_MODALITIES, Unread, unread_slice
+from secondread.images.dicom.volume import all_copies
+from secondread.images.header import Header, read_header
+from secondread.images.image import ImageError
+from secondread.images.limits import ReadLimits
+from secondread.images.workers.pool import Done, Failed, map_in_workers
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class IndexResult:
+    """The manifest (its base is the source's folder), what became no row, and what a person should know.
+
+    `key_path` is the file that holds the key of the hashed ids, where one was used. `missing` are the names
+    in a split file that no file has.
+    """
+
+    manifest: Manifest
+    set_aside: list[SetAside]
+    warnings: list[str]
+    key_path: Path | None
+    missing: list[str] = field(default_factory=list)
+
+
+def index(
+    src: str | Path,
+    *,
+    manifest_path: str | Path | None = None,
+    as_images: bool = False,
+    keep_ids: bool = False,
+    keep_derived: bool = False,
+    key: str | Path | None = None,
+    where: Sequence[str] = (),
+    normal_class: int = 0,
+    split_file: str | Path | None = None,
+    workers: int = 2,
+) -> IndexResult:
+    """List the images of a file or folder; nothing is written but, where it is needed, the key.
+
+    src            a folder, searched to its end, or one file
+    manifest_path  where the manifest will be written; the key of hashed ids lies beside it
+    as_images      keep CT, MR and PT slices as images
+    keep_ids       leave the headers' patient and study ids as they are, instead of keyed hashes
+    keep_derived   take derived CT, MR and PT series too
+    key            a file with the key (see `identities`)
+    where          filters on the columns
+    normal_class   the label of an archive that means normal
+    split_file     a published list of names (see `split_file`): only these files become rows, each as an
+                   image, derived series too; it fills split and label, and no folder name does; no masks
+    workers        processes that read headers, archives' contents and labels; 0 = this one, without limits
+
+    Raises UserError where the source is missing or nothing in it is an image or meets the filters, or where
+    the split file cannot be used (see `SplitFile`), and DataError where it holds files but none can be read.
+    """
+    src = Path(src)
+    if not src.exists():
+        raise UserError(f"{src}: no such file or folder")
+    base = (src if src.is_dir() else src.parent).resolve()
+    tree = tree_of(base) if src.is_dir() else Tree([src.name], [])
+    own = Path(manifest_path).resolve() if manifest_path else None
+    paths = [path for path in tree.files if base / path != own]
+    found = None
+    if split_file is not None:
+        found = SplitFile.read(split_file).find((path for path in paths if _is_text(path)), src)
+        paths = [path for path in paths if path in found.files]
+        as_images = keep_derived = True
+    headers, aside = _headers(base, paths, workers)
+    aside = [*tree.aside, *aside]
+    if not headers:
+        if aside:
+            raise DataError(
+                f"{src}: none of {len(aside)} files is an image that can be read; first: {aside[0]}"
+            )
+        raise UserError(f"{src}: no image in this folder")
+
+    dicom = [DicomFile(path, header) for path, header in headers.items() if header.kind == "dicom"]
+    hashed = any(file.header.patient_id or file.header.study_uid for file in dicom) and not keep_ids
+    secret, key_path = _key(key, manifest_path) if hashed else (None, None)
+    rows, apart = rows_of_dicom(
+        dicom,
+        as_images=as_images,
+        keep_derived=keep_derived,
+        identify=hashing(secret),
+        unread=_lost_slices(base, dicom, aside, workers),
+        copies=lambda found: _hold_copies(base, found, workers),
+    )
+    aside += apart
+    pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
+    images, masks, lone_masks = (pictures, {}, []) if found else part_masks(pictures)
+    aside += [SetAside(path, "mask that fits no image, or several") for path in lone_masks]
+    rows += [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
+    unclear: list[str] = []
+    if found:
+        rows = _with_listed_columns(rows, found)
+    else:
+        rows, unclear = _with_folder_columns(rows)
+    archived: list[Row] = []
+    archives = [path for path, header in headers.items() if header.kind == "npz"]
+    if found is not None:
+        aside += [SetAside(path, "an archive, and a split file names single images") for path in archives]
+        archives = []
+    for path, archive in _read(base, archives, read_archive, workers):
+        try:
+            if isinstance(archive, ImageError):
+                raise archive
+            archived += rows_of_archive(archive, path, normal_class)
+        except ImageError as error:
+            aside.append(SetAside(path, _reason(error), unreadable=isinstance(archive, ImageError)))
+    rows += archived
+    if not rows:
+        raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
+
+    warnings = [*header_warnings(dicom), *unclear]
+    if found is not None:
+        warnings += found.remarks(src)
+    if archived:
+        warnings.append(f"in archives, label {normal_class} was taken as normal and every other as abnormal")
+    without = sum(map(counts_alone, rows))
+    if without:
+        warnings.append(f"{without} of {len(rows)} images have no patient id: each counts as its own patient")
+    rows.sort(key=lambda row: _natural(row.path))
+    manifest = Manifest(_only_filled(rows), base, str(src)).where(*where)
+    return IndexResult(manifest, aside, warnings, key_path, list(found.missing) if found else [])
+
+
+def _headers(base: Path, paths: Sequence[str], workers: int) -> tuple[dict[str, Header], list[SetAside]]:
+    headers: dict[str, Header] = {}
+    aside: list[SetAside] = []
+    named = [path for path in paths if _is_text(path)]
+    aside += [
+        SetAside(ascii(path), "a name that is not UTF-8; rename it") for path in paths if not _is_text(path)
+    ]
+    for path, header in _read(base, named, read_header, workers):
+        try:
+            if isinstance(header, ImageError):
+                raise header
+            ReadLimits().check_count(path, header.frames, "frames")
+            headers[path] = header
+        except ImageError as error:
+            aside.append(SetAside(path, _reason(error), unreadable=True))
+    return headers, aside
+
+
+def _read(
+    base: Path, paths: Sequence[str], reader: Callable[[str], T], workers: int
+) -> Iterator[tuple[str, T | ImageError]]:
+    """What `reader` finds in each file, in workers: of a file, nothing is read in this process."""
+    whole = [str(base / path) for path in paths]
+    results = map_in_workers(reader, whole, workers=min(workers, len(whole)))
+    for path, result in zip(paths, results, strict=True):
+        yield path, result.error if isinstance(result, Failed) else result.value
+
+
+def _lost_slices(
+    base: Path, dicom: Sequence[DicomFile], aside: Sequence[SetAside], workers: int
+) -> list[Unread]:
+    """Files that seem to be slices of a series and cannot be read, with their paths below the source."""
+    folders = {file.folder for file in dicom if file.header.modality in SLICE_MODALITIES and file.header.size}
+    unclear = [item.path for item in aside if item.unreadable]
+    unclear += [file.path for file in dicom if not file.header.size]
+    unclear = [path for path in unclear if str(PurePosixPath(path).parent) in folders and _is_text(path)]
+    return [
+        replace(found, path=Path(path))
+        for path, found in _read(base, unclear, unread_slice, workers)
+        if isinstance(found, Unread)
+    ]
+
+
+def _hold_copies(base: Path, found: Sequence[Sequence[tuple[str, ...]]], workers: int) -> list[bool]:
+    """For each series' files at one place, whether they are copies of one another."""
+    items = [tuple(tuple(str(base / path) for path in place) for place in places) for places in found]
+    results = map_in_workers(all_copies, items, workers=min(workers, len(items)))
+    return [isinstance(result, Done) and result.value for result in results]
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _reason(error: ImageError) -> str:
+    return f"{error.problem}; {error.advice}" if error.advice else error.problem
+
+
+def _key(key: str | Path | None, manifest_path: str | Path | None) -> tuple[bytes, Path]:
+    if key is not None:
+        return read_key(key), Path(key)
+    if manifest_path is None:
+        raise UserError(
+            "ids in DICOM headers are replaced by keyed hashes: give a key, the manifest's path, or keep_ids"
+        )
+    return key_beside(manifest_path)
+
+
+def _picture_rows(path: str, header: Header, mask: str) -> list[Row]:
+    """A picture or volume as one row, or each volume of a 4-D NIfTI as one."""
+    if header.frames == 1:
+        return [Row(path, mask=mask)]
+    return [Row(f"{path}#frame/{i}", mask=mask) for i in range(header.frames)]
+
+
+def _with_folder_columns(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """The rows with what their folders say, and what is to be said of folders that are not clear."""
+    said = columns_from_folders([row.path for row in rows])
+    filled = [
+        replace(row, split=columns.split, label=columns.label, finding=columns.finding)
+        for row, columns in zip(rows, said, strict=True)
+    ]
+    return filled, unclear_folders(said)
+
+
+def _with_listed_columns(rows: Sequence[Row], found: Found) -> list[Row]:
+    """The rows as the split file places their files; frames of a file are placed alike."""
+    return [
+        found.files[row.path if row.path in found.files else row.path.rpartition("#frame/")[0]].placed(row)
+        for row in rows
+    ]
+
+
+def _only_filled(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows without further columns that are empty in all of them."""
+    filled = {name for row in rows for name, value in row.extra.items() if value}
+    return tuple(replace(row, extra={k: v for k, v in row.extra.items() if k in filled}) for row in rows)
+
+
+def _natural(path: str) -> list[tuple[int, int, str]]:
+    """A sort key in which image 2 comes before image 10."""
+    pieces: list[tuple[int, int, str]] = []
+    word = ""
+    number = ""
+    for letter in path + "\0":
+        if letter.isdecimal() and letter.isascii():
+            if word:
+                pieces.append((1, 0, word))
+                word = ""
+            number += letter
+        else:
+            if number:
+                pieces.append((0, int(number), number))
+                number = ""
+            word += letter
+    return [*pieces, (1, 0, word)]

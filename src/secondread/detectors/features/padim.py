@@ -1,0 +1,130 @@
+"""PaDiM: a Gaussian of encoder features at each position (Defard et al., ICPR workshops 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveFloat, model_validator
+from torch import Tensor
+
+from secondread.detectors.blocks.encoder_settings import (
+    LAYERS_OF_STRIDES_4_8_16,
+    EncoderSettings,
+    build_encoder,
+)
+from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
+from secondread.detectors.contract import (
+    Batch,
+    Batches,
+    Detector,
+    Mixture,
+    Part,
+    Scores,
+    ScoringNoise,
+    Stage,
+    Tiny,
+)
+from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+from secondread.estimators.position_gaussians import PositionGaussians
+from secondread.networks.cells import cells_of, place
+from secondread.networks.encoder import chosen_channels, map_sizes
+from secondread.networks.gaussian_blur import gaussian_blur
+from secondread.settings.base import Width
+
+
+class PaDiMSettings(DetectorSettings):
+    name: Literal["padim"] = "padim"
+    encoder: EncoderSettings = EncoderSettings()
+    layers: tuple[str, ...] | None = Field(None, description="empty = those of strides 4, 8 and 16")
+    grid: int = Field(
+        0, ge=0, le=16, description="index of the layer on whose grid the Gaussians sit; paper: 0"
+    )
+    dimensions: Width | None = Field(100, description="random channels kept; empty = all")
+    regularisation: PositiveFloat = Field(0.01, description="added to the covariance's diagonal")
+    smoothing: float = Field(
+        4.0, ge=0, le=1_000, description="standard deviation in pixels of the map's blur"
+    )
+    image_score: Literal["max", "mean", "top"] = "max"
+    top_share: float = Field(0.05, gt=0, le=1, description="share of positions that `top` averages")
+
+    @model_validator(mode="after")
+    def _pretrained(self) -> PaDiMSettings:
+        if self.encoder.name == "conv":
+            raise ValueError("it needs an encoder with pretrained weights, not conv")
+        return self
+
+
+class PaDiM(Detector):
+    """score at position p = sqrt((f_p - m_p)^T C_p^-1 (f_p - m_p)); of the image, the map's maximum.
+
+    f_p are `dimensions` random channels of several layers' maps, brought to one grid (the finest in the
+    paper; others interpolated or averaged, by where their cells look: `networks.cells`); m_p and C_p mean
+    and covariance of the normals at p, with 0.01 I added. The map is interpolated between the cells' centres
+    and blurred.
+
+    Fitted in one pass without keeping features (`networks.position_gaussians`). The channels are drawn from
+    torch's global generator when the detector is built, and kept as a buffer.
+
+    Source: T. Defard, A. Setkov, A. Loesch, R. Audigier, PaDiM, arXiv 2011.08785.
+    """
+
+    Settings = PaDiMSettings
+    settings: PaDiMSettings
+
+    def __init__(
+        self, settings: PaDiMSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
+    ) -> None:
+        super().__init__(settings, channels, size, pretrained=pretrained)
+        layers = settings.layers or LAYERS_OF_STRIDES_4_8_16[settings.encoder.name]
+        self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
+        sizes = map_sizes(self.encoder, channels, self.size)
+        if settings.grid >= len(sizes):
+            raise ValueError(f"padim grid {settings.grid}: there are only {len(sizes)} layers, from 0")
+        self.grid = sizes[settings.grid]
+        self.cells = cells_of(self.encoder, channels, self.size)
+        total = sum(self.encoder.channels)
+        d = min(settings.dimensions or total, total)
+        self.chosen: Tensor
+        self.register_buffer("chosen", torch.randperm(total)[:d].sort().values)
+        self.gaussians = PositionGaussians(torch.Size(self.grid).numel(), d, settings.regularisation)
+
+    def stages(self) -> Iterator[Stage]:
+        yield Stage("gaussians", {"normal": 1.0}, collect=self.collect, finish=self.gaussians.finish)
+
+    def collect(self, batches: Batches) -> None:
+        self.gaussians.collect(self._features(batches["normal"].images))
+
+    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+        whitened = self.gaussians(self._features(batch.images))
+        distance = whitened.square().sum(dim=-1).sqrt().T.reshape(-1, 1, *self.grid)
+        anomaly_map = gaussian_blur(
+            place(distance, self.cells[self.settings.grid], self.size), self.settings.smoothing
+        )
+        if self.settings.image_score == "mean":
+            value = mean_over(distance, valid_on(batch.valid, self.grid))
+        else:
+            share = self.settings.top_share if self.settings.image_score == "top" else 0.0
+            value = highest_over(anomaly_map, batch.valid, share)
+        return Scores({"distance": Part(value)}, {"distance": anomaly_map})
+
+    def mixture(self) -> Mixture:
+        return Mixture({"distance": 1.0}, scaled=False)
+
+    def map_mixture(self) -> Mixture:
+        return Mixture({"distance": 1.0}, scaled=False)
+
+    @classmethod
+    def tiny(cls, rank: int) -> Tiny:
+        settings = PaDiMSettings(
+            encoder=EncoderSettings(name="resnet18", weights="random"), dimensions=10, smoothing=1.0
+        )
+        return Tiny(settings, 1, (32,) * rank, {"gaussians": StageSettings(epochs=1, batch_size=4)})
+
+    @torch.no_grad()
+    def _features(self, images: Tensor) -> Tensor:
+        """f, `[P, N, d]` float32."""
+        maps, target = self.encoder(images), self.cells[self.settings.grid]
+        chosen = chosen_channels(maps, self.chosen, self.cells, target, self.grid)
+        return chosen.flatten(2).permute(2, 0, 1)

@@ -1,0 +1,364 @@
+"""AE-FLOW: an autoencoder whose code passes a normalizing flow (Zhao, Ding, Zhang, ICLR 2023)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from secondread.detectors.blocks.encoder_settings import EncoderSettings, build_encoder
+from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
+from secondread.detectors.contract import (
+    STEPS,
+    Batch,
+    Batches,
+    Detector,
+    Mixture,
+    Part,
+    Scores,
+    ScoringNoise,
+    Stage,
+    Step,
+    Tiny,
+)
+from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+from secondread.estimators.feature_normalisation import FeatureNormalisation
+from secondread.flows.flow import Flow
+from secondread.networks.cells import cells_of, place
+from secondread.networks.decoder import Decoder
+from secondread.networks.encoder import chosen_channels, map_sizes
+from secondread.networks.structural_similarity import structural_similarity
+from secondread.settings.base import Layers, Settings, Width
+
+
+class FlowSettings(Settings):
+    blocks: Layers = 8
+    subnet: Literal["conv", "resnet"] = "conv"
+    hidden: Width = Field(256, description="width of a conv subnet")
+    clamp: float = Field(2.0, gt=0, description="bound of each log-scale")
+    positions: bool = Field(False, description="give each subnet a learned embedding of the position")
+    embedding: Width = Field(8, description="channels of that embedding")
+
+
+class FeatureSettings(Settings):
+    """Between encoder and flow; all off in the paper, whose encoder gives features of the order of one. See
+    `networks.feature_normalisation`."""
+
+    layers: tuple[str, ...] | None = Field(
+        None, description="several layers, on the grid of the last; empty = encoder.layer alone"
+    )
+    channels: Width | None = Field(None, description="random channels of them kept; empty = all")
+    compress: bool = Field(False, description="sign(h) log(1 + |h|) first")
+    standardise: Literal["none", "scale", "channel", "position", "centre"] = Field(
+        "scale", description="scale: one constant; features far from the order of one start a flow badly"
+    )
+    projection: Width | None = Field(None, description="channels that reach the flow")
+    kind: Literal["pca", "random"] = "pca"
+    noise: float = Field(0.0, ge=0, description="Gaussian, added to what the flow sees in training")
+
+
+class DecoderSettings(Settings):
+    form: Literal["paper", "student"] = Field("paper", description="student: tanh everywhere (ablation)")
+    hidden: tuple[Width, ...] = Field(
+        (512, 256, 64), max_length=16, description="widths between map and image"
+    )
+
+
+class AEFlowSettings(DetectorSettings):
+    """The defaults are the paper's, with the flow term of the loss per dimension."""
+
+    name: Literal["aeflow"] = "aeflow"
+    encoder: EncoderSettings = EncoderSettings()
+    features: FeatureSettings = FeatureSettings()
+    flow: FlowSettings = FlowSettings()
+    decoder: DecoderSettings = DecoderSettings()
+    alpha: float = Field(0.5, ge=0, le=1, description="weight of the flow in the loss")
+    flow_loss: Literal["nats", "per_dimension", "bits_per_dimension"] = "per_dimension"
+    beta: float = Field(0.9, ge=0, le=1, description="weight of the likelihood in the score")
+    likelihood: Literal["nats", "per_dimension", "exp_per_dimension"] = "per_dimension"
+    pool: Literal["mean", "top", "max"] = Field("mean", description="of the likelihood over positions")
+    top_share: float = Field(0.1, gt=0, le=1, description="the share of positions that `top` averages")
+    two_tailed: tuple[Literal["likelihood", "reconstruction", "latent", "log_determinant"], ...] = ()
+    peak_share: float = Field(
+        0.005, gt=0, le=1, description="the share of pixels that `residual_peak` averages"
+    )
+    extra_parts: tuple[Literal["latent", "log_determinant", "residual", "residual_peak"], ...] = Field(
+        (), description="reported, and mixed only where calibration.part_weights names them"
+    )
+    scaled: bool = Field(True, description="standardise the parts on validation normals before mixing")
+    map: Literal["residual", "likelihood", "both"] = "residual"
+    residual_weight: float = Field(0.5, ge=0, le=1, description="of the residual in the map `both`")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> AEFlowSettings:
+        if self.likelihood == "nats" and self.pool != "mean":
+            raise ValueError("likelihood `nats` is the sum over all positions; pool must be mean")
+        f = self.features
+        whole = self.encoder.code + self.encoder.linear
+        if self.encoder.name == "conv" and (f.channels or f.layers or f.projection not in (None, whole)):
+            raise ValueError(
+                f"a conv encoder keeps its whole code: no channels or layers, and a projection of {whole}"
+            )
+        return self
+
+
+class AEFlow(Detector):
+    """An encoder's map h goes through a normalizing flow to z', from which a decoder rebuilds the image.
+
+        h = encoder(x),  z' = f(n(h)),  x' = decoder(z')
+        log p = log N(z'; 0, I) + log |det dz'/dn|
+        loss  = alpha * (-log p) / D + (1 - alpha) * mean (x' - x)^2
+        score = beta * S_flow + (1 - beta) * S_recon,   S_recon = -SSIM(x, x')
+        S_flow = -log p / D,  or -log p,  or -exp(log p / D)
+
+    n is the feature normalisation (the identity in the paper; `networks.feature_normalisation`, by default
+    one constant that brings the normals' features to a mean square of one; with random channels of one or
+    several layers drawn from torch's global generator at construction), D the number of channels times valid
+    positions. The decoder sees z', not the flow's inverse. Reconstruction lives in the range of tanh: its
+    target is 2x - 1, clipped to [-1, 1], with as many channels as the images have (the paper copies grey to
+    three); SSIM is taken on [0, 1] with an 11×11 window.
+
+    Encoders: ImageNet ones (rank 2, frozen, eval mode, stride 16), with stage `flow` alone; or `conv`
+    (ranks 2 and 3), with a stage `autoencoder` (encoder and decoder, squared error) before it.
+
+    Parts: `likelihood` and `reconstruction`; on demand `latent` (mean of z'^2), `log_determinant`
+    (-log|det| / D), `residual` (mean |x' - x|), `residual_peak` (its mean over the highest pixels, for small
+    lesions). Padding is left out of each. Maps: `residual`, |x' - x|
+    as in the paper, and `likelihood`, -log p per position and channel, each at the centre of its receptive
+    field (`networks.cells`).
+
+    Source: Y. Zhao, Q. Ding, X. Zhang, AE-FLOW: Autoencoders with normalizing flows for medical images
+    anomaly detection, ICLR 2023.
+    """
+
+    Settings = AEFlowSettings
+    settings: AEFlowSettings
+    ranks = frozenset({2, 3})
+
+    def __init__(
+        self, settings: AEFlowSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
+    ) -> None:
+        self.ranks = frozenset({2, 3} if settings.encoder.name == "conv" else {2})
+        super().__init__(settings, channels, size, pretrained=pretrained)
+        rank = len(self.size)
+        self.encoder = build_encoder(
+            settings.encoder, rank, channels, pretrained=pretrained, layers=settings.features.layers
+        )
+        self.map_size = map_sizes(self.encoder, channels, self.size)[-1]
+        self.cells = cells_of(self.encoder, channels, self.size)
+        total = sum(self.encoder.channels)
+        kept = min(settings.features.channels or total, total)
+        self.chosen: Tensor
+        self.register_buffer("chosen", torch.randperm(total)[:kept].sort().values)
+        self.normalisation = FeatureNormalisation(
+            kept,
+            self.map_size,
+            compress=settings.features.compress,
+            standardise=settings.features.standardise,
+            projection=settings.features.projection,
+            kind=settings.features.kind,
+        )
+        self.flow = Flow(
+            rank,
+            self.normalisation.channels,
+            blocks=settings.flow.blocks,
+            subnet=settings.flow.subnet,
+            hidden=settings.flow.hidden,
+            clamp=settings.flow.clamp,
+            positions=self.map_size if settings.flow.positions else None,
+            embedding=settings.flow.embedding,
+        )
+        self.decoder = Decoder(
+            rank,
+            self.normalisation.channels,
+            settings.decoder.hidden,
+            channels,
+            self.size,
+            tanh_everywhere=settings.decoder.form == "student",
+        )
+
+    def stages(self) -> Iterator[Stage]:
+        on = {"normal": 1.0}
+        if self.settings.encoder.name == "conv":
+            yield Stage(
+                "autoencoder",
+                on,
+                [Step((self.encoder, self.decoder), self.autoencoder_loss, name="autoencoder")],
+                STEPS,
+                score=self.autoencoder_error,
+            )
+        yield Stage(
+            "flow",
+            on,
+            [Step((self.flow, self.decoder), self.loss, name="flow")],
+            STEPS,
+            frozen=self.frozen,
+            prepare=self.prepare if self.normalisation.needs_fit else None,
+            start=self.start,
+            drifts=(self.encoder,) if self.settings.encoder.batch_norm == "train" else (),
+        )
+
+    @property
+    def frozen(self) -> Callable[[Tensor], tuple[Tensor, ...]] | None:
+        """`encode`, unless the encoder's statistics drift in training."""
+        return None if self.settings.encoder.batch_norm == "train" else self.encode
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> tuple[Tensor, ...]:
+        """h, `[N, C, *map_size]`: what the stage `flow` does not train."""
+        maps = self.encoder(images)
+        if len(maps) == 1 and len(self.chosen) == maps[0].shape[1]:
+            return maps
+        return (chosen_channels(maps, self.chosen, self.cells, self.cells[-1], self.map_size),)
+
+    def prepare(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
+        """Fit the feature normalisation to the normals."""
+        self.normalisation.fit(
+            ((self._features(b["normal"]), valid_on(b["normal"].valid, self.map_size)) for b in batches),
+            generator,
+        )
+
+    def start(self, batches: Batches) -> dict[str, float]:
+        """Bits per dimension of the untrained flow, and of the identity: of the normalised features under a
+        standard normal distribution. Near each other where training can begin."""
+        batch = batches["normal"]
+        h, positions = self.normalisation(self._features(batch)), valid_on(batch.valid, self.map_size)
+        _, _, untrained = self._flow(batch)
+        identity = -self.flow.latent.log_density_map(h)
+
+        def bits(nats: Tensor) -> float:
+            return float(mean_over(nats, positions).mean()) / (h.shape[1] * math.log(2))
+
+        return {"bits/dim at the start": bits(untrained), "bits/dim of the identity": bits(identity)}
+
+    def autoencoder_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = batches["normal"]
+        decoded = self.decoder(self.encoder(batch.images)[-1])
+        return {"reconstruction": self._squared_error(decoded, batch)}
+
+    def autoencoder_error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
+        """Mean squared error of each image, `[N]`, before there is a flow."""
+        decoded = self.decoder(self.encoder(batch.images)[-1])
+        return mean_over((decoded - self._target(batch)).square(), batch.valid)
+
+    def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = batches["normal"]
+        z, _, negative_log_density = self._flow(batch, generator if self.training else None)
+        positions = valid_on(batch.valid, self.map_size)
+        nats_per_dimension = mean_over(negative_log_density, positions).mean() / z.shape[1]
+        unit = {
+            "nats": z[0].numel(),
+            "per_dimension": 1.0,
+            "bits_per_dimension": 1 / torch.log(torch.tensor(2.0)).item(),
+        }[self.settings.flow_loss]
+        return {
+            "flow": self.settings.alpha * unit * nats_per_dimension,
+            "reconstruction": (1 - self.settings.alpha) * self._squared_error(self.decoder(z), batch),
+        }
+
+    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+        z, log_determinant, negative_log_density = self._flow(batch)
+        return self.scores_of(batch, z, log_determinant, negative_log_density / z.shape[1])
+
+    def scores_of(self, batch: Batch, z: Tensor, log_determinant: Tensor, per_channel: Tensor) -> Scores:
+        """From the latent map `[N, K, *S]`, its log-determinant and -log p / K per position `[N, 1, *S]`."""
+        decoded = self.decoder(z)
+        positions = valid_on(batch.valid, self.map_size)
+        target = self._target(batch)
+        residual = (decoded - target).abs().mean(dim=1, keepdim=True) / 2
+        similarity = structural_similarity((decoded + 1) / 2, (target + 1) / 2, batch.valid)
+        values = {
+            "likelihood": self._likelihood(per_channel, positions, z.shape[1]),
+            "reconstruction": -similarity,
+        }
+        if "latent" in self.settings.extra_parts:
+            values["latent"] = mean_over(z.square(), positions)
+        if "log_determinant" in self.settings.extra_parts:
+            values["log_determinant"] = -mean_over(log_determinant, positions) / z.shape[1]
+        if "residual" in self.settings.extra_parts:
+            values["residual"] = mean_over(residual, batch.valid)
+        if "residual_peak" in self.settings.extra_parts:
+            values["residual_peak"] = highest_over(residual, batch.valid, self.settings.peak_share)
+        maps = {}
+        if self.settings.map != "likelihood":
+            maps["residual"] = residual
+        if self.settings.map != "residual":
+            maps["likelihood"] = place(per_channel, self.cells[-1], self.size)
+        return Scores(
+            {
+                name: Part(v, "two" if name in self.settings.two_tailed else "upper")
+                for name, v in values.items()
+            },
+            maps,
+        )
+
+    def mixture(self) -> Mixture:
+        beta = self.settings.beta
+        return Mixture({"likelihood": beta, "reconstruction": 1 - beta}, scaled=self.settings.scaled)
+
+    def map_mixture(self) -> Mixture:
+        if self.settings.map == "both":
+            weight = self.settings.residual_weight
+            return Mixture({"residual": weight, "likelihood": 1 - weight}, scaled=True)
+        return Mixture({self.settings.map: 1.0}, scaled=False)
+
+    @classmethod
+    def tiny(cls, rank: int) -> Tiny:
+        flow = FlowSettings(blocks=2, hidden=16)
+        if rank == 2:
+            settings = AEFlowSettings(
+                encoder=EncoderSettings(name="resnet18", weights="random"),
+                features=FeatureSettings(standardise="channel", projection=16),
+                flow=flow,
+                decoder=DecoderSettings(hidden=(32, 16, 8)),
+                map="both",
+            )
+            return Tiny(settings, 1, (32, 32), {"flow": StageSettings(steps=8, batch_size=4)})
+        settings = AEFlowSettings(
+            encoder=EncoderSettings(name="conv", width=8, widest=16, code=8, stride=4),
+            flow=flow.model_copy(update={"positions": True}),
+            decoder=DecoderSettings(hidden=(8,)),
+            map="both",
+        )
+        stage = StageSettings(steps=6, batch_size=4)
+        return Tiny(settings, 1, (16,) * rank, {"autoencoder": stage, "flow": stage})
+
+    def _features(self, batch: Batch) -> Tensor:
+        return (batch.features or self.encode(batch.images))[0]
+
+    def _flow(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """See `_flow_of`."""
+        return self._flow_of(self._features(batch), generator)
+
+    def _flow_of(self, h: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """From features: z' `[N, K, *map_size]`; log-determinant and -log p (standard normal latent) per
+        position, `[N, 1, *map_size]`, nats. With a generator, noise is added to the normalised features."""
+        h = self.normalisation(h)
+        if generator is not None and self.settings.features.noise:
+            drawn = torch.randn(h.shape, generator=generator, device=generator.device)
+            h = h + self.settings.features.noise * drawn.to(h)
+        z, log_determinant = self.flow.transform(h)
+        return z, log_determinant, -(self.flow.latent.log_density_map(z) + log_determinant)
+
+    def _likelihood(self, per_channel: Tensor, positions: Tensor | None, channels: int) -> Tensor:
+        form, pool = self.settings.likelihood, self.settings.pool
+        if pool == "mean":
+            value = mean_over(per_channel, positions)
+        else:
+            value = highest_over(per_channel, positions, self.settings.top_share if pool == "top" else 0.0)
+        if form == "exp_per_dimension":
+            return -torch.exp(-value)
+        if form == "nats":
+            count = per_channel[0].numel() if positions is None else positions.flatten(1).sum(dim=1)
+            return value * channels * count
+        return value
+
+    def _target(self, batch: Batch) -> Tensor:
+        return (2 * batch.images.float() - 1).clamp(-1, 1)
+
+    def _squared_error(self, decoded: Tensor, batch: Batch) -> Tensor:
+        return mean_over((decoded - self._target(batch)).square(), batch.valid).mean()

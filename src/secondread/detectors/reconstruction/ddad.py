@@ -1,0 +1,304 @@
+"""DDAD: where networks of normals disagree, with each other and with networks that saw unlabelled images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from secondread import anomalies
+from secondread.detectors import find
+from secondread.detectors.blocks.ddad_settings import DDADSettings, RefinerSettings
+from secondread.detectors.blocks.drawn_anomalies import pixel_areas
+from secondread.detectors.blocks.reconstruction import (
+    NetworkSettings,
+    ReconstructionDetector,
+    refuse_one_image,
+    symmetric,
+)
+from secondread.detectors.blocks.valid_positions import mean_over
+from secondread.detectors.contract import (
+    STEPS,
+    Batch,
+    Batches,
+    Detector,
+    Mixture,
+    Part,
+    Scores,
+    ScoringNoise,
+    Stage,
+    Step,
+    Tiny,
+)
+from secondread.detectors.detector_settings import StageSettings
+from secondread.detectors.reconstruction.aeu import AEUSettings
+from secondread.metrics.mean import lower_bound
+from secondread.networks.ensemble import Ensemble, evaluating
+from secondread.networks.precision import full_precision
+from secondread.networks.refiner import Refiner, focal_loss
+
+INPUTS = {"r_intra": ("intra",), "r_dual": ("inter", "intra")}
+"""The maps that each refiner sees, and first the one that is the score where they show it nothing."""
+DISCREPANCIES = ("inter", "intra")
+SHOWN = 0.6
+"""The pixel AUROC for drawn anomalies from which a map shows them."""
+NOT_MEASURED = -1.0
+
+
+class DDAD(Detector):
+    """Discrepancies of two ensembles of K reconstruction networks, refined by one trained on drawn anomalies.
+
+    Networks b_1 … b_K learn normals alone, a_1 … a_K normal and unlabelled images together; within an
+    ensemble they differ in their initial parameters. With m_b, m_a the means of their reconstructions of x,
+
+        rec     (x - m_b)^2          in AE-U's form  (x - m_b)^2 / s
+        intra   sd_k(b_k)                            sd_k(b_k) / sqrt(s)
+        inter   |m_a - m_b|                          |m_a - m_b| / sqrt(s),   s = mean_k exp(v_k) of the b_k
+        r_intra softmax(refiner(intra))_abnormal
+        r_dual  softmax(refiner(inter, intra))_abnormal
+
+    sd divides by K - 1; each is a map `[N, 1, *size]`, mean over channels. Unlabelled images that the first
+    ensemble cannot know and the second has learned make `inter` large where they are abnormal.
+
+    Stages: `normal` and `mixture` train the ensembles, the second on every normal and unlabelled image once
+    an epoch; `refine` trains the refiners (`networks.refiner`) on normals of which some have a synthetic
+    anomaly, by the focal loss of whether a place was changed, the ensembles frozen in eval mode and in
+    float32. Both refiners see the same batches; each has its own loss, so that they train as if alone.
+    Without `inter` and `r_dual` no unlabelled image is needed, and there is no stage `mixture`.
+
+    A refiner learns nothing where its maps do not show what is drawn, and then ranks by chance. So after the
+    ensembles anomalies are drawn in each held-out normal image, as for refinement, and the AUROC of `inter`
+    and `intra` over its pixels is taken. Where no map that the score's refiner sees has a mean over images
+    whose lower 95 % bound reaches 0.6, score and map are the discrepancy itself: `inter` for `r_dual`,
+    `intra` for `r_intra`. No label is in that rule. Means and bounds are the buffer `patch_auroc`, and stand
+    in the log. Refiners are trained and reported either way.
+
+    Parts: each map's mean over valid positions, and `single`, the score of the first network of normals
+    alone (a plain `ae`, `memae` or `aeu`). The map is that of `score`. Images `[N, C, *size]` in [0, 1].
+
+    Source: Y. Cai, H. Chen, X. Yang, Y. Zhou, K.-T. Cheng, Dual-distribution discrepancy with
+    self-supervised refinement for anomaly detection in medical images, Medical Image Analysis 2023 (MICCAI
+    2022 without the refiners).
+    """
+
+    Settings = DDADSettings
+    settings: DDADSettings
+    ranks = frozenset({2, 3})
+    added_later = frozenset({"patch_auroc"})
+
+    def __init__(
+        self, settings: DDADSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
+    ) -> None:
+        super().__init__(settings, channels, size, pretrained=pretrained)
+        self.needs = frozenset({"normal", "unlabelled"} if settings.unlabelled else {"normal"})
+        kind = find(settings.backbone.name)
+        assert issubclass(kind, ReconstructionDetector)
+        self.kind = kind
+        self.make_anomalies = anomalies.find(settings.anomalies.name)(settings.anomalies)
+
+        def build() -> nn.Module:
+            return kind.build(settings.backbone, channels, self.size)
+
+        self.normal = Ensemble(build, settings.members, run=settings.run)
+        self.mixed: Ensemble | None = None
+        if settings.unlabelled:
+            self.mixed = Ensemble(build, settings.members, run=settings.run)
+        self.refiners = nn.ModuleDict(
+            {
+                name: Refiner(len(self.size), len(INPUTS[name]), settings.refiner.width)
+                for name in settings.refiners
+            }
+        )
+
+        self.patch_auroc: Tensor | None
+        rows = torch.full((len(DISCREPANCIES), 2), NOT_MEASURED)  # mean and lower bound of each
+        self.register_buffer("patch_auroc", rows if self.refiners else None)
+
+    def stages(self) -> Iterator[Stage]:
+        examine = self.examine if self.refiners else None
+        yield Stage(
+            "normal",
+            {"normal": 1.0},
+            [Step((self.normal,), partial(self.reconstruction_loss, self.normal), name="normal")],
+            STEPS,
+            score=partial(self.image_score, "rec" if self.settings.score == "rec" else "intra"),
+            examine=examine if self.mixed is None else None,
+        )
+        if self.mixed is not None:
+            yield Stage(
+                "mixture",
+                {"normal": None, "unlabelled": None},
+                [Step((self.mixed,), partial(self.reconstruction_loss, self.mixed), name="mixture")],
+                STEPS,
+                score=partial(self.image_score, "inter"),
+                examine=examine,
+            )
+        if self.refiners:
+            asked = self.settings.score
+            yield Stage(
+                "refine",
+                {"normal": 1.0},
+                [Step((self.refiners,), self.refinement_loss, name="refine")],
+                STEPS,
+                score=partial(self.image_score, asked) if asked in self.refiners else None,
+            )
+
+    def reconstruction_loss(
+        self, ensemble: Ensemble, batches: Batches, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """The backbone's loss, summed over networks, of all images of the cohorts that `ensemble` learns."""
+        cohorts = ("normal",) if ensemble is self.normal else ("normal", "unlabelled")
+        batch = _together([batches[name] for name in cohorts if name in batches])
+        refuse_one_image(self, len(batch))
+        x = symmetric(batch.images)
+        total: dict[str, Tensor] = {}
+        for output in ensemble.each(x):
+            for name, value in self.kind.terms(self.settings.backbone, output, x, batch.valid).items():
+                total[name] = total[name] + value if name in total else value
+        return total
+
+    def refinement_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        """The focal loss of each refiner. A held-out image that has no other beside it stays as it is."""
+        batch = batches["normal"]
+        refuse_one_image(self, len(batch))
+        images = batch.images.float()
+        changed = torch.zeros_like(images[:, :1], dtype=torch.bool)
+        if len(batch) > 1:
+            made = self.make_anomalies(images, generator, valid=batch.valid)
+            images, changed = made.images, made.target > 0
+        maps, _ = self.discrepancies(symmetric(images))
+        return {
+            name: mean_over(
+                focal_loss(self.refined(name, maps), changed, self.settings.refiner.gamma), batch.valid
+            ).mean()
+            for name in self.refiners
+        }
+
+    def discrepancies(self, x: Tensor) -> tuple[dict[str, Tensor], list[object]]:
+        """`rec`, `intra` and, where there is a second ensemble, `inter` of x in [-1, 1], float32
+        `[N, 1, *size]`, without gradient; and what each network of normals gave."""
+        backbone = self.settings.backbone
+        parts = [self.normal] if self.mixed is None else [self.normal, self.mixed]
+        with evaluating(*parts), full_precision(x):
+            outputs = self.normal.each(x)
+            rebuilt = torch.stack([self.kind.mean(output) for output in outputs])
+            centre = rebuilt.mean(dim=0)
+            variances = [self.kind.variance(backbone, output) for output in outputs]
+            known = [variance for variance in variances if variance is not None]
+            deviation = torch.stack(known).mean(dim=0).sqrt() if known else torch.ones_like(centre)
+            spread = (rebuilt - centre).square().sum(dim=0) / (len(rebuilt) - 1)
+            maps = {"rec": ((x - centre) / deviation).square(), "intra": spread.sqrt() / deviation}
+            if self.mixed is not None:
+                mixed = torch.stack([self.kind.mean(output) for output in self.mixed.each(x)])
+                maps["inter"] = (mixed.mean(dim=0) - centre).abs() / deviation
+        return {name: values.mean(dim=1, keepdim=True) for name, values in maps.items()}, outputs
+
+    def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
+        """How well each discrepancy shows anomalies drawn in held-out normals: the mean over images of the
+        AUROC over pixels, and its lower 95 % bound, 0 where there are too few."""
+        assert self.patch_auroc is not None
+        drawn = self.settings.anomalies.model_copy(update={"share": 1.0})
+        names = DISCREPANCIES if self.mixed is not None else DISCREPANCIES[1:]
+
+        def maps_of(images: Tensor) -> dict[str, Tensor]:
+            maps, _ = self.discrepancies(symmetric(images))
+            return {name: maps[name] for name in names}
+
+        areas = pixel_areas(held_out, anomalies.find(drawn.name)(drawn), maps_of, generator)
+        figures = {}
+        for name in names:
+            values = areas.get(name, [])
+            mean = sum(values) / len(values) if values else NOT_MEASURED
+            bound = max(lower_bound(values), 0.0)
+            self.patch_auroc[DISCREPANCIES.index(name)] = torch.tensor((mean, bound)).to(self.patch_auroc)
+            figures[f"AUROC of {name} for drawn anomalies"] = mean if values else math.nan
+            figures[f"lower bound of {name}"] = bound
+        return figures
+
+    @property
+    def scored(self) -> str:
+        """The part and map that are the score: those of the settings, or the discrepancy where no map of its
+        refiner shows what is drawn."""
+        asked = self.settings.score
+        if asked not in INPUTS or self.patch_auroc is None:
+            return asked
+        bounds = [float(self.patch_auroc[DISCREPANCIES.index(name), 1]) for name in INPUTS[asked]]
+        measured = min(bounds) != NOT_MEASURED
+        return INPUTS[asked][0] if measured and max(bounds) < SHOWN else asked
+
+    def warnings(self) -> tuple[str, ...]:
+        asked = self.settings.score
+        if self.scored == asked or self.patch_auroc is None:
+            return ()
+        rows = zip(DISCREPANCIES, self.patch_auroc.tolist(), strict=True)
+        told = ", ".join(
+            f"{name} not measured, for too few held-out normals" if mean == NOT_MEASURED
+            else f"{name} {mean:.2f} with a lower 95 % bound of {bound:.2f}"
+            for name, (mean, bound) in rows
+            if name in INPUTS[asked]
+        )  # fmt: skip
+        return (
+            f"the discrepancies hardly show what is drawn in held-out normals (pixel AUROC of {told}; a "
+            f"bound of {SHOWN} is asked for), so the refiner may rank by chance: score and map are "
+            f"{self.scored} in place of {asked}",
+        )
+
+    def refined(self, name: str, maps: dict[str, Tensor]) -> Tensor:
+        """The refiner's logits `[N, 2, *size]`."""
+        logits: Tensor = self.refiners[name](torch.cat([maps[part] for part in INPUTS[name]], dim=1))
+        return logits
+
+    def abnormal(self, name: str, maps: dict[str, Tensor]) -> Tensor:
+        """The refiner's probability of an anomaly at each place, `[N, 1, *size]`."""
+        return self.refined(name, maps).float().softmax(dim=1)[:, 1:]
+
+    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+        x = symmetric(batch.images)
+        maps, outputs = self.discrepancies(x)
+        for name in self.refiners:
+            maps[name] = self.abnormal(name, maps)
+        parts = {name: Part(mean_over(values, batch.valid)) for name, values in maps.items()}
+        single = self.kind.image_error(self.settings.backbone, outputs[0], x, batch.valid)
+        chosen = self.scored
+        return Scores({**parts, "single": Part(single)}, {chosen: maps[chosen]})
+
+    def image_score(self, name: str, batch: Batch, noise: ScoringNoise) -> Tensor:
+        """The mean `[N]` of one map, refined or not."""
+        maps, _ = self.discrepancies(symmetric(batch.images))
+        return mean_over(self.abnormal(name, maps) if name in INPUTS else maps[name], batch.valid)
+
+    def mixture(self) -> Mixture:
+        return Mixture({self.scored: 1.0}, scaled=False)
+
+    def map_mixture(self) -> Mixture | None:
+        return Mixture({self.scored: 1.0}, scaled=False)
+
+    @classmethod
+    def tiny(cls, rank: int) -> Tiny:
+        settings = DDADSettings(
+            backbone=AEUSettings(network=NetworkSettings(width=4, hidden=16, latent=8)),
+            members=2,
+            refiner=RefinerSettings(width=8),
+        )
+        stage = StageSettings(steps=5, batch_size=4)
+        stages = {"normal": stage, "mixture": stage, "refine": stage}
+        return Tiny(settings, 1, (32, 32) if rank == 2 else (16, 16, 16), stages)
+
+
+def _together(batches: list[Batch]) -> Batch:
+    """All images of several batches in one; a mask where one of them has a mask."""
+    if len(batches) == 1:
+        return batches[0]
+    images = torch.cat([batch.images for batch in batches])
+    if all(batch.valid is None for batch in batches):
+        return Batch(images)
+    return Batch(images, torch.cat([_mask(batch) for batch in batches]))
+
+
+def _mask(batch: Batch) -> Tensor:
+    if batch.valid is not None:
+        return batch.valid
+    return torch.ones_like(batch.images[:, :1], dtype=torch.bool)

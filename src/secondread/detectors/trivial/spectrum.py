@@ -1,0 +1,124 @@
+"""Spectrum: how unusual an image's energies are, band by band of spatial frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from secondread.detectors.blocks.valid_positions import mean_over
+from secondread.detectors.contract import (
+    Batch,
+    Batches,
+    Detector,
+    Mixture,
+    Part,
+    Scores,
+    ScoringNoise,
+    Stage,
+    Tiny,
+)
+from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+from secondread.settings.base import Width
+
+FLOOR = 1e-10
+"""Added to every band's energy, so that the logarithm of a constant image is finite."""
+
+
+class SpectrumSettings(DetectorSettings):
+    name: Literal["spectrum"] = "spectrum"
+    bands: Width = Field(16, description="radial bands up to half a cycle per pixel")
+
+
+class Spectrum(Detector):
+    """score = Mahalanobis distance of e(x) from the normals', with e the log energies of radial bands.
+
+        e_k = log(floor + mean of |FFT(x - mean x)|^2 / positions, over k <= 2 B |frequency| < k + 1)
+
+    Channels are averaged first; padding is set to the image's mean. Bands are equally wide, up to 0.5
+    cycles per pixel; corners beyond that join the last. The covariance gets 1e-3 of its mean variance
+    added to its diagonal. Moments are collected in float64 in one pass.
+    """
+
+    Settings = SpectrumSettings
+    settings: SpectrumSettings
+    ranks = frozenset({2, 3})
+
+    def __init__(
+        self, settings: SpectrumSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
+    ) -> None:
+        super().__init__(settings, channels, size, pretrained=pretrained)
+        bands = min(settings.bands, min(self.size) // 2)
+        self.band: Tensor
+        self.mean: Tensor
+        self.whitener: Tensor
+        self.moments: Tensor
+        self.register_buffer("band", _bands(self.size, bands), persistent=False)
+        self.register_buffer("mean", torch.zeros(bands))
+        self.register_buffer("whitener", torch.eye(bands))
+        self.register_buffer("moments", torch.zeros(bands + 1, bands + 1, dtype=torch.float64))
+
+    def stages(self) -> Iterator[Stage]:
+        yield Stage("moments", {"normal": 1.0}, collect=self.collect, finish=self.finish)
+
+    def collect(self, batches: Batches) -> None:
+        """Add up (1, e)(1, e)^T: count, sums and products in one matrix."""
+        energies = self._log_energies(batches["normal"]).double()
+        rows = torch.cat((torch.ones_like(energies[:, :1]), energies), dim=1)
+        self.moments += rows.T @ rows
+
+    def finish(self) -> None:
+        moments = self.moments / self.moments[0, 0]
+        mean = moments[0, 1:]
+        covariance = moments[1:, 1:] - torch.outer(mean, mean)
+        floor = 1e-3 * covariance.diagonal().mean().clamp_min(1e-6)
+        factor = torch.linalg.cholesky(covariance + floor * torch.eye(len(mean)).to(covariance))
+        self.mean.copy_(mean)
+        self.whitener.copy_(torch.linalg.inv(factor))
+        self.moments.zero_()
+
+    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+        centred = self._log_energies(batch) - self.mean
+        whitened = (centred[:, None, :] * self.whitener).sum(dim=-1)
+        return Scores({"distance": Part(whitened.square().sum(dim=1).sqrt())})
+
+    def mixture(self) -> Mixture:
+        return Mixture({"distance": 1.0}, scaled=False)
+
+    @classmethod
+    def tiny(cls, rank: int) -> Tiny:
+        return Tiny(
+            SpectrumSettings(bands=4), 1, (16,) * rank, {"moments": StageSettings(epochs=1, batch_size=4)}
+        )
+
+    def _log_energies(self, batch: Batch) -> Tensor:
+        """`[N, bands]` float32."""
+        images = batch.images.float().mean(dim=1)
+        mean = mean_over(batch.images, batch.valid).view(-1, *[1] * len(self.size))
+        centred = images - mean
+        if batch.valid is not None:
+            centred = centred * batch.valid[:, 0]
+        spectrum = torch.view_as_real(torch.fft.rfftn(centred, dim=tuple(range(1, centred.dim()))))
+        power = spectrum.square().sum(dim=-1)
+        # of a real image, the coefficients that rfftn leaves out mirror those that it gives
+        power[..., 1 : (self.size[-1] + 1) // 2] *= 2
+        bands = len(self.mean)
+        half = self.band.view(self.size)[..., : power.shape[-1]].flatten()
+        order = half.argsort(stable=True)
+        sorted_power = power.flatten(1)[:, order]
+        energy = torch.stack(
+            [part.sum(dim=1) for part in sorted_power.split(half.bincount(minlength=bands).tolist(), dim=1)],
+            1,
+        )
+        count = torch.bincount(self.band, minlength=bands).clamp_min(1)
+        return (energy / (count * len(self.band)) + FLOOR).log()
+
+
+def _bands(size: tuple[int, ...], bands: int) -> Tensor:
+    """The band of each FFT coefficient, flattened."""
+    axes = [torch.fft.fftfreq(length) for length in size]
+    radius = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(dim=0).sqrt()
+    return (radius * 2 * bands).long().clamp_max(bands - 1).flatten()

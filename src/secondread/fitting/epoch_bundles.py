@@ -1,0 +1,75 @@
+"""Bundles of earlier epochs of a fit: `OUT.epochs/epoch-00005`, each calibrated and scored like any other.
+
+So a curve that only labels can tell, drawn afterwards on the test, can be set beside the curves that need
+none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from secondread.bundles.bundle import Bundle
+from secondread.bundles.bundle_document import Provenance
+from secondread.calibration.calibration import Calibration
+from secondread.detectors.contract import Detector
+from secondread.errors import UserError
+from secondread.outputs.whole import whole_folder
+from secondread.recipes.recipe import Recipe
+from secondread.terminal.counting import say
+from secondread.training.choosing.kept_epochs import KeptEpoch, kept_epochs
+
+Calibrate = Callable[[Detector], tuple[Calibration, tuple[str, ...]]]
+
+
+def epochs_folder(out: Path) -> Path:
+    return out.with_name(f"{out.name}.epochs")
+
+
+def refuse_epochs(detector: Detector, recipe: Recipe, out: Path, *, resume: bool) -> None:
+    """`UserError` where epochs are to be kept of a stage that is not the last one which trains, so that no
+    whole detector comes of them, or where their folder is there already."""
+    asked = [name for name, settings in recipe.stages.items() if settings.keep_every]
+    trained = [stage.name for stage in detector.stages() if stage.steps]
+    for name in asked:
+        if name not in trained[-1:]:
+            last = f"only {trained[-1]} can have it" if trained else "no stage here trains"
+            raise UserError(f"stages.{name}.keep_every: the epochs of the last stage can be kept; {last}")
+    if asked and epochs_folder(out).exists() and not resume:
+        raise UserError(f"{epochs_folder(out)}: there is something already; remove it or choose another -o")
+
+
+def save_epochs(bundle: Bundle, out: Path, directory: Path, calibrate: Calibrate, *, shown: bool) -> None:
+    """A bundle of each epoch that the fit in `directory` kept; an epoch whose scores are not finite is left
+    out, and said. The folder is there whole or not at all. The bundle's own detector ends as it was."""
+    kept = kept_epochs(directory)
+    target = epochs_folder(out)
+    if not kept or target.exists():
+        return
+    detector = bundle.detector
+    fitted = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
+    with whole_folder(target) as folder:
+        for one in kept:
+            detector.load_fitted({**fitted, **one.state()}).to(bundle.device)
+            try:
+                calibration, _ = calibrate(detector)
+            except UserError as error:
+                say(f"note: epoch {one.epoch + 1} is left out of {target.name}: {error}", shown=shown)
+                continue
+            replace(bundle, calibration=calibration, provenance=_told(bundle, one)).save(
+                folder / f"epoch-{one.epoch + 1:05d}"
+            )
+    detector.load_fitted(fitted).to(bundle.device)
+
+
+def _told(bundle: Bundle, kept: KeptEpoch) -> Provenance:
+    """The provenance, in which the training log says which epoch this is."""
+    training = dict(bundle.provenance.training)
+    training["stages"] = [
+        {**stage, "chosen_epoch": kept.epoch, "rule": "kept on the way"}
+        if stage["name"] == kept.stage
+        else stage
+        for stage in training["stages"]
+    ]
+    return bundle.provenance.model_copy(update={"training": training})

@@ -1,0 +1,341 @@
+"""A fit: rows of a manifest become cohorts, cohorts a fitted detector, and all of it a bundle.
+
+    manifest ─► cohorts ─► preprocessing fitted on normals ─► prepared sets ─► detector's stages
+                                                                    └─► companions ─► calibration ─► bundle
+
+Only cohorts reach anything that learns: a test row is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from secondread.bundles.bundle import Bundle, read_document, without_places
+from secondread.bundles.bundle_document import Provenance
+from secondread.bundles.companions import NAMES, Companions, build_companion, takes
+from secondread.bundles.seen import Seen
+from secondread.calibration.calibration import Calibration
+from secondread.calibration.calibration_settings import CalibrationSettings
+from secondread.cohorts.cohorts import Cohorts, build_cohorts
+from secondread.cohorts.manifest import Manifest
+from secondread.detectors.contract import Detector
+from secondread.errors import UserError
+from secondread.fitting.epoch_bundles import refuse_epochs, save_epochs
+from secondread.fitting.preparing import COHORTS, fitted_preprocessing, prepare_cohorts, without_copies
+from secondread.fitting.unfinished import Unfinished
+from secondread.outputs.folders import output_bundle
+from secondread.outputs.run_record import now, versions
+from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache_places import available_cores
+from secondread.preprocessing.caching import open_cache, settle
+from secondread.preprocessing.prepared_set import PreparedSet
+from secondread.recipes.build import build_detector
+from secondread.recipes.recipe import Recipe
+from secondread.scoring.device import choose_device, process_count, process_rank
+from secondread.scoring.gathering import gather_scores
+from secondread.terminal.counting import say
+from secondread.training.log import TrainingLog
+from secondread.training.loop import train
+
+
+@dataclass
+class Seconds:
+    """Wall-clock time by part of the fit."""
+
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, part: str) -> Iterator[None]:
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent[part] = round(self.spent.get(part, 0.0) + time.monotonic() - begun, 3)
+
+
+def fit(
+    recipe: Recipe | str | Path,
+    manifest: Manifest | str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    cache: str | Path | Cache | None = None,
+    device: str | None = "auto",
+    workers: int | None = None,
+    seed: int | None = None,
+    allow_shared_patients: bool = False,
+    progress: bool = True,
+    source: str = "recipe",
+) -> Bundle:
+    """Fit a recipe on a manifest and save the bundle to `out`.
+
+    resume   continue a fit that was stopped; a finished one of the same recipe and data is loaded
+    cache    folder of prepared images; none = `default_cache_directory()`
+    workers  processes that decode; none = one per core, 0 = this process
+    seed     in place of the recipe's
+    source   what messages call the recipe, where it is given as an object
+
+    Raises UserError for inputs that a person must change (patients in train and test among them),
+    DataError where a cohort cannot be read, `training.interruption.Interrupted` on Ctrl-C.
+    """
+    if not isinstance(recipe, Recipe):
+        source, recipe = str(recipe), Recipe.load(recipe)
+    if not isinstance(manifest, Manifest):
+        manifest = Manifest.read(manifest)
+        for note in manifest.notes:
+            say(f"note: {note}", shown=progress and process_rank() == 0)
+    recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
+    out = Path(out)
+    progress = progress and process_rank() == 0
+    identity = {
+        "recipe": digest_of(without_places(recipe.model_dump(mode="json"))),
+        "manifest": manifest.digest,
+        "seed": recipe.seed,
+        "allow_shared_patients": allow_shared_patients,
+    }
+    with output_bundle(out) if process_rank() == 0 else nullcontext():
+        unfinished = Unfinished(out, identity)
+        if out.exists():
+            return finished_before(unfinished, device, resume=resume)
+        return _fit(
+            recipe, manifest, unfinished,
+            resume=resume, cache=cache, device=device, workers=workers,
+            allow_shared_patients=allow_shared_patients, progress=progress, source=source,
+        )  # fmt: skip
+
+
+def _fit(
+    recipe: Recipe,
+    manifest: Manifest,
+    unfinished: Unfinished,
+    *,
+    resume: bool,
+    cache: str | Path | Cache | None,
+    device: str | None,
+    workers: int | None,
+    allow_shared_patients: bool,
+    progress: bool,
+    source: str,
+) -> Bundle:
+    """The fit itself; its place is held."""
+    out, seconds = unfinished.out, Seconds()
+    detector = build_detector(recipe, source=source)
+    refuse_epochs(detector, recipe, out, resume=resume)
+    cohorts = build_cohorts(
+        manifest, recipe.cohorts, recipe.seed, allow_shared_patients=allow_shared_patients
+    )
+    for note in cohorts.notes:
+        say(f"note: {note}", shown=progress)
+    refuse_missing_cohorts(detector, cohorts, recipe)
+    if process_rank() == 0:
+        unfinished.begin(resume=resume)
+    workers = max(1, available_cores() // process_count()) if workers is None else workers
+    kept = open_cache(cache)
+
+    with seconds.of("prepare"):
+        preprocessing = fitted_preprocessing(recipe, manifest, cohorts, kept, workers, progress)
+        sets = prepare_cohorts(manifest, cohorts, preprocessing, kept, workers, progress)
+        told = len(cohorts.notes)
+        cohorts = without_copies(cohorts, sets)
+        copies = cohorts.notes[told:]
+        if copies:
+            sets = prepare_cohorts(manifest, cohorts, preprocessing, kept, workers, shown=False)
+            for note in copies:
+                say(f"note: {note}", shown=progress)
+    learn = {name: images for name, images in sets.items() if name != "calibration" and len(images)}
+    with seconds.of("train"):
+        log = train(
+            detector,
+            learn,
+            recipe.stages,
+            seed=recipe.seed,
+            directory=unfinished.folder / "detector",
+            device=device,
+            precision=recipe.precision,
+            resume=resume,
+            progress=progress,
+        )
+    for note in log.notes:
+        say(f"note: {note}", shown=progress)
+    for warning in log.warnings:
+        say(f"warning: {warning}", shown=progress)
+    place = str(choose_device(device))
+    with seconds.of("companions"):
+        companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
+    with seconds.of("calibrate"):
+        calibration, parts = calibrate(recipe, detector, sets, cohorts, place, log.precision)
+    bundle = Bundle(
+        recipe=recipe,
+        preprocessing=preprocessing,
+        detector=detector,
+        parts=parts,
+        calibration=calibration,
+        companions=companions,
+        provenance=provenance(recipe, manifest, cohorts, sets, log, seconds, allow_shared_patients),
+        seen=what_was_seen(cohorts, sets),
+        device=place,
+    )
+    if process_rank() != 0:
+        return bundle
+    save_epochs(
+        bundle, out, unfinished.folder / "detector",
+        lambda epoch: calibrate(recipe, epoch, sets, cohorts, place, log.precision), shown=progress,
+    )  # fmt: skip
+    saved = bundle.save(out)
+    unfinished.clear()
+    settle(kept)
+    return saved
+
+
+def finished_before(unfinished: Unfinished, device: str | None, *, resume: bool) -> Bundle:
+    """The bundle that an earlier run of the same fit left; UserError where it is another's."""
+    out = unfinished.out
+    document, _ = read_document(out)
+    earlier = {
+        "recipe": digest_of(document.recipe),
+        "manifest": document.provenance.manifest_digest,
+        "seed": document.provenance.seed,
+        "allow_shared_patients": document.provenance.allow_shared_patients,
+    }
+    if earlier == unfinished.identity and process_rank() == 0:
+        unfinished.clear_if_finished()
+    if not resume:
+        raise UserError(f"{out}: there is a bundle already; remove it or choose another place with -o")
+    for name, value in unfinished.identity.items():
+        if earlier[name] != value:
+            raise UserError(f"{out}: a finished bundle of another {name}; choose another place with -o")
+    return Bundle.load(out, device=str(choose_device(device)))
+
+
+def refuse_missing_cohorts(detector: Detector, cohorts: Cohorts, recipe: Recipe) -> None:
+    for name in sorted(detector.needs):
+        if not getattr(cohorts, name):
+            raise UserError(
+                f"detector {recipe.detector['name']} needs the cohort {name!r}, "
+                "and the manifest and the recipe's cohorts section give none"
+            )
+
+
+def fit_companions(
+    recipe: Recipe,
+    learn: Mapping[str, PreparedSet],
+    sets: Mapping[str, PreparedSet],
+    cohorts: Cohorts,
+    folder: Path,
+    device: str,
+) -> Companions:
+    """The trivial baselines that take this rank, fitted and calibrated on the same images."""
+    channels, size = recipe.preprocessing.channels, recipe.preprocessing.size
+    detectors: dict[str, Detector] = {}
+    calibrations: dict[str, Calibration] = {}
+    settings = CalibrationSettings(false_alarm_rate=recipe.calibration.false_alarm_rate)
+    for name in NAMES:
+        if not takes(name, size):
+            continue
+        detector = build_companion(name, channels, size)
+        train(
+            detector,
+            {"normal": learn["normal"]},
+            {},
+            seed=recipe.seed,
+            directory=folder / name,
+            device=device,
+            precision="float32",
+            progress=False,
+        )
+        detectors[name] = detector
+        scored = {
+            cohort: gather_scores(
+                detector, sets[cohort], getattr(cohorts, cohort), settings,
+                device=device, precision="float32", seed=recipe.seed, maps=False,
+            )
+            for cohort in ("validation", "calibration")
+        }  # fmt: skip
+        calibrations[name] = Calibration.fit(
+            scored["validation"], scored["calibration"], mixture=detector.mixture(), settings=settings
+        )
+    return Companions(detectors, calibrations)
+
+
+def calibrate(
+    recipe: Recipe,
+    detector: Detector,
+    sets: Mapping[str, PreparedSet],
+    cohorts: Cohorts,
+    device: str,
+    precision: str,
+) -> tuple[Calibration, tuple[str, ...]]:
+    """The calibration from held-out normals, and the names of the detector's parts."""
+    scored = {
+        cohort: gather_scores(
+            detector, sets[cohort], getattr(cohorts, cohort), recipe.calibration,
+            device=device, precision=precision, seed=recipe.seed,
+        )
+        for cohort in ("validation", "calibration")
+    }  # fmt: skip
+    for name, gathered in scored.items():
+        if not len(gathered):
+            raise UserError(f"cohort {name!r} is empty; raise cohorts.{name}")
+    calibration = Calibration.fit(
+        scored["validation"],
+        scored["calibration"],
+        mixture=detector.mixture(),
+        map_mixture=detector.map_mixture(),
+        settings=recipe.calibration,
+    )
+    return calibration, tuple(scored["validation"].raw.parts)
+
+
+def provenance(
+    recipe: Recipe,
+    manifest: Manifest,
+    cohorts: Cohorts,
+    sets: Mapping[str, PreparedSet],
+    log: TrainingLog,
+    seconds: Seconds,
+    allow_shared_patients: bool,
+) -> Provenance:
+    return Provenance(
+        created=now(),
+        versions=versions(),
+        seed=recipe.seed,
+        manifest_digest=manifest.digest,
+        cohorts={name: len(images) for name, images in sets.items()},
+        unreadable={name: len(images.errors) for name, images in sets.items() if images.errors},
+        weights=weight_digests(recipe.detector),
+        training=log.to_json(),
+        seconds=seconds.spent,
+        device=log.device,
+        precision=log.precision,
+        allow_shared_patients=allow_shared_patients,
+        shared_patients=len(cohorts.shared_patients),
+    )
+
+
+def what_was_seen(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Seen:
+    return Seen.of(
+        {name: images.digests for name, images in sets.items()},
+        {name: images.contents for name, images in sets.items()},
+        {name: [row.patient_id for row in getattr(cohorts, name)] for name in COHORTS},
+    )
+
+
+def weight_digests(value: Any) -> dict[str, str]:
+    """Name and SHA-256 of every file that a detector's settings name."""
+    if isinstance(value, Mapping):
+        return {name: digest for item in value.values() for name, digest in weight_digests(item).items()}
+    if isinstance(value, str) and "/" in value and Path(value).expanduser().is_file():
+        path = Path(value).expanduser()
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {}
+
+
+def digest_of(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=16).hexdigest()

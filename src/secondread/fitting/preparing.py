@@ -1,0 +1,89 @@
+"""The cohorts of a fit as prepared images: preprocessing fitted on normals, every file read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from secondread.cohorts.cohorts import Cohorts
+from secondread.cohorts.manifest import Manifest, Row
+from secondread.errors import DataError
+from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.prepare import fit_preprocessing
+from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
+from secondread.preprocessing.preprocessing import Preprocessing
+from secondread.recipes.recipe import Recipe
+from secondread.terminal.counting import counting, say
+
+COHORTS = ("normal", "unlabelled", "abnormal", "validation", "calibration")
+HELD_OUT = ("validation", "calibration")
+MOST_UNREADABLE = 0.5
+
+
+def fitted_preprocessing(
+    recipe: Recipe, manifest: Manifest, cohorts: Cohorts, cache: Cache, workers: int, shown: bool
+) -> Preprocessing:
+    """Fitted on the normal cohort, where a step needs it."""
+    preprocessing = Preprocessing(recipe.preprocessing)
+    if not preprocessing.needs_fit:
+        return preprocessing
+    references = [manifest.reference(row) for row in cohorts.normal]
+    with counting("fitting preprocessing", shown=shown, total=len(references)) as note:
+        return fit_preprocessing(references, preprocessing, cache=cache, workers=workers, progress=note)
+
+
+def prepare_cohorts(
+    manifest: Manifest,
+    cohorts: Cohorts,
+    preprocessing: Preprocessing,
+    cache: Cache,
+    workers: int,
+    shown: bool,
+) -> dict[str, PreparedSet]:
+    """Every cohort's images, prepared; what cannot be read is left out and said.
+
+    Raises DataError where more than half of a cohort cannot be read.
+    """
+    sets: dict[str, PreparedSet] = {}
+    for name in COHORTS:
+        rows: list[Row] = getattr(cohorts, name)
+        references = [manifest.reference(row) for row in rows]
+        with counting(f"preparing {name}", shown=shown and bool(rows), total=len(rows)) as note:
+            sets[name] = prepare_set(references, preprocessing, cache=cache, workers=workers, progress=note)
+        errors = sets[name].errors
+        if len(errors) > MOST_UNREADABLE * len(rows):
+            raise DataError(
+                f"{len(errors)} of {len(rows)} images of cohort {name!r} cannot be read; first: {errors[0]}"
+            )
+        for error in errors[:5]:
+            say(f"not read: {error}", shown=shown)
+        if len(errors) > 5:
+            say(f"… and {len(errors) - 5} more of cohort {name!r}", shown=shown)
+    return sets
+
+
+def without_copies(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Cohorts:
+    """The cohorts without the held-out normals that are images of an earlier cohort, byte for byte or by
+    their pixels: the detector has learnt from these, so they would promise too much. Each cohort's loss is a
+    note."""
+    notes = list(cohorts.notes)
+    kept: dict[str, list[Row]] = {}
+    seen: set[str] = set()
+    for name in COHORTS:
+        rows: list[Row] = getattr(cohorts, name)
+        images = sets[name]
+        if name in HELD_OUT:
+            copies = {
+                position
+                for position, *both in zip(images.positions, images.digests, images.contents, strict=True)
+                if not seen.isdisjoint(both)
+            }
+            if copies:
+                names = ", ".join(rows[position].path for position in sorted(copies)[:3])
+                notes.append(
+                    f"{len(copies)} image(s) left out of {name}, being copies of images in other cohorts: "
+                    f"{names}{' …' if len(copies) > 3 else ''}"
+                )
+            kept[name] = [row for position, row in enumerate(rows) if position not in copies]
+        seen.update(images.digests, images.contents)
+    return replace(cohorts, notes=notes, validation=kept["validation"], calibration=kept["calibration"])

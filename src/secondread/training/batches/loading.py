@@ -1,0 +1,85 @@
+"""From indices to tensors on the device: images, valid masks, frozen features, augmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+
+from secondread.detectors.contract import Batch
+from secondread.scoring.device import to_device
+from secondread.scoring.image_source import ImageSource
+from secondread.training.batches import augment
+from secondread.training.batches.augment import ROTATION_DEGREES
+from secondread.training.batches.batch_plan import BatchIndices, Indices
+from secondread.training.batches.copies import ChangedCopies
+from secondread.training.batches.frozen_features import FrozenFeatures
+from secondread.training.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Loader:
+    """sources, features: by cohort. augment: the stage's kinds; seed: where augmentation draws from.
+    views: of each image, where it is augmented. rotation: the largest turn, in degrees."""
+
+    sources: Mapping[str, ImageSource]
+    device: torch.device
+    features: Mapping[str, FrozenFeatures] = field(default_factory=dict)
+    augment: Sequence[str] = ()
+    seed: int = 0
+    views: int = 1
+    rotation: float = ROTATION_DEGREES
+
+    def cohort(self, name: str, indices: Indices, epoch: int | None = None) -> Batch:
+        """The cohort's images at these indices; augmented where an epoch is given, and then with
+        `other` where there are two views."""
+        batch = self._view(name, indices, epoch, 0)
+        if self.views == 2 and self.augment and epoch is not None:
+            return replace(batch, other=self._view(name, indices, epoch, 1))
+        return batch
+
+    def _view(self, name: str, indices: Indices, epoch: int | None, view: int) -> Batch:
+        source = self.sources[name]
+        copies = source if isinstance(source, ChangedCopies) else None
+        if copies is not None:
+            indices = copies.unchanged(indices) if epoch is None else copies.drawn(indices, epoch, view)
+        rows, valid_rows = source.batch(indices.tolist())
+        images = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
+        valid = None if valid_rows is None else torch.from_numpy(np.ascontiguousarray(valid_rows))
+        if self.augment and epoch is not None and copies is None:
+            rank = images.ndim - 2
+            other = (view,) if view else ()
+            draws = [
+                augment.draw(
+                    self.augment, rank, derive_seed(self.seed, name, epoch, int(index), *other), self.rotation
+                )
+                for index in indices
+            ]
+            images, valid = augment.apply(images, valid, draws)
+        kept = self.features[name].rows(indices) if name in self.features else None
+        return Batch(
+            to_device(images, self.device),
+            None if valid is None else valid.to(self.device),
+            None if kept is None else tuple(tensor.to(self.device) for tensor in kept),
+        )
+
+    def batches(
+        self, planned: Iterable[BatchIndices], epoch: int | None = None
+    ) -> Iterator[dict[str, Batch]]:
+        """The planned batches in order; the next is read while the last is used."""
+
+        def load(indices: BatchIndices) -> dict[str, Batch]:
+            return {name: self.cohort(name, rows, epoch) for name, rows in indices.items()}
+
+        with ThreadPoolExecutor(1) as pool:
+            waiting = None
+            for indices in planned:
+                upcoming = pool.submit(load, indices)
+                if waiting is not None:
+                    yield waiting.result()
+                waiting = upcoming
+            if waiting is not None:
+                yield waiting.result()

@@ -1,0 +1,47 @@
+"""Whether a checkpoint is of this fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from secondread.detectors.contract import Detector
+from secondread.detectors.detector_settings import StageSettings
+from secondread.errors import UserError
+from secondread.scoring.device import Precision
+from secondread.scoring.image_source import ImageSource
+
+
+def fit_identity(
+    detector: Detector,
+    cohorts: Mapping[str, ImageSource],
+    stages: Mapping[str, StageSettings],
+    seed: int,
+    precision: Precision,
+    fabric: Fabric,
+) -> dict[str, str]:
+    """What must be the same for a checkpoint to be this fit's."""
+    found = {
+        "detector": f"{detector.settings.model_dump_json()} {detector.channels} {detector.size}",
+        "seed": str(seed),
+        "precision": precision,
+        "device": fabric.device.type,
+        "processes": str(fabric.world_size),
+    }
+    for name, settings in stages.items():
+        found[f"stages.{name}"] = settings.model_dump_json()
+    for name, source in cohorts.items():
+        found[f"cohort {name}"] = blake2b("\n".join(source.digests).encode(), digest_size=16).hexdigest()
+    return found
+
+
+def refuse_another_fit(now: Mapping[str, str], then: Mapping[str, str], directory: Path) -> None:
+    different = sorted(key for key in {*now, *then} if now.get(key) != then.get(key))
+    if different:
+        raise UserError(
+            f"{directory}: the checkpoint there is of another fit (different: {', '.join(different)}); "
+            "fit without --resume, or with the recipe and data of then"
+        )

@@ -1,0 +1,106 @@
+"""What a fit carries from stage to stage, and where it is within one."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lightning_fabric import Fabric
+
+from secondread.detectors.contract import Detector
+from secondread.scoring.device import Precision
+from secondread.scoring.image_source import ImageSource
+from secondread.terminal.interruption import Interrupted, StopRequest
+from secondread.training.checkpoint import Checkpoints
+from secondread.training.fit_display import FitProgress
+from secondread.training.log import TrainingLog
+
+AfterRound = Callable[[str, int, int], None]
+"""Called after each round and its checkpoint with (stage, epoch, round)."""
+
+Planned = TypeVar("Planned")
+
+
+@dataclass
+class Run:
+    """What stays the same from stage to stage.
+
+    counted_at  until when the current stage's log counts its seconds
+    unproven    no finite step has followed the newest checkpoint yet, so its parameters may be bad
+    """
+
+    detector: Detector
+    cohorts: Mapping[str, ImageSource]
+    fabric: Fabric
+    precision: Precision
+    seed: int
+    directory: Path
+    checkpoints: Checkpoints
+    checkpoint_seconds: float
+    fingerprint: dict[str, str]
+    log: TrainingLog
+    stop: StopRequest
+    progress: FitProgress
+    after_round: AfterRound | None
+    saved_at: float = field(default_factory=time.monotonic)
+    counted_at: float = field(default_factory=time.monotonic)
+    unproven: bool = False
+
+    def count_seconds(self) -> None:
+        """The stage's seconds until now into its log, so that a checkpoint holds those before it."""
+        now = time.monotonic()
+        self.log.stages[-1].seconds += now - self.counted_at
+        self.counted_at = now
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        if self.fabric.is_global_zero:
+            self.checkpoints.save(
+                {
+                    "fingerprint": self.fingerprint,
+                    "detector": self.detector.state_dict(),
+                    "log": json.dumps(self.log.to_json()),
+                    **state,
+                }
+            )
+        self.saved_at = time.monotonic()
+        self.unproven = not state["done"]
+
+    def stop_between_batches(self, stage: str) -> None:
+        """Ctrl-C while there is nothing to save: the last checkpoint stands. Several processes stop
+        together, at a round."""
+        if self.stop.requested and self.fabric.world_size == 1:
+            raise Interrupted(f"interrupted in stage {stage!r}; continue with --resume")
+
+    def unless_stopped(self, stage: str, planned: Sequence[Planned]) -> Iterator[Planned]:
+        for batch in planned:
+            self.stop_between_batches(stage)
+            yield batch
+
+
+@dataclass
+class StageProgress:
+    """Where a stage is: everything that its rounds change apart from the detector and optimisers."""
+
+    epoch: int = 0
+    round: int = 0
+    not_finite_in_a_row: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    taken: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    lr: float = 0.0
+    best_value: float = -math.inf
+    best_epoch: int | None = None
+    loss_at_gain: float = math.inf
+    epochs_without_gain: int = 0
+    stopped: bool = False
+
+    def start_epoch(self, epoch: int) -> None:
+        self.epoch, self.round, self.skipped, self.images, self.seconds = epoch, 0, 0, 0, 0.0
+        self.sums, self.taken = {}, {}

@@ -1,0 +1,45 @@
+import numpy as np
+
+from secondread.cohorts.checking.giveaways import giveaways
+
+
+def test_a_number_that_goes_with_the_label_is_found_and_others_are_not():
+    rng = np.random.default_rng(0)
+    label = np.arange(200) % 2 == 0
+    facts = [{"rows": float(rng.normal(100 + 30 * a, 15)), "kvp": float(rng.normal(80, 5))} for a in label]
+    (found,) = giveaways(facts, label)
+    assert found.fact == "rows"
+    assert "AUROC 0.9" in found.line
+    assert "low rows tend to be normal" in found.line
+    low, high = found.indices[:3], found.indices[3:]
+    assert not label[list(low)].any()
+    assert label[list(high)].all()
+    values = [each["rows"] for each in facts]
+    assert max(values[i] for i in low) < min(values[i] for i in high)
+
+
+def test_a_value_that_only_normals_have_is_found_though_it_is_rare():
+    label = np.arange(200) < 100
+    mode = ["RGBA" if i >= 188 else "RGB" for i in range(200)]
+    (found,) = giveaways([{"mode": m} for m in mode], label)
+    assert "all 12 images with pixel mode RGBA are normal" in found.line
+    assert found.indices == tuple(range(188, 200))
+
+
+def test_a_header_field_that_only_abnormal_images_have_is_found():
+    label = [i % 2 == 0 for i in range(60)]
+    found = giveaways([{"exposure": float(i)} if a else {} for i, a in enumerate(label)], label)
+    assert any(each.fact == "exposure known" for each in found)
+
+
+def test_chance_is_not_found():
+    rng = np.random.default_rng(1)
+    label = rng.random(300) < 0.3
+    facts = [
+        {f"f{k}": float(rng.normal()) for k in range(20)} | {"site": str(rng.integers(5))} for _ in label
+    ]
+    assert giveaways(facts, label) == []
+
+
+def test_one_label_alone_gives_nothing_away():
+    assert giveaways([{"mode": "L"}, {"mode": "RGB"}], [True, True]) == []

@@ -1,0 +1,1 @@
+"""Makes the files beside it importable for the folders below."""
