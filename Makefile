@@ -33,11 +33,11 @@ test: lint types
 # The tests as other processors would run them, as far as this one can stand in for them: the whole suite in two
 # forms, the numerical tests in all. Writes a table to runs/processors.md.
 processors: env
-	$(BIN)/python benchmarks/processors.py -o runs/processors.md
+	$(BIN)/python benchmarks/machines/processors.py -o runs/processors.md
 
 # A part of the numerical tests in one form.
 processors-quick: env
-	$(BIN)/python benchmarks/processors.py --quick
+	$(BIN)/python benchmarks/machines/processors.py --quick
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kills.py"
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "machines" / "kills.py"
 
 
 def test_killed_commands_go_on_and_lose_nothing(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ In Python as on the command line:
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["Bundle", "Manifest", "Recipe", "evaluate", "fit"]
+from secondread.version import __version__
+
+__all__ = ["Bundle", "Manifest", "Recipe", "__version__", "evaluate", "fit"]
 
 _HOMES = {
     "Bundle": "secondread.bundles.bundle",

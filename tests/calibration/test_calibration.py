@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.calibration_settings import CalibrationSettings
+from secondread.calibration.description import describe
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.calibration.studies import study_scores
@@ -77,7 +78,7 @@ def test_a_part_without_spread_stays_finite_and_is_named():
     validation = RawScores({**validation.parts, **flat}, validation.tails)
     calibration = Calibration.fit(validation, held_out, mixture=Mixed({"residual": 1.0, "size": 1.0}))
     assert np.isfinite(calibration.combine(held_out)).all()
-    described = calibration.describe()
+    described = describe(calibration)
     assert not described["parts"]["residual"]["varies_among_normals"]
     assert any("do not vary" in words and "residual" in words for words in described["words"])
     single = Calibration.fit(validation.select([0]), held_out, mixture=BOTH)
@@ -125,7 +126,7 @@ def test_too_few_normals_are_said_and_flag_nothing():
     calibration = Calibration.fit(normals(0, 20), normals(1, 18), mixture=BOTH)
     assert calibration.threshold == math.inf
     assert not calibration.flag([1e300]).any()
-    described = calibration.describe()
+    described = describe(calibration)
     assert described["threshold"] is None
     assert described["images"]["patients_needed"] == 19
     assert not described["images"]["enough"]
@@ -134,9 +135,9 @@ def test_too_few_normals_are_said_and_flag_nothing():
 
 
 def test_missing_patient_ids_are_said():
-    assert fitted().describe()["patient_ids"] == "all"
-    assert fitted(calibration_patients=None).describe()["patient_ids"] == "none"
-    some = fitted(calibration_patients=[None, "", *"ab" * 29]).describe()
+    assert describe(fitted())["patient_ids"] == "all"
+    assert describe(fitted(calibration_patients=None))["patient_ids"] == "none"
+    some = describe(fitted(calibration_patients=[None, "", *"ab" * 29]))
     assert some["patient_ids"] == "some"
     assert some["images_without_patient_id"] == 2
     assert some["images"]["patients"] == 4
@@ -241,7 +242,7 @@ def test_another_site_keeps_the_score_and_gets_its_own_thresholds():
     assert calibration.flag(calibration.combine(raw)).mean() > 0.5
     assert moved.flag(moved.combine(raw)).mean() == pytest.approx(0.1, abs=0.08)
     assert moved.settings.false_alarm_rate == 0.1
-    assert moved.describe()["recalibrated"]
+    assert describe(moved)["recalibrated"]
     assert calibration.recalibrate(normals(2, 40)).map_threshold is None
 
 
@@ -252,7 +253,7 @@ def test_no_validation_normal_is_refused_and_no_calibration_normal_flags_nothing
         Calibration.fit(GatheredScores(), normals(1, 5), mixture=BOTH)
     calibration = Calibration.fit(normals(0, 9), GatheredScores(), mixture=BOTH)
     assert calibration.threshold == math.inf
-    assert "Too few" in calibration.describe()["words"][0]
+    assert "Too few" in describe(calibration)["words"][0]
 
 
 def test_raw_scores_that_do_not_fit_are_refused():

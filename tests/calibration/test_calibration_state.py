@@ -7,6 +7,7 @@ from made_normals import BOTH, MAPS, fitted, normals
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.conformal import tolerance
+from secondread.calibration.description import describe
 from secondread.calibration.gathered_scores import GatheredScores
 
 
@@ -97,7 +98,7 @@ def test_state_survives_json_and_npz_exactly(tmp_path):
         scores = calibration.combine(raw)
         np.testing.assert_array_equal(again.p_values(scores), calibration.p_values(scores))
         np.testing.assert_array_equal(again.study_p_values(scores), calibration.study_p_values(scores))
-        assert again.describe() == calibration.describe()
+        assert describe(again) == describe(calibration)
         assert again.state()[0] == document
     assert "p1" not in json.dumps(document)
 

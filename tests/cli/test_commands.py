@@ -10,6 +10,7 @@ from PIL import Image as Picture
 from typer.testing import CliRunner
 
 from secondread.bundles.bundle import Bundle
+from secondread.calibration.description import describe
 from secondread.cli.main import app
 from secondread.cohorts.manifest import Manifest, Row
 
@@ -166,7 +167,7 @@ def test_calibrate(copied: Path, phantoms: Manifest, tmp_path: Path) -> None:
         tmp_path / "cache",
     )
     run(*command, "--false-alarm-rate", 0.1, "--workers", 0)
-    assert Bundle.load(tmp_path / "c").calibration.describe()["false_alarm_rate"] == 0.1
+    assert describe(Bundle.load(tmp_path / "c").calibration)["false_alarm_rate"] == 0.1
     assert "already" in one_error(run(*command, code=2))
     assert "between 0 and 1" in one_error(
         run(*command[:3], "-o", tmp_path / "d", "--false-alarm-rate", 2, code=2)

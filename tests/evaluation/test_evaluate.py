@@ -6,7 +6,8 @@ from made_readings import Made, make_readings
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from secondread.errors import UserError
-from secondread.evaluation.evaluate import Evaluation, evaluate
+from secondread.evaluation.evaluate import evaluate
+from secondread.evaluation.evaluation import Evaluation
 
 SCHEMA = {
     "n", "auroc", "auroc_interval", "average_precision", "threshold", "sensitivity", "specificity",

@@ -4,7 +4,8 @@ from made_readings import Made, make_readings
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from secondread.evaluation.evaluate import Evaluation, evaluate
+from secondread.evaluation.evaluate import evaluate
+from secondread.evaluation.evaluation import Evaluation
 
 
 def judged(made: Made) -> Evaluation:

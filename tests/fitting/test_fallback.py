@@ -7,6 +7,7 @@ from test_fit import fit_here
 from secondread.bundles.bundle import Bundle
 from secondread.errors import DataError
 from secondread.evaluation.evaluate import evaluate
+from secondread.readings.pipeline import readings_of
 from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
 from secondread.reports.report import write_report
@@ -41,7 +42,7 @@ def test_a_bundle_keeps_what_was_measured_and_scores_by_the_discrepancy(bundle, 
     loaded = Bundle.load(bundle.path)
     assert loaded.detector.scored == "intra"
     assert loaded.parts == ("rec", "intra", "r_intra", "single")
-    for reading in loaded.score(phantoms.where("split=test"), workers=0):
+    for reading in readings_of(loaded, phantoms.where("split=test"), workers=0):
         assert reading.score == pytest.approx(reading.parts["intra"])
 
 

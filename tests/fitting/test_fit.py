@@ -7,11 +7,13 @@ from PIL import Image as Picture
 
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.seen import hash_patient
+from secondread.calibration.description import describe
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.errors import DataError, UserError
 from secondread.fitting.fit import fit
 from secondread.fitting.recalibrate import recalibrate
 from secondread.fitting.unfinished import Unfinished
+from secondread.readings.pipeline import readings_of
 from secondread.recipes.recipe import Recipe
 
 
@@ -23,7 +25,7 @@ def fit_here(recipe: Recipe, manifest: Manifest, out: Path, **more) -> Bundle:
 def test_twice_with_one_seed_gives_equal_scores(recipe, phantoms, fitted: Bundle, tmp_path: Path) -> None:
     again = fit_here(recipe, phantoms, tmp_path / "again")
     tested = phantoms.where("split=test")
-    first, second = (bundle.score(tested, workers=0) for bundle in (fitted, again))
+    first, second = (readings_of(bundle, tested, workers=0) for bundle in (fitted, again))
     assert [(r.score, r.p_value, r.baselines) for r in first] == [
         (r.score, r.p_value, r.baselines) for r in second
     ]
@@ -38,8 +40,8 @@ def test_no_test_image_is_seen(fitted: Bundle, phantoms) -> None:
     tested = {row.patient_id for row in phantoms.rows if row.split == "test"}
     hashes = {hash_patient(patient, fitted.seen.key) for patient in tested}
     assert not hashes & {h for cohort in fitted.seen.patients.values() for h in cohort}
-    assert not any(reading.seen for reading in fitted.score(phantoms.where("split=test"), workers=0))
-    assert all(reading.seen for reading in fitted.score(phantoms.where("split=train"), workers=0))
+    assert not any(reading.seen for reading in readings_of(fitted, phantoms.where("split=test"), workers=0))
+    assert all(reading.seen for reading in readings_of(fitted, phantoms.where("split=train"), workers=0))
 
 
 def test_a_bundle_that_is_there_is_not_replaced(recipe, phantoms, copied: Path) -> None:
@@ -119,13 +121,13 @@ def test_calibrate_keeps_the_model_and_renews_the_threshold(fitted: Bundle, phan
         progress=False,
     )
     loaded = Bundle.load(tmp_path / "renewed")
-    assert loaded.calibration.describe()["false_alarm_rate"] == 0.2
+    assert describe(loaded.calibration)["false_alarm_rate"] == 0.2
     assert loaded.calibration.threshold != fitted.calibration.threshold
     assert loaded.digest == renewed.digest != fitted.digest
     assert len(loaded.provenance.recalibrated) == 1
     tested = phantoms.where("split=test")
-    assert [r.score for r in loaded.score(tested, workers=0)] == [
-        r.score for r in fitted.score(tested, workers=0)
+    assert [r.score for r in readings_of(loaded, tested, workers=0)] == [
+        r.score for r in readings_of(fitted, tested, workers=0)
     ]
     assert all(reading.seen == "calibration" for reading in loaded.score(site, workers=0))
 

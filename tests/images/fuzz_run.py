@@ -15,9 +15,9 @@ from fuzz_seeds import seeds
 
 from secondread.cohorts.listing.index import index
 from secondread.errors import DataError, UserError
-from secondread.images.header import read_header
 from secondread.images.image import ImageError
 from secondread.images.read import list_members, read_image, series_in_folder
+from secondread.images.read_header import read_header
 from secondread.images.workers.pool import Failed, map_in_workers
 
 BATCH = 200

@@ -13,10 +13,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from secondread.images.header import read_header
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.read import read_image
+from secondread.images.read_header import read_header
 
 STORED = np.arange(12, dtype=np.uint16).reshape(3, 4)
 

@@ -1,4 +1,4 @@
-"""The short form of benchmarks/fuzz.py: the same files, fewer of them."""
+"""The short form of benchmarks/machines/fuzz.py: the same files, fewer of them."""
 
 from __future__ import annotations
 

@@ -12,9 +12,9 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
-from secondread.images.header import read_header
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
+from secondread.images.read_header import read_header
 
 
 def test_a_dicom_header_tells_what_an_index_needs(make_dicom: Callable[..., Path]) -> None:
@@ -77,7 +77,7 @@ def test_a_file_without_image_says_so(make_dicom: Callable[..., Path], shared_da
 
 def test_reading_images_imports_neither_torch_nor_what_it_does_not_need() -> None:
     program = (
-        "import sys, secondread.images.read, secondread.images.header, secondread.images.workers.pool;"
+        "import sys, secondread.images.read, secondread.images.read_header, secondread.images.workers.pool;"
         "print([m for m in ('torch', 'pydicom', 'nibabel', 'PIL', 'scipy', 'tifffile') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

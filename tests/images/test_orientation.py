@@ -13,10 +13,10 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 from scipy.spatial.transform import Rotation
 
-from secondread.images.header import read_header
 from secondread.images.image import Image
 from secondread.images.orientation import canonical_axes
 from secondread.images.read import read_image
+from secondread.images.read_header import read_header
 from secondread.images.write import write_map
 
 SIZE = (4, 5, 6)

@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from PIL import Image as Picture
 
-from secondread.images.header import read_header
 from secondread.images.read import read_image
+from secondread.images.read_header import read_header
 from secondread.images.turn import TURNED
 from secondread.images.write import write_map
 

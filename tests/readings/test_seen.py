@@ -15,6 +15,7 @@ from secondread.cohorts.manifest import Manifest, Row
 from secondread.errors import UserError
 from secondread.evaluation.evaluate import evaluate
 from secondread.fitting.recalibrate import recalibrate
+from secondread.readings.pipeline import readings_of
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
 
@@ -38,7 +39,7 @@ def fractions(pixels: np.ndarray, path: Path) -> None:
 @pytest.fixture
 def learnt(fitted: Bundle, phantoms: Manifest) -> list[np.ndarray]:
     """Pixels of two training normals."""
-    readings = fitted.score(phantoms.where("split=train", "label=normal"), workers=0)
+    readings = readings_of(fitted, phantoms.where("split=train", "label=normal"), workers=0)
     paths = [phantoms.base / each.path for each in readings if each.seen == "normal"][:2]
     return [np.asarray(Picture.open(path)) for path in paths]
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -39,9 +39,6 @@ from secondread.recipes.recipe import Recipe
 from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
-
-if TYPE_CHECKING:
-    from secondread.readings.readings import Reading
 
 SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
 """Of `seen.json`: more than a million images, each with two digests and a patient."""
@@ -173,25 +170,6 @@ class Bundle:
             digest=digest,
             device=device,
         )
-
-    def score(
-        self,
-        inputs: Any,
-        *,
-        where: Sequence[str] = (),
-        workers: int | None = None,
-        batch_size: int | None = None,
-    ) -> list[Reading]:
-        """Readings of images in memory: a manifest (object or path), a folder, a file, or several.
-
-        `secondread.readings.score` does the same into a folder, with maps and resume.
-        """
-        from secondread.readings.pipeline import read_images  # above this room; a shorthand for people
-
-        return [
-            result.reading
-            for result in read_images(self, inputs, where=where, workers=workers, batch_size=batch_size)
-        ]
 
 
 def read_document(path: Path) -> tuple[BundleDocument, str]:

@@ -13,7 +13,6 @@ from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.complexity_difference import complexity_difference, complexity_of
 from secondread.calibration.complexity_line import ComplexityLine
 from secondread.calibration.conformal import Conformal, tolerance
-from secondread.calibration.description import describe
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.map_mixture import CalibratedMaps
 from secondread.calibration.part_mixture import PartMixture, require_finite
@@ -67,7 +66,7 @@ class Calibration:
         Either cohort comes as RawScores or, so that no map is kept, as GatheredScores (which hold
         patients and studies themselves). Map statistics come from `map_mixture`'s parts where both
         are given; a detector with a map mixture whose scores came without maps gets no map rule. An
-        image without a patient counts as a patient of its own, which `describe` says.
+        image without a patient counts as a patient of its own, which `description.describe` says.
 
         Raises UserError where there is no validation normal, or weights name an unknown part;
         ValueError, with the index, where a score is not finite.
@@ -223,10 +222,6 @@ class Calibration:
     def map_threshold(self) -> float | None:
         """Pixels at or above it are called; from calibration normals' pixels."""
         return None if self.maps is None else self.maps.threshold
-
-    def describe(self) -> dict[str, Any]:
-        """The promise and its limits, as JSON; see `description.describe`."""
-        return describe(self)
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """JSON and arrays from which `from_state` makes an equal calibration. No patient id is kept."""

@@ -21,7 +21,7 @@ from secondread.calibration.raw_scores import Floats
 
 TOLERANCE = 5e-4
 """How far one image's score in float32 may differ between processors and numbers of threads, as a share of
-the spread of calibration scores; measured by `benchmarks/across_processors.py`."""
+the spread of calibration scores; measured by `benchmarks/machines/across_processors.py`."""
 ROUNDING = 2.0**-20
 """And as a share of the numbers that it is made of: eight units in the last place of float32."""
 WIDEST = 10

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from secondread.calibration.calibration import Calibration
 from secondread.calibration.conformal import Conformal, patients_needed
-
-if TYPE_CHECKING:
-    from secondread.calibration.calibration import Calibration
 
 
 def describe(calibration: Calibration) -> dict[str, Any]:

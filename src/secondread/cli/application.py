@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from secondread import __version__
 from secondread.cli.commands.anomalies import anomalies
 from secondread.cli.commands.calibrate import calibrate
 from secondread.cli.commands.check import check
@@ -19,6 +18,7 @@ from secondread.cli.commands.sample import sample
 from secondread.cli.commands.score import score
 from secondread.cli.commands.split import split
 from secondread.outputs.private import private
+from secondread.version import __version__
 
 app = typer.Typer(
     name="secondread",

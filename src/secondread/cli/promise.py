@@ -9,7 +9,7 @@ from secondread.terminal.say import say
 
 
 def promise_lines(calibration: Mapping[str, Any]) -> list[str]:
-    """The words of `Calibration.describe()`; where nothing can be flagged, that line is a warning."""
+    """The words of `describe(Calibration)`; where nothing can be flagged, that line is a warning."""
     levels = [level for level in (calibration["images"], calibration["studies"]) if level is not None]
     hollow = {level["words"] for level in levels if not level["enough"]}
     return [f"warning: {line}" if line in hollow else line for line in calibration["words"]]

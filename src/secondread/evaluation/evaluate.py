@@ -3,63 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError
-from secondread.evaluation.cases import Cases, join
-from secondread.evaluation.comparisons import Baseline, Complexity, compare_baselines, compare_complexity
+from secondread.evaluation.cases import join
+from secondread.evaluation.comparisons import compare_baselines, compare_complexity
 from secondread.evaluation.estimates import Resampling
-from secondread.evaluation.groups import Group, per_finding, per_subgroup
+from secondread.evaluation.evaluation import Evaluation
+from secondread.evaluation.groups import per_finding, per_subgroup
 from secondread.evaluation.leaks import refuse_seen
-from secondread.evaluation.levels import Level, image_units, measure, study_units
-from secondread.evaluation.metrics_document import metrics_document
-from secondread.evaluation.parts import Background, PartEvaluation, follow_background, judge_parts
-from secondread.evaluation.pixels import PixelEvaluation, evaluate_pixels
+from secondread.evaluation.levels import image_units, measure, study_units
+from secondread.evaluation.parts import follow_background, judge_parts
+from secondread.evaluation.pixels import evaluate_pixels
 from secondread.evaluation.promise import image_promise, map_threshold, study_promise
-from secondread.evaluation.shortcut import Shortcut, check_shortcuts
-from secondread.evaluation.warnings import Warning, warnings_of
+from secondread.evaluation.shortcut import check_shortcuts
+from secondread.evaluation.warnings import warnings_of
 from secondread.readings.readings import Readings
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What `metrics.json` and the report are made from.
-
-    cases            who took part, and who did not, with reasons
-    shared_patients  test patients that the fit saw; empty unless it was allowed to share
-    studies          None where no row has a study id, or every study is one image
-    pixels           None where no abnormal image has a mask
-    complexity       None where the run's calibration had no complexity part
-    parts            the detector's raw parts, in the table's order
-    background       None where the detector gives no part of that name
-    """
-
-    readings: Readings
-    manifest: Manifest
-    cases: Cases
-    shared_patients: tuple[str, ...]
-    images: Level
-    studies: Level | None
-    findings: tuple[Group, ...]
-    subgroups: Mapping[str, tuple[Group, ...]]
-    baselines: Mapping[str, Baseline]
-    complexity: Complexity | None
-    parts: tuple[PartEvaluation, ...]
-    background: Background | None
-    shortcut: Shortcut
-    pixels: PixelEvaluation | None
-    prevalence: float | None
-    how: Resampling
-    where: tuple[str, ...]
-    warnings: tuple[Warning, ...]
-
-    def metrics(self) -> dict[str, Any]:
-        """`metrics.json`: JSON-able, null (None) with a reason beside it where a figure does not exist."""
-        return metrics_document(self)
 
 
 def evaluate(

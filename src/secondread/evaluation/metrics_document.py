@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from secondread import __version__
 from secondread.evaluation.comparisons import Complexity
 from secondread.evaluation.estimates import Estimate
 from secondread.evaluation.groups import Group
@@ -14,81 +13,6 @@ from secondread.evaluation.levels import Level
 from secondread.evaluation.operating import OperatingPoint
 from secondread.evaluation.parts import Background, PartEvaluation
 from secondread.evaluation.pixels import PixelEvaluation
-
-if TYPE_CHECKING:
-    from secondread.evaluation.evaluate import Evaluation
-
-
-def metrics_document(evaluation: Evaluation) -> dict[str, Any]:
-    """The design's keys, and besides them counts, intervals, reasons, warnings and provenance."""
-    cases, shortcut = evaluation.cases, evaluation.shortcut
-    run = evaluation.readings.run
-    level = level_document(evaluation.images)
-    level["n"] |= {
-        "failed": len(cases.failures),
-        "unlabelled": cases.unlabelled,
-        "other_rows": cases.other_rows,
-        "readings_not_in_manifest": cases.strangers,
-        "patients": len({case.group for case in cases.cases}),
-    }
-    return {
-        **level,
-        "baselines": {
-            **{name: baseline.auroc.value for name, baseline in evaluation.baselines.items()},
-            "flag_everything_f1": evaluation.images.flag_everything_f1,
-        },
-        "baselines_interval": {name: _pair(b.auroc) for name, b in evaluation.baselines.items()},
-        "lead_over_baselines": {name: _full(b.lead) for name, b in evaluation.baselines.items()},
-        "shortcut": {
-            "acquisition": shortcut.label.value,
-            "score_follows_acquisition": shortcut.follows.value,
-            "thumbnail_ceiling": shortcut.thumbnail.value,
-            "acquisition_interval": _pair(shortcut.label),
-            "thumbnail_ceiling_interval": _pair(shortcut.thumbnail),
-            "score_r_squared": shortcut.r_squared,
-            "strongest_facts": [{"fact": name, "auroc": area} for name, area in shortcut.strongest],
-            "reasons": {
-                name: estimate.reason
-                for name, estimate in (
-                    ("acquisition", shortcut.label),
-                    ("score_follows_acquisition", shortcut.follows),
-                    ("thumbnail_ceiling", shortcut.thumbnail),
-                )
-                if estimate.reason
-            },
-        },
-        "per_finding": {group.name: _group(group) for group in evaluation.findings},
-        "subgroups": {
-            column: {group.name: _group(group) for group in groups}
-            for column, groups in evaluation.subgroups.items()
-        },
-        "pixel": _pixel(evaluation.pixels),
-        "studies": None if evaluation.studies is None else level_document(evaluation.studies),
-        "complexity": None if evaluation.complexity is None else _complexity(evaluation.complexity),
-        "parts": {part.name: _part(part) for part in evaluation.parts},
-        "background": None if evaluation.background is None else _background(evaluation.background),
-        "prevalence": evaluation.prevalence,
-        "shared_patients": list(evaluation.shared_patients),
-        "allow_shared_patients": bool(run.get("allow_shared_patients", False)),
-        "warnings": [
-            {"kind": warning.kind, "title": warning.title, "text": warning.text}
-            for warning in evaluation.warnings
-        ],
-        "protocol": {
-            "rows": "all labelled rows" if cases.whole else "labelled rows of split test",
-            "where": list(evaluation.where),
-            "intervals": "95 % percentile bootstrap over patients; "
-            "with few of them, and for shares and AUROCs of 0 or 1, exact or Newcombe's too",
-            "bootstrap": evaluation.how.repeats,
-            "seed": evaluation.how.seed,
-            "manifest_digest": evaluation.manifest.digest,
-            "bundle_digest": (run.get("digests") or {}).get("bundle"),
-            "fit_seed": run.get("seed"),
-            "score_command": run.get("command"),
-            "version": __version__,
-        },
-        "research_use": "research use, not a medical device",
-    }
 
 
 def level_document(level: Level) -> dict[str, Any]:
@@ -98,15 +22,15 @@ def level_document(level: Level) -> dict[str, Any]:
     document: dict[str, Any] = {
         "n": {"normal": level.normal, "abnormal": level.abnormal},
         "auroc": level.auroc.value,
-        "auroc_interval": _pair(level.auroc),
+        "auroc_interval": pair(level.auroc),
         "average_precision": level.average_precision.value,
-        "average_precision_interval": _pair(level.average_precision),
+        "average_precision_interval": pair(level.average_precision),
         "threshold": level.promise.threshold,
         **_shares(point),
         "false_alarm_rate_promised": level.promise.rate,
         "false_alarm_rate_promised_range": level.promise.rate_range and list(level.promise.rate_range),
         "false_alarm_rate": None if point is None else point.false_alarm_rate.value,
-        "false_alarm_rate_interval": None if point is None else _pair(point.false_alarm_rate),
+        "false_alarm_rate_interval": None if point is None else pair(point.false_alarm_rate),
         "ppv": None if point is None else point.ppv,
         "npv": None if point is None else point.npv,
         "confusion": None if point is None else _confusion(point),
@@ -139,7 +63,7 @@ def _shares(point: OperatingPoint | None) -> dict[str, Any]:
         return dict.fromkeys((*SHARES, *(f"{name}_interval" for name in SHARES)))
     estimates = {name: getattr(point, name) for name in SHARES}
     return {name: estimate.value for name, estimate in estimates.items()} | {
-        f"{name}_interval": _pair(estimate) for name, estimate in estimates.items()
+        f"{name}_interval": pair(estimate) for name, estimate in estimates.items()
     }
 
 
@@ -153,12 +77,12 @@ def _confusion(point: OperatingPoint) -> dict[str, int]:
     }
 
 
-def _group(group: Group) -> dict[str, Any]:
+def group_document(group: Group) -> dict[str, Any]:
     decisions = group.decisions
     return {
         "n": {"normal": group.normal, "abnormal": group.abnormal},
         "auroc": group.auroc.value,
-        "auroc_interval": _pair(group.auroc),
+        "auroc_interval": pair(group.auroc),
         "average_precision": group.average_precision.value,
         "sensitivity": None if decisions is None else decisions.sensitivity.value,
         "specificity": None if decisions is None else decisions.specificity.value,
@@ -166,7 +90,7 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def _pixel(pixels: PixelEvaluation | None) -> dict[str, Any] | None:
+def pixel_document(pixels: PixelEvaluation | None) -> dict[str, Any] | None:
     if pixels is None:
         return None
     left_out = {
@@ -198,29 +122,29 @@ def _pixel(pixels: PixelEvaluation | None) -> dict[str, Any] | None:
     }
 
 
-def _complexity(complexity: Complexity) -> Mapping[str, Any]:
+def complexity_document(complexity: Complexity) -> Mapping[str, Any]:
     return {
         "auroc": complexity.auroc.value,
         "auroc_without": complexity.auroc_without.value,
-        "auroc_without_interval": _pair(complexity.auroc_without),
+        "auroc_without_interval": pair(complexity.auroc_without),
         "average_precision_without": complexity.average_precision_without.value,
-        "gain": _full(complexity.gain),
+        "gain": full(complexity.gain),
         "score_follows_complexity": complexity.follows,
         "score_without_follows_complexity": complexity.follows_without,
     }
 
 
-def _part(part: PartEvaluation) -> dict[str, Any]:
+def part_document(part: PartEvaluation) -> dict[str, Any]:
     return {
         "auroc": part.auroc.value,
-        "auroc_interval": _pair(part.auroc),
+        "auroc_interval": pair(part.auroc),
         "average_precision": part.average_precision.value,
         "tail": part.tail,
         "weight": part.weight,
     }
 
 
-def _background(background: Background) -> dict[str, Any]:
+def background_document(background: Background) -> dict[str, Any]:
     """Rank correlations with the share of background among normals."""
     return {
         "score": background.score.value,
@@ -228,9 +152,9 @@ def _background(background: Background) -> dict[str, Any]:
     }
 
 
-def _pair(estimate: Estimate) -> list[float] | None:
+def pair(estimate: Estimate) -> list[float] | None:
     return None if estimate.interval is None else list(estimate.interval)
 
 
-def _full(estimate: Estimate) -> dict[str, Any]:
-    return {"value": estimate.value, "interval": _pair(estimate)}
+def full(estimate: Estimate) -> dict[str, Any]:
+    return {"value": estimate.value, "interval": pair(estimate)}

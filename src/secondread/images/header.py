@@ -1,18 +1,8 @@
-"""What a file says of itself, without its pixels: for indexing and checking."""
+"""What a file says of itself, without its pixels."""
 
 from __future__ import annotations
 
-import math
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-
-from secondread.images.image import ImageError
-from secondread.images.limits import LARGEST_DEFLATE_RATIO, ReadLimits
-from secondread.images.refusal import refusing
-
-_START = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -62,97 +52,3 @@ class Header:
     no_volume: str = ""
     remarks: tuple[str, ...] = ()
     names: tuple[str, ...] = field(default=(), repr=False)
-
-
-def read_header(path: str | Path) -> Header:
-    """The header of a file, read from its beginning; pixels are not decoded. Raises ImageError."""
-    name = str(path)
-    with refusing(name, "a header that cannot be read"):
-        if not Path(path).is_file():
-            missing = "not a regular file" if Path(path).exists() else "no such file"
-            raise ImageError(name, missing)
-        with open(path, "rb") as stream:
-            start = stream.read(_START)
-            file_bytes = os.fstat(stream.fileno()).st_size
-        kind = _kind(name, start)
-        if kind == "dicom":
-            from secondread.images.dicom.header import read_dicom_header
-
-            return read_dicom_header(Path(path), name)
-        if kind == "nifti":
-            return _nifti_header(name, start, file_bytes)
-        if kind == "npz":
-            return Header(name, "npz", has_pixels=False)
-        return _picture_header(Path(path), name, kind, start)
-
-
-def _kind(path: str, start: bytes) -> str:
-    from secondread.images.read import format_of, what_else
-
-    if not start:
-        raise ImageError(path, "the file is empty (0 bytes)", "copy or export it again")
-    kind = format_of(start)
-    if kind is None:
-        raise ImageError(path, what_else(start), "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read")
-    return kind
-
-
-def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
-    from secondread.images.turn import ORIENTATION_TAG, turn_asked_by, turn_of
-
-    if kind == "png":
-        from PIL import PngImagePlugin
-
-        from secondread.images.formats.png_stream import may_ask_for_a_turn, png_header
-
-        stated = png_header(start)
-        turn = None
-        with file.open("rb") as stream:
-            if may_ask_for_a_turn(stream):
-                stream.seek(0)
-                with PngImagePlugin.PngImageFile(stream) as picture:
-                    turn = turn_asked_by(picture)
-        size = (stated.rows, stated.columns) if turn is None else turn.size(stated.rows, stated.columns)
-        return Header(path, kind, size, 2, 3 if stated.colour in (2, 3, 6) else 1)
-    if kind == "jpeg":
-        from PIL import JpegImagePlugin
-
-        with JpegImagePlugin.JpegImageFile(file) as picture:
-            turn = turn_asked_by(picture)
-            rows, columns = picture.height, picture.width
-            size = (rows, columns) if turn is None else turn.size(rows, columns)
-            return Header(path, kind, size, 2, len(picture.getbands()))
-    import tifffile
-
-    with tifffile.TiffFile(file) as tiff:
-        count = len(tiff.pages)
-        page: Any = tiff.pages[0]
-        rows, columns = int(page.imagelength), int(page.imagewidth)
-        tag = page.tags.get(ORIENTATION_TAG)
-        turn = None if tag is None else turn_of(int(tag.value))
-        plane = (rows, columns) if turn is None else turn.size(rows, columns)
-        count *= int(page.imagedepth)
-        whole = plane if count == 1 else (count, *plane)
-        return Header(path, kind, whole, len(whole), int(page.samplesperpixel))
-
-
-def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
-    import numpy as np
-
-    from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
-    from secondread.images.formats.nifti_header import HEADER_BYTES, nifti_header
-    from secondread.images.orientation import canonical_axes
-
-    header = nifti_header(path, gunzip_start(start, HEADER_BYTES) if start[:2] == GZIP_MAGIC else start)
-    header.first_byte(path)
-    grid = header.grid
-    if header.volumes != 1:
-        least = math.prod(grid) * header.dtype.itemsize
-        room = file_bytes * (LARGEST_DEFLATE_RATIO if start[:2] == GZIP_MAGIC else 1)
-        ReadLimits().check_count(path, header.volumes, "volumes", least_bytes=least, file_bytes=room)
-    zooms = np.linalg.norm(header.affine[:3, :3], axis=0)
-    axes, _ = canonical_axes(header.affine)
-    order = [axes.index(axis) for axis in range(3)]
-    kept = [axis for axis in order if grid[axis] > 1] if 1 in grid else order
-    size, spacing = tuple(grid[axis] for axis in kept), tuple(float(zooms[axis]) for axis in kept)
-    return Header(path, "nifti", size, len(size), spacing=spacing, frames=header.volumes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.seen import hash_patient
+from secondread.calibration.description import describe
 from secondread.errors import UserError
 from secondread.outputs.folders import RECORD, output_folder
 from secondread.outputs.run_record import RunRecord
@@ -131,7 +132,7 @@ class _Run:
         table = ReadingsTable(
             self.out, columns, bundle=bundle.digest, holds=self.holds(), with_maps=self.maps
         )
-        self.record.write(self.out / RECORD, **describe(bundle, self.inputs), finished=False)
+        self.record.write(self.out / RECORD, **record_of(bundle, self.inputs), finished=False)
         patients = {item.path: hashed_patient(item, bundle) for item in items}
         for item in items:
             table.note(item.path, self.files.fingerprint(item.reference))
@@ -203,7 +204,7 @@ class _Run:
         return scored
 
 
-def describe(bundle: Bundle, inputs: Inputs) -> dict[str, Any]:
+def record_of(bundle: Bundle, inputs: Inputs) -> dict[str, Any]:
     """What evaluation and a later reader must know about a run."""
     scale = bundle.calibration.map_scale
     return {
@@ -214,7 +215,7 @@ def describe(bundle: Bundle, inputs: Inputs) -> dict[str, Any]:
         "base": inputs.base,
         "key_mark": inputs.key_mark,
         "device": bundle.device,
-        "calibration": bundle.calibration.describe(),
+        "calibration": describe(bundle.calibration),
         "map_scale": None if scale is None else list(scale),
         "map_threshold": bundle.calibration.map_threshold,
         "recipe": bundle.recipe.model_dump(mode="json"),

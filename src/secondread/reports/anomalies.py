@@ -15,13 +15,13 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from secondread import __version__
 from secondread.outputs.whole import write_whole
 from secondread.previews.anomaly_preview import AnomalyPreview, Pictured
 from secondread.reports.figures import STYLE
 from secondread.reports.palette import HEAT
 from secondread.reports.samples import uris
 from secondread.reports.templates import environment, own_file
+from secondread.version import __version__
 
 BESIDE = 2
 """Images in a line of the contact sheet; volumes, with three planes each, have a line to themselves."""

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from secondread.cohorts.remarks import remarked
-from secondread.evaluation.evaluate import Evaluation
+from secondread.evaluation.evaluation import Evaluation
 from secondread.reports.wording import count, plain
 
 Rows = tuple[tuple[str, str], ...]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from secondread import __version__
 from secondread.comparison.judging.checks import contamination, missed, shortcuts
 from secondread.comparison.judging.provenance import how_made
 from secondread.comparison.judging.table import Missed, Table
@@ -26,6 +25,7 @@ from secondread.outputs.whole import write_whole
 from secondread.reports.comparison_figures import draw_comparison, shown_curves
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures
 from secondread.reports.templates import environment, own_file
+from secondread.version import __version__
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from secondread.evaluation.evaluate import Evaluation
+from secondread.evaluation.evaluation import Evaluation
 from secondread.outputs.private import make_folder
 from secondread.reports.finding_figures import draw_findings
 from secondread.reports.palette import FAINT, INK, PAGE_COLOURS

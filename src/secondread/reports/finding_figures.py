@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from secondread.evaluation.evaluate import Evaluation
+from secondread.evaluation.evaluation import Evaluation
 from secondread.evaluation.groups import Group
 from secondread.reports.palette import FAINT, FINDINGS, INK
 from secondread.reports.panels import unit_square

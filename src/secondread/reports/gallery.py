@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from secondread.evaluation.cases import Case
-from secondread.evaluation.evaluate import Evaluation
+from secondread.evaluation.evaluation import Evaluation
 from secondread.evaluation.parts import PartEvaluation
 from secondread.evaluation.promise import map_scale
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from secondread.evaluation.evaluate import Evaluation
+from secondread.evaluation.evaluation import Evaluation
 from secondread.evaluation.parts import PartEvaluation
 from secondread.reports.palette import INK
 from secondread.reports.panels import (

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from secondread import __version__
 from secondread.evaluation.comparisons import BASELINES
-from secondread.evaluation.evaluate import Evaluation
+from secondread.evaluation.evaluation import Evaluation
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.reports.cards import data_card, data_name, model_card, model_name
@@ -20,6 +19,7 @@ from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
 from secondread.reports.palette import HEAT
 from secondread.reports.templates import environment, own_file
+from secondread.version import __version__
 
 
 def write_report(

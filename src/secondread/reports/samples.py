@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
-from secondread import __version__
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.previews.planes import Planes
@@ -24,6 +23,7 @@ from secondread.previews.samples import QUANTILES, SHOWN, Sample, Sampling
 from secondread.reports.figures import HEIGHT, STYLE, WIDTH, save
 from secondread.reports.palette import ABNORMAL, BASELINE, METHOD, NORMAL, ORACLE
 from secondread.reports.templates import environment, own_file
+from secondread.version import __version__
 
 COLOURS = (ABNORMAL, ORACLE, METHOD, BASELINE)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 
 from secondread.evaluation.comparisons import BASELINES
-from secondread.evaluation.evaluate import Evaluation
+from secondread.evaluation.evaluation import Evaluation
 from secondread.evaluation.levels import Level
 from secondread.metrics.bootstrap import Band
 from secondread.reports.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, ORACLE

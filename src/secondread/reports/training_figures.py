@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from secondread.evaluation.evaluate import Evaluation
+from secondread.evaluation.evaluation import Evaluation
 from secondread.reports.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, NORMAL, ORACLE
 from secondread.reports.panels import small_panels, visible_range
 

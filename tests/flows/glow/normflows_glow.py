@@ -1,4 +1,4 @@
-"""The Glow of normflows with the weights of ours: an oracle in tests, a peer in benchmarks/flows.py.
+"""The Glow of normflows with the weights of ours: an oracle in tests, a peer in benchmarks/speed/flows.py.
 
 They coincide without the border channel and with unit Gaussians: normflows' GlowBlock from image to latent
 variables is actnorm, 1×1 convolution, and (second - shift) * sigmoid(s + 2), with shift and s interleaved.

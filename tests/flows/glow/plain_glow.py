@@ -1,6 +1,6 @@
 """Glow as its paper writes it, in torch convolutions and autograd, on the parameters of a `Glow`.
 
-The reference that the flow core is held against, and the plain float32 baseline of benchmarks/flows.py.
+The reference that the flow core is held against, and the plain float32 baseline of benchmarks/speed/flows.py.
 Nothing here comes from `secondread.flows`: only the parameters are read.
 """
 

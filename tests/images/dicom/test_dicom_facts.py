@@ -10,8 +10,8 @@ import pytest
 
 from secondread.images.acquisition import acquisition
 from secondread.images.dicom.facts import cleaned
-from secondread.images.header import read_header
 from secondread.images.read import read_image
+from secondread.images.read_header import read_header
 
 STORED = np.zeros((3, 4), np.uint16)
 

@@ -10,9 +10,9 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
 
-from secondread.images.header import read_header
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
+from secondread.images.read_header import read_header
 
 STORED = np.arange(24, dtype=np.uint16).reshape(2, 3, 4)
 

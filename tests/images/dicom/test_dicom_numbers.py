@@ -10,9 +10,9 @@ import pytest
 from pydicom import Dataset
 from pydicom.sequence import Sequence
 
-from secondread.images.header import read_header
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
+from secondread.images.read_header import read_header
 
 STORED = np.arange(12, dtype=np.uint16).reshape(3, 4)
 PLACE = "-7654321.25"

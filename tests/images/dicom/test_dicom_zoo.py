@@ -8,8 +8,8 @@ import pydicom
 import pytest
 from nibabel.nicom.dicomwrappers import wrapper_from_file
 
-from secondread.images.header import read_header
 from secondread.images.read import read_image
+from secondread.images.read_header import read_header
 from secondread.images.workers.pool import Done, Failed, map_in_workers
 
 

@@ -9,9 +9,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from secondread.images.header import read_header
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
+from secondread.images.read_header import read_header
 
 VOXELS = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
 AFFINE = np.diag([2.0, 3.0, 4.0, 1.0])

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from secondread.calibration.description import describe
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Device, Quiet, Where, Workers
@@ -48,7 +49,7 @@ def calibrate(
         workers=workers,
         progress=not quiet,
     )
-    facts = renewed.calibration.describe()
+    facts = describe(renewed.calibration)
     record.write(
         beside(output),
         digests={"manifest": rows.digest, "from": loaded.digest, "bundle": renewed.digest},

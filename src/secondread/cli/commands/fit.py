@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from secondread.calibration.description import describe
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import AllowSharedPatients, CacheDirectory, Device, Quiet, Seed, Where, Workers
@@ -70,7 +71,7 @@ def fit(
     )
     unreadable = bundle.provenance.unreadable
     if process_rank() == 0:
-        facts = bundle.calibration.describe()
+        facts = describe(bundle.calibration)
         record.write(
             beside(output),
             seed=bundle.provenance.seed,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from secondread.calibration.description import describe
 from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
 from secondread.cli.options import Device, Quiet, Where, Workers
 from secondread.cli.promise import say_promise
@@ -76,7 +77,7 @@ def score(
             f"{total} images scored{earlier}, {summary.flagged} flagged, {len(summary.failed)} not read. "
             "Research use, not a medical device."
         )
-        say_promise(loaded.calibration.describe())
+        say_promise(describe(loaded.calibration))
     typer.echo(summary.readings)
     if summary.failed:
         raise typer.Exit(FINDINGS)

@@ -20,9 +20,10 @@ from secondread.cohorts.manifest import Manifest, Row, counts_alone
 from secondread.errors import DataError, UserError
 from secondread.images.dicom.series import SLICE_MODALITIES, Unread, unread_slice
 from secondread.images.dicom.volume import all_copies
-from secondread.images.header import Header, read_header
+from secondread.images.header import Header
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
+from secondread.images.read_header import read_header
 from secondread.images.workers.pool import Done, Failed, map_in_workers
 
 T = TypeVar("T")

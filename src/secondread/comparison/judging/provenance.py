@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from secondread import __version__
 from secondread.comparison.judging.results import RunResult
 from secondread.comparison.judging.table import Table
 from secondread.comparison.running.plan import Method
 from secondread.terminal.duration import in_words
+from secondread.version import __version__
 
 
 def how_made(table: Table, command: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:

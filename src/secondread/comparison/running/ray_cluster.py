@@ -17,7 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from secondread import __version__
 from secondread.comparison.running.memory import expected_bytes
 from secondread.comparison.running.task_display import Show
 from secondread.comparison.running.work import LOG, Task, work
@@ -26,6 +25,7 @@ from secondread.outputs.private import make_folder
 from secondread.preprocessing.cache_places import available_cores
 from secondread.preprocessing.caching import open_cache
 from secondread.terminal.interruption import StopRequest
+from secondread.version import __version__
 
 LOCAL = "local"
 RETRIES = 3

@@ -147,7 +147,7 @@ def look_at(path: Path) -> _Slice | Unread | None:
     import pydicom
     from pydicom.uid import UID_dictionary
 
-    from secondread.images.read import format_of, looks_like_text
+    from secondread.images.first_bytes import format_of, looks_like_text
 
     try:
         with path.open("rb") as stream, quiet_pydicom():

@@ -1,6 +1,6 @@
 """20,000 damaged files through the readers and `index`: what escapes, hangs or grows beyond its limit.
 
-    OMP_NUM_THREADS=1 python benchmarks/fuzz.py [--count 20000] [--seed 0] [--zoo FOLDER] [--keep FOLDER]
+    OMP_NUM_THREADS=1 python benchmarks/machines/fuzz.py [--count 20000] [--seed 0] [--zoo FOLDER] [--keep FOLDER]
 
 Files are small valid ones of every format (with `--zoo`, real DICOM files too), damaged in structure: bits,
 lengths, counts, header fields, codec headers, pieces of one another, with checksums mended. Goal: no error
@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "images"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "images"))
 from fuzz_run import Report, fuzz
 
 

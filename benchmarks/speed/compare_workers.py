@@ -4,7 +4,7 @@ and whether the scores are equal.
 Autoencoders on drawn films, one thread each. All times are of one invocation, one after the other; other work
 on the machine lowers the ratio. Ray's times hold its start (a few seconds, the same for one and two).
 
-    python benchmarks/compare_workers.py --runs 4 --epochs 150
+    python benchmarks/speed/compare_workers.py --runs 4 --epochs 150
 """
 
 from __future__ import annotations

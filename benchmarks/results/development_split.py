@@ -5,7 +5,7 @@ images as asked for, drawn by seed; the other normals stay `train`. A manifest w
 patient, all of it. With `--learn-abnormal` the abnormal training images of other patients stay `train` too,
 for recipes that make an unlabelled mixture of them.
 
-    python benchmarks/development_split.py MANIFEST -o development.csv
+    python benchmarks/results/development_split.py MANIFEST -o development.csv
 """
 
 from __future__ import annotations

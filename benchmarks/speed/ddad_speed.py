@@ -7,7 +7,7 @@ floating-point operations of a step, counted by torch, divided by the rate of a 
 same precision and run. The last line extends both to a whole fit of the recipe's epochs on --normal and
 --unlabelled images.
 
-    OMP_NUM_THREADS=1 python benchmarks/ddad_speed.py --preset ddad-aeu
+    OMP_NUM_THREADS=1 python benchmarks/speed/ddad_speed.py --preset ddad-aeu
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How far unlabelled images and a few labels help: AE-FLOW, AE-FLOW with a mixture, and linear baselines.
 
-    python benchmarks/label_efficiency.py MANIFEST -o OUT [--only NAME…] [--tabulate]
+    python benchmarks/results/label_efficiency.py MANIFEST -o OUT [--only NAME…] [--tabulate]
 
 Every row is a fit on the training split, readings of the test split, and their evaluation, each by the
 command line, one after another; a row that is there already is not done again. All rows of a seed have the
@@ -29,7 +29,6 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-
 from rows import Row, metrics, run
 
 MEASURES = ("auroc", "average_precision", "f1", "accuracy", "sensitivity", "specificity")

@@ -4,7 +4,7 @@ A training step (forward, AE-U's loss, backward, Adam) of K autoencoders of DDAD
 Both ways start from the same parameters and are timed in turn within one run, so that a noisy machine bends
 them alike; the ratio is that of the medians of CPU seconds of this process.
 
-    OMP_NUM_THREADS=1 python benchmarks/ensembles.py --threads 1 --rounds 7
+    OMP_NUM_THREADS=1 python benchmarks/results/ensembles.py --threads 1 --rounds 7
 """
 
 from __future__ import annotations

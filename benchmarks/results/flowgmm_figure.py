@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import torch
+from flowgmm_posterior import Labels, Posterior, Values, latent_of
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -16,7 +17,6 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from scipy.special import expit
 
-from flowgmm_posterior import Labels, Posterior, Values, latent_of
 from secondread.flows.flow import Flow
 from secondread.metrics.reliability import reliability
 from secondread.reports.palette import FAINT, FINDINGS, INK

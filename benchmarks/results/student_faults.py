@@ -5,8 +5,8 @@ training normals, 6 epochs, one seed. Faults that change the model are fitted an
 evaluation are computed from the base's readings. SqueezeNet has no batch normalisation: that fault is run
 only where --batch-norm-encoder names an encoder that has, and whose weights are at hand.
 
-    python benchmarks/development_split.py MANIFEST -o development.csv
-    SECONDREAD_WEIGHTS=FOLDER python benchmarks/student_faults.py development.csv -o runs/faults
+    python benchmarks/results/development_split.py MANIFEST -o development.csv
+    SECONDREAD_WEIGHTS=FOLDER python benchmarks/results/student_faults.py development.csv -o runs/faults
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Prepared images per second that one worker process sends, beside the same work without a process.
 
-    OMP_NUM_THREADS=1 python benchmarks/worker_messages.py [--size 256]
+    OMP_NUM_THREADS=1 python benchmarks/speed/worker_messages.py [--size 256]
 
 Only the ratio tells: what is made costs next to nothing, so it is the worst case for the way of sending.
 """
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-
 import worker_messages  # by its name, not as __main__, so that workers can import it
+
 from secondread.images.image import Geometry
 from secondread.images.workers.pool import Done, map_in_workers
 from secondread.preprocessing.grid import fit_grid

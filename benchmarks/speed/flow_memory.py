@@ -1,6 +1,6 @@
 """Memory of a training step of Glow against normflows and FrEIA, by depth and by what ours keeps.
 
-    python benchmarks/flow_memory.py [--depths 8 32 128] [--peer-depths 8 32] [--rounds N]
+    python benchmarks/speed/flow_memory.py [--depths 8 32 128] [--peer-depths 8 32] [--rounds N]
 
 Memory is the peak of the resident set during one training step, above what was resident before it: each
 model in a process of its own, after one step to warm up, with the gradients there already (zeroed in
@@ -30,10 +30,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor
-
 from flow_models import Form, FreiaGlow, kept_bytes, make_normflows, make_ours, parameter_count
 from throughput import cpu_seconds
+from torch import Tensor
 
 MODES = ("recompute", "store", "invert")
 SMALL = Form(1, (64, 64), levels=3, depth=8, width=128, batch=8)

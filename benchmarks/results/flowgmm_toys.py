@@ -1,6 +1,6 @@
 """FlowGMM's own cases: two moons and eight Gaussians from a few labels, and if its posterior is calibrated.
 
-    OMP_NUM_THREADS=1 python benchmarks/flowgmm_toys.py -o OUT
+    OMP_NUM_THREADS=1 python benchmarks/results/flowgmm_toys.py -o OUT
 
 P. Izmailov, P. Kirichenko, M. Finzi, A. G. Wilson: Semi-Supervised Learning with Normalizing Flows, ICML
 2020. Prints three Markdown tables and writes `OUT/flowgmm-toys.png` and `.svg`. Seeds 0, 1 and 2.
@@ -42,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from flowgmm_figure import Fitted, save
 from flowgmm_posterior import FLAT, MAPS, Labels, Values, latent_of, losses, run_calibration, train
+
 from secondread.flows.flow import Flow
 from secondread.flows.mixture import GaussianMixture, PooledMixture
 from secondread.reports.palette import ABNORMAL, FINDINGS, NORMAL

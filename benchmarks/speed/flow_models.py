@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from secondread.flows.glow.glow import Glow
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "flows" / "glow"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "flows" / "glow"))
 
 from normflows_glow import load_ours, make_normflows_glow
 from plain_glow import PlainGlow, plain_glow

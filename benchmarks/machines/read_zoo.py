@@ -1,6 +1,6 @@
 """How many files of a folder give an image, and in one line each why the others do not.
 
-    python benchmarks/read_zoo.py [FOLDER] [--workers N]
+    python benchmarks/machines/read_zoo.py [FOLDER] [--workers N]
 
 FOLDER holds any files; with a `manifest.csv` that has a column `pydicom_alone` (empty = no pixels), the files
 with pixels are counted apart. Without FOLDER, the developers' `dicom-zoo` beside the checkout is read.
@@ -16,7 +16,7 @@ from pathlib import Path
 from secondread.images.read import read_image
 from secondread.images.workers.pool import Done, map_in_workers
 
-ZOO = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom-zoo"
+ZOO = Path(__file__).resolve().parents[3] / "shared" / "data" / "dicom-zoo"
 
 
 def listed(folder: Path) -> tuple[list[str], list[bool]]:

@@ -5,7 +5,7 @@ arithmetic is most apt to differ, in one form. After each form the table is writ
 failed, skipped, seconds, processor. Ends with 1 where a test failed.
 
     make processors
-    python benchmarks/processors.py --forms "ATen AVX2" -o runs/avx2.md
+    python benchmarks/machines/processors.py --forms "ATen AVX2" -o runs/avx2.md
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import torch
-
 from forms import FORMS, environment
+
 from secondread.scoring.device import processor_name
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("as it is", "older CPU")
 QUICK_FORM = "older CPU"
 QUICK = ("tests/laws", "tests/networks", "tests/flows", "tests/calibration", "tests/readings/test_score.py")

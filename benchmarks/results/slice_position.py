@@ -3,7 +3,7 @@
 The slice number is the last number in the file's name; the score is minus the distance from the middle of the
 patient's slices, as a share of their range. Test rows only where the manifest has a split.
 
-    python benchmarks/slice_position.py manifest.csv
+    python benchmarks/results/slice_position.py manifest.csv
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ on a batch. This measures the price: both ways in turn on the same prepared imag
 the rounds, in this process and on as many threads as torch is given. The detector is untrained but for what
 its preset fits in one epoch on 16 images: enough for speed, not for sense.
 
-    SECONDREAD_WEIGHTS=weights python benchmarks/one_at_a_time.py aeflow k-nn ae glow-cxr-small
-    python benchmarks/one_at_a_time.py padim --set detector.encoder.weights=random
+    SECONDREAD_WEIGHTS=weights python benchmarks/machines/one_at_a_time.py aeflow k-nn ae glow-cxr-small
+    python benchmarks/machines/one_at_a_time.py padim --set detector.encoder.weights=random
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Images per second of each preprocessing step on one core, and what share of the whole each one takes.
 
-    OMP_NUM_THREADS=1 python benchmarks/preprocess.py [--file-size 224] [--size 256] [--seconds 0.5]
+    OMP_NUM_THREADS=1 python benchmarks/speed/preprocess.py [--file-size 224] [--size 256] [--seconds 0.5]
 
 Phantom films of `--file-size` pixels, prepared to `--size`. PIL's resize stands beside ours as the peer.
 """

@@ -1,6 +1,6 @@
 """What it costs to believe no cache entry unseen, and whether a damaged or exchanged one is ever used.
 
-    OMP_NUM_THREADS=1 python benchmarks/cache_checks.py [--images 400] [--size 256] [--damages 20000]
+    OMP_NUM_THREADS=1 python benchmarks/machines/cache_checks.py [--images 400] [--size 256] [--damages 20000]
 
 Printed are microseconds per entry: opened for the first time in a process (checksum taken), opened again, and
 with the check left out; the cost of a batch of 16 is set against these. Then entries and notes are damaged

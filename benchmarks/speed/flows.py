@@ -1,6 +1,6 @@
 """Speed of Glow against normflows and FrEIA, and of volumes against plain torch convolutions.
 
-    python benchmarks/flows.py [--forms A B volume] [--rounds N]
+    python benchmarks/speed/flows.py [--forms A B volume] [--rounds N]
 
 All contenders run in one process, in turn, each round beginning with another one; a figure is the least CPU
 time over the rounds, on one thread. The allocator is pinned (the script starts itself again with the
@@ -31,11 +31,11 @@ if __name__ == "__main__" and any(os.environ.get(name) != value for name, value 
     os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **PINNED})
 
 import torch  # noqa: E402
+from flow_models import FORMS, Form, FreiaGlow, make_normflows, make_ours, make_plain, operations  # noqa: E402
+from throughput import cpu_seconds, matrix_rate  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from flow_models import FORMS, Form, FreiaGlow, make_normflows, make_ours, make_plain, operations  # noqa: E402
 from secondread.flows.glow.native import why_not  # noqa: E402
-from throughput import cpu_seconds, matrix_rate  # noqa: E402
 
 
 @dataclass

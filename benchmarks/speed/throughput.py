@@ -7,7 +7,7 @@ a noisy machine bends all of them alike. End to end is wall-clock time of `score
 (worker processes start and import) and for each further image: two runs, of a quarter of the images and of
 all, give both.
 
-    python benchmarks/throughput.py --preset aeflow --set detector.encoder.name=resnet18 \\
+    python benchmarks/speed/throughput.py --preset aeflow --set detector.encoder.name=resnet18 \\
         --set detector.encoder.weights=random
 
 The detector is fitted for a few steps on phantoms made on the spot: enough for speed, not for sense.

@@ -5,8 +5,8 @@ in every form that stands in for another processor (`forms.py`), each in a proce
 the largest difference of a raw part from this machine's own, as a share of the part's spread (that of
 `calibration.conformal`) among the images.
 
-    python benchmarks/across_processors.py
-    SECONDREAD_WEIGHTS=weights python benchmarks/across_processors.py --presets aeflow k-nn
+    python benchmarks/machines/across_processors.py
+    SECONDREAD_WEIGHTS=weights python benchmarks/machines/across_processors.py --presets aeflow k-nn
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import tempfile
 from pathlib import Path
 
 import torch
-
 from forms import FORMS, environment
 from one_at_a_time import fitted, smooth_noise
+
 from secondread.calibration.conformal import spread
 from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.detectors import DETECTORS, find

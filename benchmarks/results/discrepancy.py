@@ -1,6 +1,6 @@
 """DDAD and the reconstruction methods under it, as the papers ablate them, at one reduced size.
 
-    python benchmarks/discrepancy.py MANIFEST -o OUT [--epochs 250 100] [--only NAME…] [--lesions]
+    python benchmarks/results/discrepancy.py MANIFEST -o OUT [--epochs 250 100] [--only NAME…] [--lesions]
 
 Every row is a fit on the training split, readings of the test split and their evaluation. The size of all
 rows, declared before any was run: 64×64, `ddad-aeu` with a hidden layer of 512 and refiners of width 32, 30
@@ -30,9 +30,9 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from rows import Row, command, metrics, run
 from scipy.stats import spearmanr
 
-from rows import Row, command, metrics, run
 from secondread.cohorts.manifest import Manifest
 from secondread.metrics.roc import auroc
 

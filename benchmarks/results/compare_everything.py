@@ -1,9 +1,9 @@
 """Every detector on one data set, by `secondread compare`: the commands behind the tables of docs/results.md.
 
-    python benchmarks/compare_everything.py kermany kermany-cxr/manifest.csv -o OUT [--seeds 1] [--jobs 2]
-    python benchmarks/compare_everything.py lgg lgg.csv -o OUT
-    python benchmarks/compare_everything.py head head.csv -o OUT
-    python benchmarks/compare_everything.py contaminated kermany-cxr/manifest.csv -o OUT
+    python benchmarks/results/compare_everything.py kermany kermany-cxr/manifest.csv -o OUT [--seeds 1] [--jobs 2]
+    python benchmarks/results/compare_everything.py lgg lgg.csv -o OUT
+    python benchmarks/results/compare_everything.py head head.csv -o OUT
+    python benchmarks/results/compare_everything.py contaminated kermany-cxr/manifest.csv -o OUT
 
 The size, declared before a run: 128×128 for methods on ImageNet features (SqueezeNet 1.1) and for the
 classical ones, 64×64, the papers' size, for networks that learn from nothing; `ae`, `memae`, `aeu` for 60

@@ -1,0 +1,135 @@
+"""Everything that can be said of a run on test rows, in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from secondread.cohorts.manifest import Manifest
+from secondread.evaluation.cases import Cases
+from secondread.evaluation.comparisons import Baseline, Complexity
+from secondread.evaluation.estimates import Resampling
+from secondread.evaluation.groups import Group
+from secondread.evaluation.levels import Level
+from secondread.evaluation.metrics_document import (
+    background_document,
+    complexity_document,
+    full,
+    group_document,
+    level_document,
+    pair,
+    part_document,
+    pixel_document,
+)
+from secondread.evaluation.parts import Background, PartEvaluation
+from secondread.evaluation.pixels import PixelEvaluation
+from secondread.evaluation.shortcut import Shortcut
+from secondread.evaluation.warnings import Warning
+from secondread.readings.readings import Readings
+from secondread.version import __version__
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `metrics.json` and the report are made from.
+
+    cases            who took part, and who did not, with reasons
+    shared_patients  test patients that the fit saw; empty unless it was allowed to share
+    studies          None where no row has a study id, or every study is one image
+    pixels           None where no abnormal image has a mask
+    complexity       None where the run's calibration had no complexity part
+    parts            the detector's raw parts, in the table's order
+    background       None where the detector gives no part of that name
+    """
+
+    readings: Readings
+    manifest: Manifest
+    cases: Cases
+    shared_patients: tuple[str, ...]
+    images: Level
+    studies: Level | None
+    findings: tuple[Group, ...]
+    subgroups: Mapping[str, tuple[Group, ...]]
+    baselines: Mapping[str, Baseline]
+    complexity: Complexity | None
+    parts: tuple[PartEvaluation, ...]
+    background: Background | None
+    shortcut: Shortcut
+    pixels: PixelEvaluation | None
+    prevalence: float | None
+    how: Resampling
+    where: tuple[str, ...]
+    warnings: tuple[Warning, ...]
+
+    def metrics(self) -> dict[str, Any]:
+        """`metrics.json`: the design's keys, and besides them counts, intervals, reasons, warnings and
+        provenance; JSON-able, null (None) with a reason beside it where a figure does not exist."""
+        cases, shortcut = self.cases, self.shortcut
+        run = self.readings.run
+        level = level_document(self.images)
+        level["n"] |= {
+            "failed": len(cases.failures),
+            "unlabelled": cases.unlabelled,
+            "other_rows": cases.other_rows,
+            "readings_not_in_manifest": cases.strangers,
+            "patients": len({case.group for case in cases.cases}),
+        }
+        return {
+            **level,
+            "baselines": {
+                **{name: baseline.auroc.value for name, baseline in self.baselines.items()},
+                "flag_everything_f1": self.images.flag_everything_f1,
+            },
+            "baselines_interval": {name: pair(b.auroc) for name, b in self.baselines.items()},
+            "lead_over_baselines": {name: full(b.lead) for name, b in self.baselines.items()},
+            "shortcut": {
+                "acquisition": shortcut.label.value,
+                "score_follows_acquisition": shortcut.follows.value,
+                "thumbnail_ceiling": shortcut.thumbnail.value,
+                "acquisition_interval": pair(shortcut.label),
+                "thumbnail_ceiling_interval": pair(shortcut.thumbnail),
+                "score_r_squared": shortcut.r_squared,
+                "strongest_facts": [{"fact": name, "auroc": area} for name, area in shortcut.strongest],
+                "reasons": {
+                    name: estimate.reason
+                    for name, estimate in (
+                        ("acquisition", shortcut.label),
+                        ("score_follows_acquisition", shortcut.follows),
+                        ("thumbnail_ceiling", shortcut.thumbnail),
+                    )
+                    if estimate.reason
+                },
+            },
+            "per_finding": {group.name: group_document(group) for group in self.findings},
+            "subgroups": {
+                column: {group.name: group_document(group) for group in groups}
+                for column, groups in self.subgroups.items()
+            },
+            "pixel": pixel_document(self.pixels),
+            "studies": None if self.studies is None else level_document(self.studies),
+            "complexity": None if self.complexity is None else complexity_document(self.complexity),
+            "parts": {part.name: part_document(part) for part in self.parts},
+            "background": None if self.background is None else background_document(self.background),
+            "prevalence": self.prevalence,
+            "shared_patients": list(self.shared_patients),
+            "allow_shared_patients": bool(run.get("allow_shared_patients", False)),
+            "warnings": [
+                {"kind": warning.kind, "title": warning.title, "text": warning.text}
+                for warning in self.warnings
+            ],
+            "protocol": {
+                "rows": "all labelled rows" if cases.whole else "labelled rows of split test",
+                "where": list(self.where),
+                "intervals": "95 % percentile bootstrap over patients; "
+                "with few of them, and for shares and AUROCs of 0 or 1, exact or Newcombe's too",
+                "bootstrap": self.how.repeats,
+                "seed": self.how.seed,
+                "manifest_digest": self.manifest.digest,
+                "bundle_digest": (run.get("digests") or {}).get("bundle"),
+                "fit_seed": run.get("seed"),
+                "score_command": run.get("command"),
+                "version": __version__,
+            },
+            "research_use": "research use, not a medical device",
+        }

@@ -1,0 +1,104 @@
+"""The house as `docs/design.md` describes it: rooms whose arrows run one way, and no folder too full."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "secondread"
+MOST_FILES = 20
+ROOMS = (
+    "version",
+    "errors",
+    "tables",
+    "settings",
+    "terminal",
+    "outputs",
+    "strict",
+    "images",
+    "cohorts",
+    "preprocessing",
+    "metrics",
+    "networks",
+    "flows",
+    "estimators",
+    "anomalies",
+    "detectors",
+    "calibration",
+    "scoring",
+    "training",
+    "recipes",
+    "bundles",
+    "fitting",
+    "readings",
+    "previews",
+    "evaluation",
+    "comparison",
+    "reports",
+    "cli",
+)
+"""From the bottom up: a room imports from those before it alone. The package itself, which hands on the names
+of its front door, stands above all."""
+
+
+def module_of(file: Path) -> str:
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(file): file for file in PACKAGE.rglob("*.py")}
+
+
+def imports_of(file: Path) -> set[str]:
+    """The package's modules that a file names in any import, whether at its top or in a function."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are written in full"
+            name = node.module or ""
+            found |= {
+                f"{name}.{alias.name}" if f"{name}.{alias.name}" in MODULES else name for alias in node.names
+            }
+    return found & MODULES.keys()
+
+
+ARROWS = [
+    (module, other) for module, file in MODULES.items() for other in imports_of(file) if module != other
+]
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def test_no_files_import_one_another_in_a_circle():
+    TopologicalSorter(IMPORTS).prepare()  # raises CycleError, which names the circle
+
+
+def test_rooms_import_only_from_rooms_below():
+    upwards = [
+        f"{module} imports {other}"
+        for module in IMPORTS.keys() - {"secondread"}
+        for other in IMPORTS[module]
+        if other == "secondread" or ROOMS.index(room_of(module)) < ROOMS.index(room_of(other))
+    ]
+    assert upwards == []
+
+
+def test_every_room_has_its_place_in_the_order():
+    assert {room_of(module) for module in MODULES if module != "secondread"} == set(ROOMS)
+
+
+@pytest.mark.parametrize("top", ["src", "tests", "benchmarks", "docs"])
+def test_no_folder_has_more_than_twenty_files(top):
+    folders = [ROOT / top, *(path for path in (ROOT / top).rglob("*") if path.is_dir())]
+    counts = {
+        str(folder.relative_to(ROOT)): sum(path.is_file() for path in folder.iterdir())
+        for folder in folders
+        if "__pycache__" not in folder.parts and not folder.name.endswith(".egg-info")
+    }
+    assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
