@@ -66,9 +66,7 @@ def imports_of(file: Path) -> set[str]:
     return found & MODULES.keys()
 
 
-ARROWS = [
-    (module, other) for module, file in MODULES.items() for other in imports_of(file) if module != other
-]
+IMPORTS = {module: imports_of(file) - {module} for module, file in MODULES.items()}
 
 
 def room_of(module: str) -> str:

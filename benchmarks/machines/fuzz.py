@@ -1,6 +1,6 @@
 """20,000 damaged files through the readers and `index`: what escapes, hangs or grows beyond its limit.
 
-    OMP_NUM_THREADS=1 python benchmarks/machines/fuzz.py [--count 20000] [--seed 0] [--zoo FOLDER] [--keep FOLDER]
+    OMP_NUM_THREADS=1 python benchmarks/machines/fuzz.py [--count 20000] [--seed 0] [--zoo DIR] [--keep DIR]
 
 Files are small valid ones of every format (with `--zoo`, real DICOM files too), damaged in structure: bits,
 lengths, counts, header fields, codec headers, pieces of one another, with checksums mended. Goal: no error

@@ -1,6 +1,6 @@
 """Every detector on one data set, by `secondread compare`: the commands behind the tables of docs/results.md.
 
-    python benchmarks/results/compare_everything.py kermany kermany-cxr/manifest.csv -o OUT [--seeds 1] [--jobs 2]
+    python benchmarks/results/compare_everything.py kermany kermany.csv -o OUT [--seeds 1] [--jobs 2]
     python benchmarks/results/compare_everything.py lgg lgg.csv -o OUT
     python benchmarks/results/compare_everything.py head head.csv -o OUT
     python benchmarks/results/compare_everything.py contaminated kermany-cxr/manifest.csv -o OUT

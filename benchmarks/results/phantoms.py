@@ -1,6 +1,6 @@
 """The demonstration's job over seeds: how well the detector and the trivial baselines find drawn lesions.
 
-    OMP_NUM_THREADS=1 python benchmarks/results/phantoms.py [--recipe aeflow-conv] [--seeds 0 1 2] [--set KEY=VALUE]
+    OMP_NUM_THREADS=1 python benchmarks/results/phantoms.py [--recipe aeflow-conv] [--seeds 0 1 2] [--set K=V]
 
 Each seed draws its own phantoms, fits, scores with maps and evaluates, as `secondread demo --seed` does.
 Phantoms are drawn by this package, so the figures say that the chain works, and nothing about patients.

@@ -23,7 +23,7 @@ class Ensemble(nn.Module):
     batched     all in one pass: parameters are stacked and the network is mapped over them
                 (`torch.func.vmap`), which makes grouped convolutions and batched matrix products of its
                 layers; running statistics of batch normalisation are written back to each network
-    auto        sequential on the CPU, where it is faster (`benchmarks/results/ensembles.py`); batched elsewhere
+    auto        sequential on the CPU, where it is faster (`benchmarks/results/ensembles.py`); else batched
 
     Both give the same values to the rounding of the precision in use, and have one state_dict,
     `members.<k>.<name>`.

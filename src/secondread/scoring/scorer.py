@@ -6,8 +6,8 @@ What is promised of a score:
   and maps are the same bits whatever the batch, the order, the other images, and whether a run was stopped
   and resumed. A normal of the calibration that is read later gets its calibration score. This holds by
   construction: a detector is given one image at a time, in memory of its own that always lies alike, so that
-  nothing but the image and the detector reaches the arithmetic. `benchmarks/machines/one_at_a_time.py` says what that
-  costs.
+  nothing but the image and the detector reaches the arithmetic. `benchmarks/machines/one_at_a_time.py` says
+  what that costs.
 - **On another processor, or with another number of threads**, sums are rounded in another order. In float32
   scores agree within the tolerance of `calibration.conformal`, and p-values and flags are made so that they
   agree, too.
