@@ -1,6 +1,6 @@
 """Commands killed at random moments: what they leave, and whether the same command goes on.
 
-    OMP_NUM_THREADS=1 python benchmarks/machines/kills.py [--kills 40] [--commands fit …] [--seed 0] [--json OUT]
+    python benchmarks/machines/kills.py [--kills 40] [--commands fit score …] [--seed 0] [--json OUT]
 
 Each command is killed so many times with `kill -9` and as often stopped with SIGINT, each time at a random
 moment of its usual duration, and then run again, the same, until it ends by itself. In a comparison, which is
