@@ -129,7 +129,7 @@ def test_calibrate_keeps_the_model_and_renews_the_threshold(fitted: Bundle, phan
     assert [r.score for r in readings_of(loaded, tested, workers=0)] == [
         r.score for r in readings_of(fitted, tested, workers=0)
     ]
-    assert all(reading.seen == "calibration" for reading in loaded.score(site, workers=0))
+    assert all(reading.seen == "calibration" for reading in readings_of(loaded, site, workers=0))
 
 
 def a_site(folder: Path, count: int = 30) -> list[Row]:
