@@ -18,7 +18,7 @@ from secondread.fitting.fit import fit
 from secondread.fitting.recalibrate import recalibrate
 from secondread.readings.inputs import Item, gather
 from secondread.readings.maps import file_stem
-from secondread.readings.pipeline import read_items
+from secondread.readings.pipeline import read_items, readings_of
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
@@ -78,7 +78,8 @@ def settled(bundle: Bundle, phantoms: Manifest) -> tuple[list[float], list[float
     """The scores that calibrated the bundle, and those that the same images get when they are read."""
     references = [str(phantoms.reference(row)) for row in phantoms.where("split=train").rows]
     loaded = Bundle.load(str(bundle.path))
-    again = [reading for reading in loaded.score(references, workers=0) if reading.seen == "calibration"]
+    readings = readings_of(loaded, references, workers=0)
+    again = [reading for reading in readings if reading.seen == "calibration"]
     return sorted(float(reading.score or 0) for reading in again), bundle.calibration.images.scores.tolist()
 
 
