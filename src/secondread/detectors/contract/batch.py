@@ -1,0 +1,42 @@
+"""What a detector is given: images of one size, and what goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Preprocessed images of one size.
+
+    images    float32 `[N, C, *spatial]`
+    valid     bool `[N, 1, *spatial]`, False where preprocessing padded; None = valid everywhere
+    features  what the stage's `frozen` function returned for these images, if the stage has one;
+              each tensor `[N, ...]`
+    other     the same images under other random changes, in a training batch of a stage that asks for
+              two views and whose recipe augments
+    """
+
+    images: Tensor
+    valid: Tensor | None = None
+    features: tuple[Tensor, ...] | None = None
+    other: Batch | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(
+            self.images.to(device),
+            None if self.valid is None else self.valid.to(device),
+            None if self.features is None else tuple(t.to(device) for t in self.features),
+            None if self.other is None else self.other.to(device),
+        )
+
+
+Batches = Mapping[str, Batch]
+"""One training batch: a Batch for each cohort that the stage is on and that has images in it."""

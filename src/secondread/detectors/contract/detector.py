@@ -1,0 +1,100 @@
+"""A method: its cohorts, stages, scores, and a form small enough for the laws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from secondread.detectors.contract.batch import Batch
+from secondread.detectors.contract.scores import Mixture, Scores, ScoringNoise
+from secondread.detectors.contract.stage import Stage
+from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A form of a detector small enough for the laws: at most 32 px, 20 steps, 5 s."""
+
+    settings: DetectorSettings
+    channels: int
+    size: tuple[int, ...]
+    stages: Mapping[str, StageSettings]
+
+
+class Detector(nn.Module):
+    """A method. Subclasses set `Settings`, and define `stages`, `score` and `tiny`.
+
+    `channels` and `size` are those of the preprocessed images. Everything fitted is a parameter or a
+    buffer, so that `state_dict` is the whole fitted state; constructing a detector reads no file
+    other than the weights named in its settings, and with `pretrained=False` none at all (a bundle
+    is loaded so).
+    """
+
+    Settings: ClassVar[type[DetectorSettings]]
+
+    needs: frozenset[str] = frozenset({"normal"})
+    uses: frozenset[str] = frozenset()
+    ranks: frozenset[int] = frozenset({2})
+    added_later: frozenset[str] = frozenset()
+    """Buffers that bundles of earlier versions lack; there they stay as the constructor made them."""
+    grows: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
+    """Buffers that are empty until the fit gives them their length: for each axis what its length is called,
+    the same name for the same length, or None where it is given from the start."""
+    gradients_at_scoring: bool = False
+    """`score` takes gradients (inside `torch.enable_grad()`), so it is not run in inference mode."""
+
+    def __init__(
+        self, settings: DetectorSettings, channels: int, size: Sequence[int], *, pretrained: bool = True
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.channels = channels
+        self.size = tuple(size)
+        if len(self.size) not in self.ranks:
+            raise ValueError(
+                f"detector {settings.name!r} takes rank {sorted(self.ranks)}, "
+                f"and the preprocessing gives images of size {self.size}"
+            )
+
+    def stages(self) -> Iterator[Stage]:
+        raise NotImplementedError
+
+    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+        raise NotImplementedError
+
+    def mixture(self) -> Mixture:
+        """How the parts become the image score."""
+        raise NotImplementedError
+
+    def map_mixture(self) -> Mixture | None:
+        """How the map parts become the map; None where the detector gives no map."""
+        return None
+
+    def notes(self) -> tuple[str, ...]:
+        """What whoever fits should know of the result, one line each: told when training ends, and kept in
+        the bundle's record of it."""
+        return ()
+
+    def warnings(self) -> tuple[str, ...]:
+        """In what the result is less than was asked for, one line each: told when training ends, kept in the
+        bundle's record of it, and a warning of the report."""
+        return ()
+
+    @classmethod
+    def tiny(cls, rank: int) -> Tiny:
+        raise NotImplementedError
+
+    def load_fitted(self, state: Mapping[str, Tensor]) -> Self:
+        """The fitted state of `state_dict()`, with buffers of fitted length (banks) resized to it."""
+        own = self.state_dict()
+        state = {**{name: own[name] for name in self.added_later & own.keys()}, **state}
+        for name, buffer in list(self.named_buffers()):
+            if name in state and state[name].shape != buffer.shape:
+                owner = self.get_submodule(name.rpartition(".")[0])
+                owner.register_buffer(name.rpartition(".")[2], torch.empty_like(state[name]))
+        self.load_state_dict(dict(state))
+        return self

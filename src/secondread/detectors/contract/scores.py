@@ -1,0 +1,55 @@
+"""What a detector says of images: parts and maps, how they are mixed, and the draws that it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ScoringNoise:
+    """Randomness at scoring, one stream per image seeded from the image's digest.
+
+    So an image's score does not depend on its batch. `normal((3, 4))` is `[N, 3, 4]`.
+    """
+
+    generators: Sequence[torch.Generator]
+    device: torch.device | str = "cpu"
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        return torch.stack([torch.randn(*shape, generator=g) for g in self.generators]).to(self.device)
+
+    def uniform(self, shape: Sequence[int]) -> Tensor:
+        return torch.stack([torch.rand(*shape, generator=g) for g in self.generators]).to(self.device)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One raw statistic per image, float32 `[N]`. `upper`: higher = more abnormal. `two`: far from
+    the normals' median, either way, = more abnormal (calibration folds it)."""
+
+    values: Tensor
+    tail: Literal["upper", "two"] = "upper"
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How parts (or map parts) become one number: the weighted sum, over `weights`, of the raw values
+    (`scaled=False`, as papers have it) or of values standardised on validation normals. A part
+    that is not named is reported and not mixed."""
+
+    weights: Mapping[str, float]
+    scaled: bool = True
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a detector says of a batch: named parts, and named maps `[N, 1, *spatial]` on the grid of
+    the batch (higher = more abnormal) or none."""
+
+    parts: Mapping[str, Part]
+    maps: Mapping[str, Tensor] = field(default_factory=dict)

@@ -1,0 +1,102 @@
+"""How a detector is trained: stages of steps, and what happens between them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import torch
+from torch import Tensor, nn
+
+from secondread.detectors.contract.batch import Batch, Batches
+from secondread.detectors.contract.scores import ScoringNoise
+
+LEARNT_FROM = ("normal", "unlabelled", "abnormal")
+"""The cohorts that a detector may learn from. Held-out normals are the loop's and calibration's; the test is
+nobody's."""
+
+Loss = Callable[[Batches, torch.Generator], Mapping[str, Tensor]]
+"""Named scalar terms. The loop adds them up, logs each, and takes the gradient of the sum.
+
+As the loss of a step it is called with gradients for the step's parameters alone. The detector's own
+`training` is then True, and so is that of the modules that a step of the running stage trains (and of
+`Stage.drifts`); every other module is in eval mode. As the loss on held-out normals it is called in eval
+mode without gradients, under `torch.no_grad()`; a loss that takes a gradient itself (a gradient penalty,
+say) cannot stand there.
+"""
+
+STEPS: Final = "steps"
+"""`Stage.validate`: the loss on held-out normals is the sum of the steps' own losses."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Parameters and the loss that trains them, `repeats` times per round (a critic's five, say). The
+    learning rate of the modules in `paces` is multiplied by the number beside them. `after` is called without
+    gradient after each optimiser step of this one (clipped weights, a moving-average teacher, a queue), and
+    not after a step that changed nothing because it was not finite."""
+
+    trains: Sequence[nn.Module | nn.Parameter]
+    loss: Loss
+    repeats: int = 1
+    name: str = "step"
+    paces: Sequence[tuple[nn.Module, float]] = ()
+    after: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One training programme.
+
+    name        the recipe's `stages` section of this name holds optimiser, length, batch size
+    on          cohort (of `LEARNT_FROM`) -> its share of a batch (shares add up to 1), or None for each
+                cohort: every image of each once an epoch, so that a batch may lack a small cohort
+    steps       in order, once a round; empty for a stage that only collects
+    validate    the loss on held-out normals, for early stopping, `keep: best` and the log: `STEPS`, a loss of
+                its own, or None = there is none, and a recipe that asks for it is refused. A stage with steps
+                has to say it
+    frozen      a function of images alone, with parameters that this stage does not train: the loop
+                computes it once per image, keeps it on disk, and gives it as `batch.features`. When
+                the stage augments: of the kept copies (`copies`); without those not used
+    views       2: each training batch comes with `batch.other`, where the recipe augments
+    keeps       names of the modules and buffers that `Step.after` and `each_epoch` change beside what is
+                trained: a moving-average teacher, centres, a queue. What a method keeps is a buffer, so that
+                a resumed fit has it
+    drifts      modules in train mode though no step trains them, so that batch statistics follow the data
+    prepare     before the first step, with an iterator over the stage's batches (data-dependent
+                initialisation, centres, teacher statistics)
+    start       after `prepare`: figures of what is not trained yet, by name, of the stage's first batch; they
+                stand in the log
+    collect     for each batch of one pass over the data, without gradient (memory banks, moments)
+    each_epoch  after each epoch, with its number (from 0) and an iterator over one pass of the stage's
+                batches, unshuffled and unchanged, which is read only where it is used (re-estimated centres,
+                a radius)
+    finish      after the last step or the last `collect`
+    examine     after that, with batches of held-out normals (of at least two, where there are two) and a
+                generator: figures, by name, that stand in the log; what the detector learns of itself is
+                kept in its buffers. Not called where there are no held-out normals
+    score       `[N]`, higher = more abnormal: by what epochs of this stage are compared where the
+                detector's own score says nothing yet, a later stage being untrained; None = its own
+    diverged_above  a step whose loss is larger counts as one that is not finite
+
+    Hooks run in eval mode without gradient, but for `Step.after`, which leaves modes as they are.
+    """
+
+    name: str
+    on: Mapping[str, float | None]
+    steps: Sequence[Step] = ()
+    validate: Loss | Literal["steps"] | None = None
+    frozen: Callable[[Tensor], tuple[Tensor, ...]] | None = None
+    views: Literal[1, 2] = 1
+    keeps: Sequence[str] = ()
+    drifts: Sequence[nn.Module] = ()
+    prepare: Callable[[Iterator[Batches], torch.Generator], None] | None = None
+    start: Callable[[Batches], Mapping[str, float]] | None = None
+    collect: Callable[[Batches], None] | None = None
+    each_epoch: Callable[[int, Iterator[Batches]], None] | None = None
+    finish: Callable[[], None] | None = None
+    examine: Callable[[Iterator[Batch], torch.Generator], Mapping[str, float]] | None = None
+    score: Callable[[Batch, ScoringNoise], Tensor] | None = None
+    diverged_above: float = math.inf
