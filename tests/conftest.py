@@ -80,6 +80,25 @@ def fitted(recipe: Recipe, phantoms: Manifest, tmp_path_factory: pytest.TempPath
     )
 
 
+@pytest.fixture(scope="session")
+def mapping_bundle(phantoms: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A detector that gives maps, hardly trained."""
+    from secondread.fitting.fit import fit
+    from secondread.recipes.recipe import Recipe
+
+    folder = tmp_path_factory.mktemp("maps")
+    recipe = Recipe.load(
+        "aeflow-conv",
+        set=[
+            "preprocessing.size=[32, 32]", "detector.encoder.widest=16", "detector.flow.blocks=2",
+            "detector.flow.hidden=8", "stages.autoencoder.epochs=1", "stages.flow.epochs=1",
+            "calibration.complexity=residual",
+            "precision=float32",
+        ],
+    )  # fmt: skip
+    return fit(recipe, phantoms, folder / "bundle", cache=folder / "cache", workers=0, progress=False)
+
+
 @pytest.fixture
 def copied(fitted: Bundle, tmp_path: Path) -> Path:
     """A bundle on disk that a test may damage."""

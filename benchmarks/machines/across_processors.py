@@ -29,7 +29,7 @@ from secondread.detectors.contract import Detector
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import processor_name
 from secondread.scoring.image_source import ArraySource
-from secondread.scoring.scorer import score_set
+from secondread.scoring.scorer import Scorer
 from secondread.training.loop import train
 
 IMAGES = 24
@@ -49,7 +49,7 @@ def tiny(name: str, rank: int, folder: Path) -> Detector:
 
 def scored(made: dict[str, tuple[Detector, ArraySource]], precision: str) -> dict[str, RawScores]:
     return {
-        name: concatenate(list(score_set(detector, source, precision=precision, maps=False)))
+        name: concatenate(list(Scorer(detector, precision=precision).set(source, maps=False)))
         for name, (detector, source) in made.items()
     }
 

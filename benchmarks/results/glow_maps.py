@@ -37,11 +37,10 @@ from secondread.images.read import read_image
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.preprocessing.cache import Cache
-from secondread.preprocessing.prepared import Prepared
+from secondread.preprocessing.prepared import Prepared, stack
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
-from secondread.readings.pipeline import stack_valid
 from secondread.recipes.build import build_detector
-from secondread.scoring.scorer import score_batch
+from secondread.scoring.scorer import Scorer
 
 Map = NDArray[np.float32]
 BITS = 18
@@ -87,11 +86,11 @@ def prepared(bundle: Bundle, manifest: Manifest, rows: Sequence[Row], cache: Cac
 
 def raw_maps(detectors: dict[str, Detector], images: Sequence[Prepared], mean: Map) -> dict[str, Map]:
     """The maps `[n, *size]` of each form, on the prepared grid."""
-    pixels = np.stack([image.pixels for image in images])
+    pixels, valid = stack(images)
     digests = [image.digest for image in images]
     found = {"difference": np.abs(pixels - mean).mean(axis=1), "brightness": pixels.mean(axis=1)}
     for form, detector in detectors.items():
-        maps = score_batch(detector, pixels, stack_valid(images), digests).maps
+        maps = Scorer(detector).batch(pixels, valid, digests).maps
         assert maps is not None
         found[form] = maps[form]
     return found

@@ -37,12 +37,11 @@ from secondread.fitting.fit import fit
 from secondread.images.read import read_image
 from secondread.networks.structural_similarity import structural_similarity
 from secondread.preprocessing.prepare import prepare_many
-from secondread.preprocessing.prepared import Prepared
-from secondread.readings.pipeline import stack_valid
+from secondread.preprocessing.prepared import Prepared, stack
 from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import autocast, choose_precision, memory_format
-from secondread.scoring.scorer import score_batch
+from secondread.scoring.scorer import Scorer
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -84,8 +83,7 @@ def parts(bundle: Bundle, references: list[str], batch: int, precision: str, rou
     detector.eval()
     images = [read_image(r) for r in references[:batch]]
     prepared = [bundle.preprocessing.apply(image) for image in images]
-    pixels = np.stack([p.pixels for p in prepared])
-    valid = stack_valid(prepared)
+    pixels, valid = stack(prepared)
     x = torch.from_numpy(pixels).to(memory_format=memory_format(len(detector.size)))
     digests = [p.digest for p in prepared]
     kind = choose_precision(precision, torch.device("cpu"))
@@ -105,9 +103,9 @@ def parts(bundle: Bundle, references: list[str], batch: int, precision: str, rou
         for _ in range(rounds):
             for name, part in work.items():
                 spent.setdefault(name, []).append(cpu_seconds(part))
-    whole = lambda: score_batch(detector, pixels, valid, digests, precision=precision)  # noqa: E731
+    whole = lambda: Scorer(detector, precision=precision).batch(pixels, valid, digests)  # noqa: E731
     baselines = lambda: [  # noqa: E731
-        score_batch(companion, pixels, valid, digests, precision="float32", maps=False)
+        Scorer(companion, precision="float32").batch(pixels, valid, digests, maps=False)
         for companion in bundle.companions.detectors.values()
     ]
     for _ in range(rounds):

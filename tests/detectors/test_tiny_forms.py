@@ -8,7 +8,7 @@ from in_memory import blobs, fit, score
 from secondread.bundles.fitted import plan_fitted
 from secondread.bundles.tensors import form_of
 from secondread.detectors import DETECTORS, find
-from secondread.scoring.scorer import score_batch
+from secondread.scoring.scorer import Scorer
 
 FORMS = [(name, rank) for name in DETECTORS for rank in sorted(find(name).ranks)]
 
@@ -50,4 +50,4 @@ def test_the_whole_fitted_state_is_in_the_state_dict_in_the_forms_that_a_bundle_
 def scores_of(detector, images):
     """The parts, as everything that scores gets them."""
     digests = [f"{number:032x}" for number in range(len(images))]
-    return score_batch(detector, images.numpy(), None, digests, precision="float32", maps=False).parts
+    return Scorer(detector, precision="float32").batch(images.numpy(), None, digests, maps=False).parts

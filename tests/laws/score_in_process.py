@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 
 from secondread.calibration.raw_scores import concatenate
-from secondread.scoring.scorer import score_set
+from secondread.scoring.scorer import Scorer
 
 made = torch.load(sys.argv[1], weights_only=False)
 found = {
-    name: concatenate(list(score_set(detector, source, precision="float32", maps=False)))
+    name: concatenate(list(Scorer(detector, precision="float32").set(source, maps=False)))
     for name, (detector, source) in made.items()
 }
 Path(sys.argv[2]).write_bytes(pickle.dumps(found))

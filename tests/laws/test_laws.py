@@ -19,7 +19,7 @@ from secondread import detectors
 from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.detectors.contract import Detector, Stage
 from secondread.scoring.image_source import ImageSource
-from secondread.scoring.scorer import score_batch, score_set
+from secondread.scoring.scorer import Scorer
 from secondread.training.loop import train
 from secondread.training.optimisers import step_parameters
 
@@ -76,7 +76,7 @@ def fit(detector: Detector, rank: int, cohorts: Cohorts, directory: Path, **more
 
 
 def scores_of(detector: Detector, source: ImageSource, precision: str = "float32") -> RawScores:
-    return concatenate(list(score_set(detector, source, batch_size=4, precision=precision)))
+    return concatenate(list(Scorer(detector, precision=precision).set(source, batch_size=4)))
 
 
 def assert_equal(one: RawScores, other: RawScores) -> None:
@@ -113,11 +113,11 @@ def test_1_a_score_is_the_same_bits_in_any_batch(name, rank, precision, data, fi
     half = np.ones((len(rows), 1, *images.shape[2:]), bool)
     half[1, ..., :2] = False  # one image with padding among others without
     for given in (valid, half):
-        together = score_batch(detector, images, given, source.digests, precision=precision)
+        together = Scorer(detector, precision=precision).batch(images, given, source.digests)
         for order in ([rows[-1]], [1], rows[::-1], [rows[-1], *rows[:2]], rows[2:]):
             digests = [source.digests[row] for row in order]
             own = None if given is None or given[order].all() else given[order]
-            found = score_batch(detector, images[order], own, digests, precision=precision)
+            found = Scorer(detector, precision=precision).batch(images[order], own, digests)
             assert_equal(found, together.select(order))
 
 

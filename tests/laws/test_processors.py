@@ -14,7 +14,7 @@ from secondread.calibration.calibration import Calibration
 from secondread.calibration.raw_scores import concatenate
 from secondread.detectors import find
 from secondread.scoring.image_source import ArraySource
-from secondread.scoring.scorer import score_set
+from secondread.scoring.scorer import Scorer
 from secondread.training.loop import train
 
 DETECTORS = ("aeflow", "ae", "padim", "k-nn", "glow-posterior", "spectrum", "density-ratio")
@@ -67,7 +67,7 @@ def test_on_another_processor_scores_agree_within_the_tolerance_and_p_values_are
     subprocess.run(call, env={**os.environ, **FORMS[form]}, check=True)
     elsewhere = pickle.loads((tmp_path / "scores").read_bytes())
     for name, (detector, source) in made.items():
-        here = concatenate(list(score_set(detector, source, precision="float32", maps=False)))
+        here = concatenate(list(Scorer(detector, precision="float32").set(source, maps=False)))
         calibration = Calibration.fit(here, here, mixture=detector.mixture())
         scores, others = calibration.combine(here), calibration.combine(elsewhere[name])
         assert np.abs(scores - others).max() <= calibration.images.tolerance, name

@@ -24,22 +24,6 @@ from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
 
 
-@pytest.fixture(scope="module")
-def mapping_bundle(phantoms: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A detector that gives maps, hardly trained."""
-    folder = tmp_path_factory.mktemp("maps")
-    recipe = Recipe.load(
-        "aeflow-conv",
-        set=[
-            "preprocessing.size=[32, 32]", "detector.encoder.widest=16", "detector.flow.blocks=2",
-            "detector.flow.hidden=8", "stages.autoencoder.epochs=1", "stages.flow.epochs=1",
-            "calibration.complexity=residual",
-            "precision=float32",
-        ],
-    )  # fmt: skip
-    return fit(recipe, phantoms, folder / "bundle", cache=folder / "cache", workers=0, progress=False)
-
-
 def table(out: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO((out / "readings.csv").read_text())))
 

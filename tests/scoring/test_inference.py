@@ -6,7 +6,7 @@ from small_detectors import Autoencoder, AutoencoderSettings, build
 from secondread.calibration.raw_scores import concatenate
 from secondread.detectors.contract import Batch, Scores, ScoringNoise
 from secondread.scoring.image_source import ArraySource
-from secondread.scoring.scorer import noise_for, score_batch, score_set
+from secondread.scoring.scorer import Scorer, noise_for
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def source() -> ArraySource:
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_scores_come_out_in_full_precision_with_maps_on_the_images_grid(source, precision):
     raw = concatenate(
-        list(score_set(build(AutoencoderSettings()), source, batch_size=3, precision=precision))
+        list(Scorer(build(AutoencoderSettings()), precision=precision).set(source, batch_size=3))
     )
     assert len(raw) == 7
     assert raw.parts["residual"].dtype == np.float64
@@ -28,16 +28,16 @@ def test_scores_come_out_in_full_precision_with_maps_on_the_images_grid(source, 
 
 def test_bfloat16_stays_near_float32(source):
     detector = build(AutoencoderSettings())
-    exact = concatenate(list(score_set(detector, source, precision="float32")))
-    fast = concatenate(list(score_set(detector, source, precision="bf16")))
+    exact = concatenate(list(Scorer(detector, precision="float32").set(source)))
+    fast = concatenate(list(Scorer(detector, precision="bf16").set(source)))
     np.testing.assert_allclose(fast.parts["residual"], exact.parts["residual"], rtol=0.02)
 
 
 def test_an_images_noise_follows_its_digest_alone(source):
     detector = build(AutoencoderSettings())
-    together = concatenate(list(score_set(detector, source, batch_size=7)))
+    together = concatenate(list(Scorer(detector).set(source, batch_size=7)))
     images, valid = source.batch([5])
-    alone = score_batch(detector, images, valid, [source.digests[5]], maps=False)
+    alone = Scorer(detector).batch(images, valid, [source.digests[5]], maps=False)
     assert alone.maps is None
     assert alone.parts["jitter"][0] == together.parts["jitter"][5]
     assert len(set(together.parts["jitter"])) == 7
@@ -60,12 +60,12 @@ def test_a_detector_that_takes_gradients_gets_them(source):
                 (slope,) = torch.autograd.grad(total, images)
             return Scores(super().score(batch, noise).parts, {"slope": slope.abs()})
 
-    raw = score_batch(
-        build(AutoencoderSettings(), kind=Sensitivity), *source.batch([0, 1]), source.digests[:2]
+    raw = Scorer(build(AutoencoderSettings(), kind=Sensitivity)).batch(
+        *source.batch([0, 1]), source.digests[:2]
     )
     assert raw.maps is not None
     assert raw.maps["slope"].max() > 0
 
 
 def test_an_empty_set_gives_no_batch():
-    assert list(score_set(build(AutoencoderSettings()), ArraySource(np.zeros((0, 1, 8, 8))))) == []
+    assert list(Scorer(build(AutoencoderSettings())).set(ArraySource(np.zeros((0, 1, 8, 8))))) == []

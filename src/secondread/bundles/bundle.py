@@ -15,27 +15,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
 from secondread.bundles.bundle_document import FILES, FORMAT, TENSOR_FILES, BundleDocument, Provenance
 from secondread.bundles.companions import Companions
+from secondread.bundles.decisions import Decisions, decide
 from secondread.bundles.fitted import plan_fitted, refuse_large
 from secondread.bundles.seen import Seen
 from secondread.bundles.tensors import DeclaredFile, TensorFile, read_declared, write_tensors
 from secondread.calibration.calibration import Calibration
 from secondread.detectors.contract import Detector
 from secondread.errors import DataError, UserError
+from secondread.images.image import Image
+from secondread.images.in_memory import image_of
 from secondread.outputs.whole import whole_folder
+from secondread.preprocessing.prepared import Prepared, stack
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
+from secondread.scoring.image_source import ArraySource
+from secondread.scoring.scorer import Scorer
 from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
@@ -77,6 +83,81 @@ class Bundle:
         them, whatever this machine would choose."""
         told = (done["precision"] for done in reversed(self.provenance.recalibrated) if "precision" in done)
         return next(told, self.provenance.precision)
+
+    @property
+    def scorer(self) -> Scorer:
+        """What asks its detector, on its device and in its precision."""
+        return Scorer(self.detector, device=self.device, precision=self.precision)
+
+    def judge(
+        self,
+        pixels: ArrayLike,
+        valid: ArrayLike | None = None,
+        digests: Sequence[str] | None = None,
+        *,
+        maps: bool = False,
+    ) -> Decisions:
+        """Decisions on *prepared* images, which this bundle's preprocessing made (`prepare`).
+
+        pixels   `[n, C, *size]`, taken as float32
+        valid    bool `[n, 1, *size]`, False where there is no image; None = valid everywhere
+        digests  hexadecimal, of each image's bytes: they seed what a detector draws at scoring; None = of the
+                 prepared pixels
+        maps     also heat maps `[n, *size]`, on the prepared grid
+
+        An image's decision does not depend on the others. Arrays as they come go to `judge_images`. Raises
+        ValueError where there is none, or the shapes are not the recipe's.
+        """
+        source = ArraySource(pixels, valid)
+        wanted = (self.detector.channels, *self.detector.size)
+        if source.images.shape[1:] != wanted:
+            raise ValueError(
+                f"prepared images of shape {source.images.shape} were given, and this bundle judges "
+                f"{('n', *wanted)}; `judge_images` prepares arrays as they come"
+            )
+        if not len(source):
+            raise ValueError("no image was given to judge")
+        named = source.digests if digests is None else digests
+        if len(named) != len(source):
+            raise ValueError(f"{len(named)} digests were given for {len(source)} images")
+        return decide(
+            self.scorer, self.calibration, self.companions, source.images, source.valid, named, maps=maps
+        )
+
+    def judge_images(
+        self,
+        images: Iterable[Image | ArrayLike | Tensor],
+        *,
+        spacing: Sequence[float] | None = None,
+        maps: bool = False,
+    ) -> Decisions:
+        """Decisions on images *as they come*, which are prepared first: see `prepare` and `judge`."""
+        prepared = self.prepare(images, spacing=spacing)
+        if not prepared:
+            raise ValueError("no image was given to judge")
+        return self.judge(*stack(prepared), [image.digest for image in prepared], maps=maps)
+
+    def prepare(
+        self, images: Iterable[Image | ArrayLike | Tensor], *, spacing: Sequence[float] | None = None
+    ) -> list[Prepared]:
+        """Images in memory, prepared as files are.
+
+        images   each an array or tensor `[*spatial]` or `[C, *spatial]` of any size, in the values and the
+                 type that a file would have (see `image_of`); or an Image (`images.read.read_image`), which
+                 has its own spacing
+        spacing  millimetres along each axis of all arrays, where the recipe resamples
+
+        Raises ImageError, which counts images from 0, for one that does not fit the recipe.
+        """
+        rank = len(self.recipe.preprocessing.size)
+        return [
+            self.preprocessing.apply(
+                image
+                if isinstance(image, Image)
+                else image_of(image, rank, spacing=spacing, source=f"image {number}")
+            )
+            for number, image in enumerate(images)
+        ]
 
     def save(self, path: str | Path) -> Self:
         """Write the bundle to a new folder `path`, whole or not at all, and return it as saved.

@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from secondread.calibration.calibration_settings import CalibrationSettings
+from secondread.calibration.raw_scores import RawScores
+
 COMPLEXITY = "complexity"
 """The part of RawScores that holds it."""
 
@@ -40,6 +43,14 @@ def complexity(pixels: NDArray[np.float32], value_range: tuple[float, float] | N
         differences = np.diff(levels, axis=-1, prepend=np.uint8(0))
         size = len(zlib.compress(differences.tobytes(), level=9))
     return 8.0 * size / pixels.size
+
+
+def with_complexity(raw: RawScores, pixels: NDArray[np.float32], settings: CalibrationSettings) -> RawScores:
+    """The raw scores with the part `complexity`, measured on the prepared images `[n, C, *size]`, where
+    the calibration takes it out; else unchanged."""
+    if settings.complexity == "none":
+        return raw
+    return raw.with_part(COMPLEXITY, np.array([complexity(image) for image in pixels]))
 
 
 def _quantised(pixels: NDArray[np.float32], value_range: tuple[float, float] | None) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from secondread.recipes.recipe import Recipe
 from secondread.terminal.counting import say
 from secondread.training.choosing.kept_epochs import KeptEpoch, kept_epochs
 
-Calibrate = Callable[[Detector], tuple[Calibration, tuple[str, ...]]]
+Calibrate = Callable[[], tuple[Calibration, tuple[str, ...]]]
 
 
 def epochs_folder(out: Path) -> Path:
@@ -53,7 +53,7 @@ def save_epochs(bundle: Bundle, out: Path, directory: Path, calibrate: Calibrate
         for one in kept:
             detector.load_fitted({**fitted, **one.state()}).to(bundle.device)
             try:
-                calibration, _ = calibrate(detector)
+                calibration, _ = calibrate()
             except UserError as error:
                 say(f"note: epoch {one.epoch + 1} is left out of {target.name}: {error}", shown=shown)
                 continue

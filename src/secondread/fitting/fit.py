@@ -28,7 +28,13 @@ from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Detector
 from secondread.errors import UserError
 from secondread.fitting.epoch_bundles import refuse_epochs, save_epochs
-from secondread.fitting.preparing import COHORTS, fitted_preprocessing, prepare_cohorts, without_copies
+from secondread.fitting.preparing import (
+    COHORTS,
+    HELD_OUT,
+    fitted_preprocessing,
+    prepare_cohorts,
+    without_copies,
+)
 from secondread.fitting.unfinished import Unfinished
 from secondread.outputs.folders import output_bundle
 from secondread.outputs.run_record import now, versions
@@ -39,7 +45,7 @@ from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device, process_count, process_rank
-from secondread.scoring.gathering import gather_scores
+from secondread.scoring.scorer import Scorer
 from secondread.terminal.counting import say
 from secondread.training.log import TrainingLog
 from secondread.training.loop import train
@@ -170,7 +176,8 @@ def _fit(
     with seconds.of("companions"):
         companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
     with seconds.of("calibrate"):
-        calibration, parts = calibrate(recipe, detector, sets, cohorts, place, log.precision)
+        scorer = Scorer(detector, device=place, precision=log.precision)
+        calibration, parts = calibrate(recipe, scorer, sets, cohorts)
     bundle = Bundle(
         recipe=recipe,
         preprocessing=preprocessing,
@@ -186,7 +193,7 @@ def _fit(
         return bundle
     save_epochs(
         bundle, out, unfinished.folder / "detector",
-        lambda epoch: calibrate(recipe, epoch, sets, cohorts, place, log.precision), shown=progress,
+        lambda: calibrate(recipe, scorer, sets, cohorts), shown=progress,
     )  # fmt: skip
     saved = bundle.save(out)
     unfinished.clear()
@@ -251,13 +258,13 @@ def fit_companions(
             progress=False,
         )
         detectors[name] = detector
+        scorer = Scorer(detector, device=device, precision="float32")
         scored = {
-            cohort: gather_scores(
-                detector, sets[cohort], getattr(cohorts, cohort), settings,
-                device=device, precision="float32", seed=recipe.seed, maps=False,
+            cohort: scorer.gather(
+                sets[cohort], getattr(cohorts, cohort), settings, seed=recipe.seed, maps=False
             )
-            for cohort in ("validation", "calibration")
-        }  # fmt: skip
+            for cohort in HELD_OUT
+        }
         calibrations[name] = Calibration.fit(
             scored["validation"], scored["calibration"], mixture=detector.mixture(), settings=settings
         )
@@ -265,29 +272,21 @@ def fit_companions(
 
 
 def calibrate(
-    recipe: Recipe,
-    detector: Detector,
-    sets: Mapping[str, PreparedSet],
-    cohorts: Cohorts,
-    device: str,
-    precision: str,
+    recipe: Recipe, scorer: Scorer, sets: Mapping[str, PreparedSet], cohorts: Cohorts
 ) -> tuple[Calibration, tuple[str, ...]]:
     """The calibration from held-out normals, and the names of the detector's parts."""
     scored = {
-        cohort: gather_scores(
-            detector, sets[cohort], getattr(cohorts, cohort), recipe.calibration,
-            device=device, precision=precision, seed=recipe.seed,
-        )
-        for cohort in ("validation", "calibration")
-    }  # fmt: skip
+        cohort: scorer.gather(sets[cohort], getattr(cohorts, cohort), recipe.calibration, seed=recipe.seed)
+        for cohort in HELD_OUT
+    }
     for name, gathered in scored.items():
         if not len(gathered):
             raise UserError(f"cohort {name!r} is empty; raise cohorts.{name}")
     calibration = Calibration.fit(
         scored["validation"],
         scored["calibration"],
-        mixture=detector.mixture(),
-        map_mixture=detector.map_mixture(),
+        mixture=scorer.detector.mixture(),
+        map_mixture=scorer.detector.map_mixture(),
         settings=recipe.calibration,
     )
     return calibration, tuple(scored["validation"].raw.parts)

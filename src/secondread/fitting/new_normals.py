@@ -21,7 +21,7 @@ NOT_LEARNT_FROM = "calibration"
 
 @dataclass(frozen=True)
 class NewNormals:
-    """Prepared images and the rows that were asked for, as `gather_scores` takes them.
+    """Prepared images and the rows that were asked for, as `Scorer.gather` takes them.
 
     patients    ids that were left out, since the model learnt from them
     copies      paths that were left out, since the model learnt from these very images

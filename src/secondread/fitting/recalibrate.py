@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from secondread.bundles.bundle import Bundle, read_document
 from secondread.bundles.companions import Companions
 from secondread.cohorts.manifest import Manifest
@@ -18,8 +16,7 @@ from secondread.outputs.run_record import now
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.cache_places import available_cores
 from secondread.preprocessing.caching import open_cache, settle
-from secondread.scoring.device import choose_precision
-from secondread.scoring.gathering import gather_scores
+from secondread.scoring.scorer import Scorer
 from secondread.terminal.counting import say
 
 
@@ -102,23 +99,17 @@ def _renewed(
     companions = {}
     for name, detector in bundle.companions.detectors.items():
         former = bundle.companions.calibrations[name]
-        scored = gather_scores(
-            detector, images, rows, former.settings,
-            device=bundle.device, precision="float32", seed=bundle.recipe.seed, maps=False,
-        )  # fmt: skip
+        scorer = Scorer(detector, device=bundle.device, precision="float32")
+        scored = scorer.gather(images, rows, former.settings, seed=bundle.recipe.seed, maps=False)
         companions[name] = former.recalibrate(scored, false_alarm_rate=false_alarm_rate)
-    settings = bundle.calibration.settings
-    precision = choose_precision(bundle.recipe.precision, torch.device(bundle.device))
-    scored = gather_scores(
-        bundle.detector, images, rows, settings,
-        device=bundle.device, precision=precision, seed=bundle.recipe.seed,
-    )  # fmt: skip
+    scorer = Scorer(bundle.detector, device=bundle.device, precision=bundle.recipe.precision)
+    scored = scorer.gather(images, rows, bundle.calibration.settings, seed=bundle.recipe.seed)
     calibration = bundle.calibration.recalibrate(scored, false_alarm_rate=false_alarm_rate)
     done = {
         "manifest_digest": manifest.digest,
         "time": now(),
         "from": bundle.digest,
-        "precision": precision,
+        "precision": scorer.precision,
         "false_alarm_rate": repr(calibration.settings.false_alarm_rate),
         "images": digest_of_parts(images.digests),
         "unreadable": str(normals.unreadable),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,3 +32,12 @@ class Prepared:
     content: str
     acquisition: Mapping[str, float | str] = field(default_factory=dict)
     thumbnail: NDArray[np.float32] = field(default_factory=lambda: np.zeros((16, 16), np.float32))
+
+
+def stack(images: Sequence[Prepared]) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Pixels float32 `[n, C, *size]`, and bool `[n, 1, *size]` where they are valid (None = everywhere)."""
+    pixels = np.stack([image.pixels for image in images])
+    if all(image.valid is None for image in images):
+        return pixels, None
+    whole = np.ones(pixels.shape[2:], bool)
+    return pixels, np.stack([(whole if i.valid is None else i.valid)[np.newaxis] for i in images])

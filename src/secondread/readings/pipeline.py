@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.seen import Recall
-from secondread.calibration.raw_scores import RawScores
 from secondread.images.image import ImageError
 from secondread.preprocessing.cache_places import available_cores
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import prepare_many
-from secondread.preprocessing.prepared import Prepared
+from secondread.preprocessing.prepared import Prepared, stack
 from secondread.readings.inputs import Item, Source, gather
 from secondread.readings.readings import Reading
-from secondread.scoring.gathering import with_complexity
-from secondread.scoring.scorer import default_batch_size, score_batch
+from secondread.scoring.scorer import default_batch_size
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache import Cache
@@ -183,77 +181,34 @@ def read_batch(bundle: Bundle, gathered: Gathered, seen: Recall, *, maps: bool) 
 
 
 def _score(bundle: Bundle, images: Sequence[Prepared], seen: Recall, *, maps: bool) -> Iterator[Result]:
-    pixels = np.stack([image.pixels for image in images])
-    valid = stack_valid(images)
-    digests = [image.digest for image in images]
-    raw = score_batch(
-        bundle.detector,
-        pixels,
-        valid,
-        digests,
-        device=bundle.device,
-        precision=bundle.precision,
-        maps=maps,
-    )
-    raw = with_complexity(raw, pixels, bundle.calibration.settings)
-    scores = combined(raw, bundle.calibration.combine)
-    finite = np.isfinite(scores)
-    p_values = np.full(len(images), np.nan)
-    flags = np.zeros(len(images), bool)
-    p_values[finite] = bundle.calibration.p_values(scores[finite])
-    flags[finite] = bundle.calibration.flag(scores[finite])
-    plain = combined(raw, bundle.calibration.combine_without_complexity) if bundle.has_complexity else None
-    heat = bundle.calibration.combine_maps(raw) if raw.maps and bundle.calibration.maps else None
-    baselines = {
-        name.replace("-", "_"): combined(
-            score_batch(
-                companion, pixels, valid, digests, device=bundle.device, precision="float32", maps=False
-            ),
-            bundle.companions.calibrations[name].combine,
-        )
-        for name, companion in bundle.companions.detectors.items()
-    }
+    pixels, valid = stack(images)
+    found = bundle.judge(pixels, valid, [image.digest for image in images], maps=maps)
     for i, image in enumerate(images):
+        finite = bool(found.finite[i])
+        plain = found.without_complexity
         reading = Reading(
             path="",
             digest=image.digest,
-            score=float(scores[i]) if finite[i] else None,
-            p_value=float(p_values[i]) if finite[i] else None,
-            flagged=bool(flags[i]) if finite[i] else None,
-            parts={name: float(values[i]) for name, values in raw.parts.items()},
+            score=float(found.scores[i]) if finite else None,
+            p_value=float(found.p_values[i]) if finite else None,
+            flagged=bool(found.flags[i]) if finite else None,
+            parts={name: float(values[i]) for name, values in found.parts.items()},
             baselines={
-                name: float(values[i]) for name, values in baselines.items() if np.isfinite(values[i])
+                name.replace("-", "_"): float(values[i])
+                for name, values in found.baselines.items()
+                if np.isfinite(values[i])
             },
-            score_without_complexity=None if plain is None or not finite[i] else float(plain[i]),
+            score_without_complexity=None if plain is None or not finite else float(plain[i]),
             seen=seen.cohorts(image.digest, image.content),
-            error="" if finite[i] else "the detector's score is not a finite number",
+            error="" if finite else "the detector's score is not a finite number",
             remarks=image.placement.remarks,
         )
-        kept = heat is not None and bool(finite[i])
+        heat = found.maps[i] if found.maps is not None and finite else None
         yield Result(
             reading,
             dict(image.acquisition),
             image.thumbnail,
-            heat[i] if heat is not None and kept else None,
-            image.pixels[0] if kept else None,
+            heat,
+            None if heat is None else image.pixels[0],
             image.placement,
         )
-
-
-def combined(raw: RawScores, combine: Callable[[RawScores], NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Scores `[n]`, nan for an image with a part that is not finite."""
-    scores = np.full(len(raw), np.nan)
-    finite = np.flatnonzero(raw.finite)
-    if len(finite):
-        scores[finite] = combine(raw.without_maps().select(finite))
-    return scores
-
-
-def stack_valid(images: Sequence[Prepared]) -> NDArray[np.bool_] | None:
-    """bool `[n, 1, *size]`, or None where every image is valid everywhere."""
-    if all(image.valid is None for image in images):
-        return None
-    size = images[0].pixels.shape[1:]
-    return np.stack(
-        [(np.ones(size, bool) if image.valid is None else image.valid)[np.newaxis] for image in images]
-    )

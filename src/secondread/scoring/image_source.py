@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -39,9 +40,10 @@ class ArraySource:
             *self.images.shape[2:],
         ):
             raise ValueError(f"valid has shape {self.valid.shape}, the images {self.images.shape}")
-        self.digests: Sequence[str] = [
-            hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in self.images
-        ]
+
+    @cached_property
+    def digests(self) -> Sequence[str]:
+        return [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in self.images]
 
     def __len__(self) -> int:
         return len(self.images)

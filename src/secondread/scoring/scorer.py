@@ -26,8 +26,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from secondread.calibration.calibration_settings import CalibrationSettings
+from secondread.calibration.complexity import with_complexity
+from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.raw_scores import RawScores, concatenate
+from secondread.cohorts.manifest import Row, shared_file
 from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise
+from secondread.errors import UserError
+from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.scoring.device import (
     Precision,
     Repeatable,
@@ -54,33 +60,102 @@ def noise_for(digests: Sequence[str], device: torch.device | str = "cpu") -> Sco
     return ScoringNoise(generators, device)
 
 
-def score_batch(
-    detector: Detector,
-    images: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_] | None,
-    digests: Sequence[str],
-    *,
-    device: torch.device | str = "cpu",
-    precision: str = "auto",
-    maps: bool = True,
-) -> RawScores:
-    """The detector's raw parts (float64 `[n]`) and, with `maps`, its maps (float32 `[n, *spatial]`).
+class Scorer:
+    """A detector that is asked on one device, in one precision.
 
-    images `[n, C, *spatial]`, valid `[n, 1, *spatial]` or None. The detector is moved to the device and
-    put in eval mode. `precision`: auto, float32 or bf16; what comes out is float32 in either case.
-    Which images come together changes nothing (see above).
+    precision  auto, float32 or bf16, and from then on what that is on this device (`choose_precision`)
+
+    Before each batch the detector is moved to the device and put in eval mode, whatever was done with it
+    since the last.
     """
-    device = torch.device(device)
-    detector.eval()
-    place(detector, device)
-    batch = Batch(
-        torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)),
-        None if valid is None else torch.from_numpy(np.ascontiguousarray(valid)),
-    )
-    chosen = choose_precision(precision, device)
-    without_gradient = torch.no_grad() if detector.gradients_at_scoring else torch.inference_mode()
-    with without_gradient:
-        return score_images(detector.score, batch, digests, device=device, precision=chosen, maps=maps)
+
+    def __init__(
+        self, detector: Detector, *, device: torch.device | str = "cpu", precision: str = "auto"
+    ) -> None:
+        self.detector = detector
+        self.device = torch.device(device)
+        self.precision = choose_precision(precision, self.device)
+
+    def batch(
+        self,
+        images: npt.NDArray[np.float32],
+        valid: npt.NDArray[np.bool_] | None,
+        digests: Sequence[str],
+        *,
+        maps: bool = True,
+    ) -> RawScores:
+        """The detector's raw parts (float64 `[n]`) and, with `maps`, its maps (float32 `[n, *spatial]`).
+
+        images `[n, C, *spatial]`, valid `[n, 1, *spatial]` or None. What comes out is float32 in either
+        precision. Which images come together changes nothing (see above).
+        """
+        self.detector.eval()
+        place(self.detector, self.device)
+        batch = Batch(
+            torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)),
+            None if valid is None else torch.from_numpy(np.ascontiguousarray(valid)),
+        )
+        quietly = torch.no_grad() if self.detector.gradients_at_scoring else torch.inference_mode()
+        with quietly:
+            return score_images(
+                self.detector.score, batch, digests, device=self.device, precision=self.precision, maps=maps
+            )
+
+    def set(self, source: ImageSource, *, batch_size: int = 16, maps: bool = True) -> Iterator[RawScores]:
+        """`batch` over a set in its order, one result per batch; the next is read meanwhile."""
+        for rows, images, valid in read_ahead(source, batch_size):
+            yield self.batch(images, valid, [source.digests[row] for row in rows], maps=maps)
+
+    def gather(
+        self,
+        images: PreparedSet,
+        rows: Sequence[Row],
+        settings: CalibrationSettings,
+        *,
+        seed: int,
+        maps: bool = True,
+    ) -> GatheredScores:
+        """Raw scores of held-out normals for calibration, with their patients and studies, no map kept.
+
+        rows  those that were asked for, of which `images` could be prepared
+
+        Raises UserError where a score is not finite: such a normal cannot be ranked, and leaving it out would
+        promise too low a false-alarm rate.
+        """
+        gathered = GatheredScores(map_sample=settings.map_sample, seed=seed)
+        kept = [rows[position] for position in images.positions]
+        for chosen, pixels, valid in read_ahead(images, 16):
+            raw = self.batch(pixels, valid, [images.digests[i] for i in chosen], maps=maps)
+            raw = with_complexity(raw, pixels, settings)
+            if not raw.finite.all():
+                first = images.references[chosen[int(np.argmin(raw.finite))]]
+                raise UserError(
+                    f"{first}: this held-out normal has no finite score, so no false-alarm rate can be "
+                    "promised; lower the learning rate, or set precision: float32"
+                )
+            used = [kept[i] for i in chosen]
+            gathered.add(
+                raw,
+                patients=[row.patient_id or shared_file(row.path) or None for row in used],
+                studies=[row.study_id or None for row in used],
+                valid=valid,
+            )
+        return gathered
+
+
+def read_ahead(
+    source: ImageSource, batch_size: int
+) -> Iterator[tuple[range, npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]]:
+    """The rows, images and valid pixels of one batch after the other; the next is read in a thread."""
+    chunks = [range(at, min(at + batch_size, len(source))) for at in range(0, len(source), batch_size)]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(source.batch, chunks[0]) if chunks else None
+        for number, rows in enumerate(chunks):
+            assert waiting is not None
+            images, valid = waiting.result()
+            if number + 1 < len(chunks):
+                waiting = pool.submit(source.batch, chunks[number + 1])
+            yield rows, images, valid
 
 
 def score_images(
@@ -114,28 +189,6 @@ def raw_scores(scores: Scores, *, maps: bool = True) -> RawScores:
         tails={name: part.tail for name, part in scores.parts.items()},
         maps=found or None,
     )
-
-
-def score_set(
-    detector: Detector,
-    source: ImageSource,
-    *,
-    batch_size: int = 16,
-    device: torch.device | str = "cpu",
-    precision: str = "auto",
-    maps: bool = True,
-) -> Iterator[RawScores]:
-    """`score_batch` over a set in its order, one result per batch; the next is read meanwhile."""
-    chunks = [range(at, min(at + batch_size, len(source))) for at in range(0, len(source), batch_size)]
-    with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(source.batch, chunks[0]) if chunks else None
-        for number, rows in enumerate(chunks):
-            assert waiting is not None
-            images, valid = waiting.result()
-            if number + 1 < len(chunks):
-                waiting = pool.submit(source.batch, chunks[number + 1])
-            digests = [source.digests[row] for row in rows]
-            yield score_batch(detector, images, valid, digests, device=device, precision=precision, maps=maps)
 
 
 def _own(images: Tensor, row: int, device: torch.device) -> Tensor:

@@ -19,7 +19,7 @@ from secondread.detectors.detector_settings import (
 from secondread.errors import UserError
 from secondread.metrics.roc import auroc
 from secondread.scoring.image_source import ArraySource
-from secondread.scoring.scorer import score_batch, score_set
+from secondread.scoring.scorer import Scorer
 from secondread.training.choosing.label_free import corrected
 from secondread.training.log import TrainingLog
 from secondread.training.seeds import seeded_generator
@@ -56,7 +56,7 @@ def stage(**settings) -> StageSettings:
 
 
 def scored(detector, source) -> object:
-    return concatenate(list(score_set(detector, source, precision="float32", maps=False)))
+    return concatenate(list(Scorer(detector, precision="float32").set(source, maps=False)))
 
 
 @pytest.mark.parametrize("kind", [Autoencoder, Folded])
@@ -76,7 +76,7 @@ def test_the_synthetic_auroc_is_that_of_the_same_normals_with_a_patch_of_another
     patches = ForeignPatches(ForeignPatchSettings(share=1.0))
     made = patches(torch.from_numpy(normals.images), seeded_generator(3, "train", "anomalies", 0))
     assert bool(made.changed.all())
-    changed = score_batch(detector, made.images.numpy(), None, normals.digests, precision="float32")
+    changed = Scorer(detector, precision="float32").batch(made.images.numpy(), None, normals.digests)
     scores = np.concatenate([scored(detector, normals).parts["residual"], changed.parts["residual"]])
     assert log.epochs[-1].measured["synthetic"] == pytest.approx(auroc([0] * 9 + [1] * 9, scores))
 

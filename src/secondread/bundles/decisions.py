@@ -1,0 +1,98 @@
+"""From prepared images to decisions, in memory: what files, notebooks and services have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread.bundles.companions import Companions
+from secondread.calibration.calibration import Calibration
+from secondread.calibration.complexity import with_complexity
+from secondread.calibration.raw_scores import Floats, RawScores
+from secondread.scoring.scorer import Scorer
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a bundle says of n images, in their order; an image without a finite score has none.
+
+    finite      bool `[n]`: whether the score is a finite number
+    scores      float64 `[n]`, higher = more abnormal; nan where it is not finite
+    p_values    float64 `[n]`, conformal, among the calibration's normals; nan where the score is not finite
+    flags       bool `[n]`: whether the score reaches the calibrated threshold; False where it is not finite
+    parts       name -> float64 `[n]`, the detector's raw statistics
+    baselines   name of a companion -> its score, float64 `[n]`; nan where it is not finite
+    without_complexity  float64 `[n]`, the score as it would be with `complexity: none`; None where it is that
+    maps        float32 `[n, *size]`, higher = more abnormal; None where none were asked for or there are none
+    """
+
+    finite: NDArray[np.bool_]
+    scores: Floats
+    p_values: Floats
+    flags: NDArray[np.bool_]
+    parts: Mapping[str, Floats]
+    baselines: Mapping[str, Floats]
+    without_complexity: Floats | None = None
+    maps: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __repr__(self) -> str:
+        scored = self.scores[self.finite]
+        between = f", scores {scored.min():.4g} to {scored.max():.4g}" if len(scored) else ""
+        lost = f", {len(self) - len(scored)} not finite" if len(scored) < len(self) else ""
+        maps = "" if self.maps is None else f", maps of {'×'.join(map(str, self.maps.shape[1:]))}"
+        return f"<Decisions on {len(self)} images: {int(self.flags.sum())} flagged{between}{lost}{maps}>"
+
+
+def decide(
+    scorer: Scorer,
+    calibration: Calibration,
+    companions: Companions,
+    pixels: NDArray[np.float32],
+    valid: NDArray[np.bool_] | None,
+    digests: Sequence[str],
+    *,
+    maps: bool,
+) -> Decisions:
+    """The decisions on prepared images `[n, C, *size]`; see `Bundle.judge`."""
+    maps = maps and calibration.maps is not None
+    raw = scorer.batch(pixels, valid, digests, maps=maps)
+    raw = with_complexity(raw, pixels, calibration.settings)
+    scores = combined(raw, calibration.combine)
+    finite = np.isfinite(scores)
+    p_values = np.full(len(scores), np.nan)
+    flags = np.zeros(len(scores), bool)
+    p_values[finite] = calibration.p_values(scores[finite])
+    flags[finite] = calibration.flag(scores[finite])
+    baselines = {}
+    for name, companion in companions.detectors.items():
+        own = Scorer(companion, device=scorer.device, precision="float32")
+        heard = own.batch(pixels, valid, digests, maps=False)
+        baselines[name] = combined(heard, companions.calibrations[name].combine)
+    plain = None
+    if calibration.settings.complexity != "none":
+        plain = combined(raw, calibration.combine_without_complexity)
+    return Decisions(
+        finite=finite,
+        scores=scores,
+        p_values=p_values,
+        flags=flags,
+        parts=raw.parts,
+        baselines=baselines,
+        without_complexity=plain,
+        maps=calibration.combine_maps(raw) if raw.maps else None,
+    )
+
+
+def combined(raw: RawScores, combine: Callable[[RawScores], Floats]) -> Floats:
+    """Scores `[n]`, nan for an image with a part that is not finite."""
+    scores = np.full(len(raw), np.nan)
+    finite = np.flatnonzero(raw.finite)
+    if len(finite):
+        scores[finite] = combine(raw.without_maps().select(finite))
+    return scores
