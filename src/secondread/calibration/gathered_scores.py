@@ -14,7 +14,7 @@ from secondread.calibration.raw_scores import RawScores, concatenate
 class GatheredScores:
     """Parts, patients and studies of all images, and the moments and a sample of their maps.
 
-    For each batch of `score_set` call `add`; then give it to `Calibration.fit` or `.recalibrate`. Its
+    For each batch of `Scorer.set` call `add`; then give it to `Calibration.fit` or `.recalibrate`. Its
     memory grows by some numbers per image; maps stay within `map_sample` pixels.
     """
 
