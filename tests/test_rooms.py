@@ -13,6 +13,7 @@ ROOMS = (
     "version",
     "errors",
     "tables",
+    "wording",
     "settings",
     "terminal",
     "outputs",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 
 class UserError(Exception):
     """Wrong use, or an input that must be changed: exit code 2."""
@@ -11,9 +9,3 @@ class UserError(Exception):
 
 class DataError(Exception):
     """Data that cannot be read or trusted (a damaged bundle, nothing readable): exit code 3."""
-
-
-def few(names: Sequence[str], most: int = 5) -> str:
-    """Names for one line of a message: the first, and how many more."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

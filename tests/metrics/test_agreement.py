@@ -13,14 +13,21 @@ from secondread.metrics.precision_recall import average_precision, best_f1, weig
 from secondread.metrics.ranks import spearman
 from secondread.metrics.reliability import expected_calibration_error, reliability
 from secondread.metrics.roc import (
+    area_to_limit,
     auroc,
-    partial_auroc,
+    roc_curve,
     sensitivity_at_specificity,
     weighted_auroc,
     youden,
 )
 
 EXACT = 1e-12
+
+
+def partial_area(labels, scores, limit):
+    """The mean sensitivity up to a false-positive rate of `limit`."""
+    curve = roc_curve(labels, scores)
+    return area_to_limit(curve.false_positive_rate, curve.sensitivity, limit)
 
 
 @st.composite
@@ -75,7 +82,7 @@ def test_weighted_areas_equal_scikit_learn(case):
 def test_partial_area_equals_scikit_learns_before_it_is_standardised(case, limit):
     labels, scores, _ = case
     # McClish 1989: 1/2 (1 + (A - least) / (most - least)), least = limit^2 / 2, most = limit
-    standardised = 0.5 * (1 + (partial_auroc(labels, scores, limit) - limit / 2) / (1 - limit / 2))
+    standardised = 0.5 * (1 + (partial_area(labels, scores, limit) - limit / 2) / (1 - limit / 2))
     expected = reference.roc_auc_score(labels, scores, max_fpr=limit)
     assert standardised == pytest.approx(expected, abs=EXACT)
 

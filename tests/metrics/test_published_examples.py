@@ -5,7 +5,7 @@ import pytest
 
 from secondread.metrics.delong import delong, delong_means, delong_test
 from secondread.metrics.ranks import holm
-from secondread.metrics.roc import partial_auroc
+from secondread.metrics.roc import area_to_limit, roc_curve
 
 # 113 patients with subarachnoid haemorrhage, by outcome and clinical grade (WFNS): S100B in 0.01 ug/l.
 # N. Turck et al., Intensive Care Medicine 36 (2010) 107-115, published as the example data (aSAH) of
@@ -24,6 +24,12 @@ GOOD_OUTCOME = {
     4: "16 17 28 32 34 38 45 47",
     5: "24 46 47 50",
 }
+
+
+def partial_area(labels, scores, limit):
+    """The mean sensitivity up to a false-positive rate of `limit`."""
+    curve = roc_curve(labels, scores)
+    return area_to_limit(curve.false_positive_rate, curve.sensitivity, limit)
 
 
 def haemorrhage():
@@ -55,7 +61,7 @@ def test_delong_equals_proc_on_its_example_data():
 
 def test_partial_area_equals_proc_on_its_example_data():
     labels, grade, _ = haemorrhage()
-    assert 0.1 * partial_auroc(labels, grade, 0.1) == pytest.approx(0.0334417344173442, abs=1e-12)
+    assert 0.1 * partial_area(labels, grade, 0.1) == pytest.approx(0.0334417344173442, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 import pytest
 
 from secondread.errors import UserError
-from secondread.preprocessing.caching import cache_facts, cache_limit, in_words, open_cache, settle
+from secondread.preprocessing.caching import cache_facts, cache_limit, open_cache, settle
+from secondread.wording.sizes import in_words
 
 
 @pytest.mark.parametrize(

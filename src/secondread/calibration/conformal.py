@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from secondread.calibration.part_mixture import require_finite
 from secondread.calibration.raw_scores import Floats
+from secondread.metrics.patients import patient_numbers
 
 TOLERANCE = 5e-4
 """How far one image's score in float32 may differ between processors and numbers of threads, as a share of
@@ -85,17 +86,10 @@ class Conformal:
         if values.shape != (len(patients),):
             raise ValueError(f"{len(patients)} patients are given for calibration scores {values.shape}")
         require_finite(values, "the score of calibration image")
-        known: dict[object, int] = {}
-        number = np.array(
-            [
-                known.setdefault(("image", i) if p is None else ("patient", p), len(known))
-                for i, p in enumerate(patients)
-            ],
-            dtype=np.int64,
-        )
+        number = patient_numbers(patients)
         weights = 1.0 / np.bincount(number)[number] if number.size else np.zeros(0)
         order = np.argsort(values, kind="stable")
-        return cls(values[order], weights[order], len(known), tolerance)
+        return cls(values[order], weights[order], int(number.max(initial=-1)) + 1, tolerance)
 
     @cached_property
     def _above(self) -> Floats:

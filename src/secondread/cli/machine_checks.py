@@ -14,7 +14,8 @@ from pathlib import Path
 from secondread.errors import UserError
 from secondread.outputs.run_record import versions
 from secondread.preprocessing.cache_places import available_cores, default_cache_directory
-from secondread.preprocessing.caching import LIMIT_VARIABLE, cache_facts, in_words
+from secondread.preprocessing.caching import LIMIT_VARIABLE, cache_facts
+from secondread.wording.sizes import in_words
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from secondread.cohorts.unlabelled import (
     shuffled,
     with_labels_hidden,
 )
-from secondread.errors import UserError, few
+from secondread.errors import UserError
+from secondread.wording.lists import few
 
 ANY_FINDING = "any"
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secondread.cohorts.manifest import shared_file
-from secondread.errors import UserError, few
+from secondread.errors import UserError
 from secondread.readings.readings import Reading, Readings
 from secondread.readings.same_file import Known, compare_all
+from secondread.wording.lists import few
 
 if TYPE_CHECKING:
     from secondread.cohorts.manifest import Manifest, Row

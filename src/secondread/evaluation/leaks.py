@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secondread.bundles.seen import hash_patient
-from secondread.errors import DataError, UserError, few
+from secondread.errors import DataError, UserError
 from secondread.evaluation.cases import Case
 from secondread.readings.readings import Readings
+from secondread.wording.lists import few
 
 
 def refuse_seen(cases: Sequence[Case], readings: Readings) -> list[str]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from secondread.cohorts.conditions import Condition
 from secondread.cohorts.remarks import remarked
-from secondread.errors import few
 from secondread.evaluation.cases import Cases
 from secondread.evaluation.comparisons import BASELINES, Baseline
 from secondread.evaluation.levels import Level
 from secondread.evaluation.pixels import PixelEvaluation
 from secondread.evaluation.shortcut import Shortcut
 from secondread.readings.readings import Readings
+from secondread.wording.lists import few
 
 TELLING = 0.65
 """An AUROC from acquisition alone whose whole interval lies above this is a shortcut."""

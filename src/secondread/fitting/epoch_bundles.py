@@ -17,7 +17,7 @@ from secondread.detectors.contract import Detector
 from secondread.errors import UserError
 from secondread.outputs.whole import whole_folder
 from secondread.recipes.recipe import Recipe
-from secondread.terminal.counting import say
+from secondread.terminal.say import say
 from secondread.training.choosing.kept_epochs import KeptEpoch, kept_epochs
 
 Calibrate = Callable[[], tuple[Calibration, tuple[str, ...]]]

@@ -46,7 +46,7 @@ from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device, process_count, process_rank
 from secondread.scoring.scorer import Scorer
-from secondread.terminal.counting import say
+from secondread.terminal.say import say
 from secondread.training.log import TrainingLog
 from secondread.training.loop import train
 

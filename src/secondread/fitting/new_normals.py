@@ -9,11 +9,13 @@ from secondread.bundles.seen import Seen, hash_patient
 from secondread.calibration.conformal import patients_needed
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.cohorts.unlabelled import in_pool
-from secondread.errors import DataError, UserError, few
+from secondread.errors import DataError, UserError
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.terminal.counting import counting, say
+from secondread.terminal.counting import counting
+from secondread.terminal.say import say
+from secondread.wording.lists import few, first_lines
 
 NOT_LEARNT_FROM = "calibration"
 """The cohort that a fit holds out from everything that learns."""
@@ -73,10 +75,8 @@ def new_normals(
 
     images = prepared(rows, shown)
     errors = images.errors
-    for error in errors[:5]:
-        say(f"not read: {error}", shown=shown)
-    if len(errors) > 5:
-        say(f"… and {len(errors) - 5} more", shown=shown)
+    for line in first_lines("not read", errors, 5):
+        say(line, shown=shown)
     if rows and not len(images):
         raise DataError(f"none of {len(rows)} normals can be read; first: {errors[0]}")
     at = learnt_images(images, seen)

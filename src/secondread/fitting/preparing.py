@@ -13,7 +13,9 @@ from secondread.preprocessing.prepare import fit_preprocessing
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.recipe import Recipe
-from secondread.terminal.counting import counting, say
+from secondread.terminal.counting import counting
+from secondread.terminal.say import say
+from secondread.wording.lists import first_lines
 
 COHORTS = ("normal", "unlabelled", "abnormal", "validation", "calibration")
 HELD_OUT = ("validation", "calibration")
@@ -55,10 +57,8 @@ def prepare_cohorts(
             raise DataError(
                 f"{len(errors)} of {len(rows)} images of cohort {name!r} cannot be read; first: {errors[0]}"
             )
-        for error in errors[:5]:
-            say(f"not read: {error}", shown=shown)
-        if len(errors) > 5:
-            say(f"… and {len(errors) - 5} more of cohort {name!r}", shown=shown)
+        for line in first_lines("not read", errors, 5, f"of cohort {name!r}"):
+            say(line, shown=shown)
     return sets
 
 

@@ -17,7 +17,7 @@ from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.cache_places import available_cores
 from secondread.preprocessing.caching import open_cache, settle
 from secondread.scoring.scorer import Scorer
-from secondread.terminal.counting import say
+from secondread.terminal.say import say
 
 
 def recalibrate(

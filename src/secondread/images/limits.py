@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secondread.images.image import ImageError
+from secondread.wording.sizes import in_words
 
 LARGEST_DEFLATE_RATIO = 1032
 """Bytes that one byte of gzip, zlib or zip can become at most."""
@@ -59,7 +60,7 @@ class ReadLimits:
         if count * least_bytes > file_bytes:
             raise ImageError(
                 path,
-                f"the header says {count:,} {what}; the file has {_size(file_bytes)}",
+                f"the header says {count:,} {what}; the file has {in_words(file_bytes)}",
                 "copy or export it again",
             )
         if count > self.max_images:
@@ -68,14 +69,6 @@ class ReadLimits:
                 f"the header says {count:,} {what}; the limit is {self.max_images:,} in one file",
                 "split the file",
             )
-
-
-def _size(count: int) -> str:
-    """Bytes in words."""
-    for unit, name in ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")):
-        if count >= unit:
-            return f"{count / unit:.3g} {name}"
-    return f"{count} bytes"
 
 
 def _times(shape: tuple[int, ...]) -> str:

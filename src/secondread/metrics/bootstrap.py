@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from secondread.metrics.decisions import weighted_decisions
 from secondread.metrics.few import FEWEST, clopper_pearson, newcombe_auroc, patients_of_each
 from secondread.metrics.labelled_scores import Floats, as_labels, labelled_scores
+from secondread.metrics.patients import Patients, patient_numbers
 from secondread.metrics.precision_recall import weighted_average_precision
 from secondread.metrics.roc import auroc, weighted_auroc
 
-Patients = Sequence[Hashable | None] | NDArray[np.generic]
 Statistic = Callable[[Floats], Floats]
 """Image weights `[b, n]` (how often each image was drawn) to values `[b]`; NaN = undefined there."""
 
@@ -50,6 +50,8 @@ def patient_weights(patients: Patients, repeats: int, seed: int) -> Iterator[Flo
     of its own. The same seed gives the same draws whatever the statistic, so that differences are paired.
     """
     number = patient_numbers(patients)
+    if not number.size:
+        raise ValueError("there are no images to resample")
     count = int(number.max()) + 1
     random = np.random.default_rng(seed)
     at_once = max(1, _VALUES_AT_ONCE // max(count, number.size))
@@ -58,20 +60,6 @@ def patient_weights(patients: Patients, repeats: int, seed: int) -> Iterator[Flo
         drawn = random.integers(0, count, size=(rows, count)) + np.arange(rows)[:, None] * count
         times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
         yield times[:, number].astype(np.float64)
-
-
-def patient_numbers(patients: Patients) -> NDArray[np.int64]:
-    """A number per image, equal where the patient is; each None or "" gets its own. ValueError if empty."""
-    if len(patients) == 0:
-        raise ValueError("there are no images to resample")
-    known: dict[object, int] = {}
-    return np.array(
-        [
-            known.setdefault(("image", i) if p is None or p == "" else ("patient", p), len(known))
-            for i, p in enumerate(patients)
-        ],
-        dtype=np.int64,
-    )
 
 
 def bootstrap(
@@ -97,24 +85,6 @@ def interval(values: ArrayLike, level: float = 0.95) -> Interval:
         )
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high), defined.size / drawn.size)
-
-
-def of_images(statistic: Callable[[NDArray[np.int64]], float]) -> Statistic:
-    """A Statistic from a function of drawn image indices (repeats included) that gives one number.
-
-    A ValueError in it (one class only) counts as undefined.
-    """
-
-    def of_weights(weights: Floats) -> Floats:
-        values = np.full(len(weights), np.nan)
-        for row, weight in enumerate(weights):
-            try:
-                values[row] = statistic(np.repeat(np.arange(weight.size), weight.astype(np.int64)))
-            except ValueError:
-                continue
-        return values
-
-    return of_weights
 
 
 def auroc_interval(

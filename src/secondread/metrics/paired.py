@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from scipy.stats import t as student_t
 
-from secondread.metrics.bootstrap import Interval, Patients, interval, patient_numbers, patient_weights
+from secondread.metrics.bootstrap import Interval, interval, patient_weights
 from secondread.metrics.few import (
     FEWEST,
     difference_of_aurocs,
@@ -20,6 +20,7 @@ from secondread.metrics.few import (
     tested,
 )
 from secondread.metrics.labelled_scores import Bools, Floats, labelled_seeds
+from secondread.metrics.patients import Patients, patient_numbers
 from secondread.metrics.roc import weighted_auroc
 
 WeightedStatistic = Callable[[Bools, Floats, Floats], Floats]

@@ -107,12 +107,6 @@ def sensitivity_at_specificity(labels: ArrayLike, scores: ArrayLike, specificity
     return float(curve.sensitivity[allowed].max())
 
 
-def partial_auroc(labels: ArrayLike, scores: ArrayLike, false_positive_limit: float) -> float:
-    """Area up to `false_positive_limit`, divided by that limit: the mean sensitivity there, in [0, 1]."""
-    curve = roc_curve(labels, scores)
-    return area_to_limit(curve.false_positive_rate, curve.sensitivity, false_positive_limit)
-
-
 def area_to_limit(rate: Floats, height: Floats, limit: float) -> float:
     """Trapezoid area under `height` over ascending `rate` in [0, limit], divided by `limit`."""
     if not 0.0 < limit <= 1.0:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from secondread.errors import UserError
+from secondread.outputs.whole import write_whole
 from secondread.strict.plain_file import open_plain
 from secondread.strict.tensor_file import read_header
 from secondread.strict.torch_file import check_torch_file
@@ -159,7 +160,6 @@ def download_weights(name: str, folder: str | Path) -> Path:
             "downloading weights needs huggingface-hub: pip install 'secondread[download]'"
         ) from error
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{name}.safetensors"
     try:
         fetched = Path(hub.hf_hub_download(HUB_REPOSITORIES[name], "model.safetensors"))
@@ -167,7 +167,5 @@ def download_weights(name: str, folder: str | Path) -> Path:
         raise UserError(
             f"download of {name} from {HUB_REPOSITORIES[name]} failed: {_first_line(error)}"
         ) from error
-    temporary = target.with_suffix(".part")
-    temporary.write_bytes(fetched.read_bytes())
-    temporary.replace(target)
+    write_whole(target, fetched.read_bytes())
     return target

@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -61,11 +61,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_file(path: Path, *, synced: bool = True, within: Path | None = None) -> Iterator[BinaryIO]:
+def whole_file(
+    path: Path, *, synced: bool = True, within: Path | None = None, name: Callable[[], str] | None = None
+) -> Iterator[BinaryIO]:
     """A file to write into, which becomes `path`, or replaces it, at the end of the block and not before.
 
     synced  without it a power failure (not a kill) may leave the file empty or cut
     within  another folder of the same disk where the temporary file lies
+    name    asked at the end of the block for the file's name beside `path`, in place of that of `path`
 
     A file that is replaced keeps its permissions. Raises OSError.
     """
@@ -79,7 +82,7 @@ def whole_file(path: Path, *, synced: bool = True, within: Path | None = None) -
             file.flush()
             if synced:
                 os.fsync(file.fileno())
-            temporary.replace(path)
+            temporary.replace(path if name is None else path.with_name(name()))
         if synced:
             sync(path.parent)
     finally:

@@ -46,13 +46,3 @@ def cache_facts(given: str | Path | Cache | None) -> dict[str, Any]:
     """Folder, bytes and limit, for the record of a run."""
     cache = open_cache(given)
     return {"folder": str(cache.directory), "bytes": cache.size(), "limit_bytes": cache_limit()}
-
-
-def in_words(size: int) -> str:
-    """`1.3 GB`."""
-    value = float(size)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 999.5:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.3g} TB"

@@ -18,8 +18,10 @@ from secondread.preprocessing.prepared_set import prepare_set
 from secondread.previews.planes import Planes, bounded, planes
 from secondread.readings.maps import COLOURS
 from secondread.recipes.recipe import Recipe
-from secondread.terminal.counting import counting, say
+from secondread.terminal.counting import counting
+from secondread.terminal.say import say
 from secondread.training.seeds import derive_seed, seeded_generator
+from secondread.wording.lists import first_lines
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,8 @@ def preview_anomalies(
     references = [manifest.reference(row) for row in rows]
     with counting("preparing", shown=shown, total=len(rows)) as note:
         prepared = prepare_set(references, preprocessing, cache=cache, workers=workers, progress=note)
-    for error in prepared.errors:
-        say(f"not read: {error}", shown=shown)
+    for line in first_lines("not read", prepared.errors, 5):
+        say(line, shown=shown)
     if not len(prepared):
         raise DataError(f"none of {len(rows)} training normals can be read; first: {prepared.errors[0]}")
     values, valid = prepared.batch(range(len(prepared)))

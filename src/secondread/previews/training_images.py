@@ -21,7 +21,8 @@ from secondread.errors import DataError, UserError
 from secondread.networks.by_rank import area_resize
 from secondread.preprocessing.cache import Cache
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
-from secondread.terminal.counting import counting, say
+from secondread.terminal.counting import counting
+from secondread.terminal.say import say
 
 MOST_AMONG = 2000
 CHUNK = 256

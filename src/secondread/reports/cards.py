@@ -13,7 +13,7 @@ import yaml
 
 from secondread.cohorts.remarks import remarked
 from secondread.evaluation.evaluation import Evaluation
-from secondread.reports.wording import count, plain
+from secondread.wording.numbers import count, plain
 
 Rows = tuple[tuple[str, str], ...]
 MOST_VALUES = 8

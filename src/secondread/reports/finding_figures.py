@@ -10,7 +10,7 @@ from secondread.evaluation.evaluation import Evaluation
 from secondread.evaluation.groups import Group
 from secondread.reports.palette import FAINT, FINDINGS, INK
 from secondread.reports.panels import unit_square
-from secondread.reports.wording import number, span
+from secondread.wording.numbers import number, span
 
 LONGEST_NAME = 30
 

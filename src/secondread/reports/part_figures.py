@@ -16,7 +16,7 @@ from secondread.reports.panels import (
     range_of_normals,
     small_panels,
 )
-from secondread.reports.wording import number
+from secondread.wording.numbers import number
 
 
 def draw_parts(figure: Figure, evaluation: Evaluation) -> None:

@@ -6,14 +6,14 @@ from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
 
-from secondread.reports import wording
+from secondread.wording import numbers
 
 
 def environment() -> Environment:
     """Escapes what it is given, and refuses names that it is not given."""
     found = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     for name in ("number", "significant", "percent", "span", "percent_span", "signed", "count", "plain"):
-        found.filters[name] = getattr(wording, name)
+        found.filters[name] = getattr(numbers, name)
     found.filters["file_name"] = lambda path: path.rsplit("/", 1)[-1]
     return found
 

@@ -39,9 +39,3 @@ def counting(what: str, *, shown: bool, total: int | None = None) -> Iterator[Ca
             bar.update(task, completed=done, total=total if of is None else of)
 
         yield move
-
-
-def say(line: str, *, shown: bool) -> None:
-    """One line on stderr."""
-    if shown:
-        print(line, file=sys.stderr, flush=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import typer
+import sys
 
 
-def say(line: object) -> None:
-    """Print one line to standard error, harmless."""
-    typer.echo(harmless(str(line)), err=True)
+def say(line: object, *, shown: bool = True) -> None:
+    """Print one line to standard error, harmless; nothing where it is not to be shown."""
+    if shown:
+        print(harmless(str(line)), file=sys.stderr, flush=True)
 
 
 def harmless(text: str) -> str:

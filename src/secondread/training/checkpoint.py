@@ -7,10 +7,8 @@ Loading unpickles tensors, numbers, strings and containers only (`strict.torch_f
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -20,8 +18,7 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from secondread.errors import UserError
-from secondread.outputs.private import make_folder
-from secondread.outputs.whole import sync
+from secondread.outputs.whole import clear_leftovers, whole_file
 from secondread.strict.plain_file import Unfit
 from secondread.strict.torch_file import check_torch_file
 
@@ -34,8 +31,9 @@ NAME = re.compile(r"^checkpoint-(\d{8})-([0-9a-f]{64})\.pt$")
 class _HashingFile(io.RawIOBase):
     """Passes what is written on to a file and hashes it on the way."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self.file = file
+    file: BinaryIO
+
+    def __init__(self) -> None:
         self.digest = hashlib.sha256()
 
     def writable(self) -> bool:
@@ -65,8 +63,8 @@ class Checkpoints:
         """Removes what a killed process left half written; with `everything` all checkpoints."""
         if self.directory is None:
             return
-        left = [path for _, _, path in self._files()] if everything else []
-        for path in [*left, *self.directory.glob("writing-*.tmp")]:
+        clear_leftovers(self.directory)
+        for _, _, path in self._files() if everything else []:
             path.unlink(missing_ok=True)
 
     def remove_newest(self) -> None:
@@ -77,29 +75,25 @@ class Checkpoints:
         """The checkpoint's file. `UserError` where the disk does not take it; earlier ones stay."""
         if self.directory is None:
             return None
-        make_folder(self.directory)
         files = self._files()
         number = files[-1][0] + 1 if files else 0
-        temporary = self.directory / f"writing-{os.getpid()}.tmp"
+        hashing = _HashingFile()
+
+        def name() -> str:
+            return f"checkpoint-{number:08d}-{hashing.digest.hexdigest()}.pt"
+
         try:
-            with temporary.open("wb") as file:
-                hashing = _HashingFile(file)
+            with whole_file(self.directory / "checkpoint.pt", name=name) as file:
+                hashing.file = file
                 torch.save(dict(state), cast(IO[bytes], hashing))
-                file.flush()
-                os.fsync(file.fileno())
-            path = self.directory / f"checkpoint-{number:08d}-{hashing.digest.hexdigest()}.pt"
-            temporary.rename(path)
-            sync(self.directory)
         except (OSError, RuntimeError) as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
             raise UserError(
                 f"{self.directory}: the checkpoint cannot be written ({error}); "
                 "free some room and continue with --resume"
             ) from error
         for _, _, old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
-        return path
+        return self.directory / name()
 
     def latest(self) -> dict[str, Any] | None:
         """The newest checkpoint that is whole, on the CPU; None where there is none."""

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from secondread.comparison.running.task_display import Count, Lines, Moving, last_line
 from secondread.comparison.running.work import LOG, Task
-from secondread.terminal.duration import in_words
+from secondread.wording.durations import in_words
 
 
 def task(folder: Path, method: str, seed: int) -> Task:

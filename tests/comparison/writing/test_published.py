@@ -68,4 +68,4 @@ def test_a_row_that_lacks_what_a_reader_needs_is_refused(wrong):
 
 def test_the_numbers_ship_with_the_package():
     declared = Path(secondread.__file__).parents[2] / "pyproject.toml"
-    assert '"comparison/published_numbers/*.yaml"' in declared.read_text(encoding="utf-8")
+    assert '"comparison/writing/published_numbers/*.yaml"' in declared.read_text(encoding="utf-8")

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_table import STRENGTHS, made_table, make_results, published_rows
+from secondread.comparison.writing.checks import missed
 
-from secondread.comparison.judging.checks import missed
 from secondread.comparison.judging.table import Table, make_table
 from secondread.comparison.running.plan import Run
 from secondread.comparison.writing.cells import Cell
@@ -17,7 +17,7 @@ from secondread.comparison.writing.markdown import table_md
 from secondread.comparison.writing.published_sections import published_sections
 from secondread.comparison.writing.sections import cost, main, not_worse, pair_tests, pixels, sections
 from secondread.metrics.roc import auroc
-from secondread.terminal.duration import in_words
+from secondread.wording.durations import in_words
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import typer
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.options import Quiet, Where, Workers
 from secondread.terminal.say import say
+from secondread.wording.lists import first_lines
 
 
 @one_line("run the same command again")
@@ -70,10 +71,8 @@ def index(
     if not quiet:
         for warning in result.warnings:
             say(f"note: {warning}")
-        for aside in result.set_aside[:20]:
-            say(f"set aside: {aside}")
-        if len(result.set_aside) > 20:
-            say(f"… and {len(result.set_aside) - 20} more in {beside(output)}")
+        for line in first_lines("set aside", result.set_aside, 20, f"in {beside(output)}"):
+            say(line)
         say(f"{len(result.manifest.rows)} images")
     typer.echo(output)
     if result.missing or any(aside.unreadable for aside in result.set_aside):

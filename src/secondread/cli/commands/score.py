@@ -13,6 +13,7 @@ from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
 from secondread.cli.options import Device, Quiet, Where, Workers
 from secondread.cli.promise import say_promise
 from secondread.terminal.say import say
+from secondread.wording.lists import first_lines
 
 
 @one_line("the same command goes on where this one stopped")
@@ -65,10 +66,9 @@ def score(
     if not quiet:
         for note in summary.notes:
             say(f"note: {note}")
-        for path, error in summary.failed[:20]:
-            say(f"not read: {path}: {error}")
-        if len(summary.failed) > 20:
-            say(f"… and {len(summary.failed) - 20} more in {summary.readings}")
+        failed = [f"{path}: {error}" for path, error in summary.failed]
+        for line in first_lines("not read", failed, 20, f"in {summary.readings}"):
+            say(line)
         if summary.set_apart:
             say(f"set apart: {len(summary.set_apart)} (listed in run.json)")
         total = summary.scored + summary.earlier

@@ -14,6 +14,7 @@ from secondread.cohorts.manifest import Manifest, Row, counts_alone, patient_of
 from secondread.cohorts.remarks import remarked
 from secondread.images.image import ImageError
 from secondread.images.workers.pool import Failed, map_in_workers
+from secondread.wording.lists import few
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _duplicates(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
 
 def _patients(rows: Sequence[Row]) -> Iterator[Finding]:
     if shared := patients_in_several_splits(rows):
-        names = ", ".join(shared[:10]) + (f" and {len(shared) - 10} more" if len(shared) > 10 else "")
+        names = few(shared, 10)
         paths = tuple(row.path for row in rows if patient_of(row).partition(" ")[2] in set(shared))
         yield Finding(
             "error", "patients", f"{len(shared)} patients stand in more than one split: {names}", paths
@@ -181,10 +182,8 @@ def _giveaways(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
 
 
 def _images(paths: Sequence[str]) -> str:
-    shown = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
-    return f"{len(paths)} image{'s' if len(paths) > 1 else ''} ({shown})"
+    return f"{len(paths)} image{'s' if len(paths) > 1 else ''} ({few(paths, 3)})"
 
 
 def _told(counts: Counter[str]) -> str:
-    shown = [f"{name} ({count})" for name, count in counts.most_common(5)]
-    return ", ".join(shown) + (f" and {len(counts) - 5} more" if len(counts) > 5 else "")
+    return few([f"{name} ({count})" for name, count in counts.most_common()])

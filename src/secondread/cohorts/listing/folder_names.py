@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from secondread.cohorts.listing.folder_words import is_mask_folder, read_name
-from secondread.errors import few
+from secondread.wording.lists import few
 
 _MASK_ENDING = re.compile(r"[_\-. ](mask|masks|seg|segmentation|gt|label|lesion)$", re.IGNORECASE)
 _SURE_ENDING = re.compile(r"[_\-. ](mask|masks|seg|segmentation|gt)$", re.IGNORECASE)

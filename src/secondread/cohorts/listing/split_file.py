@@ -16,10 +16,11 @@ from typing import Any
 
 from secondread.cohorts.manifest import Row
 from secondread.cohorts.unlabelled import POOL, POOL_ORDER, UNLABELLED
-from secondread.errors import UserError, few
+from secondread.errors import UserError
 from secondread.strict.json_text import parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
+from secondread.wording.lists import few
 
 LISTS = Limits(length=256 << 20, values=4_000_000)
 

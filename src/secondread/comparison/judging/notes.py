@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secondread.comparison.judging.results import Results, RunResult
-from secondread.errors import few
 from secondread.metrics.few import FEWEST
+from secondread.wording.lists import few
 
 CARRIED = ("calibration_too_small", "failed_pixels", "no_patient_ids", "few")
 """Warnings of single runs, by their kind in `metrics.json`, that a table must not hide."""

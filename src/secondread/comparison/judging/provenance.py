@@ -9,8 +9,8 @@ from pathlib import Path
 from secondread.comparison.judging.results import RunResult
 from secondread.comparison.judging.table import Table
 from secondread.comparison.running.plan import Method
-from secondread.terminal.duration import in_words
 from secondread.version import __version__
+from secondread.wording.durations import in_words
 
 
 def how_made(table: Table, command: Sequence[str] = ()) -> tuple[tuple[str, str], ...]:

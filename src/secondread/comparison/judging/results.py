@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from secondread.comparison.running.plan import Plan, Run
 from secondread.comparison.running.work import FAILED, RESULT, Cost
-from secondread.errors import UserError, few
+from secondread.errors import UserError
 from secondread.evaluation.cases import Case, Cases, join
 from secondread.metrics.few import FEWEST, patients_of_each
 from secondread.readings.readings import Readings
+from secondread.wording.lists import few
 
 NEEDED = ("metrics.json", "readings/readings.csv", "readings/run.json")
 """Of a finished run, besides its result."""

@@ -12,12 +12,13 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError
 
 from secondread.cohorts.manifest import Manifest
-from secondread.errors import UserError, few
+from secondread.errors import UserError
 from secondread.outputs.folders import refuse_other_folder
 from secondread.outputs.whole import write_whole
 from secondread.recipes.recipe import Recipe
 from secondread.settings.base import Settings
 from secondread.strict.json_text import read_object
+from secondread.wording.lists import few
 
 TRIVIAL = ("mean-intensity", "pixel-1nn", "spectrum")
 """The baselines that stand beside every comparison, where they take the images' rank."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from secondread.comparison.running.work import LOG, Task
-from secondread.terminal.duration import in_words
+from secondread.wording.durations import in_words
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

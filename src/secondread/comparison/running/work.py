@@ -22,8 +22,8 @@ from secondread.errors import DataError, UserError
 from secondread.outputs.lock import only_one
 from secondread.outputs.private import FILE, private
 from secondread.outputs.whole import clear_leftovers, remove_folder, write_whole
-from secondread.terminal.counting import say
 from secondread.terminal.interruption import Interrupted
+from secondread.terminal.say import say
 
 if TYPE_CHECKING:
     from secondread.bundles.bundle import Bundle

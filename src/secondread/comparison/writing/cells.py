@@ -8,8 +8,8 @@ from typing import Literal
 
 from secondread.comparison.judging.rows import Spread
 from secondread.comparison.judging.table import Table
+from secondread.wording.numbers import NOTHING
 
-NOTHING = "–"
 Kind = Literal["", "reference", "trivial"]
 
 
@@ -51,24 +51,6 @@ class Section:
     lines: tuple[Line, ...]
     left: int = 1
     bold: int | None = None
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    return NOTHING if value is None or math.isnan(value) else f"{value:.{digits}f}"
-
-
-def signed(value: float) -> str:
-    return NOTHING if math.isnan(value) else f"{value:+.3f}".replace("-", "−")
-
-
-def p_value(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return NOTHING
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def span(pair: tuple[float, float]) -> str:
-    return "" if any(map(math.isnan, pair)) else f"{pair[0]:.3f}–{pair[1]:.3f}"
 
 
 def spread(found: Spread | None, digits: int = 3, scale: float = 1.0) -> Cell:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from secondread.comparison.writing.cells import NOTHING, Cell, Line, Section
+from secondread.comparison.writing.cells import Cell, Line, Section
 from secondread.comparison.writing.published import METRICS, PublishedRow
+from secondread.wording.numbers import NOTHING
 
 TITLE = "Published numbers, under other protocols"
 LEAD = (

@@ -6,23 +6,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from secondread.comparison.judging.checks import contamination, missed, shortcuts
 from secondread.comparison.judging.rows import SPECIFICITIES, MethodRow, Spread
 from secondread.comparison.judging.table import FAMILIES, Family, Pair, Table
-from secondread.comparison.writing.cells import (
-    Cell,
-    Line,
-    Section,
-    measure,
-    named,
-    number,
-    p_value,
-    percent,
-    signed,
-    span,
-    spread,
-)
+from secondread.comparison.writing.cells import Cell, Line, Section, measure, named, percent, spread
+from secondread.comparison.writing.checks import contamination, missed, shortcuts
 from secondread.metrics.ranks import holm
+from secondread.wording.numbers import number, p_value, signed, span
 
 LEVEL = 0.05
 """Of a test after Holm's correction."""

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secondread.errors import few
 from secondread.images.dicom.dataset import is_dicom, quiet_pydicom, text
 from secondread.images.dicom.facts import modality_of, sop_classes
 from secondread.images.dicom.geometry import Plane
 from secondread.images.dicom.stack import slices_missing_inside
 from secondread.images.image import ImageError
+from secondread.wording.lists import few
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -23,7 +23,7 @@ from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 
 from secondread.outputs.private import make_folder
-from secondread.outputs.whole import sync
+from secondread.outputs.whole import write_whole
 from secondread.scoring.device import to_device
 from secondread.scoring.image_source import ImageSource
 
@@ -171,13 +171,10 @@ def _compute(
     anywhere = fabric.all_reduce(torch.tensor(float(overflow), device=fabric.device), reduce_op="sum")
     fabric.barrier()
     if fabric.is_global_zero and not bool(anywhere):
-        temporary = directory / "form.tmp"
         said = {
             "name": directory.name,
             "bfloat16": [form.dtype == torch.bfloat16 for form in forms],
             "checksums": {path.name: _checksum(path) for path in paths},
         }
-        temporary.write_text(json.dumps({**said, "check": _form_check(said)}))
-        temporary.rename(directory / "form.json")
-        sync(directory)
+        write_whole(directory / "form.json", json.dumps({**said, "check": _form_check(said)}).encode())
     fabric.barrier()

@@ -1,18 +1,17 @@
-"""Figures as people read them: one way of writing a number, a share, an interval."""
+"""Figures as people read them: one way of writing a number, a share, an interval, in tables and reports."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
-
-from secondread.evaluation.estimates import Estimate
 
 NOTHING = "–"
 
 
 def number(value: float | None, digits: int = 3) -> str:
     """`0.861`, or a dash."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    return NOTHING if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def significant(value: float | None) -> str:
@@ -27,7 +26,7 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 def span(pair: Sequence[float] | None, digits: int = 3) -> str:
     """`0.830–0.889`, or nothing."""
-    return "" if not pair else f"{pair[0]:.{digits}f}–{pair[1]:.{digits}f}"
+    return "" if not pair or any(map(math.isnan, pair)) else f"{pair[0]:.{digits}f}–{pair[1]:.{digits}f}"
 
 
 def percent_span(pair: Sequence[float] | None, digits: int = 1) -> str:
@@ -35,13 +34,19 @@ def percent_span(pair: Sequence[float] | None, digits: int = 1) -> str:
     return "" if not pair else f"{100 * pair[0]:.{digits}f}–{100 * pair[1]:.{digits}f}\u202f%"
 
 
-def signed(estimate: Estimate) -> str:
-    """A difference with its sign: `+0.041 (0.012–0.070)`."""
-    if estimate.value is None:
+def signed(value: float | None, interval: Sequence[float] | None = None) -> str:
+    """A difference with its sign: `+0.041`, or `+0.041 (+0.012 to +0.070)`."""
+    if value is None or math.isnan(value):
         return NOTHING
-    interval = estimate.interval
     tail = f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
-    return f"{estimate.value:+.3f}{tail}".replace("-", "−")
+    return f"{value:+.3f}{tail}".replace("-", "−")
+
+
+def p_value(value: float | None) -> str:
+    """`0.012`, `< 0.001`, or a dash."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def count(value: int, one: str, many: str = "") -> str:

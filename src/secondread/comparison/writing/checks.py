@@ -7,7 +7,8 @@ from typing import Any
 
 from secondread.comparison.judging.rows import Spread
 from secondread.comparison.judging.table import MISSED, Table
-from secondread.comparison.writing.cells import NOTHING, Cell, Line, Section, named, number, span, spread
+from secondread.comparison.writing.cells import Cell, Line, Section, named, spread
+from secondread.wording.numbers import NOTHING, number, span
 
 
 def shortcuts(table: Table) -> Section | None:
