@@ -1,5 +1,6 @@
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,14 @@ def test_missing_weights_stop_a_fit_before_any_image_is_read(
     with pytest.raises(UserError, match=r"squeezenet1_1\.safetensors"):
         fit_here(Recipe.load("aeflow"), replace(phantoms, rows=missing), tmp_path / "bundle")
     assert not (tmp_path / "bundle.partial").exists()
+
+
+def test_weights_found_through_the_environment_stand_in_the_provenance(
+    phantoms, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECONDREAD_WEIGHTS", str(shared_data / "weights"))
+    recipe = Recipe.load("mahalanobis", set=["preprocessing.size=[64,64]"])
+    bundle = fit_here(recipe, phantoms, tmp_path / "bundle")
+    ((name, digest),) = bundle.provenance.weights.items()
+    assert name.startswith("squeezenet1_1")
+    assert digest == sha256((shared_data / "weights" / name).read_bytes()).hexdigest()

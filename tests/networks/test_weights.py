@@ -1,5 +1,6 @@
 import pickle
 import sys
+from hashlib import sha256
 
 import pytest
 import torch
@@ -8,7 +9,13 @@ from safetensors.torch import save_file
 from secondread.errors import UserError
 from secondread.networks.encoder import PretrainedEncoder
 from secondread.networks.squeezenet import SqueezeNet
-from secondread.networks.weights import download_weights, find_weights, load_weights, read_weights
+from secondread.networks.weights import (
+    WeightsFile,
+    download_weights,
+    find_weights,
+    load_weights,
+    read_weights,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +42,8 @@ def test_public_squeezenet_weights_load(shared_data, suffix):
 
 def test_half_precision_weights_fill_a_float32_network(half_precision_file):
     network = SqueezeNet()
-    assert load_weights(network, "squeezenet1_1", half_precision_file) == half_precision_file
+    read = load_weights(network, "squeezenet1_1", half_precision_file)
+    assert read == WeightsFile(half_precision_file, sha256(half_precision_file.read_bytes()).hexdigest())
     stored = read_weights(half_precision_file)["classifier.1.bias"]
     torch.testing.assert_close(network.classifier[1].bias.detach(), stored.float())
 

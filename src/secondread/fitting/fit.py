@@ -36,6 +36,7 @@ from secondread.fitting.preparing import (
     without_copies,
 )
 from secondread.fitting.unfinished import Unfinished
+from secondread.networks.weights import WeightsFile
 from secondread.outputs.folders import output_bundle
 from secondread.outputs.run_record import now, versions
 from secondread.preprocessing.cache import Cache
@@ -185,7 +186,9 @@ def _fit(
         parts=parts,
         calibration=calibration,
         companions=companions,
-        provenance=provenance(recipe, manifest, cohorts, sets, log, seconds, allow_shared_patients),
+        provenance=provenance(
+            recipe, manifest, cohorts, sets, log, seconds, allow_shared_patients, weight_digests(detector)
+        ),
         seen=what_was_seen(cohorts, sets),
         device=place,
     )
@@ -300,6 +303,7 @@ def provenance(
     log: TrainingLog,
     seconds: Seconds,
     allow_shared_patients: bool,
+    weights: Mapping[str, str],
 ) -> Provenance:
     return Provenance(
         created=now(),
@@ -308,7 +312,7 @@ def provenance(
         manifest_digest=manifest.digest,
         cohorts={name: len(images) for name, images in sets.items()},
         unreadable={name: len(images.errors) for name, images in sets.items() if images.errors},
-        weights=weight_digests(recipe.detector),
+        weights=dict(weights),
         training=log.to_json(),
         seconds=seconds.spent,
         device=log.device,
@@ -326,14 +330,10 @@ def what_was_seen(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Seen:
     )
 
 
-def weight_digests(value: Any) -> dict[str, str]:
-    """Name and SHA-256 of every file that a detector's settings name."""
-    if isinstance(value, Mapping):
-        return {name: digest for item in value.values() for name, digest in weight_digests(item).items()}
-    if isinstance(value, str) and "/" in value and Path(value).expanduser().is_file():
-        path = Path(value).expanduser()
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
-    return {}
+def weight_digests(detector: Detector) -> dict[str, str]:
+    """Name and SHA-256 of every file that the detector's networks were filled from, however it was found."""
+    files = [getattr(module, "weights_file", None) for module in detector.modules()]
+    return {file.path.name: file.sha256 for file in files if isinstance(file, WeightsFile)}
 
 
 def digest_of(value: Any) -> str:

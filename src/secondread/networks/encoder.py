@@ -14,7 +14,7 @@ from secondread.networks.by_rank import CONVOLUTION, channels_last
 from secondread.networks.cells import Cells, resample
 from secondread.networks.resnet import ResNet, resnet18, resnet50, wide_resnet50_2
 from secondread.networks.squeezenet import SqueezeNet
-from secondread.networks.weights import load_weights
+from secondread.networks.weights import WeightsFile, load_weights
 
 PRETRAINED: dict[str, Callable[[], ResNet | SqueezeNet]] = {
     "resnet18": resnet18,
@@ -59,8 +59,9 @@ class PretrainedEncoder(nn.Module):
                 raise ValueError(f"{name} has no layer {layer!r}; there are {', '.join(order)}")
         if list(self.layers) != sorted(self.layers, key=order.index):
             raise ValueError(f"layers of {name} must be named in its order, not {self.layers}")
+        self.weights_file: WeightsFile | None = None
         if pretrained:
-            load_weights(network, name, weights, optional=network.tail)
+            self.weights_file = load_weights(network, name, weights, optional=network.tail)
         network.drop_after(self.layers[-1])
         self.channels = tuple(network.channels[layer] for layer in self.layers)
         self.network = network.requires_grad_(False)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors import SafetensorError
@@ -29,6 +32,19 @@ HUB_REPOSITORIES = {
 """Hub repositories that hold torchvision's ImageNet weights as safetensors under the same names."""
 PICKLED = {"squeezenet1_1": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"}
 """Where torchvision's own file lies, for networks that no hub repository holds."""
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file that weights were read from, and the SHA-256 of its content then."""
+
+    path: Path
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        with path.open("rb") as file:
+            return cls(path, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def find_weights(name: str, path: str | Path | None = None) -> Path:
@@ -115,7 +131,7 @@ def _first_line(error: Exception) -> str:
 
 def load_weights(
     network: nn.Module, name: str, path: str | Path | None = None, *, optional: Sequence[str] = ()
-) -> Path:
+) -> WeightsFile:
     """Fill `network` from the weights of `name` (see `find_weights`), in the network's own precision.
 
     Every parameter must be there with its shape and nothing else may be; only modules named in
@@ -143,7 +159,7 @@ def load_weights(
                 f"({key} has shape {tuple(value.shape)}, expected {tuple(own[key].shape)})"
             )
     network.load_state_dict(state, strict=False)
-    return file
+    return WeightsFile.of(file)
 
 
 def download_weights(name: str, folder: str | Path) -> Path:

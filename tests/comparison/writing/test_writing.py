@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_table import STRENGTHS, made_table, make_results, published_rows
-from secondread.comparison.writing.checks import missed
 
 from secondread.comparison.judging.table import Table, make_table
 from secondread.comparison.running.plan import Run
 from secondread.comparison.writing.cells import Cell
+from secondread.comparison.writing.checks import missed
 from secondread.comparison.writing.csv_tables import pairs_csv, published_csv, results_csv, table_csv
 from secondread.comparison.writing.latex import table_tex
 from secondread.comparison.writing.markdown import table_md

@@ -1,7 +1,8 @@
 """What a method must declare: the cohorts it needs, the stages that train it, the scores it gives.
 
 A detector owns no file, no device, no loop and no hidden randomness. The loop (`secondread.training`)
-runs any detector's stages; calibration turns its raw parts into decisions. A method imports its names from here.
+runs any detector's stages; calibration turns its raw parts into decisions. A method imports its names from
+here.
 """
 
 from secondread.detectors.contract.batch import Batch, Batches
