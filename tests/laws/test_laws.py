@@ -49,6 +49,13 @@ class CutOff:
     def digests(self):
         return self.source.digests
 
+    @property
+    def target_digests(self):
+        return self.source.target_digests
+
+    def targets(self, indices):
+        return self.source.targets(indices)
+
     def __len__(self) -> int:
         return len(self.source)
 

@@ -1,6 +1,7 @@
 """The cache of prepared images on disk, so that an image is decoded once.
 
     entries/<preprocessing digest>/<first 2>/<content key>   prepared images, one file each (see entry.py)
+    targets/<preprocessing digest>/<first 2>/<mask key>      prepared masks, one file each
     seen/<first 2>/<reference key>                           what a reference held at its last decoding
     writing/                                                 what is being written, see `whole`
 
@@ -11,7 +12,8 @@ no lock: every file appears whole by a rename, and two writers of one entry writ
 left half written is removed when the cache is opened again. All of it is for its owner alone.
 
 Nothing is believed that is not as it was written: entries carry a checksum and their own name (see entry.py),
-notes a hash over their reference, their fingerprint and the content's key. What does not fit is made again.
+notes a hash over their reference, their fingerprint and the content's key, masks a hash over their name and
+their bytes. What does not fit is made again.
 """
 
 from __future__ import annotations
@@ -29,8 +31,9 @@ from secondread.errors import UserError
 from secondread.images.dicom.series import files_below
 from secondread.images.image import ImageError
 from secondread.outputs.whole import remove_unheld, whole_file, write_whole
-from secondread.preprocessing.entry import read_entry, write_entry
+from secondread.preprocessing.entry import made_by, read_entry, write_entry
 from secondread.preprocessing.prepared import Prepared
+from secondread.preprocessing.targets.target import Target
 
 MARK = "secondread-cache"
 STALE_SECONDS = 3600.0
@@ -102,13 +105,42 @@ class Cache:
             with whole_file(path, synced=False, within=self._under_way) as file:
                 file.write(json.dumps(note).encode())
 
+    def target_key(self, digest: str, mask: str) -> str | None:
+        """Names the prepared mask of the image with this digest, as long as the mask's file does not change;
+        None where the file cannot be looked at."""
+        fingerprint = fingerprint_of(mask)
+        return None if fingerprint is None else _hashed(f"{digest} {os.path.abspath(mask)} {fingerprint}")
+
+    def find_target(self, preprocessing_digest: str, key: str) -> Target | None:
+        """The prepared mask under this key; None = prepare it."""
+        path = self._target_path(preprocessing_digest, key)
+        try:
+            check, digest, data = path.read_bytes().split(b" ", 2)
+        except (OSError, ValueError):
+            return None
+        if check.decode("ascii", "replace") != _target_check(path, digest, data):
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+        return Target(data, digest.decode("ascii"))
+
+    def store_target(self, preprocessing_digest: str, key: str, target: Target) -> None:
+        """Raises OSError where the disk refuses."""
+        path = self._target_path(preprocessing_digest, key)
+        digest, data = target.digest.encode("ascii"), target.compressed
+        with whole_file(path, synced=False, within=self._under_way) as file:
+            file.write(b" ".join([_target_check(path, digest, data).encode(), digest, data]))
+
+    def _target_path(self, preprocessing_digest: str, key: str) -> Path:
+        return self.directory / "targets" / preprocessing_digest / key[:2] / key
+
     def size(self) -> int:
         """Bytes of all files in the cache."""
         return sum(state.st_size for _, state in self._files())
 
     def clear(self) -> None:
         """Delete all entries. Arrays that are in use stay valid until they are let go."""
-        for name in ("entries", "seen"):
+        for name in ("entries", "targets", "seen"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
 
     def trim(self, keep: Collection[Path] = ()) -> None:
@@ -122,11 +154,12 @@ class Cache:
             return
         total = sum(state.st_size for _, state in files)
         kept = set(keep)
-        entries = self.directory / "entries"
+        below = (self.directory / "entries", self.directory / "targets")
         for path, state in sorted(files, key=lambda found: found[1].st_atime_ns):
             if total <= self.limit_bytes:
                 return
-            if entries in path.parents and path not in kept and not path.name.endswith(".tmp"):
+            prepared = any(folder in path.parents for folder in below)
+            if prepared and path not in kept and not path.name.endswith(".tmp"):
                 path.unlink(missing_ok=True)
                 total -= state.st_size
 
@@ -189,6 +222,12 @@ def _member(reference: str) -> str:
 def _check(note: Path, fingerprint: str, content: str) -> str:
     """What a note of this name must carry; the name is the hash of its reference."""
     return _hashed(f"{note.name} {fingerprint} {content}")
+
+
+def _target_check(path: Path, digest: bytes, data: bytes) -> str:
+    """What a prepared mask of this name must carry; it says too who read it."""
+    whole = f"{path.parent.parent.name}/{path.name} {made_by()} ".encode() + digest + b" " + data
+    return hashlib.blake2b(whole, digest_size=20).hexdigest()
 
 
 def _hashed(text: str) -> str:

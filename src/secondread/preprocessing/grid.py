@@ -64,6 +64,25 @@ class Grid:
         ]
         return apply_along_axes(values, matrices)
 
+    def cover(self, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """A mask `[*array_size]` on `[*size]`: True where any marked pixel's centre falls into the prepared
+        pixel, so that nothing marked is lost where the prepared grid is coarser; where it is finer, what the
+        nearest pixel says; False outside of the array."""
+        for axis, (m, n, scale, offset) in enumerate(
+            zip(self.size, self.array_size, self.scale, self.offset, strict=True)
+        ):
+            centre = offset + scale * np.arange(m)
+            low = np.ceil(centre - scale / 2 - 1e-6).astype(np.int64)
+            high = np.ceil(centre + scale / 2 - 1e-6).astype(np.int64)
+            nearest = np.floor(centre + 0.5).astype(np.int64)
+            low, high = np.where(high > low, (low, high), (nearest, nearest + 1))
+            turned = np.moveaxis(marked, axis, 0)
+            counted = np.zeros((n + 1, *turned.shape[1:]), np.int32)
+            np.cumsum(turned, axis=0, out=counted[1:])
+            any_marked = counted[np.clip(high, 0, n)] > counted[np.clip(low, 0, n)]
+            marked = np.moveaxis(any_marked, 0, axis)
+        return np.ascontiguousarray(marked)
+
     def inside(self) -> NDArray[np.bool_] | None:
         """Where on `[*size]` a pixel's centre lies within the array; None = everywhere."""
         ranges = [self._covered(axis) for axis in range(len(self.size))]

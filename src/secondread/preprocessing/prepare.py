@@ -133,12 +133,16 @@ def _outcome(
     if cache is None:
         return ImageError(reference, "its decoding process sent no image")
     if isinstance(result.value, _CacheRefused):
-        raise UserError(
-            f"{cache.directory}: the cache cannot be written ({result.value.problem}); "
-            "free space, clear it, or name another folder"
-        )
+        raise cache_refused(cache, result.value.problem)
     found = cache.find(reference, preprocessing.digest)
     return found or ImageError(reference, "changed, or left the cache, while it was read", "run again")
+
+
+def cache_refused(cache: Cache, problem: str) -> UserError:
+    return UserError(
+        f"{cache.directory}: the cache cannot be written ({problem}); free space, clear it, or name another "
+        "folder"
+    )
 
 
 def fit_preprocessing(

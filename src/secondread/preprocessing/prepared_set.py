@@ -18,6 +18,7 @@ from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import USUAL_LIMITS, prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing
+from secondread.preprocessing.targets.target import Target
 
 
 class PreparedSet(Sequence[Prepared]):
@@ -26,6 +27,7 @@ class PreparedSet(Sequence[Prepared]):
     references    of the images that could be prepared
     positions     where each stood in the references that were asked for
     digests, contents, acquisition, thumbnails, placements   one per image (see Prepared)
+    target_digests  one per image: of its mask, or empty where it has none (see `targets.prepare_targets`)
     errors        why each of the others could not be prepared
     """
 
@@ -37,7 +39,9 @@ class PreparedSet(Sequence[Prepared]):
         self.contents: list[str] = []
         self.acquisition: list[dict[str, float | str]] = []
         self.placements: list[Placement] = []
+        self.target_digests: list[str] = []
         self.errors: list[ImageError] = []
+        self._targets: dict[int, Target] = {}
         self._thumbnails: list[NDArray[np.float32]] = []
         self._cache = cache
         self._preprocessing_digest = preprocessing.digest
@@ -54,6 +58,7 @@ class PreparedSet(Sequence[Prepared]):
         self.contents.append(found.content)
         self.acquisition.append(dict(found.acquisition))
         self.placements.append(found.placement)
+        self.target_digests.append("")
         self._thumbnails.append(found.thumbnail)
         if self._cache is None:
             self._held.append(found)
@@ -109,6 +114,23 @@ class PreparedSet(Sequence[Prepared]):
                     valid = np.ones((len(indices), 1, *settings.size), bool)
                 valid[place, 0] = prepared.valid
         return pixels, valid
+
+    def set_target(self, index: int, target: Target) -> None:
+        self._targets[index] = target
+        self.target_digests[index] = target.digest
+
+    def targets(self, indices: Sequence[int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+        """The masks of these images, bool `[n, 1, *size]`, and bool `[n]`, which of them have one; None where
+        none has."""
+        has = np.array([int(index) in self._targets for index in indices], bool)
+        if not has.any():
+            return None
+        size = self.preprocessing.settings.size
+        marked = np.zeros((len(indices), 1, *size), bool)
+        for place, index in enumerate(indices):
+            if has[place]:
+                marked[place, 0] = self._targets[int(index)].unpack(size)
+        return marked, has
 
     def _again(self, reference: str) -> Prepared:
         """An entry that someone cleared, or whose file was touched, is prepared once more."""

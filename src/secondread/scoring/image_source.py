@@ -10,6 +10,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+Targets = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+"""bool `[n, 1, *spatial]`, True where the mask marks something; and bool `[n]`, which images have one."""
+
 
 class ImageSource(Protocol):
     """Preprocessed images of one size, in a fixed order. `preprocessing.PreparedSet` is one."""
@@ -23,15 +26,28 @@ class ImageSource(Protocol):
     def batch(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
         """float32 `[n, C, *spatial]`, and bool `[n, 1, *spatial]` or None where all is valid."""
 
+    @property
+    def target_digests(self) -> Sequence[str]:
+        """One hexadecimal digest per image, of its mask; empty for an image without one."""
+
+    def targets(self, indices: Sequence[int]) -> Targets | None:
+        """The masks of these images; None where none of them has one."""
+
 
 class ArraySource:
     """Images that are already in memory.
 
     images  float32 `[n, C, *spatial]`
     valid   bool `[n, 1, *spatial]`, False where an image is only padding; None = valid everywhere
+    masks   for each image a bool `[*spatial]` or None; None = no image has one
     """
 
-    def __init__(self, images: npt.ArrayLike, valid: npt.ArrayLike | None = None) -> None:
+    def __init__(
+        self,
+        images: npt.ArrayLike,
+        valid: npt.ArrayLike | None = None,
+        masks: Sequence[npt.ArrayLike | None] | None = None,
+    ) -> None:
         self.images = np.ascontiguousarray(images, dtype=np.float32)
         self.valid = None if valid is None else np.ascontiguousarray(valid, dtype=bool)
         if self.valid is not None and self.valid.shape != (
@@ -40,10 +56,24 @@ class ArraySource:
             *self.images.shape[2:],
         ):
             raise ValueError(f"valid has shape {self.valid.shape}, the images {self.images.shape}")
+        self.masks = [
+            None if mask is None else np.ascontiguousarray(mask, dtype=bool)
+            for mask in (masks or [None] * len(self.images))
+        ]
+        shapes = {mask.shape for mask in self.masks if mask is not None}
+        if len(self.masks) != len(self.images) or shapes - {self.images.shape[2:]}:
+            raise ValueError(f"{len(self.masks)} masks of shapes {shapes} for images {self.images.shape}")
 
     @cached_property
     def digests(self) -> Sequence[str]:
         return [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in self.images]
+
+    @cached_property
+    def target_digests(self) -> Sequence[str]:
+        return [
+            "" if mask is None else hashlib.blake2b(mask.tobytes(), digest_size=16).hexdigest()
+            for mask in self.masks
+        ]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -51,3 +81,18 @@ class ArraySource:
     def batch(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
         rows = np.asarray(indices, dtype=np.intp)
         return self.images[rows], None if self.valid is None else self.valid[rows]
+
+    def targets(self, indices: Sequence[int]) -> Targets | None:
+        return stacked_targets([self.masks[int(row)] for row in indices], self.images.shape[2:])
+
+
+def stacked_targets(masks: Sequence[npt.NDArray[np.bool_] | None], size: Sequence[int]) -> Targets | None:
+    """Masks `[*size]`, or None for an image without one, as one array and which images have one."""
+    has = np.array([mask is not None for mask in masks], bool)
+    if not has.any():
+        return None
+    marked = np.zeros((len(masks), 1, *size), bool)
+    for place, mask in enumerate(masks):
+        if mask is not None:
+            marked[place, 0] = mask
+    return marked, has

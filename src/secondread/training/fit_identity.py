@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -34,8 +34,14 @@ def fit_identity(
     for name, settings in stages.items():
         found[f"stages.{name}"] = settings.model_dump_json()
     for name, source in cohorts.items():
-        found[f"cohort {name}"] = blake2b("\n".join(source.digests).encode(), digest_size=16).hexdigest()
+        found[f"cohort {name}"] = _together(source.digests)
+        if detector.learns_from_masks and any(source.target_digests):
+            found[f"masks of cohort {name}"] = _together(source.target_digests)
     return found
+
+
+def _together(digests: Sequence[str]) -> str:
+    return blake2b("\n".join(digests).encode(), digest_size=16).hexdigest()
 
 
 def refuse_another_fit(now: Mapping[str, str], then: Mapping[str, str], directory: Path) -> None:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from secondread.training.batches.augment import Draw, apply, draw
+from secondread.training.batches.augment import Draw, apply, apply_to_mask, draw
 
 STILL = Draw(flip=False, degrees=0.0, shift=(0.0, 0.0), gain=1.0, offset=0.0)
 ALL = ("flip", "rotate", "shift", "intensity")
@@ -74,3 +74,14 @@ def test_a_stage_says_how_far_images_are_turned():
     assert 1.8 < max(turns) <= 2.0
     assert -2.0 <= min(turns) < -1.8
     assert max(draw(("rotate",), 2, seed).degrees for seed in range(200)) > 9.0
+
+
+def test_a_mask_moves_as_its_image_does():
+    square = torch.zeros(4, 1, 16, 16, dtype=torch.bool)
+    square[:, :, 4:9, 6:12] = True
+    draws = [draw(("flip", "rotate", "shift"), 2, seed) for seed in range(4)]
+    moved, _ = apply(square.float(), None, draws)
+    marked = apply_to_mask(square, draws)
+    assert marked.dtype == torch.bool
+    assert not torch.equal(marked, square)
+    assert (marked == (moved > 0.5)).float().mean() > 0.97

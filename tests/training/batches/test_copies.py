@@ -122,3 +122,24 @@ def test_copies_of_nothing_changed_are_refused():
         StageSettings(epochs=1, copies=3)
     with pytest.raises(ValueError, match="greater than or equal to 1"):
         StageSettings(epochs=1, augment=("flip",), copies=0)
+
+
+def test_masks_come_with_the_images_that_have_them_and_move_with_each_form():
+    square = np.zeros((9, 8), bool)
+    square[2:6, 1:5] = True
+    images = np.stack([square, square]).astype(np.float32)[:, np.newaxis]
+    source = ArraySource(images, masks=[square, None])
+    for given, augments in ((source, ALL), (ChangedCopies(source, ALL, 3, seed=1), ALL)):
+        loader = Loader({"abnormal": given}, CPU, augment=augments, seed=1, masks=True)
+        moved = 0
+        for epoch in range(6):
+            batch = loader.cohort("abnormal", np.array([0, 1]), epoch)
+            assert batch.has_target.tolist() == [True, False]
+            assert not batch.target[1].any()
+            brightest = batch.images[0] > batch.images[0].mean()
+            assert (brightest == batch.target[0]).float().mean() > 0.85
+            moved += not np.array_equal(batch.target[0, 0].numpy(), square)
+        assert moved
+        assert loader.cohort("abnormal", np.array([1])).target is None
+        unasked = Loader({"abnormal": given}, CPU, augment=augments, seed=1)
+        assert unasked.cohort("abnormal", np.array([0])).target is None

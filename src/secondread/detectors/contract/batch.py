@@ -19,12 +19,18 @@ class Batch:
               each tensor `[N, ...]`
     other     the same images under other random changes, in a training batch of a stage that asks for
               two views and whose recipe augments
+    target    bool `[N, 1, *spatial]`, True where an image's mask marks something; in training batches of a
+              detector that `learns_from_masks`, and None where no image of the batch has a mask
+    has_target  bool `[N]`, which images have a mask; the target of the others is False everywhere and says
+              nothing. None where `target` is
     """
 
     images: Tensor
     valid: Tensor | None = None
     features: tuple[Tensor, ...] | None = None
     other: Batch | None = None
+    target: Tensor | None = None
+    has_target: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -35,6 +41,8 @@ class Batch:
             None if self.valid is None else self.valid.to(device),
             None if self.features is None else tuple(t.to(device) for t in self.features),
             None if self.other is None else self.other.to(device),
+            None if self.target is None else self.target.to(device),
+            None if self.has_target is None else self.has_target.to(device),
         )
 
 

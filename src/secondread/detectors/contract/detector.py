@@ -39,6 +39,8 @@ class Detector(nn.Module):
     needs: frozenset[str] = frozenset({"normal"})
     uses: frozenset[str] = frozenset()
     ranks: frozenset[int] = frozenset({2})
+    learns_from_masks: bool = False
+    """The losses read `Batch.target`. For others no mask is read in a fit."""
     added_later: frozenset[str] = frozenset()
     """Buffers that bundles of earlier versions lack; there they stay as the constructor made them."""
     grows: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}

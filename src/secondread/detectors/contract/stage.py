@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from secondread.detectors.contract.batch import Batch, Batches
 from secondread.detectors.contract.scores import ScoringNoise
 
-LEARNT_FROM = ("normal", "unlabelled", "abnormal")
-"""The cohorts that a detector may learn from. Held-out normals are the loop's and calibration's; the test is
-nobody's."""
+LEARNT_FROM = ("normal", "unlabelled", "abnormal", "auxiliary")
+"""The cohorts that a detector may learn from; `auxiliary` are images from elsewhere that are neither normal
+nor abnormal. Held-out normals are the loop's and calibration's; the test is nobody's."""
 
 Loss = Callable[[Batches, torch.Generator], Mapping[str, Tensor]]
 """Named scalar terms. The loop adds them up, logs each, and takes the gradient of the sum.

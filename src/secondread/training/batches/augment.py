@@ -55,9 +55,11 @@ def draw(kinds: Sequence[str], rank: int, seed: int, rotation: float = ROTATION_
 
 def apply(images: Tensor, valid: Tensor | None, draws: Sequence[Draw]) -> tuple[Tensor, Tensor | None]:
     """images `[N, C, *spatial]`, valid `[N, 1, *spatial]` or None, one draw per image."""
-    images, valid = _flip(images, valid, draws)
-    if any(d.degrees or any(d.shift) for d in draws):
-        images, valid = _move(images, valid, draws)
+    valid = None if valid is None else apply_to_mask(valid, draws)
+    images = _flip(images, draws)
+    if _moves(draws):
+        grid = _grid(draws, images)
+        images = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
     if any(d.gain != 1.0 or d.offset != 0.0 for d in draws):
         shape = (-1,) + (1,) * (images.ndim - 1)
         gain = images.new_tensor([d.gain for d in draws]).view(shape)
@@ -66,24 +68,31 @@ def apply(images: Tensor, valid: Tensor | None, draws: Sequence[Draw]) -> tuple[
     return images, valid
 
 
-def _flip(images: Tensor, valid: Tensor | None, draws: Sequence[Draw]) -> tuple[Tensor, Tensor | None]:
+def apply_to_mask(mask: Tensor, draws: Sequence[Draw]) -> Tensor:
+    """A mask, bool `[N, 1, *spatial]`, moved as `apply` moves its images: by the nearest pixel, and False
+    where it moves in from outside."""
+    mask = _flip(mask, draws)
+    if not _moves(draws):
+        return mask
+    values = mask.float()
+    moved = functional.grid_sample(values, _grid(draws, values), mode="nearest", align_corners=False)
+    return moved > 0.5
+
+
+def _flip(images: Tensor, draws: Sequence[Draw]) -> Tensor:
     flipped = torch.tensor([d.flip for d in draws], device=images.device)
     if not bool(flipped.any()):
-        return images, valid
-    where = flipped.view((-1,) + (1,) * (images.ndim - 1))
-    images = torch.where(where, images.flip(-1), images)
-    return images, None if valid is None else torch.where(where, valid.flip(-1), valid)
+        return images
+    return torch.where(flipped.view((-1,) + (1,) * (images.ndim - 1)), images.flip(-1), images)
 
 
-def _move(images: Tensor, valid: Tensor | None, draws: Sequence[Draw]) -> tuple[Tensor, Tensor | None]:
-    size = images.shape[2:]
-    theta = torch.stack([_affine(d, size) for d in draws]).to(images)
-    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    if valid is None:
-        return moved, None
-    kept = functional.grid_sample(valid.to(images), grid, mode="nearest", align_corners=False)
-    return moved, kept > 0.5
+def _moves(draws: Sequence[Draw]) -> bool:
+    return any(d.degrees or any(d.shift) for d in draws)
+
+
+def _grid(draws: Sequence[Draw], images: Tensor) -> Tensor:
+    theta = torch.stack([_affine(d, images.shape[2:]) for d in draws]).to(images)
+    return functional.affine_grid(theta, list(images.shape), align_corners=False)
 
 
 def _affine(d: Draw, size: Sequence[int]) -> Tensor:

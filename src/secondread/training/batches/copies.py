@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from secondread.scoring.image_source import ImageSource
+from secondread.scoring.image_source import ImageSource, Targets
 from secondread.training.batches import augment
 from secondread.training.batches.batch_plan import Indices
 from secondread.training.seeds import derive_seed
@@ -53,16 +53,13 @@ class ChangedCopies:
         return len(self.source) * self.forms
 
     def batch(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
-        rows = [divmod(int(row), self.forms) for row in indices]
+        rows = self._rows(indices)
         images, valid = self.source.batch([image for image, _ in rows])
         changed = [at for at, (_, form) in enumerate(rows) if form]
         if not changed:
             return images, valid
         images, valid = images.copy(), None if valid is None else valid.copy()
-        draws = [
-            augment.draw(self.kinds, images.ndim - 2, derive_seed(self.seed, *rows[at]), self.rotation)
-            for at in changed
-        ]
+        draws = self._draws([rows[at] for at in changed], images.ndim - 2)
         moved, still_valid = augment.apply(
             torch.from_numpy(images[changed]),
             None if valid is None else torch.from_numpy(valid[changed]),
@@ -72,6 +69,29 @@ class ChangedCopies:
         if valid is not None and still_valid is not None:
             valid[changed] = still_valid.numpy()
         return images, valid
+
+    @property
+    def target_digests(self) -> Sequence[str]:
+        return [digest for digest in self.source.target_digests for _ in range(self.forms)]
+
+    def targets(self, indices: Sequence[int]) -> Targets | None:
+        """The images' masks, moved as the forms are."""
+        rows = self._rows(indices)
+        found = self.source.targets([image for image, _ in rows])
+        changed = [at for at, (_, form) in enumerate(rows) if form]
+        if found is None or not changed:
+            return found
+        marked = found[0].copy()
+        draws = self._draws([rows[at] for at in changed], marked.ndim - 2)
+        marked[changed] = augment.apply_to_mask(torch.from_numpy(marked[changed]), draws).numpy()
+        return marked, found[1]
+
+    def _rows(self, indices: Sequence[int]) -> list[tuple[int, int]]:
+        """Image and form."""
+        return [divmod(int(row), self.forms) for row in indices]
+
+    def _draws(self, rows: Sequence[tuple[int, int]], rank: int) -> list[augment.Draw]:
+        return [augment.draw(self.kinds, rank, derive_seed(self.seed, *row), self.rotation) for row in rows]
 
     def drawn(self, images: Indices, epoch: int, view: int) -> Indices:
         """The rows of the forms in which these images are seen in this epoch, each form equally likely.

@@ -1,4 +1,4 @@
-"""From indices to tensors on the device: images, valid masks, frozen features, augmentation."""
+"""From indices to tensors on the device: images, valid masks, targets, frozen features, augmentation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from secondread.training.seeds import derive_seed
 @dataclass(frozen=True)
 class Loader:
     """sources, features: by cohort. augment: the stage's kinds; seed: where augmentation draws from.
-    views: of each image, where it is augmented. rotation: the largest turn, in degrees."""
+    views: of each image, where it is augmented. rotation: the largest turn, in degrees. masks: whether the
+    batches have targets."""
 
     sources: Mapping[str, ImageSource]
     device: torch.device
@@ -32,6 +33,7 @@ class Loader:
     seed: int = 0
     views: int = 1
     rotation: float = ROTATION_DEGREES
+    masks: bool = False
 
     def cohort(self, name: str, indices: Indices, epoch: int | None = None) -> Batch:
         """The cohort's images at these indices; augmented where an epoch is given, and then with
@@ -49,6 +51,8 @@ class Loader:
         rows, valid_rows = source.batch(indices.tolist())
         images = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32))
         valid = None if valid_rows is None else torch.from_numpy(np.ascontiguousarray(valid_rows))
+        marked = source.targets(indices.tolist()) if self.masks else None
+        target = None if marked is None else torch.from_numpy(marked[0])
         if self.augment and epoch is not None and copies is None:
             rank = images.ndim - 2
             other = (view,) if view else ()
@@ -59,11 +63,14 @@ class Loader:
                 for index in indices
             ]
             images, valid = augment.apply(images, valid, draws)
+            target = None if target is None else augment.apply_to_mask(target, draws)
         kept = self.features[name].rows(indices) if name in self.features else None
         return Batch(
             to_device(images, self.device),
             None if valid is None else valid.to(self.device),
             None if kept is None else tuple(tensor.to(self.device) for tensor in kept),
+            target=None if target is None else target.to(self.device),
+            has_target=None if marked is None else torch.from_numpy(marked[1]).to(self.device),
         )
 
     def batches(

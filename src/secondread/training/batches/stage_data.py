@@ -55,8 +55,9 @@ def stage_data(run: Run, stage: Stage, settings: StageSettings, features_key: st
         every.setdefault(VALIDATION, held_out)
     features, key = _stage_features(run, stage, settings, every, features_key)
     loader = Loader(
-        every, run.fabric.device, features, settings.augment, seed, stage.views, settings.rotation
-    )
+        every, run.fabric.device, features, settings.augment, seed, stage.views, settings.rotation,
+        masks=run.detector.learns_from_masks,
+    )  # fmt: skip
     return StageData(plan, loader, held_out, key)
 
 
