@@ -13,6 +13,7 @@ from secondread import tables
 from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header
 from secondread.cohorts.conditions import Condition
 from secondread.errors import UserError
+from secondread.images.several_files import SEPARATOR, files_of, under
 from secondread.outputs.whole import write_whole
 
 __all__ = ["COLUMNS", "LABELS", "SPLITS", "Manifest", "Row", "counts_alone", "patient_of", "shared_file"]
@@ -25,7 +26,8 @@ _MOST_WORDS = 12
 class Row:
     """One image as the manifest says it: every field a string, empty where nothing is known.
 
-    `path` and `mask` are references as written (relative to the manifest, `path#member` allowed);
+    `path` and `mask` are references as written (relative to the manifest, `path#member` allowed); a `path`
+    may name several files, separated by `|`, that are the channels of one image (see `images.several_files`);
     `label` is `normal`, `abnormal` or empty = unlabelled; `extra` holds all further columns.
     """
 
@@ -89,13 +91,16 @@ class Manifest:
         return path
 
     def _moved(self, reference: str, target: Path) -> str:
-        if not reference or os.path.isabs(reference) or target == self.base:
+        if not reference or target == self.base:
             return reference
-        return Path(os.path.relpath(self.base / reference, target)).as_posix()
+        return SEPARATOR.join(
+            file if os.path.isabs(file) else Path(os.path.relpath(self.base / file, target)).as_posix()
+            for file in files_of(reference, self.base)
+        )
 
     def reference(self, row: Row) -> str:
         """The row's image as a reference that holds from anywhere."""
-        return os.path.join(self.base, row.path)
+        return under(self.base, row.path)
 
     def mask_reference(self, row: Row) -> str | None:
         """The row's mask as a reference that holds from anywhere, or None where it has none."""
@@ -176,9 +181,13 @@ def counts_alone(row: Row) -> bool:
 
 
 def shared_file(path: str) -> str:
-    """The file of which a row's path names one frame (`file#frame/N`), "" for any other path."""
-    whole, mark, number = path.rpartition("#frame/")
-    return whole if mark and number.isdecimal() else ""
+    """The file of which a row's path (or the first of its files) names one frame (`file#frame/N`), "" for any
+    other path."""
+    for first in (path.partition(SEPARATOR)[0], path):
+        whole, mark, number = first.rpartition("#frame/")
+        if mark and number.isdecimal():
+            return whole
+    return ""
 
 
 def _read_rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secondread.cohorts.manifest import shared_file
 from secondread.errors import UserError
+from secondread.images.several_files import absolute
 from secondread.readings.readings import Reading, Readings
 from secondread.readings.same_file import Known, compare_all
 from secondread.wording.lists import few
@@ -92,7 +92,7 @@ def join(readings: Readings, manifest: Manifest, *, workers: int = 1) -> Cases:
     by_file: set[str] = set()
 
     def find(row: Row) -> Reading | None:
-        found = by_reference.get(str(Path(manifest.reference(row)).absolute()))
+        found = by_reference.get(absolute(manifest.reference(row)))
         if found is None:
             return by_path.get(row.path)
         by_file.add(found.path)

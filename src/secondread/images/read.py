@@ -12,6 +12,7 @@ from secondread.images.formats.npz import Member, list_members, read_npz
 from secondread.images.image import Image, ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.refusal import refusing
+from secondread.images.several_files import as_one_image, files_of
 from secondread.images.source import Reference, read_bytes
 
 __all__ = ["Member", "ReadLimits", "Series", "list_members", "read_image", "series_in_folder"]
@@ -25,9 +26,15 @@ def read_image(
     """The image that a reference names.
 
     A reference is a file, or `folder` (the folder's only DICOM series), `folder#<series key>`, `file#frame/N`
-    (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI) or `archive.npz#array/N`. With `as_volume`
-    an image of the other rank is refused. Raises ImageError and nothing else.
+    (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI) or `archive.npz#array/N`; or several of
+    these, separated by `|`, each a channel of one image (see `several_files`). With `as_volume` an image of
+    the other rank is refused. Raises ImageError and nothing else.
     """
+    files = files_of(str(reference))
+    if len(files) > 1:
+        return as_one_image(
+            [_read_part(file, str(reference), limits, as_volume) for file in files], str(reference)
+        )
     found = Reference.parse(reference)
     with refusing(found.text):
         image = _read(found, limits)
@@ -35,6 +42,16 @@ def read_image(
         wanted, got = ("a volume", "a 2-D image") if as_volume else ("a 2-D image", "a volume")
         raise ImageError(found.text, f"{got}, where {wanted} is asked for")
     return _with_word_of_alpha(image)
+
+
+def _read_part(file: str, whole: str, limits: ReadLimits, as_volume: bool | None) -> Image:
+    """One of several files; its error names all of them first, for that is what the image is called."""
+    if not file:
+        raise ImageError(whole, "names an empty file between two |", "write a path on each side of a |")
+    try:
+        return read_image(file, limits=limits, as_volume=as_volume)
+    except ImageError as error:
+        raise ImageError(whole, f"{file}: {error.problem}", error.advice) from error
 
 
 def _with_word_of_alpha(image: Image) -> Image:

@@ -30,6 +30,7 @@ from pathlib import Path
 from secondread.errors import UserError
 from secondread.images.dicom.series import files_below
 from secondread.images.image import ImageError
+from secondread.images.several_files import SEPARATOR, files_of
 from secondread.outputs.whole import remove_unheld, whole_file, write_whole
 from secondread.preprocessing.entry import made_by, read_entry, write_entry
 from secondread.preprocessing.prepared import Prepared
@@ -195,8 +196,12 @@ class Cache:
 
 
 def fingerprint_of(reference: str) -> str | None:
-    """Size and times of change of the file (of every file in a series' folder and below it) behind a
-    reference; None where it cannot be looked at."""
+    """Size and times of change of the file (of every file in a series' folder and below it, of each of
+    several files) behind a reference; None where it cannot be looked at."""
+    files = files_of(reference)
+    if len(files) > 1:
+        each = [fingerprint_of(file) for file in files]
+        return None if None in each else _hashed("\n".join(map(str, each)))
     path = Path(reference)
     try:
         if not path.exists():
@@ -216,6 +221,9 @@ def _fingerprint(path: Path) -> str:
 
 def _member(reference: str) -> str:
     """What follows `#` in a reference to a part of a file; parts of one file share its digest."""
+    files = files_of(reference)
+    if len(files) > 1:
+        return SEPARATOR.join(map(_member, files))
     return "" if Path(reference).exists() else reference.rpartition("#")[2]
 
 

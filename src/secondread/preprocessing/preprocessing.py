@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,9 +16,11 @@ from secondread.errors import UserError
 from secondread.images.acquisition import acquisition, thumbnail
 from secondread.images.content import content_digest
 from secondread.images.image import Image, ImageError
+from secondread.images.several_files import channels_of
+from secondread.images.source import digest_of_parts
 from secondread.preprocessing.alignment.align import Aligner
 from secondread.preprocessing.colour import to_grey, to_rgb
-from secondread.preprocessing.grid import fit_grid
+from secondread.preprocessing.grid import Grid, fit_grid
 from secondread.preprocessing.picture import picture_of
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepared import Prepared
@@ -27,10 +30,20 @@ ARITHMETIC = 1
 """Counted up when the same settings would give other numbers, so that old cache entries are not used."""
 
 
+@dataclass(frozen=True)
+class _Placed:
+    """One file's channels `[C, *size]` on the prepared grid, and where they are valid."""
+
+    pixels: NDArray[np.float32]
+    valid: NDArray[np.bool_] | None
+    remarks: tuple[str, ...]
+
+
 class Preprocessing:
     """Settings, with what normals have taught (the mean normal image, where the recipe aligns).
 
-        image ─► values: window, percentiles, standardise ─► grid: resample, fit to size ─► align ─► Prepared
+        each file ─► values: window, percentiles, standardise ─► grid: resample, fit to size ─►
+        align ─► Prepared
 
     Deterministic: equal images give equal arrays.
     """
@@ -76,13 +89,39 @@ class Preprocessing:
                 f"and the recipe prepares images with {len(settings.size)}",
                 "give volumes to a recipe for volumes and pictures to one for pictures",
             )
+        files = channels_of(image, settings.files)
+        factors = None if settings.resample is None else settings.resample.factors(image)
+        grid = fit_grid(image.size, settings.size, settings.fit, factors)
+        placed = [self._placed(file, grid) for file in files]
+        pixels = placed[0].pixels if len(placed) == 1 else np.concatenate([each.pixels for each in placed])
+        held = [each.valid for each in placed if each.valid is not None]
+        valid = np.logical_and.reduce(held) if held else None
+        told: list[str] = []
+        for file, each in zip(files, placed, strict=True):
+            name = f"{os.path.basename(file.source)}: " if len(files) > 1 else ""
+            told += [name + remark for remark in (*each.remarks, *_constancy(each.pixels, valid))]
+        remarks = (*image.geometry.remarks, *dict.fromkeys(told))
+        placement = Placement(grid, image.geometry, remarks=remarks)
+        contents = [content_digest(file.pixels) for file in files]
+        prepared = Prepared(
+            pixels,
+            valid,
+            placement,
+            image.digest,
+            contents[0] if len(contents) == 1 else digest_of_parts(contents),
+            acquisition(image),
+            thumbnail(image),
+        )
+        return self.align(prepared)
+
+    def _placed(self, image: Image, grid: Grid) -> _Placed:
+        """One file's values on the prepared grid."""
+        settings = self.settings
         picture = picture_of(image)
         if settings.colour == "grey" and picture.values.shape[0] != 1:
             picture = replace(picture, values=to_grey(picture.values, image.source))
         for step in settings.intensity_steps:
             picture = step.apply(picture)
-        factors = None if settings.resample is None else settings.resample.factors(image)
-        grid = fit_grid(image.size, settings.size, settings.fit, factors)
         low, high = float(picture.values.min()), float(picture.values.max())
         pixels = grid.resample(picture.values)
         np.clip(pixels, low, high, out=pixels)
@@ -95,18 +134,7 @@ class Preprocessing:
             valid = held if inside is None else held & inside
         if settings.colour == "rgb":
             pixels = to_rgb(pixels, image.source)
-        remarks = (*image.geometry.remarks, *picture.remarks, *_constancy(pixels, valid))
-        placement = Placement(grid, image.geometry, remarks=remarks)
-        prepared = Prepared(
-            pixels,
-            valid,
-            placement,
-            image.digest,
-            content_digest(image.pixels),
-            acquisition(image),
-            thumbnail(image),
-        )
-        return self.align(prepared)
+        return _Placed(pixels, valid, picture.remarks)
 
     def align(self, prepared: Prepared) -> Prepared:
         """The align step alone, on what `unaligned` prepared; nothing where the recipe has none."""

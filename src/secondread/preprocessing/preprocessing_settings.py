@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -47,6 +47,8 @@ class PreprocessingSettings(Settings):
     """From a file's image to a float32 array `[C, *size]`.
 
     size    rows and columns, or slices, rows and columns
+    files   how many files make one image, each one channel (four MR sequences, say): a manifest's `path`
+            names them separated by `|`. More than one go with `grey`: of each file the luminance
     colour  channels of the result: `grey` is the luminance of colour, `rgb` repeats grey three times
     fit     how an image comes to `size` (see `grid.fit_grid`): stretch, pad, crop, or place without scaling
     steps   in order, on the file's own grid: `window`, `percentiles` and `standardise` change
@@ -55,14 +57,20 @@ class PreprocessingSettings(Settings):
     """
 
     size: tuple[Annotated[int, Field(ge=1, le=LARGEST)], ...] = Field(min_length=2, max_length=3)
+    files: Annotated[int, Field(ge=1, le=64)] = 1
     colour: Colour = "grey"
     fit: Fit = "stretch"
     steps: tuple[Step, ...] = Field((Window(window="header"),), max_length=16)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
-        if math.prod(self.size) > LARGEST:
-            asked, most = (4 * pixels / 2**30 for pixels in (math.prod(self.size), LARGEST))
+        if self.files > 1 and self.colour == "rgb":
+            raise ValueError(
+                f"files: {self.files} gives as many channels, and colour: rgb gives three of one file; set "
+                "colour: grey, for a detector that takes any number of channels"
+            )
+        if self.files * math.prod(self.size) > LARGEST:
+            asked, most = (4 * pixels / 2**30 for pixels in (self.files * math.prod(self.size), LARGEST))
             raise ValueError(
                 f"size asks for images of {asked:,.3g} GiB each, and {most:.3g} GiB are the most"
             )
@@ -103,5 +111,5 @@ class PreprocessingSettings(Settings):
         return next((step for step in self.steps if isinstance(step, Align)), None)
 
     @property
-    def channels(self) -> Literal[1, 3]:
-        return 1 if self.colour == "grey" else 3
+    def channels(self) -> int:
+        return self.files if self.colour == "grey" else 3

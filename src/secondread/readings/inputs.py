@@ -18,6 +18,7 @@ from secondread.errors import DataError, UserError
 from secondread.images.formats.npz import list_members
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
+from secondread.images.several_files import files_of
 from secondread.images.workers.pool import call_in_worker
 
 Source = str | Path | Manifest
@@ -169,8 +170,9 @@ def _items_of(source: Source, how: _Reading) -> Inputs:
         raise UserError(f"{text}: --where filters rows of a manifest or folder, and this is one file")
     if file.suffix.lower() == ".npz" and file.is_file():
         return Inputs(_of_archive(text, how.workers))
-    if not file.exists() and not Path(text.rpartition("#")[0] or text).exists():
-        raise UserError(f"{text}: no such file or folder")
+    for part in files_of(text):
+        if not Path(part).exists() and not Path(part.rpartition("#")[0] or part).exists():
+            raise UserError(f"{part}: no such file or folder")
     return Inputs((Item(text, text),))
 
 

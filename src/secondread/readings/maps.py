@@ -50,10 +50,11 @@ def file_stem(path: str) -> str:
     """A relative path that is safe to write to, and different for different inputs.
 
     `films/a.png` stays; of an absolute path, one with `..`, an archive member or odd characters, the
-    name stays and a hash keeps it apart from others. Lengths are bytes of UTF-8, of which file systems take
-    255 in one name.
+    name (of several files that of the first) stays and a hash keeps it apart from others. Lengths are bytes
+    of UTF-8, of which file systems take 255 in one name.
     """
-    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", ".")]
+    first = path.partition("|")[0] or path
+    parts = [part for part in PurePosixPath(first.replace("\\", "/")).parts if part not in ("/", ".")]
     safe = [re.sub(r"[^\w.,+=@ -]", "_", part) if part != ".." else "__" for part in parts]
     data = os.fsencode(path)
     if "/".join(safe) == path and len(data) < LONGEST_PATH:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from secondread import tables
 from secondread.errors import DataError, UserError
+from secondread.images.several_files import absolute, under
 from secondread.strict.json_text import read_object
 from secondread.strict.limits import Limits
 
@@ -121,10 +122,7 @@ class Readings:
 
     def reference(self, reading: Reading) -> str:
         """The absolute reference of the image that was read."""
-        path = Path(reading.path)
-        if path.is_absolute() or self.base is None:
-            return str(path.absolute())
-        return str(self.base / path)
+        return absolute(under(self.base or "", reading.path))
 
 
 def read_facts(path: Path) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
+from secondread.images.several_files import files_of
 from secondread.images.source import Reference
 from secondread.images.workers.pool import Done, map_in_workers
 from secondread.preprocessing.cache import fingerprint_of
@@ -35,7 +36,8 @@ class Files:
     """What files hold now; each is looked at once.
 
     A digest of a whole file is that of its image in all formats but npz and DICOM series, whose images have
-    digests of their own: of these `compare` says `unknown` where the fingerprint differs.
+    digests of their own, as have several files in one: of these `compare` says `unknown` where the
+    fingerprint differs.
     """
 
     _fingerprints: dict[str, str] = field(default_factory=dict)
@@ -54,6 +56,8 @@ class Files:
             return "gone"
         if now == known.fingerprint:
             return "same"
+        if len(files_of(known.reference)) > 1:
+            return "unknown"
         try:
             found = Reference.parse(known.reference)
             if found.path.is_file() and self._digest(found.path) == known.digest:

@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from secondread.images.image import Image, ImageError, Voi
 from secondread.images.precision import as_float
 from secondread.images.read import read_image
+from secondread.images.several_files import SeveralFiles
 from secondread.images.workers.pool import Failed, map_in_workers
 from secondread.reports.palette import HEAT
 
@@ -98,8 +99,11 @@ def draw_picture(wanted: Wanted) -> Drawn:
 
 
 def display(image: Image) -> NDArray[np.uint8]:
-    """Pixels `[1 or 3, *spatial]` as a screen shows them: by the header's window or table, 8-bit colour as
-    it is, anything else from its 0.5th to its 99.5th percentile. Padding and non-finite voxels are dark."""
+    """Pixels `[1 or 3, *spatial]` as a screen shows them, of several files those of the first: by the
+    header's window or table, 8-bit colour as it is, anything else from its 0.5th to its 99.5th percentile.
+    Padding and non-finite voxels are dark."""
+    if isinstance(image, SeveralFiles):
+        return display(image.parts[0])
     if image.pixels.dtype == np.uint8 and image.pixels.shape[0] == 3:
         return np.asarray(image.pixels, np.uint8)
     values = as_float(image.pixels[: 3 if image.pixels.shape[0] >= 3 else 1])

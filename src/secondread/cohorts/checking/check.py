@@ -149,10 +149,18 @@ def _mixtures(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
     sizes = Counter("×".join(map(str, seen.size)) for _, seen in read)
     if len(sizes) > 1:
         yield Finding("note", "size", f"{len(sizes)} image sizes: {_told(sizes)}")
-    channels = Counter("colour" if seen.channels == 3 else "grey" for _, seen in read)
+    files = Counter(f"{seen.files} files" for _, seen in read)
+    if len(files) > 1:
+        rare = min(files, key=lambda kind: files[kind])
+        paths = tuple(row.path for row, seen in read if f"{seen.files} files" == rare)
+        yield Finding("error", "files", f"rows that name other numbers of files: {_told(files)}", paths)
+    single = [(row, seen) for row, seen in read if seen.files == 1]
+    channels = Counter("colour" if seen.channels == 3 else "grey" for _, seen in single)
     if len(channels) > 1:
-        few = min(channels, key=lambda kind: channels[kind])
-        paths = tuple(row.path for row, seen in read if ("colour" if seen.channels == 3 else "grey") == few)
+        rare = min(channels, key=lambda kind: channels[kind])
+        paths = tuple(
+            row.path for row, seen in single if ("colour" if seen.channels == 3 else "grey") == rare
+        )
         yield Finding("note", "channels", f"grey and colour images together: {_told(channels)}", paths)
     modalities = Counter(seen.modality or "(not said)" for _, seen in read)
     if len(modalities) > 1:

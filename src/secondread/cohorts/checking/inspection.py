@@ -11,6 +11,8 @@ from secondread.images.content import content_digest, is_grey
 from secondread.images.image import Image, ImageError
 from secondread.images.masks import mask_on
 from secondread.images.read import read_image
+from secondread.images.several_files import SeveralFiles
+from secondread.images.source import digest_of_parts
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Inspection:
     digest        of the bytes that made it; `content` of its decoded pixels (see `images.content`), so
                   that a copy in another format is found
     channels      1 where three channels are equal
+    files         how many files are its channels
     constant      whether all pixels are equal
     facts         acquisition facts, as in `secondread.images.acquisition`
     mask_problem  what is wrong with its mask; empty where nothing is, or where it has none
@@ -37,6 +40,7 @@ class Inspection:
     mask_problem: str = ""
     mask_empty: bool | None = None
     remarks: tuple[str, ...] = ()
+    files: int = 1
 
 
 def inspect(item: tuple[str, str | None]) -> Inspection:
@@ -48,9 +52,10 @@ def inspect(item: tuple[str, str | None]) -> Inspection:
     problem, empty = _inspect_mask(mask_reference, image) if mask_reference else ("", None)
     return Inspection(
         digest=image.digest,
-        content=content_digest(image.pixels),
+        content=_content(image),
         size=image.size,
         channels=1 if is_grey(image.pixels) else image.pixels.shape[0],
+        files=len(image.parts) if isinstance(image, SeveralFiles) else 1,
         modality=image.header.get("modality", ""),
         constant=bool(np.all(image.pixels == image.pixels.flat[0])),
         facts=acquisition(image),
@@ -58,6 +63,12 @@ def inspect(item: tuple[str, str | None]) -> Inspection:
         mask_empty=empty,
         remarks=image.geometry.remarks,
     )
+
+
+def _content(image: Image) -> str:
+    if isinstance(image, SeveralFiles):
+        return digest_of_parts(content_digest(part.pixels) for part in image.parts)
+    return content_digest(image.pixels)
 
 
 def _inspect_mask(reference: str, image: Image) -> tuple[str, bool | None]:

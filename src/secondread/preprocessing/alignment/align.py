@@ -162,7 +162,7 @@ def small_size(settings: Alignment, size: Sequence[int]) -> tuple[int, ...]:
 
 def small_version(settings: Alignment, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """`[C, *size]` as a small grey image with mean 0 and standard deviation 1; zeros where it is constant."""
-    grey = to_grey(pixels, "a prepared image")[0]
+    grey = to_grey(pixels, "a prepared image")[0] if len(pixels) in (1, 3) else pixels.mean(axis=0)
     return standardised(resize(grey, small_size(settings, grey.shape)))
 
 
