@@ -61,7 +61,7 @@ def seconds(detector: Detector, batch: Batch, digests: list[str], precision: str
     gradients = torch.no_grad() if detector.gradients_at_scoring else torch.inference_mode()
     begun = time.perf_counter()
     with gradients, autocast(CPU, choose_precision(precision, CPU)):
-        detector.score(batch, noise_for(digests))
+        detector.score(batch, noise_for(digests), maps=True)
     return time.perf_counter() - begun
 
 

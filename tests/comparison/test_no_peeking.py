@@ -184,7 +184,7 @@ class Peeking(Detector):
     def collect(self, batches: Batches) -> None:
         raise AssertionError("something was learnt")
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         values: Tensor = batch.images.flatten(1).mean(1)
         return Scores({"mean": Part(values)})
 

@@ -43,4 +43,4 @@ def fit(detector, images, steps=None, batch_size=8, lr=2e-3, seed=0, **others):
 @torch.no_grad()
 def score(detector, images, valid=None):
     generators = [torch.Generator().manual_seed(i) for i in range(len(images))]
-    return detector.score(Batch(images, valid), ScoringNoise(generators))
+    return detector.score(Batch(images, valid), ScoringNoise(generators), maps=True)

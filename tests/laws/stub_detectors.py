@@ -50,9 +50,9 @@ class Stub(Detector):
         """`[N, 1, *size]`."""
         raise NotImplementedError
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         error = self.error(batch).float()
-        return Scores({"error": Part(error.flatten(1).mean(1))}, {"error": error})
+        return Scores({"error": Part(error.flatten(1).mean(1))}, {"error": error} if maps else {})
 
     def mixture(self) -> Mixture:
         return Mixture({"error": 1.0})

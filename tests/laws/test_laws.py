@@ -177,6 +177,15 @@ def test_4_maps_are_finite_and_lie_on_the_images_grid(name, rank, data, fitted):
 
 
 @every_detector
+def test_4_without_maps_there_are_none_and_the_parts_are_the_same_bits(name, rank, data, fitted):
+    source, detector = data(name, rank)["new"], fitted(name, rank)
+    bare = concatenate(list(Scorer(detector, precision="float32").set(source, batch_size=4, maps=False)))
+    assert bare.maps is None
+    assert bare.parts.keys() == scores_of(detector, source).parts.keys()
+    assert_equal(bare, scores_of(detector, source))
+
+
+@every_detector
 def test_4_a_map_comes_back_on_the_files_own_grid(name, rank, fitted, prepare, tmp_path):
     tiny, detector = find(name).tiny(rank), fitted(name, rank)
     if detector.map_mixture() is None:

@@ -64,7 +64,7 @@ class PixelGaussian(Detector):
     def deviation(self) -> Tensor:
         return (self.squares - self.mean.square()).clamp_min(1e-6).sqrt()
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         latent = (batch.images - self.mean) / self.deviation
         return Scores({"energy": Part(latent.square().flatten(1).mean(1))})
 

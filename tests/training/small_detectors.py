@@ -89,13 +89,12 @@ class Autoencoder(Detector):
             "small": 1e-3 * rebuilt.float().square().mean(),
         }
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         target = self.teacher(batch.images) if self.settings.frozen_teacher else batch.images - self.mean
         residual = (self.decoder(self.encoder(target)) - target).abs().mean(1, keepdim=True)
         jitter = noise.normal((1,))[:, 0]
-        return Scores(
-            {"residual": Part(residual.flatten(1).mean(1)), "jitter": Part(jitter)}, {"residual": residual}
-        )
+        parts = {"residual": Part(residual.flatten(1).mean(1)), "jitter": Part(jitter)}
+        return Scores(parts, {"residual": residual} if maps else {})
 
     def mixture(self) -> Mixture:
         return Mixture({"residual": 1.0})

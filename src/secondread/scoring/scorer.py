@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -97,9 +98,8 @@ class Scorer:
         )
         quietly = torch.no_grad() if self.detector.gradients_at_scoring else torch.inference_mode()
         with quietly:
-            return score_images(
-                self.detector.score, batch, digests, device=self.device, precision=self.precision, maps=maps
-            )
+            score = partial(self.detector.score, maps=maps)
+            return score_images(score, batch, digests, device=self.device, precision=self.precision)
 
     def set(self, source: ImageSource, *, batch_size: int = 16, maps: bool = True) -> Iterator[RawScores]:
         """`batch` over a set in its order, one result per batch; the next is read meanwhile."""
@@ -165,22 +165,19 @@ def score_images(
     *,
     device: torch.device,
     precision: Precision,
-    maps: bool,
 ) -> RawScores:
     """What `score` says of the images of the batch, in their order, each as if it were alone."""
     found = []
     for row, digest in enumerate(digests):
         alone = Batch(_own(batch.images, row, device), _padding(batch.valid, row, device))
         with Repeatable(device), autocast(device, precision):
-            found.append(raw_scores(score(alone, noise_for([digest], device)), maps=maps))
+            found.append(raw_scores(score(alone, noise_for([digest], device))))
     return concatenate(found)
 
 
-def raw_scores(scores: Scores, *, maps: bool = True) -> RawScores:
+def raw_scores(scores: Scores) -> RawScores:
     """What a detector said of a batch, as arrays: its parts in float64, its maps in float32."""
-    found = {
-        name: tensor.detach().float().cpu()[:, 0].numpy() for name, tensor in scores.maps.items() if maps
-    }
+    found = {name: tensor.detach().float().cpu()[:, 0].numpy() for name, tensor in scores.maps.items()}
     return RawScores(
         parts={
             name: part.values.detach().float().cpu().numpy().astype(np.float64)

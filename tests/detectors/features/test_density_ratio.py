@@ -37,7 +37,7 @@ def collect(detector, normal, unlabelled):
 
 @torch.no_grad()
 def ratio_of(detector, rows):
-    return detector.score(with_features(rows), ScoringNoise([])).parts["ratio"].values
+    return detector.score(with_features(rows), ScoringNoise([]), maps=False).parts["ratio"].values
 
 
 def mixture(rate, n_normal=500, n=400, shift=0.7):

@@ -81,7 +81,7 @@ def test_the_loss_is_that_of_the_mixture_and_of_the_normals_reconstruction(rank)
     expected["reconstruction"] = 0.7 * (decoded - target).square().mean()
     together = {
         "normal": normal,
-        "unlabelled": Batch(unlabelled.images, other=again),
+        "unlabelled": Batch(unlabelled.images, others=(again,)),
         "abnormal": abnormal,
     }
     terms = detector.loss(together, torch.Generator())
@@ -172,7 +172,9 @@ def test_decoded_follows_the_images_own_noise_alone():
     @torch.no_grad()
     def decoded(rows, seeds):
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        return detector.score(Batch(images[rows]), ScoringNoise(generators)).parts["decoded"].values
+        return (
+            detector.score(Batch(images[rows]), ScoringNoise(generators), maps=False).parts["decoded"].values
+        )
 
     together = decoded([0, 1, 2], [7, 8, 9])
     assert torch.equal(together, decoded([0, 1, 2], [7, 8, 9]))

@@ -112,11 +112,13 @@ def test_the_loss_is_that_of_the_mixture_in_nats_of_the_levels_per_dimension():
     size = detector.size
     batches = {
         "normal": Batch(blobs(3, size)),
-        "unlabelled": Batch(blobs(4, size, seed=4), other=Batch(blobs(4, size, seed=5))),
+        "unlabelled": Batch(blobs(4, size, seed=4), others=(Batch(blobs(4, size, seed=5)),)),
         "abnormal": Batch(blobs(2, size, lesion=True)),
     }
     terms = detector.joint_loss(batches, torch.Generator().manual_seed(3))
-    together = torch.cat([batches[name].images for name in batches] + [batches["unlabelled"].other.images])
+    together = torch.cat(
+        [batches[name].images for name in batches] + [batches["unlabelled"].others[0].images]
+    )
     u = torch.rand(together.shape, generator=torch.Generator().manual_seed(3))
     nats, s = of(detector, ((together * 255).round() + u) / 256 - 0.5)
     nats = nats - 256 * math.log(256)

@@ -107,8 +107,8 @@ def test_intensity_lights_up_bright_tissue_and_not_the_bright_rim():
     images[..., 18:22, 18:22] = 0.8
     detector = Intensity(Intensity.Settings(erosion=5), 1, (40, 40))
     noise = ScoringNoise([torch.Generator()])
-    with_lesion = detector.score(Batch(images), noise)
-    without = detector.score(Batch(plain), noise)
+    with_lesion = detector.score(Batch(images), noise, maps=True)
+    without = detector.score(Batch(plain), noise, maps=True)
     assert float(with_lesion.parts["intensity"].values) > float(without.parts["intensity"].values)
     assert float(with_lesion.maps["intensity"][..., :9, :].max()) == 0
     assert float(with_lesion.maps["intensity"][0, 0, 20, 20]) == pytest.approx(0.8)

@@ -93,28 +93,43 @@ def test_two_views_are_of_the_same_images_and_differ(source, copies):
     given = source if copies is None else ChangedCopies(source, ("intensity",), copies, seed=1)
     loader = Loader({"normal": given}, CPU, augment=("intensity",), seed=1, views=2)
     batch = loader.cohort("normal", np.array([3, 1]), epoch=0)
-    assert batch.other.other is None
+    (other,) = batch.others
+    assert other.others == ()
     originals = torch.from_numpy(source.images[[3, 1]])
-    for view in (batch, batch.other):
+    for view in (batch, other):
         for image, original in zip(view.images, originals, strict=True):
             assert torch.corrcoef(torch.stack([image.flatten(), original.flatten()]))[0, 1] > 0.9999
-    assert not torch.equal(batch.images[0], batch.other.images[0])
-    assert not torch.equal(batch.images[1], batch.other.images[1])
+    assert not torch.equal(batch.images[0], other.images[0])
+    assert not torch.equal(batch.images[1], other.images[1])
     alone = Loader({"normal": given}, CPU, augment=("intensity",), seed=1)
     assert torch.equal(alone.cohort("normal", np.array([3, 1]), epoch=0).images, batch.images)
+
+
+@pytest.mark.parametrize("copies", [None, 4])
+def test_any_number_of_views_is_of_the_same_images_and_all_differ(source, copies):
+    given = source if copies is None else ChangedCopies(source, ALL, copies, seed=1)
+    named = {"augment": ALL, "seed": 1}
+    batch = Loader({"normal": given}, CPU, **named, views=5).cohort("normal", np.array([3, 1]), epoch=0)
+    assert [len(other) for other in batch.others] == [2] * 4
+    views = [batch.images, *(other.images for other in batch.others)]
+    for image in range(2):
+        assert len({view[image].numpy().tobytes() for view in views}) == 5
+    fewer = Loader({"normal": given}, CPU, **named, views=3).cohort("normal", np.array([3, 1]), epoch=0)
+    for one, same in zip(fewer.others, batch.others, strict=False):
+        assert torch.equal(one.images, same.images)
 
 
 def test_without_an_epoch_or_a_kind_of_change_there_is_no_other_view(source):
     indices = np.array([3, 1])
     augmented = Loader({"normal": source}, CPU, augment=ALL, views=2)
-    assert augmented.cohort("normal", indices).other is None
-    assert Loader({"normal": source}, CPU, views=2).cohort("normal", indices, epoch=0).other is None
+    assert augmented.cohort("normal", indices).others == ()
+    assert Loader({"normal": source}, CPU, views=2).cohort("normal", indices, epoch=0).others == ()
 
 
-def test_a_batch_moves_with_its_other_view():
-    batch = Batch(torch.zeros(2, 1, 4, 4), other=Batch(torch.ones(2, 1, 4, 4)))
-    assert batch.to("meta").other.images.is_meta
-    assert Batch(torch.zeros(2, 1, 4, 4)).to("meta").other is None
+def test_a_batch_moves_with_its_other_views():
+    batch = Batch(torch.zeros(2, 1, 4, 4), others=(Batch(torch.ones(2, 1, 4, 4)),) * 2)
+    assert [other.images.is_meta for other in batch.to("meta").others] == [True, True]
+    assert Batch(torch.zeros(2, 1, 4, 4)).to("meta").others == ()
 
 
 def test_copies_of_nothing_changed_are_refused():

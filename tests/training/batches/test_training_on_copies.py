@@ -7,6 +7,7 @@ import torch
 from small_detectors import Autoencoder, AutoencoderSettings, build
 
 from secondread.detectors.detector_settings import StageSettings
+from secondread.errors import UserError
 from secondread.training.loop import train
 
 COPIES = StageSettings(epochs=3, batch_size=4, augment=("flip", "rotate", "shift", "intensity"), copies=2)
@@ -29,7 +30,7 @@ class TwoViews(Autoencoder):
             yield replace(stage, views=2)
 
     def collect(self, batches):
-        assert batches["normal"].other is None
+        assert batches["normal"].others == ()
         super().collect(batches)
 
     def loss(self, batches, generator):
@@ -37,10 +38,10 @@ class TwoViews(Autoencoder):
         if self.training:
             self.batches.append(batch)
         else:
-            assert batch.other is None
+            assert batch.others == ()
         terms = super().loss(batches, generator)
-        if batch.other is not None and batch.other.features is not None:
-            codes = [self.encoder(view.features[0]) for view in (batch, batch.other)]
+        if batch.others and batch.others[0].features is not None:
+            codes = [self.encoder(view.features[0]) for view in (batch, *batch.others)]
             terms["consistency"] = (codes[0] - codes[1]).square().mean()
         return terms
 
@@ -63,8 +64,8 @@ def test_the_features_given_are_those_of_the_images_given(cohorts, tmp_path):
     log = fit(detector, cohorts(), COPIES, tmp_path)
     assert len(detector.batches) == 9
     for batch in detector.batches:
-        assert not torch.equal(batch.images, batch.other.images)
-        for view in (batch, batch.other):
+        assert not torch.equal(batch.images, batch.others[0].images)
+        for view in (batch, *batch.others):
             expected = detector.teacher(view.images)
             torch.testing.assert_close(view.features[0], expected, rtol=2e-3, atol=2e-3)
     assert "consistency" in log.stages[-1].epochs[0].losses
@@ -115,15 +116,25 @@ def test_changes_drawn_anew_give_two_views_without_features(cohorts, tmp_path):
     fit(detector, cohorts(), COPIES.model_copy(update={"copies": None}), tmp_path)
     for batch in detector.batches:
         assert batch.features is None
-        assert batch.other.features is None
-        assert not torch.equal(batch.images, batch.other.images)
+        assert batch.others[0].features is None
+        assert not torch.equal(batch.images, batch.others[0].images)
+
+
+def test_more_views_than_forms_are_refused_with_the_copies_they_need(cohorts, tmp_path):
+    class FourViews(TwoViews):
+        def stages(self):
+            for stage in super().stages():
+                yield replace(stage, views=4)
+
+    with pytest.raises(UserError, match=r"copies is 2, and the stage sees each image in 4 views.*at least 3"):
+        fit(build(AutoencoderSettings(), kind=FourViews), cohorts(), COPIES, tmp_path)
 
 
 def test_a_stage_without_augment_gets_no_other_view(cohorts, tmp_path):
     detector = frozen()
     fit(detector, cohorts(), StageSettings(epochs=1, batch_size=4), tmp_path)
     assert detector.batches
-    assert all(batch.other is None and batch.features is not None for batch in detector.batches)
+    assert all(batch.others == () and batch.features is not None for batch in detector.batches)
 
 
 def test_a_stage_without_a_frozen_part_draws_among_the_same_few_forms(cohorts, tmp_path):

@@ -31,8 +31,8 @@ RULES = ("synthetic", "unlabelled")
 class Folded(Autoencoder):
     """Two parts, one of them two-tailed, standardised before they are mixed."""
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
-        parts = dict(super().score(batch, noise).parts)
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
+        parts = dict(super().score(batch, noise, maps=False).parts)
         parts["brightness"] = Part(batch.images.flatten(1).mean(1), "two")
         return Scores(parts)
 
@@ -145,7 +145,9 @@ def test_only_so_many_images_are_scored(images, tmp_path):
     detector = build(BUSY)
     seen = []
     score = detector.score
-    detector.score = lambda batch, noise: (seen.append(len(batch)), score(batch, noise))[1]
+    detector.score = lambda batch, noise, *, maps: (seen.append(len(batch)), score(batch, noise, maps=maps))[
+        1
+    ]
     fit(detector, images, stage(epochs=2, watch=RULES, measure=MeasureSettings(images=5)), tmp_path)
     assert sum(seen) == 2 * 3 * 5
 
@@ -175,7 +177,7 @@ def test_a_stage_may_be_judged_by_a_score_of_its_own(images, tmp_path):
                 one.__dict__["score"] = lambda batch, noise: batch.images.flatten(1).std(1)
                 yield one
 
-        def score(self, batch, noise):
+        def score(self, batch, noise, *, maps):
             raise AssertionError("is not ready yet")
 
     log = fit(build(BUSY, kind=Early), images, stage(watch=("unlabelled",)), tmp_path).stages[1]
@@ -189,7 +191,7 @@ def test_a_stage_may_be_judged_by_a_score_of_its_own(images, tmp_path):
 
 def test_scores_that_are_not_finite_are_never_chosen_and_the_rule_says_so(images, tmp_path):
     class Broken(Autoencoder):
-        def score(self, batch, noise):
+        def score(self, batch, noise, *, maps):
             return Scores({"residual": Part(torch.full((len(batch),), torch.nan))})
 
     log = fit(build(BUSY, kind=Broken), images, stage(keep="unlabelled"), tmp_path).stages[1]

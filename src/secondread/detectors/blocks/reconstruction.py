@@ -111,13 +111,14 @@ class ReconstructionDetector(Detector):
         x = symmetric(batch.images)
         return self.terms(self.settings, self.network(x), x, batch.valid)
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)
         with full_precision(x):
             output = self.network(x)
-        error = self.error(self.settings, output, x)
-        value = self.image_error(self.settings, output, x, batch.valid)
-        return Scores({"reconstruction": Part(value)}, {"reconstruction": error})
+        parts = {"reconstruction": Part(self.image_error(self.settings, output, x, batch.valid))}
+        if not maps:
+            return Scores(parts)
+        return Scores(parts, {"reconstruction": self.error(self.settings, output, x)})
 
     def mixture(self) -> Mixture:
         return Mixture({"reconstruction": 1.0}, scaled=False)

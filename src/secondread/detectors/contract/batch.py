@@ -17,8 +17,8 @@ class Batch:
     valid     bool `[N, 1, *spatial]`, False where preprocessing padded; None = valid everywhere
     features  what the stage's `frozen` function returned for these images, if the stage has one;
               each tensor `[N, ...]`
-    other     the same images under other random changes, in a training batch of a stage that asks for
-              two views and whose recipe augments
+    others    the same images under other random changes, one batch for each view beyond the first, in a
+              training batch of a stage that asks for several views and whose recipe augments
     target    bool `[N, 1, *spatial]`, True where an image's mask marks something; in training batches of a
               detector that `learns_from_masks`, and None where no image of the batch has a mask
     has_target  bool `[N]`, which images have a mask; the target of the others is False everywhere and says
@@ -28,7 +28,7 @@ class Batch:
     images: Tensor
     valid: Tensor | None = None
     features: tuple[Tensor, ...] | None = None
-    other: Batch | None = None
+    others: tuple[Batch, ...] = ()
     target: Tensor | None = None
     has_target: Tensor | None = None
 
@@ -40,7 +40,7 @@ class Batch:
             self.images.to(device),
             None if self.valid is None else self.valid.to(device),
             None if self.features is None else tuple(t.to(device) for t in self.features),
-            None if self.other is None else self.other.to(device),
+            tuple(other.to(device) for other in self.others),
             None if self.target is None else self.target.to(device),
             None if self.has_target is None else self.has_target.to(device),
         )

@@ -65,7 +65,9 @@ class Detector(nn.Module):
     def stages(self) -> Iterator[Stage]:
         raise NotImplementedError
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
+        """The parts of each image and, with `maps`, its maps. Without, none are given and what they alone
+        need is not computed; the parts are the same bits either way."""
         raise NotImplementedError
 
     def mixture(self) -> Mixture:

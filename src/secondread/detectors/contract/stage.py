@@ -60,7 +60,8 @@ class Stage:
     frozen      a function of images alone, with parameters that this stage does not train: the loop
                 computes it once per image, keeps it on disk, and gives it as `batch.features`. When
                 the stage augments: of the kept copies (`copies`); without those not used
-    views       2: each training batch comes with `batch.other`, where the recipe augments
+    views       of each image, each under random changes of its own: a training batch comes with `views` - 1
+                `batch.others`, where the recipe augments
     keeps       names of the modules and buffers that `Step.after` and `each_epoch` change beside what is
                 trained: a moving-average teacher, centres, a queue. What a method keeps is a buffer, so that
                 a resumed fit has it
@@ -89,7 +90,7 @@ class Stage:
     steps: Sequence[Step] = ()
     validate: Loss | Literal["steps"] | None = None
     frozen: Callable[[Tensor], tuple[Tensor, ...]] | None = None
-    views: Literal[1, 2] = 1
+    views: int = 1
     keeps: Sequence[str] = ()
     drifts: Sequence[nn.Module] = ()
     prepare: Callable[[Iterator[Batches], torch.Generator], None] | None = None
@@ -100,3 +101,7 @@ class Stage:
     examine: Callable[[Iterator[Batch], torch.Generator], Mapping[str, float]] | None = None
     score: Callable[[Batch, ScoringNoise], Tensor] | None = None
     diverged_above: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise ValueError(f"stage {self.name!r} asks for {self.views} views; it sees at least one")

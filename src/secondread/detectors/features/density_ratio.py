@@ -191,7 +191,7 @@ class DensityRatio(Detector):
             x = x + self.settings.flow.noise * drawn.to(x)
         return {"nats": -flow.log_density(x[..., None]).mean() / x.shape[1]}
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         return Scores({"ratio": Part(self.log_ratio(self._coordinates(self._features(batch))))})
 
     def strangeness(self, batch: Batch, noise: ScoringNoise) -> Tensor:

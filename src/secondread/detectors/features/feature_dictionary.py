@@ -159,7 +159,7 @@ class FeatureDictionary(Detector):
         self.matrix = directions.to(self.mean)
         self.words = y[typical].to(self.mean)
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         patches = self._cut(batch.images)
         features = self._features(patches.flatten(0, 1))
         with full_precision(features):
@@ -170,7 +170,7 @@ class FeatureDictionary(Detector):
             value = mean_over(anomaly_map, batch.valid)
         else:
             value = highest_over(anomaly_map, batch.valid, 0.0)
-        return Scores({"distance": Part(value)}, {"distance": anomaly_map})
+        return Scores({"distance": Part(value)}, {"distance": anomaly_map} if maps else {})
 
     def mixture(self) -> Mixture:
         return Mixture({"distance": 1.0}, scaled=False)

@@ -106,7 +106,7 @@ class KMeans(Detector):
             x = (x - mean) / scale
         self.centres.copy_(cluster_centres(x, k, int(self.seed)))
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = self.represent(batch)
         if self.settings.standardise:
             x = (x - self.mean) / self.scale

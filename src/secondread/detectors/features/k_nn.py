@@ -110,7 +110,7 @@ class KNearestNeighbours(Detector):
             self.scale.copy_(scale)
         self.bank = self._coordinates(self.bank)
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         distances, _ = nearest(self._coordinates(self.represent(batch)), self.bank, self.settings.k)
         kth = self.settings.distance == "kth"
         return Scores({"distance": Part(distances[:, -1] if kth else distances.mean(dim=1))})

@@ -107,7 +107,7 @@ class Mahalanobis(Detector):
         self.mean.copy_(shift + mean)
         self.whitener = whitener.to(self.mean, copy=True)
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         centred = self.represent(batch) - self.mean
         with full_precision(centred):
             return Scores({"distance": Part((centred @ self.whitener.T).norm(dim=1))})

@@ -132,7 +132,7 @@ class OneClassSVM(Detector):
         self.gamma.fill_(gamma)
         self.rho.fill_(-float(svm.intercept_[0]))
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = self.represent(batch)
         with full_precision(x):
             y = (x - self.mean) @ self.matrix.T

@@ -96,18 +96,16 @@ class PaDiM(Detector):
     def collect(self, batches: Batches) -> None:
         self.gaussians.collect(self._features(batches["normal"].images))
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         whitened = self.gaussians(self._features(batch.images))
         distance = whitened.square().sum(dim=-1).sqrt().T.reshape(-1, 1, *self.grid)
-        anomaly_map = gaussian_blur(
-            place(distance, self.cells[self.settings.grid], self.size), self.settings.smoothing
-        )
         if self.settings.image_score == "mean":
             value = mean_over(distance, valid_on(batch.valid, self.grid))
-        else:
-            share = self.settings.top_share if self.settings.image_score == "top" else 0.0
-            value = highest_over(anomaly_map, batch.valid, share)
-        return Scores({"distance": Part(value)}, {"distance": anomaly_map})
+            return Scores({"distance": Part(value)}, {"distance": self._map(distance)} if maps else {})
+        share = self.settings.top_share if self.settings.image_score == "top" else 0.0
+        anomaly_map = self._map(distance)
+        value = highest_over(anomaly_map, batch.valid, share)
+        return Scores({"distance": Part(value)}, {"distance": anomaly_map} if maps else {})
 
     def mixture(self) -> Mixture:
         return Mixture({"distance": 1.0}, scaled=False)
@@ -121,6 +119,11 @@ class PaDiM(Detector):
             encoder=EncoderSettings(name="resnet18", weights="random"), dimensions=10, smoothing=1.0
         )
         return Tiny(settings, 1, (32,) * rank, {"gaussians": StageSettings(epochs=1, batch_size=4)})
+
+    def _map(self, distance: Tensor) -> Tensor:
+        """`[N, 1, *size]` from the distances `[N, 1, *grid]`."""
+        placed = place(distance, self.cells[self.settings.grid], self.size)
+        return gaussian_blur(placed, self.settings.smoothing)
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:

@@ -153,7 +153,7 @@ class PatchCore(Detector):
         self.radius.fill_(self.pool.radius)
         self.pool = None
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         patches = torch.stack(list(self._patches(batch.images)))
         found, index = nearest(patches.flatten(0, 1), self.bank, 1)
         distance, index = found.view(patches.shape[:2]), index.view(patches.shape[:2])
@@ -164,10 +164,11 @@ class PatchCore(Detector):
         value = distance.gather(1, worst)[:, 0]
         every = torch.arange(len(patches), device=patches.device)
         value = value * self._weight(patches[every, worst[:, 0]], value, index.gather(1, worst)[:, 0])
-        anomaly_map = place(distance.view(-1, 1, *self.grid), self.cells[0], self.size)
-        return Scores(
-            {"distance": Part(value)}, {"distance": gaussian_blur(anomaly_map, self.settings.smoothing)}
-        )
+        parts = {"distance": Part(value)}
+        if not maps:
+            return Scores(parts)
+        placed = place(distance.view(-1, 1, *self.grid), self.cells[0], self.size)
+        return Scores(parts, {"distance": gaussian_blur(placed, self.settings.smoothing)})
 
     def mixture(self) -> Mixture:
         return Mixture({"distance": 1.0}, scaled=False)

@@ -260,11 +260,14 @@ class AEFlow(Detector):
             "reconstruction": (1 - self.settings.alpha) * self._squared_error(self.decoder(z), batch),
         }
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         z, log_determinant, negative_log_density = self._flow(batch)
-        return self.scores_of(batch, z, log_determinant, negative_log_density / z.shape[1])
+        per_channel = negative_log_density / z.shape[1]
+        return self.scores_of(batch, z, log_determinant, per_channel, maps=maps)
 
-    def scores_of(self, batch: Batch, z: Tensor, log_determinant: Tensor, per_channel: Tensor) -> Scores:
+    def scores_of(
+        self, batch: Batch, z: Tensor, log_determinant: Tensor, per_channel: Tensor, *, maps: bool
+    ) -> Scores:
         """From the latent map `[N, K, *S]`, its log-determinant and -log p / K per position `[N, 1, *S]`."""
         decoded = self.decoder(z)
         positions = valid_on(batch.valid, self.map_size)
@@ -283,17 +286,17 @@ class AEFlow(Detector):
             values["residual"] = mean_over(residual, batch.valid)
         if "residual_peak" in self.settings.extra_parts:
             values["residual_peak"] = highest_over(residual, batch.valid, self.settings.peak_share)
-        maps = {}
-        if self.settings.map != "likelihood":
-            maps["residual"] = residual
-        if self.settings.map != "residual":
-            maps["likelihood"] = place(per_channel, self.cells[-1], self.size)
+        shown = {}
+        if maps and self.settings.map != "likelihood":
+            shown["residual"] = residual
+        if maps and self.settings.map != "residual":
+            shown["likelihood"] = place(per_channel, self.cells[-1], self.size)
         return Scores(
             {
                 name: Part(v, "two" if name in self.settings.two_tailed else "upper")
                 for name, v in values.items()
             },
-            maps,
+            shown,
         )
 
     def mixture(self) -> Mixture:

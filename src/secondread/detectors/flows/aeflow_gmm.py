@@ -133,21 +133,22 @@ class AEFlowGMM(AEFlow):
         """The loss of normals alone, which held-out normals have too."""
         return self.loss({"normal": batches["normal"]}, generator)
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         z, log_determinant, negative_log_density = self._flow(batch)
         positions = valid_on(batch.valid, self.map_size)
         s = self.classes.pool.pooled(z, positions)
         tilt = self.classes.mixture.class_log_ratio(s)[:, 0] / self._positions(z, positions)
         normal = negative_log_density - tilt.view(-1, *(1 for _ in z.shape[1:]))
-        found = self.scores_of(batch, z, log_determinant, normal / z.shape[1])
+        maps_here = maps and not self.settings.posterior_map
+        found = self.scores_of(batch, z, log_determinant, normal / z.shape[1], maps=maps_here)
         odds = self.classes.log_odds(s)
         parts = {"posterior": Part(softplus(odds)), "odds": Part(odds), **found.parts}
         if self.settings.decoded:
             parts["decoded"] = Part(self._distance_to_normal(batch, z, s, positions, noise))
-        maps = found.maps
-        if self.settings.posterior_map:
-            maps = {"posterior": place(self.classes.log_odds_map(z, positions), self.cells[-1], self.size)}
-        return Scores(parts, maps)
+        if not maps or not self.settings.posterior_map:
+            return Scores(parts, found.maps)
+        posterior = place(self.classes.log_odds_map(z, positions), self.cells[-1], self.size)
+        return Scores(parts, {"posterior": posterior})
 
     def mixture(self) -> Mixture:
         gamma = self.settings.gamma
@@ -182,8 +183,8 @@ class AEFlowGMM(AEFlow):
     ) -> tuple[dict[str, Latents], dict[str, Tensor]]:
         """Of every cohort of a batch in one pass through the flow; and the reconstruction term."""
         views = dict(batches)
-        second_view = batches["unlabelled"].other if "unlabelled" in batches else None
-        if second_view is not None:
+        if "unlabelled" in batches and batches["unlabelled"].others:
+            (second_view,) = batches["unlabelled"].others
             views = {"other": second_view, **views}
         h = torch.cat([self._features(batch) for batch in views.values()])
         z, _, negative_log_density = self._flow_of(h, generator)

@@ -139,9 +139,8 @@ class GlowGMM(GlowPosterior):
     def joint_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         """`ClassMixture.terms` in nats per dimension, with one draw of noise for all images."""
         views = dict(batches)
-        second_view = batches["unlabelled"].other if "unlabelled" in batches else None
-        if second_view is not None:
-            views["other"] = second_view
+        if "unlabelled" in batches and batches["unlabelled"].others:
+            (views["other"],) = batches["unlabelled"].others
         images = torch.cat([batch.images for batch in views.values()])
         base, s = self._density_and_s(self._continuous(self.normal, images, generator))
         sizes = [len(batch) for batch in views.values()]
@@ -158,9 +157,9 @@ class GlowGMM(GlowPosterior):
         """The loss of normals alone, which held-out normals have too."""
         return self.joint_loss({"normal": batches["normal"]}, generator)
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         images = batch.images.float()
-        odds, bits, maps = [], [], []
+        odds, bits, shown = [], [], []
         with full_precision(images):
             for _ in range(self.settings.draws):
                 y = self.dequantisation.noisy(images, noise.uniform(images.shape[1:]))
@@ -169,7 +168,8 @@ class GlowGMM(GlowPosterior):
                 odds.append(self.classes.log_odds(s))
                 nats = base + self.classes.mixture.class_log_ratio(s)[:, 0]
                 bits.append(self.dequantisation.bits_per_dimension(nats, self.normal.dimensions))
-                maps.append(self._map(y, latents))
+                if maps and self.settings.map != "none":
+                    shown.append(self._map(y, latents))
         mean_odds = torch.stack(odds).mean(dim=0)
         empty = (self.dequantisation.levels(images) == 0).float().mean(dim=1, keepdim=True)
         parts = {
@@ -178,10 +178,10 @@ class GlowGMM(GlowPosterior):
             "likelihood": Part(torch.stack(bits).mean(dim=0).float()),
             "background": Part(mean_over(empty, batch.valid)),
         }
-        if self.settings.map == "none":
+        if not shown:
             return Scores(parts)
-        shown = torch.stack([map_ for map_ in maps if map_ is not None]).mean(dim=0)
-        return Scores(parts, {self.settings.map: gaussian_blur(shown, self.settings.smooth)})
+        mean_map = torch.stack(shown).mean(dim=0)
+        return Scores(parts, {self.settings.map: gaussian_blur(mean_map, self.settings.smooth)})
 
     def notes(self) -> tuple[str, ...]:
         return self.classes.notes()
@@ -232,11 +232,8 @@ class GlowGMM(GlowPosterior):
             return torch.cat([z.flatten(1) for z in latents], dim=1)
         return self.classes.pool.pooled(latents[-1])
 
-    def _map(self, y: Tensor, latents: list[Tensor]) -> Tensor | None:
-        match self.settings.map:
-            case "posterior":  # its cells are blocks of the image, so the corners of both grids meet
-                return resize(self.classes.log_odds_map(latents[-1], None), self.size)
-            case "likelihood":
-                return self._bits(y)[0]
-            case _:
-                return None
+    def _map(self, y: Tensor, latents: list[Tensor]) -> Tensor:
+        if self.settings.map == "likelihood":
+            return self._bits(y)[0]
+        # its cells are blocks of the image, so the corners of both grids meet
+        return resize(self.classes.log_odds_map(latents[-1], None), self.size)

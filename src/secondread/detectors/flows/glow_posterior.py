@@ -164,13 +164,13 @@ class GlowPosterior(Detector):
         self.drift.copy_(drift.nan_to_num(nan=math.inf, posinf=math.inf))
         self.half_precision.copy_(self.drift < MOST_DRIFT)
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         images = batch.images.float()
         draws = [noise.uniform(images.shape[1:]) for _ in range(self.settings.draws)]
         with self._precision(images):
             noisy = [self.dequantisation.noisy(images, u) for u in draws]
             first, *rest = self._mean_bits(noisy)
-            maps = self._maps(noisy, first, *rest)
+            shown = self._maps(noisy, first, *rest) if maps else {}
         likelihood = _mean(first, batch.valid)
         parts = {"likelihood": Part(likelihood), "typicality": Part(likelihood, "two")}
         for second in rest:
@@ -178,7 +178,9 @@ class GlowPosterior(Detector):
             parts[f"{self.settings.second}_likelihood"] = Part(_mean(second, batch.valid))
         empty = (self.dequantisation.levels(images) == 0).to(first).mean(dim=1, keepdim=True)
         parts["background"] = Part(_mean(empty, batch.valid))
-        return Scores(parts, {name: gaussian_blur(map_, self.settings.smooth) for name, map_ in maps.items()})
+        return Scores(
+            parts, {name: gaussian_blur(map_, self.settings.smooth) for name, map_ in shown.items()}
+        )
 
     def strangeness(self, batch: Batch, noise: ScoringNoise) -> Tensor:
         """-log2 P_0 / D of each image, `[N]`, while p_0 is all that is trained."""

@@ -255,15 +255,15 @@ class DDAD(Detector):
         """The refiner's probability of an anomaly at each place, `[N, 1, *size]`."""
         return self.refined(name, maps).float().softmax(dim=1)[:, 1:]
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)
-        maps, outputs = self.discrepancies(x)
+        found, outputs = self.discrepancies(x)
         for name in self.refiners:
-            maps[name] = self.abnormal(name, maps)
-        parts = {name: Part(mean_over(values, batch.valid)) for name, values in maps.items()}
+            found[name] = self.abnormal(name, found)
+        parts = {name: Part(mean_over(values, batch.valid)) for name, values in found.items()}
         single = self.kind.image_error(self.settings.backbone, outputs[0], x, batch.valid)
         chosen = self.scored
-        return Scores({**parts, "single": Part(single)}, {chosen: maps[chosen]})
+        return Scores({**parts, "single": Part(single)}, {chosen: found[chosen]} if maps else {})
 
     def image_score(self, name: str, batch: Batch, noise: ScoringNoise) -> Tensor:
         """The mean `[N]` of one map, refined or not."""

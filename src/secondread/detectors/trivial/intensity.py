@@ -40,11 +40,11 @@ class Intensity(Detector):
     def stages(self) -> Iterator[Stage]:
         return iter(())
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         brightness = batch.images.float().mean(dim=1, keepdim=True)
         brightness = brightness * self._inside(brightness)
         top = highest_over(brightness, batch.valid, self.settings.top_share)
-        return Scores({"intensity": Part(top)}, {"intensity": brightness})
+        return Scores({"intensity": Part(top)}, {"intensity": brightness} if maps else {})
 
     def mixture(self) -> Mixture:
         return Mixture({"intensity": 1.0}, scaled=False)

@@ -28,7 +28,7 @@ class MeanIntensity(Detector):
     def stages(self) -> Iterator[Stage]:
         return iter(())
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         return Scores({"intensity": Part(mean_over(batch.images, batch.valid), self.settings.tail)})
 
     def mixture(self) -> Mixture:

@@ -71,7 +71,7 @@ class PixelNearestNeighbour(Detector):
         self.bank, seen = add_to_reservoir(self.bank, int(self.seen), rows, self.settings.bank)
         self.seen.fill_(seen)
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         rows = self._thumbnails(batch.images)
         distances, _ = nearest(rows, self.bank, 1)
         return Scores({"distance": Part(distances[:, 0] / rows.shape[1] ** 0.5)})

@@ -80,7 +80,7 @@ class Spectrum(Detector):
         self.whitener.copy_(torch.linalg.inv(factor))
         self.moments.zero_()
 
-    def score(self, batch: Batch, noise: ScoringNoise) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         centred = self._log_energies(batch) - self.mean
         whitened = (centred[:, None, :] * self.whitener).sum(dim=-1)
         return Scores({"distance": Part(whitened.square().sum(dim=1).sqrt())})

@@ -95,7 +95,7 @@ class ChangedCopies:
 
     def drawn(self, images: Indices, epoch: int, view: int) -> Indices:
         """The rows of the forms in which these images are seen in this epoch, each form equally likely.
-        Two views of an image are two different forms."""
+        Views of an image are different forms, of which there are `forms`."""
         forms = [
             np.random.default_rng(derive_seed(self.seed, "form", epoch, int(image))).permutation(self.forms)
             for image in images

@@ -37,10 +37,11 @@ class Loader:
 
     def cohort(self, name: str, indices: Indices, epoch: int | None = None) -> Batch:
         """The cohort's images at these indices; augmented where an epoch is given, and then with
-        `other` where there are two views."""
+        `others` where there are several views."""
         batch = self._view(name, indices, epoch, 0)
-        if self.views == 2 and self.augment and epoch is not None:
-            return replace(batch, other=self._view(name, indices, epoch, 1))
+        if self.augment and epoch is not None:
+            further = (self._view(name, indices, epoch, view) for view in range(1, self.views))
+            return replace(batch, others=tuple(further))
         return batch
 
     def _view(self, name: str, indices: Indices, epoch: int | None, view: int) -> Batch:

@@ -40,6 +40,7 @@ def stage_data(run: Run, stage: Stage, settings: StageSettings, features_key: st
     plan = BatchPlan(sizes, stage.on, settings.batch_size, run.seed, stage.name)
     seed = derive_seed(run.seed, stage.name, "augment")
     if stage.steps and settings.copies is not None:
+        _refuse_few_copies(stage, settings.copies)
         sources = {
             name: ChangedCopies(
                 source,
@@ -99,6 +100,14 @@ def _cohort(cohorts: Mapping[str, ImageSource], name: str, stage: Stage) -> Imag
     if name not in cohorts:
         raise UserError(f"stage {stage.name!r} needs the cohort {name!r}; there is {', '.join(cohorts)}")
     return cohorts[name]
+
+
+def _refuse_few_copies(stage: Stage, copies: int) -> None:
+    if stage.views > copies + 1:
+        raise UserError(
+            f"stages.{stage.name}.copies is {copies}, and the stage sees each image in {stage.views} views, "
+            f"each another form; set copies to at least {stage.views - 1}"
+        )
 
 
 def _refuse_missing_validation(stage: Stage, settings: StageSettings, held_out: ImageSource | None) -> None:

@@ -157,11 +157,11 @@ class Measure:
 
         def score(images: Batch, noise: ScoringNoise) -> Scores:
             if own is None:
-                return self.run.detector.score(images, noise)
+                return self.run.detector.score(images, noise, maps=False)
             return Scores({"score": Part(own(images, noise))})
 
         device = self.run.fabric.device
-        return score_images(score, batch, digests, device=device, precision=self.run.precision, maps=False)
+        return score_images(score, batch, digests, device=device, precision=self.run.precision)
 
     def _auroc(self, normal: RawScores, others: RawScores) -> float | None:
         if not len(others) or not (normal.finite.all() and others.finite.all()):
