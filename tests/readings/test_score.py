@@ -40,8 +40,8 @@ def test_every_test_row_gets_a_reading_that_evaluation_can_read(
     assert set(readings.rows[0].baselines) == {"mean_intensity", "pixel_1nn", "spectrum"}
     assert set(readings.acquisition) == set(readings.thumbnails) == {row.path for row in tested.rows}
     assert readings.base == phantoms.base
-    assert readings.run["digests"]["bundle"] == fitted.digest
-    assert readings.run["patients_seen"]["key"] == fitted.seen.key
+    assert readings.run.digests.bundle == fitted.digest
+    assert readings.run.patients_seen.key == fitted.seen.key
     assert (tmp_path / "out" / "studies.csv").is_file()
 
 

@@ -165,7 +165,7 @@ def refuse_other_images(
     elsewhere = [
         verdict for (_, same_file, _), verdict in zip(looked_at, verdicts, strict=True) if not same_file
     ]
-    scored = (readings.run.get("digests") or {}).get("manifest")
+    scored = readings.run.digests.manifest
     if elsewhere and "same" not in elsewhere and scored != manifest.digest:
         raise UserError(
             f"{readings.directory}: its readings are of images below {readings.base or 'another folder'}, "

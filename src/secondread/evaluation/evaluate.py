@@ -17,7 +17,7 @@ from secondread.evaluation.leaks import refuse_seen
 from secondread.evaluation.levels import image_units, measure, study_units
 from secondread.evaluation.parts import follow_background, judge_parts
 from secondread.evaluation.pixels import evaluate_pixels
-from secondread.evaluation.promise import image_promise, map_threshold, study_promise
+from secondread.evaluation.promise import image_promise, study_promise
 from secondread.evaluation.shortcut import check_shortcuts
 from secondread.evaluation.warnings import warnings_of
 from secondread.readings.readings import Readings
@@ -63,7 +63,7 @@ def evaluate(
     baselines = compare_baselines(cases, units, how)
     parts = judge_parts(cases, units, readings, how)
     shortcut = check_shortcuts(cases, readings.acquisition, readings.thumbnails, how)
-    pixels = evaluate_pixels(cases, threshold=map_threshold(readings), workers=processes)
+    pixels = evaluate_pixels(cases, threshold=readings.run.map_threshold, workers=processes)
     return Evaluation(
         readings=readings,
         manifest=manifest,

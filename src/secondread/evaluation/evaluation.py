@@ -113,7 +113,7 @@ class Evaluation:
             "background": None if self.background is None else background_document(self.background),
             "prevalence": self.prevalence,
             "shared_patients": list(self.shared_patients),
-            "allow_shared_patients": bool(run.get("allow_shared_patients", False)),
+            "allow_shared_patients": run.allow_shared_patients,
             "warnings": [
                 {"kind": warning.kind, "title": warning.title, "text": warning.text}
                 for warning in self.warnings
@@ -126,9 +126,9 @@ class Evaluation:
                 "bootstrap": self.how.repeats,
                 "seed": self.how.seed,
                 "manifest_digest": self.manifest.digest,
-                "bundle_digest": (run.get("digests") or {}).get("bundle"),
-                "fit_seed": run.get("seed"),
-                "score_command": run.get("command"),
+                "bundle_digest": run.digests.bundle,
+                "fit_seed": run.seed,
+                "score_command": None if run.command is None else list(run.command),
                 "version": __version__,
             },
             "research_use": "research use, not a medical device",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secondread.bundles.seen import hash_patient
-from secondread.errors import DataError, UserError
+from secondread.errors import UserError
 from secondread.evaluation.cases import Case
 from secondread.readings.readings import Readings
 from secondread.wording.lists import few
@@ -25,7 +25,7 @@ def refuse_seen(cases: Sequence[Case], readings: Readings) -> list[str]:
             "take them out of the manifest's test rows, or fit again without them"
         )
     shared = shared_patients(cases, readings)
-    if shared and not readings.run.get("allow_shared_patients"):
+    if shared and not readings.run.allow_shared_patients:
         raise UserError(
             f"{len(shared)} test patient(s) were seen by the bundle: {few(shared, 8)}; "
             "split by patient and fit again, or fit with --allow-shared-patients, which every report prints"
@@ -35,15 +35,9 @@ def refuse_seen(cases: Sequence[Case], readings: Readings) -> list[str]:
 
 def shared_patients(cases: Sequence[Case], readings: Readings) -> list[str]:
     """Test patients whose keyed hash is among those of the bundle, sorted."""
-    recorded = readings.run.get("patients_seen")
-    if not recorded:
+    recorded = readings.run.patients_seen
+    if recorded is None:
         return []
-    try:
-        key = recorded["key"]
-        hashes = {hash for cohort in recorded["patients"].values() for hash in cohort}
-        patients = sorted({case.patient for case in cases if case.patient})
-        return [patient for patient in patients if hash_patient(patient, key) in hashes]
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise DataError(
-            f"{readings.directory / 'run.json'}: patients_seen is damaged; run the same `score` again"
-        ) from None
+    hashes = {hash for cohort in recorded.patients.values() for hash in cohort}
+    patients = sorted({case.patient for case in cases if case.patient})
+    return [patient for patient in patients if hash_patient(patient, recorded.key) in hashes]

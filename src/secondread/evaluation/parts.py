@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from secondread.evaluation.estimates import (
 )
 from secondread.evaluation.units import Units
 from secondread.readings.readings import Readings
+from secondread.readings.score_record import PartRecord
 
 BACKGROUND = "background"
 """The part that holds the share of background pixels in an image, where a detector measures it."""
@@ -67,8 +68,8 @@ def judge_parts(
     cases: Sequence[Case], units: Units, readings: Readings, how: Resampling
 ) -> tuple[PartEvaluation, ...]:
     """The parts that every test image has, in the table's order."""
-    calibration: Mapping[str, Any] = readings.run.get("calibration") or {}
-    mixed: Mapping[str, Any] = calibration.get("parts") or {}
+    calibration = readings.run.calibration
+    mixed = {} if calibration is None else calibration.parts
     names = dict.fromkeys(name for case in cases for name in case.reading.parts)
     return tuple(
         _judge(name, cases, units, mixed.get(name), how)
@@ -78,16 +79,16 @@ def judge_parts(
 
 
 def _judge(
-    name: str, cases: Sequence[Case], units: Units, mixed: Mapping[str, Any] | None, how: Resampling
+    name: str, cases: Sequence[Case], units: Units, mixed: PartRecord | None, how: Resampling
 ) -> PartEvaluation:
     values = np.array([case.reading.parts[name] for case in cases], float)
-    median = float(mixed["median"]) if mixed is not None and mixed["tail"] == "two" else None
+    median = mixed.median if mixed is not None and mixed.tail == "two" else None
     judged = values if median is None else np.abs(values - median)
     return PartEvaluation(
         name=name,
         values=values,
         median=median,
-        weight=None if mixed is None else float(mixed["weight"]),
+        weight=None if mixed is None else mixed.weight,
         auroc=area_estimate(units.abnormal, judged, units.groups, how),
         average_precision=precision_estimate(units.abnormal, judged, units.groups, how),
     )

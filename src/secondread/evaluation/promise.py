@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from secondread.readings.readings import Readings
+from secondread.readings.score_record import CalibrationRecord, LevelRecord
 
 
 @dataclass(frozen=True)
@@ -31,49 +30,31 @@ class Promise:
 
 def image_promise(readings: Readings) -> Promise:
     """Of the image-level threshold; empty where the run made no decisions."""
-    return _promise(readings, "images")
+    told = readings.run.calibration
+    return Promise() if told is None else _promise(told, told.images)
 
 
 def study_promise(readings: Readings) -> Promise:
     """Of the study-level threshold; empty where there was none."""
-    return _promise(readings, "studies")
-
-
-def map_threshold(readings: Readings) -> float | None:
-    """The pixel quantile of calibration normals, at which maps are cut."""
-    return _number(readings.run, "map_threshold")
+    told = readings.run.calibration
+    return Promise() if told is None else _promise(told, told.studies)
 
 
 def map_scale(readings: Readings) -> tuple[float, float] | None:
     """The common colour scale of all maps (low, high), fixed on validation normals."""
-    scale = readings.run.get("map_scale")
-    if not scale or len(scale) != 2 or not scale[0] < scale[1]:
-        return None
-    return float(scale[0]), float(scale[1])
+    scale = readings.run.map_scale
+    return scale if scale is not None and scale[0] < scale[1] else None
 
 
-def _promise(readings: Readings, unit: str) -> Promise:
-    told: Mapping[str, Any] = readings.run.get("calibration") or {}
-    level: Mapping[str, Any] | None = told.get(unit)
+def _promise(told: CalibrationRecord, level: LevelRecord | None) -> Promise:
     if level is None:
         return Promise()
-    span = level.get("false_alarm_rate_range")
     return Promise(
-        threshold=_number(level, "threshold"),
-        rate=_number(told, "false_alarm_rate"),
-        rate_range=None if not span else (float(span[0]), float(span[1])),
-        patients=_whole(level, "patients"),
-        needed=_whole(level, "patients_needed"),
-        patient_ids=str(told.get("patient_ids", "")),
-        words=tuple(str(sentence) for sentence in told.get("words", ())),
+        threshold=level.threshold,
+        rate=told.false_alarm_rate,
+        rate_range=level.false_alarm_rate_range,
+        patients=level.patients,
+        needed=level.patients_needed,
+        patient_ids=told.patient_ids,
+        words=told.words,
     )
-
-
-def _whole(told: Mapping[str, Any], key: str) -> int | None:
-    value = _number(told, key)
-    return None if value is None else int(value)
-
-
-def _number(told: Mapping[str, Any], key: str) -> float | None:
-    value = told.get(key)
-    return None if value is None else float(value)

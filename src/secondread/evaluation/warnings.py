@@ -75,11 +75,10 @@ def _shared(patients: Sequence[str]) -> Warning | None:
 
 
 def _of_the_fit(readings: Readings) -> Warning | None:
-    training = (readings.run.get("provenance") or {}).get("training") or {}
-    said = training.get("warnings") or []
+    said = readings.run.provenance.training.warnings
     if not said:
         return None
-    text = "; ".join(str(line) for line in said)
+    text = "; ".join(said)
     return Warning("fit", "The model is less than its recipe", f"{text[:1].upper()}{text[1:]}.")
 
 
@@ -196,7 +195,7 @@ def _failed(cases: Cases) -> Warning | None:
 
 
 def _unfinished(readings: Readings) -> Warning | None:
-    if readings.run.get("finished", True):
+    if readings.run.finished:
         return None
     return Warning(
         "unfinished",
@@ -255,7 +254,7 @@ def _no_patients(cases: Cases) -> Warning | None:
 
 
 def _copies_unknown(readings: Readings) -> Warning | None:
-    if readings.run.get("pixels_seen") is not False:
+    if readings.run.pixels_seen is not False:
         return None
     return Warning(
         "copies_unknown",

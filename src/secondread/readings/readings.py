@@ -21,11 +21,7 @@ from numpy.typing import NDArray
 from secondread import tables
 from secondread.errors import DataError, UserError
 from secondread.images.several_files import absolute, under
-from secondread.strict.json_text import read_object
-from secondread.strict.limits import Limits
-
-RUN = Limits(length=256 << 20, values=5_000_000)
-"""Of `run.json`, which holds the hashes of all patients that the fit saw."""
+from secondread.readings.score_record import ScoreRecord
 
 FACTS = "facts.jsonl"
 NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
@@ -71,7 +67,7 @@ class Readings:
     """All readings of one run.
 
     rows         in the file's order; where a path stands twice (a failed image read again), the last
-    run          `run.json`: command, versions, seed, bundle, manifest, calibration, recipe, …
+    run          `run.json`: what the run was, and what its bundle promised
     acquisition  path -> facts about how the image was made and stored
     thumbnails   path -> float32 `[16, 16]`
     studies      path of a study's worst image -> the study's reading (`studies.csv`), whose `path` is the
@@ -81,7 +77,7 @@ class Readings:
 
     directory: Path
     rows: tuple[Reading, ...]
-    run: Mapping[str, Any]
+    run: ScoreRecord
     acquisition: Mapping[str, Mapping[str, str]]
     thumbnails: Mapping[str, NDArray[np.float32]]
     studies: Mapping[str, Reading] = field(default_factory=dict)
@@ -103,7 +99,7 @@ class Readings:
         return cls(
             directory=path.parent,
             rows=rows,
-            run=_read_run(path.parent / "run.json"),
+            run=ScoreRecord.read(path.parent / "run.json"),
             acquisition=_read_acquisition(path.parent / "acquisition.csv"),
             thumbnails=_read_thumbnails(path.parent / "thumbnails.npz"),
             studies=_read_studies(path.parent / "studies.csv"),
@@ -117,8 +113,7 @@ class Readings:
     @property
     def base(self) -> Path | None:
         """The folder that the readings' paths are relative to."""
-        base = self.run.get("base")
-        return Path(base) if base else None
+        return Path(self.run.base) if self.run.base else None
 
     def reference(self, reading: Reading) -> str:
         """The absolute reference of the image that was read."""
@@ -211,12 +206,6 @@ def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> 
         map=directory / row["map"] if row.get("map", "").strip() else None,
         remarks=tuple(part for part in row.get("remarks", "").split("; ") if part.strip()),
     )
-
-
-def _read_run(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    return read_object(path, DataError, "run the same `score` again", RUN)
 
 
 def _read_acquisition(path: Path) -> dict[str, dict[str, str]]:

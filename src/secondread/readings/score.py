@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.seen import hash_patient
 from secondread.calibration.description import describe
-from secondread.errors import UserError
+from secondread.errors import DataError, UserError
 from secondread.outputs.folders import RECORD, output_folder
 from secondread.outputs.run_record import RunRecord
 from secondread.outputs.whole import NO_ROOM, cannot_write
@@ -24,6 +23,7 @@ from secondread.readings.pipeline import Result, default_workers, read_items
 from secondread.readings.readings import FACTS, Reading, Readings, read_facts
 from secondread.readings.readings_table import READINGS, Columns, Kept, ReadingsTable
 from secondread.readings.same_file import Files, Known
+from secondread.readings.score_record import ScoreRecord
 from secondread.readings.studies import read_studies, write_studies
 
 if TYPE_CHECKING:
@@ -132,7 +132,8 @@ class _Run:
         table = ReadingsTable(
             self.out, columns, bundle=bundle.digest, holds=self.holds(), with_maps=self.maps
         )
-        self.record.write(self.out / RECORD, **record_of(bundle, self.inputs), finished=False)
+        told = record_of(bundle, self.inputs).model_dump(mode="json", exclude={"command", "versions"})
+        self.record.write(self.out / RECORD, **told)
         patients = {item.path: hashed_patient(item, bundle) for item in items}
         for item in items:
             table.note(item.path, self.files.fingerprint(item.reference))
@@ -169,7 +170,7 @@ class _Run:
         """Whether an earlier row is this bundle's reading of the file as it is now. A row of a file that is
         gone, or that this run does not ask for, stays."""
         references = {item.path: item.reference for item in self.inputs.items}
-        known = bool(earlier_run(self.out))
+        known = earlier_run(self.out) is not None
 
         def still(path: str, digest: str, kept: Kept) -> bool:
             if kept.bundle != self.bundle.digest and (kept.bundle or not known):
@@ -204,27 +205,28 @@ class _Run:
         return scored
 
 
-def record_of(bundle: Bundle, inputs: Inputs) -> dict[str, Any]:
-    """What evaluation and a later reader must know about a run."""
-    scale = bundle.calibration.map_scale
-    return {
-        "seed": bundle.provenance.seed,
-        "bundle": str(bundle.path.absolute()) if bundle.path else None,
-        "digests": {"bundle": bundle.digest, "manifest": inputs.manifest_digest},
-        "manifest": inputs.manifest,
-        "base": inputs.base,
-        "key_mark": inputs.key_mark,
-        "device": bundle.device,
-        "calibration": describe(bundle.calibration),
-        "map_scale": None if scale is None else list(scale),
-        "map_threshold": bundle.calibration.map_threshold,
-        "recipe": bundle.recipe.model_dump(mode="json"),
-        "provenance": bundle.provenance.model_dump(mode="json"),
-        "patients_seen": {"key": bundle.seen.key, "patients": bundle.seen.patients},
-        "pixels_seen": bool(bundle.seen.pixels),
-        "allow_shared_patients": bundle.provenance.allow_shared_patients,
-        "research_use": "research use, not a medical device",
-    }
+def record_of(bundle: Bundle, inputs: Inputs) -> ScoreRecord:
+    """What evaluation and a later reader must know about a run that begins."""
+    return ScoreRecord.model_validate(
+        {
+            "seed": bundle.provenance.seed,
+            "bundle": str(bundle.path.absolute()) if bundle.path else None,
+            "digests": {"bundle": bundle.digest, "manifest": inputs.manifest_digest},
+            "manifest": inputs.manifest,
+            "base": inputs.base,
+            "key_mark": inputs.key_mark,
+            "device": bundle.device,
+            "calibration": describe(bundle.calibration),
+            "map_scale": bundle.calibration.map_scale,
+            "map_threshold": bundle.calibration.map_threshold,
+            "recipe": bundle.recipe.model_dump(mode="json"),
+            "provenance": bundle.provenance.model_dump(mode="json"),
+            "patients_seen": {"key": bundle.seen.key, "patients": bundle.seen.patients},
+            "pixels_seen": bool(bundle.seen.pixels),
+            "allow_shared_patients": bundle.provenance.allow_shared_patients,
+            "finished": False,
+        }
+    )
 
 
 def hashed_patient(item: Item, bundle: Bundle) -> str:
@@ -245,13 +247,15 @@ def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs) -> None:
     if not (out / READINGS).is_file():
         return
     earlier = earlier_run(out)
-    read_by = {earlier.get("digests", {}).get("bundle")} if earlier else bundles_of(out)
+    read_by = bundles_of(out) if earlier is None else {earlier.digests.bundle}
     if read_by - {bundle.digest}:
         raise UserError(f"{out}: holds readings of another bundle; choose another folder with -o")
-    of_files = inputs.manifest is None and earlier.get("base") is None
-    if earlier and earlier.get("base") != inputs.base and not of_files:
+    if earlier is None:
+        return
+    of_files = inputs.manifest is None and earlier.base is None
+    if earlier.base != inputs.base and not of_files:
         raise UserError(f"{out}: holds readings of other inputs; choose another folder with -o")
-    marks = {earlier.get("key_mark"), inputs.key_mark} - {None}
+    marks = {earlier.key_mark, inputs.key_mark} - {None}
     if len(marks) > 1:
         raise UserError(
             f"{out}: its study ids are hashed under another key; give that key with --key, "
@@ -264,13 +268,12 @@ def bundles_of(out: Path) -> set[str]:
     return {str(line["bundle"]) for line in read_facts(out / FACTS) if line.get("bundle")}
 
 
-def earlier_run(out: Path) -> dict[str, Any]:
-    """`run.json` of an earlier run; empty where it is missing or damaged."""
+def earlier_run(out: Path) -> ScoreRecord | None:
+    """What an earlier run recorded; None where that is missing or damaged."""
     try:
-        run = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return run if isinstance(run, dict) else {}
+        return ScoreRecord.read(out / RECORD) if (out / RECORD).is_file() else None
+    except DataError:
+        return None
 
 
 class _Writer:

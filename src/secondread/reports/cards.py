@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from secondread.cohorts.remarks import remarked
 from secondread.evaluation.evaluation import Evaluation
-from secondread.wording.numbers import count, plain
+from secondread.readings.score_record import EpochRecord, StageRecord
+from secondread.wording.numbers import NOTHING, count, plain
 
 Rows = tuple[tuple[str, str], ...]
 MOST_VALUES = 8
@@ -44,10 +44,7 @@ class ModelCard:
 
 def model_name(evaluation: Evaluation) -> str:
     """The recipe's title, else its detector's name, else a plain word."""
-    recipe = evaluation.readings.run.get("recipe") or {}
-    about = recipe.get("about") or {}
-    detector = recipe.get("detector") or {}
-    return str(about.get("title") or detector.get("name") or "Unnamed model")
+    return evaluation.readings.run.model.name or "Unnamed model"
 
 
 def data_name(evaluation: Evaluation) -> str:
@@ -145,64 +142,49 @@ def _worded(key: str, value: str) -> str:
 
 def model_card(evaluation: Evaluation) -> ModelCard:
     run = evaluation.readings.run
-    recipe: dict[str, Any] = dict(run.get("recipe") or {})
-    about: dict[str, Any] = recipe.get("about") or {}
-    provenance: dict[str, Any] = run.get("provenance") or {}
-    training: dict[str, Any] = provenance.get("training") or {}
-    digests = run.get("digests") or {}
+    about, detector, fitted = run.model.about, run.model.detector, run.provenance
     rows = [
         ("Model", model_name(evaluation)),
-        ("Detector", str((recipe.get("detector") or {}).get("name", ""))),
-        ("Paper", plain(about.get("paper"))),
-        ("State", plain(about.get("state"))),
-        ("Needs", plain(about.get("needs"))),
-        ("Differences from the paper", plain(about.get("differences"))),
-        ("Fitted", plain(provenance.get("created"))),
-        ("Seed", plain(run.get("seed"))),
-        ("Cohorts", plain(provenance.get("cohorts"))),
-        ("Unreadable in the fit", plain(provenance.get("unreadable"))),
-        ("Fit's manifest", plain(provenance.get("manifest_digest"))),
-        ("Pretrained weights", plain(provenance.get("weights"))),
-        (
-            "Device, precision",
-            plain([provenance.get("device"), provenance.get("precision")]) if provenance else "",
-        ),
-        ("Seconds", plain(provenance.get("seconds"))),
-        ("Notes of the fit", plain(training.get("notes"))),
-        ("Steps skipped as non-finite", plain(sum(s.get("skipped", 0) for s in training.get("stages", ())))),
-        ("Bundle digest", plain(digests.get("bundle"))),
-        ("Versions", plain(provenance.get("versions") or run.get("versions"))),
-        ("Scored with", _command(run.get("command"))),
-        ("Patients shared with the test", "allowed" if run.get("allow_shared_patients") else "refused"),
-        ("Recalibrated", plain(provenance.get("recalibrated"))),
+        ("Detector", detector.name),
+        ("Paper", about.paper),
+        ("State", about.state),
+        ("Needs", plain(about.needs)),
+        ("Differences from the paper", plain(about.differences)),
+        ("Fitted", fitted.created),
+        ("Seed", plain(run.seed)),
+        ("Cohorts", plain(fitted.cohorts)),
+        ("Unreadable in the fit", plain(fitted.unreadable)),
+        ("Fit's manifest", fitted.manifest_digest),
+        ("Pretrained weights", plain(fitted.weights)),
+        ("Device, precision", plain([text for text in (fitted.device, fitted.precision) if text])),
+        ("Seconds", plain(fitted.seconds)),
+        ("Notes of the fit", plain(fitted.training.notes)),
+        ("Steps skipped as non-finite", str(fitted.training.skipped)),
+        ("Bundle digest", plain(run.digests.bundle)),
+        ("Versions", plain(fitted.versions or run.versions)),
+        ("Scored with", shlex.join(run.command or ())),
+        ("Patients shared with the test", "allowed" if run.allow_shared_patients else "refused"),
+        ("Recalibrated", plain(fitted.recalibrated)),
     ]
     return ModelCard(
-        rows=tuple((name, text) for name, text in rows if text and text != "–"),
-        stages=tuple(_stage(stage) for stage in training.get("stages", ())),
-        recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True) if recipe else "",
+        rows=tuple((name, text) for name, text in rows if text and text != NOTHING),
+        stages=tuple(_stage(stage) for stage in fitted.training.stages),
+        recipe=yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True) if run.recipe else "",
     )
 
 
-def _command(command: Any) -> str:
-    return shlex.join(str(word) for word in command) if isinstance(command, list) else plain(command)
+def _stage(stage: StageRecord) -> Stage:
+    def losses(epoch: EpochRecord) -> str:
+        text = plain(epoch.losses)
+        return text if epoch.validation is None else f"{text}; validation {plain(epoch.validation)}"
 
-
-def _stage(stage: Mapping[str, Any]) -> Stage:
-    epochs = stage.get("epochs") or []
-
-    def losses(epoch: Mapping[str, Any]) -> str:
-        text = plain(epoch.get("losses"))
-        validation = epoch.get("validation")
-        return text if validation is None else f"{text}; validation {plain(validation)}"
-
-    chosen = stage.get("chosen_epoch")
     return Stage(
-        name=str(stage.get("name", "")),
-        epochs=len(epochs),
-        chosen="–" if chosen is None else f"{chosen + 1} ({stage.get('rule', '')})",
-        first=losses(epochs[0]) if epochs else "–",
-        last=losses(epochs[-1]) if epochs else "–",
-        skipped=int(stage.get("skipped", 0)),
-        seconds=float(stage.get("seconds", 0.0)),
-        figures=plain(stage.get("figures")),
+        name=stage.name,
+        epochs=len(stage.epochs),
+        chosen=NOTHING if stage.chosen_epoch is None else f"{stage.chosen_epoch + 1} ({stage.rule})",
+        first=losses(stage.epochs[0]) if stage.epochs else NOTHING,
+        last=losses(stage.epochs[-1]) if stage.epochs else NOTHING,
+        skipped=stage.skipped,
+        seconds=stage.seconds,
+        figures=plain(stage.figures),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from secondread.evaluation.evaluation import Evaluation
+from secondread.readings.score_record import StageRecord
 from secondread.reports.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, NORMAL, ORACLE
 from secondread.reports.panels import small_panels, visible_range
 
@@ -23,16 +23,14 @@ MEASURED = {
 TRAINED = (BASELINE, ORACLE, METHOD, FAINT)
 """Colours of the training losses, by step."""
 
-Stage = Mapping[str, Any]
 
-
-def trained_stages(evaluation: Evaluation) -> list[Stage]:
+def trained_stages(evaluation: Evaluation) -> list[StageRecord]:
     """The stages of the training log that have a curve: at least two epochs."""
-    training = (evaluation.readings.run.get("provenance") or {}).get("training") or {}
-    return [stage for stage in training.get("stages") or () if len(stage.get("epochs") or ()) > 1]
+    stages = evaluation.readings.run.provenance.training.stages
+    return [stage for stage in stages if len(stage.epochs) > 1]
 
 
-def any_measured(stages: Sequence[Stage]) -> bool:
+def any_measured(stages: Sequence[StageRecord]) -> bool:
     return any(_measured(stage) for stage in stages)
 
 
@@ -54,21 +52,21 @@ def draw_training(figure: Figure, evaluation: Evaluation) -> None:
             values.set_axis_off()
 
 
-def _losses(axes: Axes, stage: Stage) -> None:
+def _losses(axes: Axes, stage: StageRecord) -> None:
     """The sum of each step's loss terms, and the loss on held-out normals."""
     steps: dict[str, list[tuple[int, float]]] = {}
-    for epoch in stage["epochs"]:
+    for epoch in stage.epochs:
         sums: dict[str, float] = {}
-        for term, value in epoch["losses"].items():
+        for term, value in epoch.losses.items():
             step = term.partition(".")[0] if "." in term else ""
             sums[step] = sums.get(step, 0.0) + value
         for step, value in sums.items():
-            steps.setdefault(step, []).append((epoch["epoch"] + 1, value))
+            steps.setdefault(step, []).append((epoch.epoch + 1, value))
     lines = [
         (f"training loss: {step}" if step else "training loss", points, TRAINED[number % len(TRAINED)])
         for number, (step, points) in enumerate(steps.items())
     ]
-    held_out = [(e["epoch"] + 1, e["validation"]) for e in stage["epochs"] if e["validation"] is not None]
+    held_out = [(e.epoch + 1, e.validation) for e in stage.epochs if e.validation is not None]
     if held_out:
         lines.append(("held-out normals", held_out, NORMAL))
     for name, points, colour in lines:
@@ -76,12 +74,12 @@ def _losses(axes: Axes, stage: Stage) -> None:
     if lines:
         low, high = visible_range(np.array([value for _, points, _ in lines for _, value in points]))
         axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
-    axes.set_title(f"{stage['name']}: loss", fontsize=9.5)
+    axes.set_title(f"{stage.name}: loss", fontsize=9.5)
     axes.set_ylabel("loss")
     _epochs(axes, stage)
 
 
-def _values(axes: Axes, stage: Stage, measured: Mapping[str, list[tuple[int, float]]]) -> None:
+def _values(axes: Axes, stage: StageRecord, measured: Mapping[str, list[tuple[int, float]]]) -> None:
     """Each value by epoch; an open mark where it is highest, the first time."""
     for rule, points in measured.items():
         name, colour = MEASURED.get(rule, (rule, INK))
@@ -93,13 +91,13 @@ def _values(axes: Axes, stage: Stage, measured: Mapping[str, list[tuple[int, flo
     axes.axhline(0.5, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)))
     heights = [0.5, *(value for points in measured.values() for _, value in points)]
     axes.set_ylim(min(*heights, 0.45) - 0.02, max(*heights, 0.6) + 0.02)
-    axes.set_title(f"{stage['name']}: AUROC without labels", fontsize=9.5)
+    axes.set_title(f"{stage.name}: AUROC without labels", fontsize=9.5)
     axes.set_ylabel("AUROC")
     _epochs(axes, stage)
 
 
-def _epochs(axes: Axes, stage: Stage) -> None:
-    chosen = stage.get("chosen_epoch")
+def _epochs(axes: Axes, stage: StageRecord) -> None:
+    chosen = stage.chosen_epoch
     if chosen is not None:
         axes.axvline(
             chosen + 1, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label=f"kept: epoch {chosen + 1}"
@@ -109,11 +107,11 @@ def _epochs(axes: Axes, stage: Stage) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
 
 
-def _measured(stage: Stage) -> dict[str, list[tuple[int, float]]]:
+def _measured(stage: StageRecord) -> dict[str, list[tuple[int, float]]]:
     """Epoch and value of each rule, where there is one."""
     found: dict[str, list[tuple[int, float]]] = {}
-    for epoch in stage["epochs"]:
-        for rule, value in (epoch.get("measured") or {}).items():
+    for epoch in stage.epochs:
+        for rule, value in epoch.measured.items():
             if value is not None:
-                found.setdefault(rule, []).append((epoch["epoch"] + 1, value))
+                found.setdefault(rule, []).append((epoch.epoch + 1, value))
     return found
