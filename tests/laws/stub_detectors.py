@@ -10,19 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from secondread.detectors.contract import (
-    STEPS,
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Step,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, OptimiserSettings, StageSettings
 from secondread.networks.moving_average import MovingAverageCopy
 
@@ -35,16 +23,9 @@ class Stub(Detector):
     """One part and one map, both the error between two images of one size."""
 
     Settings = StubSettings
+    part = "error"
+    gives_map = True
     training_stages: ClassVar[dict[str, StageSettings]] = {}
-
-    def __init__(
-        self, settings: DetectorSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
-        self.build()
-
-    def build(self) -> None:
-        raise NotImplementedError
 
     def error(self, batch: Batch) -> Tensor:
         """`[N, 1, *size]`."""
@@ -52,13 +33,7 @@ class Stub(Detector):
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         error = self.error(batch).float()
-        return Scores({"error": Part(error.flatten(1).mean(1))}, {"error": error} if maps else {})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"error": 1.0})
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"error": 1.0})
+        return self.one_part(error.flatten(1).mean(1), error if maps else None)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
@@ -78,7 +53,7 @@ class GradientPenalty(Stub):
         "encoder": stage(2, keep="best"),
     }
 
-    def build(self) -> None:
+    def build(self, *, pretrained: bool) -> None:
         pixels = 16 * 16
         self.critic = nn.Sequential(
             nn.Flatten(), nn.Linear(pixels, 8), nn.LeakyReLU(0.2), nn.Linear(8, 1, bias=False)
@@ -96,7 +71,7 @@ class GradientPenalty(Stub):
         critic = Step((self.critic,), self.critic_loss, repeats=5, name="critic")
         generator = Step((self.generator,), self.generator_loss, name="generator")
         yield Stage("game", {"normal": 1.0}, [critic, generator], validate=None)
-        yield Stage("encoder", {"normal": 1.0}, [Step((self.encoder,), self.encoder_loss)], STEPS)
+        yield Stage("encoder", {"normal": 1.0}, [Step((self.encoder,), self.encoder_loss)], validate="steps")
 
     def fakes(self, n: int, generator: torch.Generator) -> Tensor:
         return self.generator(torch.randn(n, 4, generator=generator))
@@ -126,13 +101,13 @@ class MeanTeacher(Stub):
 
     training_stages: ClassVar = {"student": stage(2)}
 
-    def build(self) -> None:
+    def build(self, *, pretrained: bool) -> None:
         self.student = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
         self.teacher = MovingAverageCopy(self.student)
 
     def stages(self) -> Iterator[Stage]:
         follow = Step((self.student,), self.loss, after=lambda: self.teacher.update(self.student, 0.9))
-        yield Stage("student", {"normal": 1.0}, [follow], STEPS, keeps=("teacher",))
+        yield Stage("student", {"normal": 1.0}, [follow], validate="steps", keeps=("teacher",))
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         images = batches["normal"].images
@@ -150,7 +125,7 @@ class SpectralResidual(Stub):
 
     training_stages: ClassVar = {"block": stage(2), "head": stage(2)}
 
-    def build(self) -> None:
+    def build(self, *, pretrained: bool) -> None:
         self.block = nn.Sequential(
             spectral_norm(nn.Conv2d(1, 4, 3, padding=1)),
             nn.ELU(),
@@ -159,8 +134,8 @@ class SpectralResidual(Stub):
         self.head = nn.Conv2d(1, 1, 1)
 
     def stages(self) -> Iterator[Stage]:
-        yield Stage("block", {"normal": 1.0}, [Step((self.block,), self.block_loss)], STEPS)
-        yield Stage("head", {"normal": 1.0}, [Step((self.head,), self.head_loss)], STEPS)
+        yield Stage("block", {"normal": 1.0}, [Step((self.block,), self.block_loss)], validate="steps")
+        yield Stage("head", {"normal": 1.0}, [Step((self.head,), self.head_loss)], validate="steps")
 
     def through(self, images: Tensor) -> Tensor:
         return images + 0.9 * self.block(images)
@@ -181,7 +156,7 @@ class SoftBoundary(Stub):
 
     training_stages: ClassVar = {"boundary": stage(3)}
 
-    def build(self) -> None:
+    def build(self, *, pretrained: bool) -> None:
         self.network = nn.Conv2d(1, 4, 3, padding=1, bias=False)
         self.centre: Tensor
         self.radius: Tensor
@@ -193,7 +168,7 @@ class SoftBoundary(Stub):
             "boundary",
             {"normal": 1.0},
             [Step((self.network,), self.loss)],
-            STEPS,
+            validate="steps",
             keeps=("radius",),
             prepare=self.find_centre,
             each_epoch=self.find_radius,

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secondread.detectors.contract import (
-    STEPS,
     Batch,
     Batches,
     Detector,
@@ -64,7 +63,7 @@ class Autoencoder(Detector):
             "train",
             on={"normal": 1.0},
             steps=[Step(trains=(self.encoder, self.decoder), loss=self.loss, after=self.after_step)],
-            validate=STEPS,
+            validate="steps",
             frozen=self.features if self.settings.frozen_teacher else None,
         )
 

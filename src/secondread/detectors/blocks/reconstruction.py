@@ -9,19 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secondread.detectors.blocks.valid_positions import mean_over
-from secondread.detectors.contract import (
-    STEPS,
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Step,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 from secondread.networks.precision import full_precision
@@ -45,7 +33,7 @@ class ReconstructionDetector(Detector):
     """An autoencoder of normals, whose error is the map and the mean of the map the score.
 
     Images `[N, C, *size]` in [0, 1] become x = 2 image - 1, clipped to [-1, 1]; size is a multiple of 16.
-    A subclass says with `build`, `terms`, `mean`, `variance` and `error` what its network is, what it
+    A subclass says with `build_network`, `terms`, `mean`, `variance` and `error` what its network is, what it
     learns by, and what counts as error; they are class methods on the settings, so that ensembles of such
     networks (`detectors.ddad`) use the same.
 
@@ -59,15 +47,14 @@ class ReconstructionDetector(Detector):
     Settings: ClassVar[type[DetectorSettings]] = ReconstructionSettings
     settings: Any
     ranks = frozenset({2, 3})
+    part = "reconstruction"
+    gives_map = True
 
-    def __init__(
-        self, settings: DetectorSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
-        self.network = self.build(self.settings, channels, self.size)
+    def build(self, *, pretrained: bool) -> None:
+        self.network = self.build_network(self.settings, self.channels, self.size)
 
     @classmethod
-    def build(cls, settings: Any, channels: int, size: tuple[int, ...]) -> nn.Module:
+    def build_network(cls, settings: Any, channels: int, size: tuple[int, ...]) -> nn.Module:
         """The network: images `[N, C, *size]` in [-1, 1] to the output that the other methods take."""
         network: NetworkSettings = settings.network
         return Autoencoder(len(size), channels, channels, size, **network.model_dump())
@@ -102,7 +89,7 @@ class ReconstructionDetector(Detector):
             "reconstruction",
             {"normal": 1.0},
             [Step((self.network,), self.loss, name="reconstruction")],
-            STEPS,
+            validate="steps",
         )
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
@@ -115,16 +102,8 @@ class ReconstructionDetector(Detector):
         x = symmetric(batch.images)
         with full_precision(x):
             output = self.network(x)
-        parts = {"reconstruction": Part(self.image_error(self.settings, output, x, batch.valid))}
-        if not maps:
-            return Scores(parts)
-        return Scores(parts, {"reconstruction": self.error(self.settings, output, x)})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"reconstruction": 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture | None:
-        return Mixture({"reconstruction": 1.0}, scaled=False)
+        value = self.image_error(self.settings, output, x, batch.valid)
+        return self.one_part(value, self.error(self.settings, output, x) if maps else None)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

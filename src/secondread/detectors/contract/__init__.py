@@ -9,11 +9,10 @@ from secondread.detectors.contract.batch import Batch, Batches
 from secondread.detectors.contract.detector import Detector, Tiny
 from secondread.detectors.contract.generative import Generative
 from secondread.detectors.contract.scores import Mixture, Part, Scores, ScoringNoise
-from secondread.detectors.contract.stage import LEARNT_FROM, STEPS, Loss, Stage, Step
+from secondread.detectors.contract.stage import LEARNT_FROM, Loss, Stage, Step
 
 __all__ = [
     "LEARNT_FROM",
-    "STEPS",
     "Batch",
     "Batches",
     "Detector",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from secondread.detectors.contract.batch import Batch
-from secondread.detectors.contract.scores import Mixture, Scores, ScoringNoise
+from secondread.detectors.contract.scores import Mixture, Part, Scores, ScoringNoise
 from secondread.detectors.contract.stage import Stage
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 
@@ -26,7 +26,8 @@ class Tiny:
 
 
 class Detector(nn.Module):
-    """A method. Subclasses set `Settings`, and define `stages`, `score` and `tiny`.
+    """A method. Subclasses set `Settings`, and define `stages`, `score` and `tiny`; with parameters or
+    buffers `build`; with several parts `mixture` and `map_mixture`, else `part` and `gives_map`.
 
     `channels` and `size` are those of the preprocessed images. Everything fitted is a parameter or a
     buffer, so that `state_dict` is the whole fitted state; constructing a detector reads no file
@@ -36,6 +37,10 @@ class Detector(nn.Module):
 
     Settings: ClassVar[type[DetectorSettings]]
 
+    part: ClassVar[str] = "score"
+    """The name of the part, where there is one alone, and of the map."""
+    gives_map: ClassVar[bool] = False
+    """Whether a detector of one part gives a map."""
     needs: frozenset[str] = frozenset({"normal"})
     uses: frozenset[str] = frozenset()
     ranks: frozenset[int] = frozenset({2})
@@ -56,9 +61,18 @@ class Detector(nn.Module):
         self.settings = settings
         self.channels = channels
         self.size = tuple(size)
+        self.refuse_other_ranks()
+        self.build(pretrained=pretrained)
+
+    def build(self, *, pretrained: bool) -> None:
+        """The modules and buffers, for the `settings`, `channels` and `size` that the detector has by then.
+        `pretrained`: whether weights named in the settings are read."""
+
+    def refuse_other_ranks(self) -> None:
+        """`ValueError` for images of a rank that is not in `ranks`."""
         if len(self.size) not in self.ranks:
             raise ValueError(
-                f"detector {settings.name!r} takes rank {sorted(self.ranks)}, "
+                f"detector {self.settings.name!r} takes rank {sorted(self.ranks)}, "
                 f"and the preprocessing gives images of size {self.size}"
             )
 
@@ -71,12 +85,19 @@ class Detector(nn.Module):
         raise NotImplementedError
 
     def mixture(self) -> Mixture:
-        """How the parts become the image score."""
-        raise NotImplementedError
+        """How the parts become the image score; the one part as it is."""
+        return Mixture({self.part: 1.0}, scaled=False)
 
     def map_mixture(self) -> Mixture | None:
-        """How the map parts become the map; None where the detector gives no map."""
-        return None
+        """How the map parts become the map, the one map as it is; None where the detector gives no map."""
+        return Mixture({self.part: 1.0}, scaled=False) if self.gives_map else None
+
+    def one_part(
+        self, values: Tensor, anomaly_map: Tensor | None = None, *, tail: Literal["upper", "two"] = "upper"
+    ) -> Scores:
+        """The scores of a detector of one part: `[N]`, and its map `[N, 1, *size]` where it is wanted."""
+        maps = {} if anomaly_map is None else {self.part: anomaly_map}
+        return Scores({self.part: Part(values, tail)}, maps)
 
     def notes(self) -> tuple[str, ...]:
         """What whoever fits should know of the result, one line each: told when training ends, and kept in

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +26,6 @@ As the loss of a step it is called with gradients for the step's parameters alon
 mode without gradients, under `torch.no_grad()`; a loss that takes a gradient itself (a gradient penalty,
 say) cannot stand there.
 """
-
-STEPS: Final = "steps"
-"""`Stage.validate`: the loss on held-out normals is the sum of the steps' own losses."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,9 @@ class Stage:
     on          cohort (of `LEARNT_FROM`) -> its share of a batch (shares add up to 1), or None for each
                 cohort: every image of each once an epoch, so that a batch may lack a small cohort
     steps       in order, once a round; empty for a stage that only collects
-    validate    the loss on held-out normals, for early stopping, `keep: best` and the log: `STEPS`, a loss of
-                its own, or None = there is none, and a recipe that asks for it is refused. A stage with steps
-                has to say it
+    validate    the loss on held-out normals, for early stopping, `keep: best` and the log: "steps", the sum
+                of the steps' losses; a loss of its own; or None, and a recipe that asks for it is refused.
+                A stage with steps has to say it
     frozen      a function of images alone, with parameters that this stage does not train: the loop
                 computes it once per image, keeps it on disk, and gives it as `batch.features`. When
                 the stage augments: of the kept copies (`copies`); without those not used

@@ -14,19 +14,7 @@ from torch import Tensor
 from secondread.detectors.blocks.encoder_settings import EncoderSettings, build_encoder
 from secondread.detectors.blocks.representation import FLOOR, maps_on_last_grid, pooled, standardisation
 from secondread.detectors.blocks.valid_positions import valid_on
-from secondread.detectors.contract import (
-    STEPS,
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Step,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 from secondread.estimators.linear_ratio import FitRatio, cross_validated, gaussian_ratio, logistic_ratio
@@ -104,16 +92,10 @@ class DensityRatio(Detector):
 
     Settings = DensityRatioSettings
     settings: DensityRatioSettings
+    part = "ratio"
 
-    def __init__(
-        self,
-        settings: DensityRatioSettings,
-        channels: int,
-        size: tuple[int, ...],
-        *,
-        pretrained: bool = True,
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         self.cohorts = ("normal", settings.against)
         self.needs = frozenset(self.cohorts)
         self.encoder = build_encoder(
@@ -152,7 +134,7 @@ class DensityRatio(Detector):
                     f"{cohort}_flow",
                     {cohort: 1.0},
                     [Step((flow,), loss)],
-                    STEPS,
+                    validate="steps",
                     frozen=self.encode,
                     score=self.strangeness if cohort == "normal" else None,
                 )
@@ -192,7 +174,7 @@ class DensityRatio(Detector):
         return {"nats": -flow.log_density(x[..., None]).mean() / x.shape[1]}
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        return Scores({"ratio": Part(self.log_ratio(self._coordinates(self._features(batch))))})
+        return self.one_part(self.log_ratio(self._coordinates(self._features(batch))))
 
     def strangeness(self, batch: Batch, noise: ScoringNoise) -> Tensor:
         """-log p_n(x), `[N]` nats, before there is a p_u."""
@@ -207,9 +189,6 @@ class DensityRatio(Detector):
         with full_precision(x):
             x = x[..., None]
             return self.unlabelled_flow.log_density(x) - self.normal_flow.log_density(x)
-
-    def mixture(self) -> Mixture:
-        return Mixture({"ratio": 1.0}, scaled=False)
 
     def notes(self) -> tuple[str, ...]:
         rate = float(self.anomaly_rate)

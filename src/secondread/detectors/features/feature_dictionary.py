@@ -12,17 +12,7 @@ from torch import Tensor
 
 from secondread.detectors.blocks.encoder_settings import EncoderSettings, build_encoder
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 from secondread.estimators.clustering import cluster_centres
@@ -90,17 +80,12 @@ class FeatureDictionary(Detector):
 
     Settings = FeatureDictionarySettings
     settings: FeatureDictionarySettings
+    part = "distance"
+    gives_map = True
     grows: ClassVar = {"matrix": ("k", None), "words": (None, "k")}
 
-    def __init__(
-        self,
-        settings: FeatureDictionarySettings,
-        channels: int,
-        size: tuple[int, ...],
-        *,
-        pretrained: bool = True,
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained)
         self.patch = tuple(min(settings.patch, length) for length in self.size)
         self.starts = tuple(
@@ -170,13 +155,7 @@ class FeatureDictionary(Detector):
             value = mean_over(anomaly_map, batch.valid)
         else:
             value = highest_over(anomaly_map, batch.valid, 0.0)
-        return Scores({"distance": Part(value)}, {"distance": anomaly_map} if maps else {})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
+        return self.one_part(value, anomaly_map if maps else None)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

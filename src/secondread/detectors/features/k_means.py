@@ -14,17 +14,7 @@ from secondread.detectors.blocks.representation import (
     RepresentationSettings,
     standardisation,
 )
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 from secondread.estimators.clustering import cluster_centres
@@ -65,11 +55,10 @@ class KMeans(Detector):
     Settings = KMeansSettings
     settings: KMeansSettings
     ranks = frozenset({2, 3})
+    part = "distance"
 
-    def __init__(
-        self, settings: KMeansSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         self.represent = Representation(settings, channels, self.size, pretrained=pretrained)
         self.ranks = self.represent.ranks
         dimensions = self.represent.dimensions
@@ -110,10 +99,7 @@ class KMeans(Detector):
         x = self.represent(batch)
         if self.settings.standardise:
             x = (x - self.mean) / self.scale
-        return Scores({"distance": Part(nearest(x, self.centres, 1)[0][:, 0])})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
+        return self.one_part(nearest(x, self.centres, 1)[0][:, 0])
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -14,17 +14,7 @@ from secondread.detectors.blocks.representation import (
     RepresentationSettings,
     standardisation,
 )
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 from secondread.estimators.nearest import nearest
@@ -65,17 +55,11 @@ class KNearestNeighbours(Detector):
     Settings = KNearestNeighboursSettings
     settings: KNearestNeighboursSettings
     ranks = frozenset({2, 3})
+    part = "distance"
     grows: ClassVar = {"bank": ("n", None)}
 
-    def __init__(
-        self,
-        settings: KNearestNeighboursSettings,
-        channels: int,
-        size: tuple[int, ...],
-        *,
-        pretrained: bool = True,
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         self.represent = Representation(settings, channels, self.size, pretrained=pretrained)
         self.ranks = self.represent.ranks
         dimensions = self.represent.dimensions
@@ -113,10 +97,7 @@ class KNearestNeighbours(Detector):
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         distances, _ = nearest(self._coordinates(self.represent(batch)), self.bank, self.settings.k)
         kth = self.settings.distance == "kth"
-        return Scores({"distance": Part(distances[:, -1] if kth else distances.mean(dim=1))})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
+        return self.one_part(distances[:, -1] if kth else distances.mean(dim=1))
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -10,17 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from secondread.detectors.blocks.representation import Representation, RepresentationSettings
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 from secondread.networks.precision import full_precision
@@ -63,11 +53,10 @@ class Mahalanobis(Detector):
     Settings = MahalanobisSettings
     settings: MahalanobisSettings
     ranks = frozenset({2, 3})
+    part = "distance"
 
-    def __init__(
-        self, settings: MahalanobisSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         self.represent = Representation(settings, channels, self.size, pretrained=pretrained)
         self.ranks = self.represent.ranks
         dimensions = self.represent.dimensions
@@ -110,10 +99,7 @@ class Mahalanobis(Detector):
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         centred = self.represent(batch) - self.mean
         with full_precision(centred):
-            return Scores({"distance": Part((centred @ self.whitener.T).norm(dim=1))})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
+            return self.one_part((centred @ self.whitener.T).norm(dim=1))
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

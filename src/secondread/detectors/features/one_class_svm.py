@@ -14,17 +14,7 @@ from secondread.detectors.blocks.representation import (
     RepresentationSettings,
     standardisation,
 )
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.principal_components import principal_components
 from secondread.estimators.reservoir import add_to_reservoir
@@ -76,17 +66,11 @@ class OneClassSVM(Detector):
     Settings = OneClassSVMSettings
     settings: OneClassSVMSettings
     ranks = frozenset({2, 3})
+    part = "outside"
     grows: ClassVar = {"matrix": ("k", None), "support": ("n", "k"), "coefficients": ("n",)}
 
-    def __init__(
-        self,
-        settings: OneClassSVMSettings,
-        channels: int,
-        size: tuple[int, ...],
-        *,
-        pretrained: bool = True,
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         self.represent = Representation(settings, channels, self.size, pretrained=pretrained)
         self.ranks = self.represent.ranks
         dimensions = self.represent.dimensions
@@ -141,10 +125,7 @@ class OneClassSVM(Detector):
                 # without matrix products: an image's distance must not depend on its batch
                 distance = torch.cdist(y, support, compute_mode="donot_use_mm_for_euclid_dist")
                 inside += ((-self.gamma * distance.square()).exp() * alpha).sum(dim=1)
-        return Scores({"outside": Part(self.rho - inside)})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"outside": 1.0}, scaled=False)
+        return self.one_part(self.rho - inside)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

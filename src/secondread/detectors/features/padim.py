@@ -15,17 +15,7 @@ from secondread.detectors.blocks.encoder_settings import (
     build_encoder,
 )
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.position_gaussians import PositionGaussians
 from secondread.networks.cells import cells_of, place
@@ -72,11 +62,11 @@ class PaDiM(Detector):
 
     Settings = PaDiMSettings
     settings: PaDiMSettings
+    part = "distance"
+    gives_map = True
 
-    def __init__(
-        self, settings: PaDiMSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         layers = settings.layers or LAYERS_OF_STRIDES_4_8_16[settings.encoder.name]
         self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         sizes = map_sizes(self.encoder, channels, self.size)
@@ -101,17 +91,11 @@ class PaDiM(Detector):
         distance = whitened.square().sum(dim=-1).sqrt().T.reshape(-1, 1, *self.grid)
         if self.settings.image_score == "mean":
             value = mean_over(distance, valid_on(batch.valid, self.grid))
-            return Scores({"distance": Part(value)}, {"distance": self._map(distance)} if maps else {})
+            return self.one_part(value, self._map(distance) if maps else None)
         share = self.settings.top_share if self.settings.image_score == "top" else 0.0
         anomaly_map = self._map(distance)
         value = highest_over(anomaly_map, batch.valid, share)
-        return Scores({"distance": Part(value)}, {"distance": anomaly_map} if maps else {})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
+        return self.one_part(value, anomaly_map if maps else None)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

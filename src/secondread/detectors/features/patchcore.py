@@ -17,17 +17,7 @@ from secondread.detectors.blocks.encoder_settings import (
     build_encoder,
 )
 from secondread.detectors.blocks.valid_positions import valid_on
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.coreset import CoresetPool
 from secondread.estimators.nearest import nearest
@@ -113,12 +103,12 @@ class PatchCore(Detector):
 
     Settings = PatchCoreSettings
     settings: PatchCoreSettings
+    part = "distance"
+    gives_map = True
     grows: ClassVar = {"bank": ("n", None)}
 
-    def __init__(
-        self, settings: PatchCoreSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         layers = settings.layers or LAYERS_OF_STRIDES_4_8_16[settings.encoder.name][1:]
         self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         self.grid = map_sizes(self.encoder, channels, self.size)[0]
@@ -164,17 +154,10 @@ class PatchCore(Detector):
         value = distance.gather(1, worst)[:, 0]
         every = torch.arange(len(patches), device=patches.device)
         value = value * self._weight(patches[every, worst[:, 0]], value, index.gather(1, worst)[:, 0])
-        parts = {"distance": Part(value)}
         if not maps:
-            return Scores(parts)
+            return self.one_part(value)
         placed = place(distance.view(-1, 1, *self.grid), self.cells[0], self.size)
-        return Scores(parts, {"distance": gaussian_blur(placed, self.settings.smoothing)})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
+        return self.one_part(value, gaussian_blur(placed, self.settings.smoothing))
 
     def notes(self) -> tuple[str, ...]:
         if int(self.seen) <= self.settings.pool:

@@ -13,7 +13,6 @@ from torch import Tensor
 from secondread.detectors.blocks.encoder_settings import EncoderSettings, build_encoder
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
 from secondread.detectors.contract import (
-    STEPS,
     Batch,
     Batches,
     Detector,
@@ -139,11 +138,10 @@ class AEFlow(Detector):
     settings: AEFlowSettings
     ranks = frozenset({2, 3})
 
-    def __init__(
-        self, settings: AEFlowSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         self.ranks = frozenset({2, 3} if settings.encoder.name == "conv" else {2})
-        super().__init__(settings, channels, size, pretrained=pretrained)
+        self.refuse_other_ranks()
         rank = len(self.size)
         self.encoder = build_encoder(
             settings.encoder, rank, channels, pretrained=pretrained, layers=settings.features.layers
@@ -188,14 +186,14 @@ class AEFlow(Detector):
                 "autoencoder",
                 on,
                 [Step((self.encoder, self.decoder), self.autoencoder_loss, name="autoencoder")],
-                STEPS,
+                validate="steps",
                 score=self.autoencoder_error,
             )
         yield Stage(
             "flow",
             on,
             [Step((self.flow, self.decoder), self.loss, name="flow")],
-            STEPS,
+            validate="steps",
             frozen=self.frozen,
             prepare=self.prepare if self.normalisation.needs_fit else None,
             start=self.start,

@@ -77,15 +77,9 @@ class AEFlowGMM(AEFlow):
     Settings = AEFlowGMMSettings
     settings: AEFlowGMMSettings
 
-    def __init__(
-        self,
-        settings: AEFlowGMMSettings,
-        channels: int,
-        size: tuple[int, ...],
-        *,
-        pretrained: bool = True,
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        super().build(pretrained=pretrained)
+        settings = self.settings
         self.needs = frozenset(settings.mixture.shares)
         self.classes = ClassMixture(self.normalisation.channels, settings.mixture)
 

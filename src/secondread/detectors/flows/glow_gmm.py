@@ -15,16 +15,7 @@ from torch.nn.functional import softplus
 from secondread.detectors.blocks.class_mixture import ClassMixture, Latents, MixtureSettings
 from secondread.detectors.blocks.glow_settings import GlowFlowSettings, GlowPosteriorSettings
 from secondread.detectors.blocks.valid_positions import mean_over
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Step,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Part, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import StageSettings
 from secondread.detectors.flows.glow_posterior import DIVERGED, GlowPosterior
 from secondread.networks.by_rank import resize
@@ -85,15 +76,9 @@ class GlowGMM(GlowPosterior):
     Settings = GlowGMMSettings
     settings: GlowGMMSettings
 
-    def __init__(
-        self,
-        settings: GlowGMMSettings,
-        channels: int,
-        size: tuple[int, ...],
-        *,
-        pretrained: bool = True,
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        super().build(pretrained=pretrained)
+        settings = self.settings
         self.needs = frozenset(settings.mixture.shares)
         pooled = settings.latents == "pooled"
         top = self.normal.latent_shapes[-1][0]

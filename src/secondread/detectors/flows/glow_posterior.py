@@ -12,7 +12,6 @@ from torch import Tensor
 
 from secondread.detectors.blocks.glow_settings import GlowFlowSettings, GlowPosteriorSettings, build_glow
 from secondread.detectors.contract import (
-    STEPS,
     Batch,
     Batches,
     Detector,
@@ -82,15 +81,8 @@ class GlowPosterior(Detector):
     settings: GlowPosteriorSettings
     ranks = frozenset({2, 3})
 
-    def __init__(
-        self,
-        settings: GlowPosteriorSettings,
-        channels: int,
-        size: tuple[int, ...],
-        *,
-        pretrained: bool = True,
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         self.needs = frozenset({"normal", "unlabelled"} if settings.second == "mixture" else {"normal"})
         self.gradients_at_scoring = settings.map == "gradient"
         self.dequantisation = Dequantisation(settings.bits)
@@ -109,7 +101,7 @@ class GlowPosterior(Detector):
             "normal",
             {"normal": 1.0},
             [Step((self.normal,), partial(self.loss, self.normal, "normal"), name="normal")],
-            STEPS,
+            validate="steps",
             prepare=partial(self.initialise, self.normal, "normal"),
             diverged_above=DIVERGED,
             score=None if self.settings.score in ("likelihood", "typicality") else self.strangeness,
@@ -120,7 +112,7 @@ class GlowPosterior(Detector):
                 kind,
                 {cohort: 1.0},
                 [Step((self.second,), partial(self.loss, self.second, cohort), name=kind)],
-                STEPS,
+                validate="steps",
                 prepare=partial(self.initialise, self.second, cohort),
                 diverged_above=DIVERGED,
             )

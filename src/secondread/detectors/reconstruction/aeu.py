@@ -32,7 +32,7 @@ class AEU(ReconstructionDetector):
     Settings = AEUSettings
 
     @classmethod
-    def build(cls, settings: AEUSettings, channels: int, size: tuple[int, ...]) -> nn.Module:
+    def build_network(cls, settings: AEUSettings, channels: int, size: tuple[int, ...]) -> nn.Module:
         return Autoencoder(len(size), channels, 2 * channels, size, **settings.network.model_dump())
 
     @classmethod

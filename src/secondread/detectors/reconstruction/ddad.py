@@ -21,7 +21,6 @@ from secondread.detectors.blocks.reconstruction import (
 )
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import (
-    STEPS,
     Batch,
     Batches,
     Detector,
@@ -89,10 +88,8 @@ class DDAD(Detector):
     ranks = frozenset({2, 3})
     added_later = frozenset({"patch_auroc"})
 
-    def __init__(
-        self, settings: DDADSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         self.needs = frozenset({"normal", "unlabelled"} if settings.unlabelled else {"normal"})
         kind = find(settings.backbone.name)
         assert issubclass(kind, ReconstructionDetector)
@@ -100,7 +97,7 @@ class DDAD(Detector):
         self.make_anomalies = anomalies.find(settings.anomalies.name)(settings.anomalies)
 
         def build() -> nn.Module:
-            return kind.build(settings.backbone, channels, self.size)
+            return kind.build_network(settings.backbone, channels, self.size)
 
         self.normal = Ensemble(build, settings.members, run=settings.run)
         self.mixed: Ensemble | None = None
@@ -123,7 +120,7 @@ class DDAD(Detector):
             "normal",
             {"normal": 1.0},
             [Step((self.normal,), partial(self.reconstruction_loss, self.normal), name="normal")],
-            STEPS,
+            validate="steps",
             score=partial(self.image_score, "rec" if self.settings.score == "rec" else "intra"),
             examine=examine if self.mixed is None else None,
         )
@@ -132,7 +129,7 @@ class DDAD(Detector):
                 "mixture",
                 {"normal": None, "unlabelled": None},
                 [Step((self.mixed,), partial(self.reconstruction_loss, self.mixed), name="mixture")],
-                STEPS,
+                validate="steps",
                 score=partial(self.image_score, "inter"),
                 examine=examine,
             )
@@ -142,7 +139,7 @@ class DDAD(Detector):
                 "refine",
                 {"normal": 1.0},
                 [Step((self.refiners,), self.refinement_loss, name="refine")],
-                STEPS,
+                validate="steps",
                 score=partial(self.image_score, asked) if asked in self.refiners else None,
             )
 

@@ -36,7 +36,7 @@ class MemAE(ReconstructionDetector):
     Settings = MemAESettings
 
     @classmethod
-    def build(cls, settings: MemAESettings, channels: int, size: tuple[int, ...]) -> nn.Module:
+    def build_network(cls, settings: MemAESettings, channels: int, size: tuple[int, ...]) -> nn.Module:
         return MemoryAutoencoder(
             len(size),
             channels,

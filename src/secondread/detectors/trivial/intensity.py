@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from secondread.detectors.blocks.valid_positions import highest_over
-from secondread.detectors.contract import Batch, Detector, Mixture, Part, Scores, ScoringNoise, Stage, Tiny
+from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings
 
 
@@ -36,6 +36,8 @@ class Intensity(Detector):
     Settings = IntensitySettings
     settings: IntensitySettings
     ranks = frozenset({2, 3})
+    part = "intensity"
+    gives_map = True
 
     def stages(self) -> Iterator[Stage]:
         return iter(())
@@ -44,13 +46,7 @@ class Intensity(Detector):
         brightness = batch.images.float().mean(dim=1, keepdim=True)
         brightness = brightness * self._inside(brightness)
         top = highest_over(brightness, batch.valid, self.settings.top_share)
-        return Scores({"intensity": Part(top)}, {"intensity": brightness} if maps else {})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"intensity": 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"intensity": 1.0}, scaled=False)
+        return self.one_part(top, brightness if maps else None)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

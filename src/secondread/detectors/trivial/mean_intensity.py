@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from secondread.detectors.blocks.valid_positions import mean_over
-from secondread.detectors.contract import Batch, Detector, Mixture, Part, Scores, ScoringNoise, Stage, Tiny
+from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings
 
 
@@ -24,15 +24,13 @@ class MeanIntensity(Detector):
     Settings = MeanIntensitySettings
     settings: MeanIntensitySettings
     ranks = frozenset({2, 3})
+    part = "intensity"
 
     def stages(self) -> Iterator[Stage]:
         return iter(())
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        return Scores({"intensity": Part(mean_over(batch.images, batch.valid), self.settings.tail)})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"intensity": 1.0}, scaled=False)
+        return self.one_part(mean_over(batch.images, batch.valid), tail=self.settings.tail)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -10,17 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from secondread.detectors.blocks.representation import THUMBNAIL
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.nearest import nearest
 from secondread.estimators.reservoir import add_to_reservoir
@@ -44,17 +34,11 @@ class PixelNearestNeighbour(Detector):
     Settings = PixelNearestNeighbourSettings
     settings: PixelNearestNeighbourSettings
     ranks = frozenset({2, 3})
+    part = "distance"
     grows: ClassVar = {"bank": ("n", None)}
 
-    def __init__(
-        self,
-        settings: PixelNearestNeighbourSettings,
-        channels: int,
-        size: tuple[int, ...],
-        *,
-        pretrained: bool = True,
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings, channels = self.settings, self.channels
         side = settings.side or THUMBNAIL[len(self.size)]
         self.thumbnail = tuple(min(side, length) for length in self.size)
         dimensions = channels * torch.Size(self.thumbnail).numel()
@@ -74,10 +58,7 @@ class PixelNearestNeighbour(Detector):
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         rows = self._thumbnails(batch.images)
         distances, _ = nearest(rows, self.bank, 1)
-        return Scores({"distance": Part(distances[:, 0] / rows.shape[1] ** 0.5)})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
+        return self.one_part(distances[:, 0] / rows.shape[1] ** 0.5)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -10,17 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from secondread.detectors.blocks.valid_positions import mean_over
-from secondread.detectors.contract import (
-    Batch,
-    Batches,
-    Detector,
-    Mixture,
-    Part,
-    Scores,
-    ScoringNoise,
-    Stage,
-    Tiny,
-)
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.settings.base import Width
 
@@ -46,11 +36,10 @@ class Spectrum(Detector):
     Settings = SpectrumSettings
     settings: SpectrumSettings
     ranks = frozenset({2, 3})
+    part = "distance"
 
-    def __init__(
-        self, settings: SpectrumSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
+        settings = self.settings
         bands = min(settings.bands, min(self.size) // 2)
         self.band: Tensor
         self.mean: Tensor
@@ -83,10 +72,7 @@ class Spectrum(Detector):
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         centred = self._log_energies(batch) - self.mean
         whitened = (centred[:, None, :] * self.whitener).sum(dim=-1)
-        return Scores({"distance": Part(whitened.square().sum(dim=1).sqrt())})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"distance": 1.0}, scaled=False)
+        return self.one_part(whitened.square().sum(dim=1).sqrt())
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

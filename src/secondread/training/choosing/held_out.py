@@ -8,7 +8,7 @@ from typing import cast
 
 import torch
 
-from secondread.detectors.contract import STEPS, Batch, Loss, Stage
+from secondread.detectors.contract import Batch, Loss, Stage
 from secondread.detectors.detector_settings import StageSettings
 from secondread.training.batches.batch_plan import BatchPlan
 from secondread.training.batches.stage_data import VALIDATION, StageData
@@ -31,7 +31,7 @@ def held_out_loss(
     mine = list(enumerate(plan.in_order()))[fabric.global_rank :: fabric.world_size]
     validate = stage.validate
     losses: Sequence[Loss] = (
-        [step.loss for step in stage.steps] if validate == STEPS else [cast(Loss, validate)]
+        [step.loss for step in stage.steps] if validate == "steps" else [cast(Loss, validate)]
     )
     total = torch.zeros(2, dtype=torch.float64)
     for (number, _), batches in zip(mine, data.loader.batches(indices for _, indices in mine), strict=True):
