@@ -15,6 +15,7 @@ ROOMS = (
     "tables",
     "wording",
     "settings",
+    "registry",
     "terminal",
     "outputs",
     "strict",

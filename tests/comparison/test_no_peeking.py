@@ -209,7 +209,7 @@ def peeking(**settings: str) -> Recipe:
 def test_a_detector_that_asks_for_the_test_is_refused_before_an_image_is_read(
     settings: dict[str, str], said: str, films: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(DETECTORS, "peeking", f"{__name__}:Peeking")
+    monkeypatch.setitem(DETECTORS.built_in, "peeking", __name__)
     gone = replace(films, rows=tuple(replace(row, path=f"gone/{row.path}") for row in films.rows))
     with pytest.raises(UserError, match=f"{said}; a detector learns from normal, unlabelled, abnormal"):
         quickly(peeking(**settings), gone, tmp_path / "bundle")

@@ -4,7 +4,9 @@ import torch
 from torch import nn
 
 from secondread.networks.cells import Cells, cells_of, place, resample
-from secondread.networks.encoder import ConvEncoder, PretrainedEncoder, map_sizes
+from secondread.networks.encoder import map_sizes
+from secondread.networks.encoders import ENCODERS
+from secondread.networks.encoders.conv import ConvEncoder
 
 SQUEEZENET = ("features.4", "features.7", "features.12")
 RESNET = ("layer1", "layer2", "layer3")
@@ -41,7 +43,7 @@ def seen_at(encoder, size, position):
 @pytest.mark.parametrize("size", [(160, 161), (147, 150)])
 @pytest.mark.parametrize(("name", "layers"), [("squeezenet1_1", SQUEEZENET), ("resnet18", RESNET)])
 def test_a_bright_pixel_is_shown_where_it_is(name, layers, size):
-    encoder = even(PretrainedEncoder(name, layers, pretrained=False))
+    encoder = even(ENCODERS.find(name)(layers, pretrained=False))
     positions = [(68 + 3 * step, 76 - step) for step in range(8)]
     away = np.array([seen_at(encoder, size, position) - np.array(position) for position in positions])
     assert np.abs(away.mean(axis=0)).max() < 1.0
@@ -52,7 +54,7 @@ def test_a_bright_pixel_is_shown_where_it_is(name, layers, size):
 @pytest.mark.parametrize("size", [(256, 256), (101, 64), (63, 130)])
 def test_cells_are_composed_of_strides_kernels_and_paddings(name, layers, size):
     with torch.device("meta"):
-        encoder = PretrainedEncoder(name, layers, pretrained=False)
+        encoder = ENCODERS.find(name)(layers, pretrained=False)
     found = cells_of(encoder, 1, size)
     first = (3, 7, 15) if name == "squeezenet1_1" else (0, 0, 0)  # SqueezeNet has no padding
     assert found == tuple(Cells((o, o), (s, s)) for o, s in zip(first, (4, 8, 16), strict=True))
@@ -119,7 +121,7 @@ def test_finer_cells_are_averaged_around_the_coarser_ones():
 
 
 def test_coarser_cells_are_met_by_finer_ones():
-    encoder = PretrainedEncoder("squeezenet1_1", SQUEEZENET[1:], pretrained=False)
+    encoder = ENCODERS.find("squeezenet1_1")(SQUEEZENET[1:], pretrained=False)
     fine, coarse = cells_of(encoder, 1, (96, 96))
     grids = map_sizes(encoder, 1, (96, 96))
     where = torch.arange(grids[1][0]) * coarse.stride[0] + coarse.offset[0]

@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from secondread.networks.encoder import PRETRAINED, ConvEncoder, PretrainedEncoder, map_sizes
+from secondread.networks.encoder import map_sizes
+from secondread.networks.encoders import ENCODERS
+from secondread.networks.encoders.conv import ConvEncoder
 
 PARAMETERS = {
     "resnet18": 11_689_512,
@@ -15,14 +17,14 @@ PARAMETERS = {
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_parameter_counts_are_those_of_the_public_networks(name):
     with torch.device("meta"):
-        network = PRETRAINED[name]()
+        network = ENCODERS.find(name).make_network()
     assert sum(p.numel() for p in network.parameters()) == PARAMETERS[name]
     assert network(torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 1000)
 
 
 def test_parameter_names_are_those_of_torchvision():
     with torch.device("meta"):
-        names = set(PRETRAINED["resnet50"]().state_dict())
+        names = set(ENCODERS.find("resnet50").make_network().state_dict())
     assert {
         "conv1.weight",
         "bn1.running_mean",
@@ -46,14 +48,14 @@ def test_parameter_names_are_those_of_torchvision():
 )
 def test_the_default_map_has_stride_16(name, shape):
     with torch.device("meta"):
-        encoder = PretrainedEncoder(name, pretrained=False)
+        encoder = ENCODERS.find(name)(pretrained=False)
         (features,) = encoder(torch.empty(1, 1, 256, 256, device="meta"))
     assert features.shape[1:] == shape
     assert (encoder.channels[0], *map_sizes(encoder, 1, (256, 256))[0]) == shape
 
 
 def test_several_layers_come_in_order_and_the_tail_is_gone():
-    encoder = PretrainedEncoder("resnet18", ("layer1", "layer3"), pretrained=False)
+    encoder = ENCODERS.find("resnet18")(("layer1", "layer3"), pretrained=False)
     maps = encoder(torch.rand(1, 3, 64, 64))
     assert [tuple(m.shape[1:]) for m in maps] == [(64, 16, 16), (256, 4, 4)]
     assert not any(name.startswith(("network.layer4", "network.fc")) for name in encoder.state_dict())
@@ -61,13 +63,13 @@ def test_several_layers_come_in_order_and_the_tail_is_gone():
 
 def test_an_unknown_or_misplaced_layer_is_refused():
     with pytest.raises(ValueError, match="layer9"):
-        PretrainedEncoder("resnet18", ("layer9",), pretrained=False)
+        ENCODERS.find("resnet18")(("layer9",), pretrained=False)
     with pytest.raises(ValueError, match="order"):
-        PretrainedEncoder("resnet18", ("layer3", "layer1"), pretrained=False)
+        ENCODERS.find("resnet18")(("layer3", "layer1"), pretrained=False)
 
 
 def test_the_encoder_stays_in_eval_mode_and_does_not_drift():
-    encoder = PretrainedEncoder("resnet18", pretrained=False)
+    encoder = ENCODERS.find("resnet18")(pretrained=False)
     encoder.train()
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     encoder(torch.rand(2, 1, 32, 32))
@@ -77,14 +79,14 @@ def test_the_encoder_stays_in_eval_mode_and_does_not_drift():
 
 
 def test_the_ablation_lets_batch_normalisation_drift():
-    encoder = PretrainedEncoder("resnet18", pretrained=False, batch_norm="train").train()
+    encoder = ENCODERS.find("resnet18")(pretrained=False, batch_norm="train").train()
     before = encoder.network.bn1.running_mean.clone()
     encoder(torch.rand(2, 1, 32, 32))
     assert not torch.equal(before, encoder.network.bn1.running_mean)
 
 
 def test_grey_is_the_same_as_three_equal_channels():
-    encoder = PretrainedEncoder("squeezenet1_1", pretrained=False)
+    encoder = ENCODERS.find("squeezenet1_1")(pretrained=False)
     grey = torch.rand(1, 1, 48, 48)
     torch.testing.assert_close(encoder(grey)[0], encoder(grey.expand(1, 3, 48, 48))[0])
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from secondread.errors import UserError
-from secondread.networks.encoder import PretrainedEncoder
+from secondread.networks.encoders import ENCODERS
 from secondread.networks.squeezenet import SqueezeNet
 from secondread.networks.weights import (
     WeightsFile,
@@ -33,7 +33,7 @@ def half_precision_file(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["safetensors", "pth"])
 def test_public_squeezenet_weights_load(shared_data, suffix):
-    encoder = PretrainedEncoder("squeezenet1_1", weights=shared_data / "weights" / f"squeezenet1_1.{suffix}")
+    encoder = ENCODERS.find("squeezenet1_1")(weights=shared_data / "weights" / f"squeezenet1_1.{suffix}")
     first = encoder.network.features[0].weight
     stored = read_weights(shared_data / "weights" / f"squeezenet1_1.{suffix}")["features.0.weight"]
     assert first.dtype == torch.float32
@@ -71,7 +71,7 @@ def test_without_any_file_the_error_names_the_one_expected(tmp_path):
 def test_the_error_says_where_it_looked_and_how_to_get_them(name, tmp_path, monkeypatch):
     monkeypatch.setenv("SECONDREAD_WEIGHTS", str(tmp_path))
     with pytest.raises(UserError) as caught:
-        find_weights(name)
+        find_weights(name, source=ENCODERS.find(name).source)
     said = str(caught.value)
     for words in (
         f"{name}.safetensors",
@@ -87,20 +87,20 @@ def test_the_error_says_where_it_looked_and_how_to_get_them(name, tmp_path, monk
 def test_the_tail_may_be_missing_and_nothing_else(half_precision_file, tmp_path):
     state = read_weights(half_precision_file)
     save_file({k: v for k, v in state.items() if "classifier" not in k}, tmp_path / "headless.safetensors")
-    PretrainedEncoder("squeezenet1_1", weights=tmp_path / "headless.safetensors")
+    ENCODERS.find("squeezenet1_1")(weights=tmp_path / "headless.safetensors")
     save_file({k: v for k, v in state.items() if "features.12" not in k}, tmp_path / "short.safetensors")
     with pytest.raises(UserError, match=r"features\.12"):
-        PretrainedEncoder("squeezenet1_1", weights=tmp_path / "short.safetensors")
+        ENCODERS.find("squeezenet1_1")(weights=tmp_path / "short.safetensors")
 
 
 def test_weights_of_another_network_are_refused(half_precision_file, tmp_path):
     with pytest.raises(UserError, match="not weights of resnet18"):
-        PretrainedEncoder("resnet18", weights=half_precision_file)
+        ENCODERS.find("resnet18")(weights=half_precision_file)
     state = read_weights(half_precision_file)
     state["features.0.bias"] = torch.zeros(3)
     save_file(state, tmp_path / "shape.safetensors")
     with pytest.raises(UserError, match="shape"):
-        PretrainedEncoder("squeezenet1_1", weights=tmp_path / "shape.safetensors")
+        ENCODERS.find("squeezenet1_1")(weights=tmp_path / "shape.safetensors")
 
 
 def test_a_pickle_named_safetensors_is_refused_in_one_line(tmp_path):
@@ -134,9 +134,9 @@ def test_a_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path, suffix):
 def test_download_without_the_hub_library_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UserError, match="huggingface-hub"):
-        download_weights("resnet18", tmp_path)
+        download_weights("resnet18", tmp_path, ENCODERS.find("resnet18").source)
 
 
 def test_download_of_a_network_without_a_source_says_so(tmp_path):
     with pytest.raises(UserError, match="squeezenet1_1"):
-        download_weights("squeezenet1_1", tmp_path)
+        download_weights("squeezenet1_1", tmp_path, ENCODERS.find("squeezenet1_1").source)

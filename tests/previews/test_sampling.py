@@ -23,7 +23,7 @@ from secondread.previews.training_images import TrainingImages, from_bundle, fro
 @pytest.fixture(scope="module", autouse=True)
 def _registered():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DETECTORS, NAME, PLACE)
+        patch.setitem(DETECTORS.built_in, NAME, PLACE)
         yield
 
 

@@ -14,7 +14,7 @@ from secondread.detectors.detector_settings import DetectorSettings
 from secondread.fitting.fit import fit
 from secondread.recipes.recipe import Recipe
 
-NAME, PLACE = "pixel-gaussian", "pixel_gaussian:PixelGaussian"
+NAME, PLACE = "pixel-gaussian", "pixel_gaussian"
 """For the table of detectors."""
 
 

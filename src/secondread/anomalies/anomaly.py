@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import AfterValidator, Field
@@ -51,8 +51,10 @@ class AnomalySettings(Settings):
     share: Share = Field(0.5, description="probability that an image is changed")
 
 
-class MakeAnomalies(Protocol):
+class MakeAnomalies:
     """A way of making anomalies: built from its settings, then called on batches.
+
+    A subclass has `Settings`, a `title` and, where there is one, the `paper`; called it takes and gives:
 
     images        float `[N, C, *S]`, prepared images of any rank, which stay as they are
     generator     all randomness, on any device; one of the CPU draws the same for images on every device.
@@ -67,10 +69,10 @@ class MakeAnomalies(Protocol):
 
     Settings: ClassVar[type[AnomalySettings]]
     title: ClassVar[str]
-    paper: ClassVar[str]
-    settings: Any
+    paper: ClassVar[str] = ""
 
-    def __init__(self, settings: Any) -> None: ...
+    def __init__(self, settings: AnomalySettings | None = None) -> None:
+        self.settings = self.Settings.model_validate({}) if settings is None else settings
 
     def __call__(
         self,
@@ -80,7 +82,8 @@ class MakeAnomalies(Protocol):
         donors: Tensor | None = None,
         valid: Tensor | None = None,
         donors_valid: Tensor | None = None,
-    ) -> Anomalies: ...
+    ) -> Anomalies:
+        raise NotImplementedError
 
 
 def refuse_misfits(

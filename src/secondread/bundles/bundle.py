@@ -39,7 +39,9 @@ from secondread.outputs.whole import whole_folder
 from secondread.preprocessing.prepared import Prepared, stack
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.build import build_detector
+from secondread.recipes.outside_code import refuse_absent_code
 from secondread.recipes.recipe import Recipe
+from secondread.registry.outside import allow as allow_code
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer
 from secondread.strict.json_text import DOCUMENT, parse_json
@@ -199,14 +201,23 @@ class Bundle:
         return json.dumps(document.model_dump(mode="json"), indent=1, allow_nan=False).encode()
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu") -> Self:
+    def load(cls, path: str | Path, device: str = "cpu", *, allow: Sequence[str] = ()) -> Self:
         """Read a bundle that is exactly what its `bundle.json` says.
 
-        Raises UserError where there is no bundle at `path`, DataError in one line where something in it
-        is damaged, was changed, or is not what a bundle may hold.
+        allow  code from outside of the package that it may name, such as `my_package.my_module:MyDetector`;
+               installed entry points need not be named. Nothing else is imported
+
+        Raises UserError where there is no bundle at `path`, or code that it was fitted with is not installed
+        or not allowed; DataError in one line where something in it is damaged, was changed, or is not what a
+        bundle may hold.
         """
         path = Path(path)
         document, digest = read_document(path)
+        allow_code(allow)
+        try:
+            refuse_absent_code(document.provenance.code)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
         files = {name: TensorFile.open(path / name, document.files[name]) for name in TENSOR_FILES}
         seen_text = read_declared(path / "seen.json", document.files["seen.json"])
         try:

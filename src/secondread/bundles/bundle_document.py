@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, TypeAdapter
 
 from secondread.bundles.tensors import DeclaredFile
+from secondread.registry.outside import OutsideCode
 from secondread.settings.base import Settings
 from secondread.training.log import TrainingLog
 
@@ -37,6 +38,7 @@ class Provenance(Settings):
     """How a bundle came to be. No patient's name or id, no absolute path.
 
     versions          of secondread, python, torch, numpy
+    code              from outside of the package, that the recipe names
     manifest_digest   of the manifest's content
     cohorts           images that went into each cohort; `unreadable` those that did not
     weights           file name -> SHA-256 of pretrained weights
@@ -48,6 +50,7 @@ class Provenance(Settings):
 
     created: str
     versions: dict[str, str]
+    code: tuple[OutsideCode, ...] = Field((), max_length=16)
     seed: int
     manifest_digest: str
     cohorts: dict[str, int]

@@ -28,6 +28,13 @@ Where = Annotated[
     list[str] | None,
     typer.Option("--where", help="Only rows that fulfil this, e.g. view=PA. May be given several times."),
 ]
+AllowCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-code",
+        help="Code from outside that the bundle may name, my_package.my_module:MyDetector, if you trust it.",
+    ),
+]
 AllowSharedPatients = Annotated[
     bool,
     typer.Option("--allow-shared-patients", help="Accept test patients in train; every report will say so."),

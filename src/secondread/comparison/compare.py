@@ -12,6 +12,7 @@ from secondread.comparison.running.plan import Plan
 from secondread.comparison.running.work import Task
 from secondread.outputs.folders import output_folder
 from secondread.recipes.build import build_detector
+from secondread.recipes.outside_code import allow_code_of
 
 Execute = Callable[[Sequence[Task]], None]
 """Does tasks, or goes on with them, wherever; returns when each has a result or a reason why not."""
@@ -44,6 +45,7 @@ def compare(plan: Plan, out: str | Path, execute: Execute | None, how: How | Non
     if execute is None:
         return make_table(read_results(out, plan.within(out)), bootstrap=how.bootstrap)
     for method in plan.methods:
+        allow_code_of(method.recipe)
         build_detector(method.recipe, pretrained=False, source=method.source)
     with output_folder(out, "compare"):
         plan = plan.begin(out)

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from secondread.detectors import DETECTORS, find
+from secondread.detectors import DETECTORS
 from secondread.errors import UserError
-from secondread.networks.encoder import PRETRAINED
+from secondread.networks.encoder import EncoderSettings
+from secondread.networks.encoders import ENCODERS
+from secondread.networks.pretrained import PretrainedEncoder
 from secondread.networks.weights import FOLDER_VARIABLE, download_weights, find_weights
+from secondread.recipes.outside_code import allow_code_of
 from secondread.recipes.recipe import Recipe
 
 
@@ -30,28 +33,28 @@ def with_downloaded_weights(recipe: Recipe) -> Recipe:
     A detector without an ImageNet encoder, or with weights named by the recipe, is returned as it is.
     Raises UserError where no safetensors source is known, or the download fails.
     """
+    allow_code_of(recipe)
     encoder = _encoder_of(recipe)
-    if encoder is None or encoder[1]:
+    if encoder is None or encoder.weights:
         return recipe
-    name, _ = encoder
+    name, kind = encoder.name, ENCODERS.find(encoder.name)
+    if not issubclass(kind, PretrainedEncoder):
+        return recipe
     folder = default_weights_folder()
     try:
-        file = find_weights(name, folder)
+        file = find_weights(name, folder, kind.source)
     except UserError:
-        file = download_weights(name, folder)
+        file = download_weights(name, folder, kind.source)
     settings = recipe.detector.get("encoder") or {}
     detector = {**recipe.detector, "encoder": {**settings, "name": name, "weights": str(file)}}
     return recipe.model_copy(update={"detector": detector})
 
 
-def _encoder_of(recipe: Recipe) -> tuple[str, str | None] | None:
-    """Name and weights of the detector's ImageNet encoder; None where it has none, or is not valid
-    (`build_detector` says why)."""
-    if recipe.detector["name"] not in DETECTORS:
-        return None
+def _encoder_of(recipe: Recipe) -> EncoderSettings | None:
+    """The settings of the detector's encoder; None where it has none, or is not valid (`build_detector` says
+    why)."""
     try:
-        settings = find(recipe.detector["name"]).Settings.model_validate(recipe.detector)
-    except ValidationError:
+        settings = DETECTORS.find(recipe.detector["name"]).Settings.model_validate(recipe.detector)
+    except (KeyError, UserError, ValidationError):
         return None
-    encoder = getattr(settings, "encoder", None)
-    return (encoder.name, encoder.weights) if encoder is not None and encoder.name in PRETRAINED else None
+    return getattr(settings, "encoder", None)

@@ -44,6 +44,7 @@ from secondread.preprocessing.cache_places import available_cores
 from secondread.preprocessing.caching import open_cache, settle
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.build import build_detector
+from secondread.recipes.outside_code import allow_code_of, outside_code
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device, process_count, process_rank
 from secondread.scoring.scorer import Scorer
@@ -99,6 +100,7 @@ def fit(
         for note in manifest.notes:
             say(f"note: {note}", shown=progress and process_rank() == 0)
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
+    allow_code_of(recipe)
     out = Path(out)
     progress = progress and process_rank() == 0
     identity = {
@@ -308,6 +310,7 @@ def provenance(
     return Provenance(
         created=now(),
         versions=versions(),
+        code=outside_code(recipe),
         seed=recipe.seed,
         manifest_digest=manifest.digest,
         cohorts={name: len(images) for name, images in sets.items()},

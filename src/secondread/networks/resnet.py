@@ -85,7 +85,7 @@ class ResNet(nn.Module):
 
     tail = ("avgpool", "fc")
     default_layer = "layer3"
-    default_layers = ("layer1", "layer2", "layer3")
+    layers_of_strides_4_8_16 = ("layer1", "layer2", "layer3")
 
     def __init__(
         self, block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int], base_width: int = 64

@@ -51,7 +51,7 @@ class SqueezeNet(nn.Module):
 
     tail = ("classifier",)
     default_layer = "features.12"
-    default_layers = ("features.4", "features.7", "features.12")
+    layers_of_strides_4_8_16 = ("features.4", "features.7", "features.12")
 
     def __init__(self) -> None:
         super().__init__()

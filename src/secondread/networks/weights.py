@@ -24,14 +24,6 @@ from secondread.strict.torch_file import check_torch_file
 
 FOLDER_VARIABLE = "SECONDREAD_WEIGHTS"
 SUFFIXES = (".safetensors", ".pth")
-HUB_REPOSITORIES = {
-    "resnet18": "timm/resnet18.tv_in1k",
-    "resnet50": "timm/resnet50.tv_in1k",
-    "wide_resnet50_2": "timm/wide_resnet50_2.tv_in1k",
-}
-"""Hub repositories that hold torchvision's ImageNet weights as safetensors under the same names."""
-PICKLED = {"squeezenet1_1": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth"}
-"""Where torchvision's own file lies, for networks that no hub repository holds."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,22 @@ class WeightsFile:
             return cls(path, hashlib.file_digest(file, "sha256").hexdigest())
 
 
-def find_weights(name: str, path: str | Path | None = None) -> Path:
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where weights of a network are to be had.
+
+    hub   a Hugging Face repository of torchvision's ImageNet weights, as safetensors under the same names
+    file  where torchvision's own file lies, for networks that no hub repository holds
+    """
+
+    hub: str = ""
+    file: str = ""
+
+
+NOWHERE = WeightsSource()
+
+
+def find_weights(name: str, path: str | Path | None = None, source: WeightsSource = NOWHERE) -> Path:
     """The weights file of the network `name`.
 
     `path` is a file, or a folder that holds `name*.safetensors` or `name*.pth`; without it the
@@ -60,7 +67,7 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
         found = _in_folder(name, given) if given.is_dir() else given
         if found is None or not found.is_file():
             place = f"{wanted} in {given}" if given.is_dir() else f"{given} to be {wanted}, or its folder"
-            raise UserError(f"encoder weights not found: expected {place}; {_ways_to_get(name)}")
+            raise UserError(f"encoder weights not found: expected {place}; {_ways_to_get(name, source)}")
         return found
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:
@@ -69,20 +76,20 @@ def find_weights(name: str, path: str | Path | None = None) -> Path:
             return found
         raise UserError(
             f"encoder weights not found: expected {wanted} in {folder} ({FOLDER_VARIABLE}); "
-            f"{_ways_to_get(name)}"
+            f"{_ways_to_get(name, source)}"
         )
     raise UserError(
         f"encoder weights not given: {wanted} is needed, and neither detector.encoder.weights nor "
-        f"{FOLDER_VARIABLE} is set; {_ways_to_get(name)}"
+        f"{FOLDER_VARIABLE} is set; {_ways_to_get(name, source)}"
     )
 
 
-def _ways_to_get(name: str) -> str:
+def _ways_to_get(name: str, source: WeightsSource) -> str:
     """How a person comes by the weights of `name`."""
     ways = f"give --set detector.encoder.weights=FILE, or set {FOLDER_VARIABLE} to the folder that holds it"
-    if name in HUB_REPOSITORIES:
-        return f"{ways}, or let `secondread fit … --download-weights` fetch it from {HUB_REPOSITORIES[name]}"
-    where = f"; torchvision's file is {PICKLED[name]}" if name in PICKLED else ""
+    if source.hub:
+        return f"{ways}, or let `secondread fit … --download-weights` fetch it from {source.hub}"
+    where = f"; torchvision's file is {source.file}" if source.file else ""
     return f"{ways}; no safetensors source is known for {name}, so it cannot be downloaded for you{where}"
 
 
@@ -130,14 +137,19 @@ def _first_line(error: Exception) -> str:
 
 
 def load_weights(
-    network: nn.Module, name: str, path: str | Path | None = None, *, optional: Sequence[str] = ()
+    network: nn.Module,
+    name: str,
+    path: str | Path | None = None,
+    *,
+    optional: Sequence[str] = (),
+    source: WeightsSource = NOWHERE,
 ) -> WeightsFile:
     """Fill `network` from the weights of `name` (see `find_weights`), in the network's own precision.
 
     Every parameter must be there with its shape and nothing else may be; only modules named in
     `optional` (the unused tail) may be missing from the file. Returns the file read.
     """
-    file = find_weights(name, path)
+    file = find_weights(name, path, source)
     state = read_weights(file)
     own = network.state_dict()
     ignored = tuple(f"{prefix}." for prefix in optional)
@@ -162,13 +174,13 @@ def load_weights(
     return WeightsFile.of(file)
 
 
-def download_weights(name: str, folder: str | Path) -> Path:
+def download_weights(name: str, folder: str | Path, source: WeightsSource) -> Path:
     """Fetch the weights of `name` as safetensors from the Hugging Face hub into `folder`.
 
     Nothing calls this unless a person asks for it. Needs the extra `download` (huggingface-hub).
     """
-    if name not in HUB_REPOSITORIES:
-        raise UserError(f"weights of {name} cannot be downloaded: {_ways_to_get(name)}")
+    if not source.hub:
+        raise UserError(f"weights of {name} cannot be downloaded: {_ways_to_get(name, source)}")
     try:
         hub = import_module("huggingface_hub")
     except ImportError as error:
@@ -178,10 +190,8 @@ def download_weights(name: str, folder: str | Path) -> Path:
     folder = Path(folder)
     target = folder / f"{name}.safetensors"
     try:
-        fetched = Path(hub.hf_hub_download(HUB_REPOSITORIES[name], "model.safetensors"))
+        fetched = Path(hub.hf_hub_download(source.hub, "model.safetensors"))
     except Exception as error:
-        raise UserError(
-            f"download of {name} from {HUB_REPOSITORIES[name]} failed: {_first_line(error)}"
-        ) from error
+        raise UserError(f"download of {name} from {source.hub} failed: {_first_line(error)}") from error
     write_whole(target, fetched.read_bytes())
     return target

@@ -48,7 +48,7 @@ def generative(bundle: Bundle) -> Generative:
     """The bundle's detector, where it draws images. Raises UserError that names the detectors that do."""
     if isinstance(bundle.detector, Generative):
         return bundle.detector
-    able = [name for name in sorted(DETECTORS) if issubclass(find(name), Generative)]
+    able = [name for name in DETECTORS if issubclass(find(name), Generative)]
     known = f"detectors that do: {', '.join(able)}" if able else "no detector of this version does"
     raise UserError(
         f"{bundle.path}: its detector {bundle.recipe.detector['name']!r} draws no images; {known}"

@@ -1,20 +1,17 @@
-"""From a recipe to its detector, and from settings to the anomalies that they name. Imports torch."""
+"""From a recipe to its detector. Imports torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable
 
 import torch
 from pydantic import ValidationError
 
-from secondread import anomalies
-from secondread.anomalies.anomaly import MakeAnomalies
-from secondread.detectors import DETECTORS, find
+from secondread.detectors import DETECTORS
 from secondread.detectors.contract import LEARNT_FROM, Detector
 from secondread.errors import UserError
 from secondread.recipes.plan import plan_detector
-from secondread.recipes.recipe import Recipe, with_assignments
+from secondread.recipes.recipe import Recipe
 from secondread.settings.mistakes import mistakes
 
 
@@ -34,14 +31,7 @@ def build_detector(
     Raises `UserError` for an unknown detector, settings that it does not have, a size that it does not
     take, more than a machine holds, or a cohort that no detector may learn from.
     """
-    name = recipe.detector["name"]
-    if name not in DETECTORS:
-        near = get_close_matches(name[:80], DETECTORS, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UserError(
-            f"{source}: detector.name is {name[:80]!r}; {hint}detectors are {', '.join(sorted(DETECTORS))}"
-        )
-    kind = find(name)
+    kind = DETECTORS.chosen(recipe.detector["name"], f"{source}: detector.name")
     try:
         settings = kind.Settings.model_validate(recipe.detector)
     except ValidationError as error:
@@ -87,22 +77,3 @@ def _check_stages(recipe: Recipe, detector: Detector, source: str) -> None:
             f"{source}: stages.{unknown[0]} is not a stage of {recipe.detector['name']}; "
             f"its stages are {', '.join(names) or 'none'}"
         )
-
-
-def build_anomalies(name: str, set: Sequence[str] = ()) -> MakeAnomalies:
-    """A way of making synthetic anomalies, with `KEY=VALUE` settings put over its own.
-
-    Raises `UserError` for an unknown name or setting.
-    """
-    if name not in anomalies.ANOMALIES:
-        near = get_close_matches(name, anomalies.ANOMALIES, n=1)
-        hint = f"did you mean {near[0]}? " if near else ""
-        raise UserError(
-            f"no anomalies are called {name!r}; {hint}there are {', '.join(sorted(anomalies.ANOMALIES))}"
-        )
-    kind = anomalies.find(name)
-    try:
-        settings = kind.Settings.model_validate(with_assignments({"name": name}, set))
-    except ValidationError as error:
-        raise UserError("\n".join(mistakes(error, kind.Settings, f"anomalies {name}"))) from None
-    return kind(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
@@ -10,13 +10,50 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from secondread.errors import UserError
+
 LONGEST = 80
 """Characters of what was written that a line repeats."""
 
 
+class Misfit(ValueError):
+    """Settings whose class is chosen by their name do not fit it: the mistakes are those of that class."""
+
+    def __init__(self, error: ValidationError, model: type[BaseModel]) -> None:
+        super().__init__(str(error))
+        self.error, self.model = error, model
+
+
+def validated_by_kind(given: Any, settings_of: Callable[[str], type[BaseModel]], default: str = "") -> Any:
+    """A mapping of settings as the class that its `name` means; anything else as it is.
+
+    For a validator of pydantic. Raises Misfit or ValueError.
+    """
+    if not isinstance(given, Mapping):
+        return given
+    name = given.get("name", default)
+    if not isinstance(name, str) or not name:
+        raise ValueError("it needs a name")
+    try:
+        model = settings_of(name)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise Misfit(error, model) from None
+
+
 def mistakes(error: ValidationError, model: type[BaseModel], source: str, below: str = "") -> list[str]:
     """One line per mistake. `source`: the file; `below`: the dotted name under which the model lies."""
-    return [_line(details, model, source, below) for details in _one_per_choice(error)]
+    lines: list[str] = []
+    for details in _one_per_choice(error):
+        inner = details.get("ctx", {}).get("error")
+        if isinstance(inner, Misfit):
+            lines += mistakes(inner.error, inner.model, source, _key(details, model, below))
+        else:
+            lines.append(_line(details, model, source, below))
+    return lines
 
 
 def _one_per_choice(error: ValidationError) -> list[ErrorDetails]:
@@ -50,8 +87,7 @@ def _choice(location: Sequence[int | str]) -> tuple[int | str, ...] | None:
 
 
 def _line(details: ErrorDetails, model: type[BaseModel], source: str, below: str) -> str:
-    path = _written_path(details["loc"], model)
-    key = ".".join([*([below] if below else []), *map(str, path)])
+    path, key = _written_path(details["loc"], model), _key(details, model, below)
     where = f"{source}: {key}" if key else source
     match details["type"]:
         case "extra_forbidden":
@@ -67,6 +103,11 @@ def _line(details: ErrorDetails, model: type[BaseModel], source: str, below: str
             return f"{where}: {_plain(details['msg'])}"
         case _:
             return f"{where} is {_shown(details['input'])}: {_plain(details['msg'])}"
+
+
+def _key(details: ErrorDetails, model: type[BaseModel], below: str) -> str:
+    """The dotted name of the setting."""
+    return ".".join([*([below] if below else []), *map(str, _written_path(details["loc"], model))])
 
 
 def _plain(message: str) -> str:

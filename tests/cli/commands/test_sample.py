@@ -16,7 +16,7 @@ from secondread.detectors import DETECTORS
 @pytest.fixture(scope="module", autouse=True)
 def _registered():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DETECTORS, NAME, PLACE)
+        patch.setitem(DETECTORS.built_in, NAME, PLACE)
         yield
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from in_memory import blobs
 
-from secondread.anomalies.fpi import ForeignPatches, ForeignPatchSettings
+from secondread.anomalies.kinds.fpi import ForeignPatches, ForeignPatchSettings
 from secondread.detectors.blocks.drawn_anomalies import pixel_areas
 from secondread.detectors.contract import Batch
 from secondread.metrics.mean import lower_bound

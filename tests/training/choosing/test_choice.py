@@ -6,7 +6,7 @@ import torch
 from small_detectors import Autoencoder, AutoencoderSettings, build
 from test_loop import Killed, fit, kill_at, same, without_times
 
-from secondread.anomalies.fpi import ForeignPatches, ForeignPatchSettings
+from secondread.anomalies.kinds.fpi import ForeignPatches, ForeignPatchSettings
 from secondread.calibration.part_mixture import PartMixture
 from secondread.calibration.raw_scores import concatenate
 from secondread.detectors.contract import Batch, Mixture, Part, Scores, ScoringNoise

@@ -18,7 +18,9 @@ from secondread.terminal.say import say
 def anomalies(
     manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with a split.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the page and the sheet.")],
-    kind: Annotated[str, typer.Option("--kind", help="How they are made: fpi or blobs.")] = "fpi",
+    kind: Annotated[
+        str, typer.Option("--kind", help="How they are made: fpi, blobs, or module:Class of your own.")
+    ] = "fpi",
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Images shown.")] = 12,
     recipe: Annotated[
         str, typer.Option("--recipe", help="Preset or YAML file whose preprocessing and cohorts are used.")
@@ -35,17 +37,19 @@ def anomalies(
 ) -> None:
     """Put synthetic anomalies into training normals, and show each before and after, with the target.
     Exit 1 where images could not be read."""
+    from secondread.anomalies.build import build_anomalies
     from secondread.outputs.folders import RECORD, output_folder
     from secondread.outputs.run_record import RunRecord
     from secondread.preprocessing.cache_places import available_cores
     from secondread.preprocessing.caching import open_cache, settle
     from secondread.previews.anomaly_preview import preview_anomalies
-    from secondread.recipes.build import build_anomalies
-    from secondread.recipes.recipe import Recipe
+    from secondread.recipes.recipe import Recipe, with_assignments
+    from secondread.registry.outside import allow, is_place
     from secondread.reports.anomalies import write_anomalies_page
 
     record = RunRecord("anomalies", sys.argv)
-    make = build_anomalies(kind, set=list(settings or ()))
+    allow([kind] if is_place(kind) else [])
+    make = build_anomalies(with_assignments({"name": kind}, list(settings or ())), "anomalies")
     chosen = Recipe.load(recipe)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
     rows = read_manifest(manifest, where, quiet=quiet)

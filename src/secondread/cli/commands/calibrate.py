@@ -11,7 +11,7 @@ import typer
 from secondread.calibration.description import describe
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import CacheDirectory, Device, Quiet, Where, Workers
+from secondread.cli.options import AllowCode, CacheDirectory, Device, Quiet, Where, Workers
 from secondread.cli.promise import say_promise
 
 
@@ -27,6 +27,7 @@ def calibrate(
     device: Device = "auto",
     workers: Workers = None,
     cache: CacheDirectory = None,
+    allow_code: AllowCode = None,
     quiet: Quiet = False,
 ) -> None:
     """Make p-values and threshold anew from the manifest's normals (not its test rows), same model."""
@@ -39,7 +40,7 @@ def calibrate(
 
     record = RunRecord("calibrate", sys.argv)
     rows = read_manifest(manifest, where, quiet=quiet)
-    loaded = Bundle.load(bundle, device=str(choose_device(device)))
+    loaded = Bundle.load(bundle, device=str(choose_device(device)), allow=allow_code or ())
     renewed = recalibrate(
         loaded,
         rows,

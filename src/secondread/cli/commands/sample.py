@@ -10,7 +10,7 @@ import typer
 
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import CacheDirectory, Device, Quiet, Workers
+from secondread.cli.options import AllowCode, CacheDirectory, Device, Quiet, Workers
 from secondread.terminal.say import say
 
 
@@ -35,6 +35,7 @@ def sample(
     device: Device = "auto",
     workers: Workers = None,
     cache: CacheDirectory = None,
+    allow_code: AllowCode = None,
     quiet: Quiet = False,
 ) -> None:
     """Draw fictional images, and show each beside its nearest training image, so that copies are seen."""
@@ -48,7 +49,7 @@ def sample(
     from secondread.scoring.device import choose_device
     from secondread.terminal.counting import counting
 
-    loaded = Bundle.load(bundle, device=str(choose_device(device)))
+    loaded = Bundle.load(bundle, device=str(choose_device(device)), allow=allow_code or ())
     generative(loaded)
     processes = available_cores() if workers is None else workers
     if manifest is None:

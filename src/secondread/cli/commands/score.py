@@ -10,7 +10,7 @@ import typer
 
 from secondread.calibration.description import describe
 from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
-from secondread.cli.options import Device, Quiet, Where, Workers
+from secondread.cli.options import AllowCode, Device, Quiet, Where, Workers
 from secondread.cli.promise import say_promise
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
@@ -35,6 +35,7 @@ def score(
         Path | None,
         typer.Option("--cache", help="Keep prepared images in this folder; none are kept without it."),
     ] = None,
+    allow_code: AllowCode = None,
     quiet: Quiet = False,
 ) -> None:
     """Score images, row by row into readings.csv; the same command again goes on where it stopped."""
@@ -44,7 +45,7 @@ def score(
     from secondread.scoring.device import choose_device
     from secondread.terminal.counting import counting
 
-    loaded = Bundle.load(bundle, device=str(choose_device(device)))
+    loaded = Bundle.load(bundle, device=str(choose_device(device)), allow=allow_code or ())
     with counting("scoring", shown=not quiet) as show:
         summary = score_images(
             loaded,

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from secondread.anomalies.blobs import BlobSettings
-from secondread.anomalies.fpi import ForeignPatchSettings
+from secondread.anomalies.build import AnyAnomalySettings
+from secondread.anomalies.kinds.fpi import ForeignPatchSettings
 from secondread.detectors.detector_settings import DetectorSettings
 from secondread.detectors.reconstruction.ae import AESettings
 from secondread.detectors.reconstruction.aeu import AEUSettings
@@ -15,7 +15,6 @@ from secondread.detectors.reconstruction.memae import MemAESettings
 from secondread.settings.base import Settings, Width
 
 BackboneSettings = Annotated[AESettings | MemAESettings | AEUSettings, Field(discriminator="name")]
-AnyAnomalySettings = Annotated[ForeignPatchSettings | BlobSettings, Field(discriminator="name")]
 
 
 class RefinerSettings(Settings):

@@ -1,44 +1,37 @@
-"""What a person may set about an encoder, and the encoder that this names."""
+"""The encoder that a detector's settings name."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, SerializeAsAny
 
-from secondread.networks.encoder import ConvEncoder, PretrainedEncoder
-from secondread.settings.base import Settings, Width
-
-LAYERS_OF_STRIDES_4_8_16 = {
-    **dict.fromkeys(("resnet18", "resnet50", "wide_resnet50_2"), ("layer1", "layer2", "layer3")),
-    "squeezenet1_1": ("features.4", "features.7", "features.12"),
-}
-"""Of the pretrained encoders."""
+from secondread.networks.encoder import Encoder, EncoderSettings
+from secondread.networks.encoders import ENCODERS
+from secondread.settings.mistakes import validated_by_kind
 
 
-class EncoderSettings(Settings):
-    """`conv` is trained on the normals themselves; the others come with ImageNet weights, frozen."""
+def _of_their_kind(given: Any) -> Any:
+    default = EncoderSettings.model_fields["name"].default
+    return validated_by_kind(given, lambda name: ENCODERS.chosen(name, "its name").Settings, default)
 
-    name: Literal["conv", "resnet18", "resnet50", "wide_resnet50_2", "squeezenet1_1"] = "squeezenet1_1"
-    weights: str | None = Field(
-        None,
-        description="a .safetensors or .pth file or its folder; empty = the folder named by "
-        "SECONDREAD_WEIGHTS; 'random' = untrained (tests)",
-    )
-    layer: str | None = Field(None, description="whose map is used; empty = the one of stride 16")
-    imagenet_statistics: bool = Field(True, description="False scales to [-1, 1] instead (ablation)")
-    batch_norm: Literal["eval", "train"] = Field("eval", description="train lets statistics drift (ablation)")
-    width: Width = Field(16, description="conv: channels of its first layers")
-    widest: Width = Field(128, description="conv: most channels of a layer")
-    code: Width = Field(64, description="conv: channels of its map that the network gives")
-    linear: int = Field(
-        0,
-        ge=0,
-        le=1 << 16,
-        description="conv: further channels, linear filters of each cell; stride^rank of them lose nothing",
-    )
-    stride: Literal[4, 8, 16] = Field(8, description="conv: image size / map size")
+
+AnyEncoderSettings = Annotated[SerializeAsAny[EncoderSettings], BeforeValidator(_of_their_kind)]
+"""Settings of any encoder, within those of a detector."""
+
+
+def encoder_kind(settings: EncoderSettings) -> type[Encoder]:
+    """The class of the encoder that settings name."""
+    return ENCODERS.find(settings.name)
+
+
+def layers_of_strides_4_8_16(settings: EncoderSettings) -> tuple[str, ...]:
+    """The encoder's layers of these strides. ValueError where it does not name any."""
+    layers = encoder_kind(settings).layers_of_strides_4_8_16
+    if not layers:
+        raise ValueError(f"encoder {settings.name} names no layers of strides 4, 8 and 16; set layers")
+    return layers
 
 
 def build_encoder(
@@ -48,27 +41,6 @@ def build_encoder(
     *,
     pretrained: bool,
     layers: Sequence[str] | None = None,
-) -> PretrainedEncoder | ConvEncoder:
+) -> Encoder:
     """The encoder for images `[channels, *S]` with `len(S) == rank`; `layers` overrides `layer`."""
-    if settings.name == "conv":
-        return ConvEncoder(
-            rank,
-            channels,
-            width=settings.width,
-            widest=settings.widest,
-            code=settings.code,
-            linear=settings.linear,
-            stride=settings.stride,
-        )
-    if channels not in (1, 3):
-        raise ValueError(f"encoder {settings.name} takes 1 or 3 channels, and preprocessing gives {channels}")
-    if layers is None and settings.layer is not None:
-        layers = (settings.layer,)
-    return PretrainedEncoder(
-        settings.name,
-        layers,
-        weights=settings.weights,
-        pretrained=pretrained and settings.weights != "random",
-        imagenet_statistics=settings.imagenet_statistics,
-        batch_norm=settings.batch_norm,
-    )
+    return encoder_kind(settings).build(settings, rank, channels, layers=layers, pretrained=pretrained)

@@ -10,14 +10,15 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from secondread.detectors.blocks.encoder_settings import (
-    LAYERS_OF_STRIDES_4_8_16,
-    EncoderSettings,
+    AnyEncoderSettings,
     build_encoder,
+    encoder_kind,
+    layers_of_strides_4_8_16,
 )
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch
 from secondread.networks.by_rank import area_resize
-from secondread.networks.encoder import map_sizes
+from secondread.networks.encoder import EncoderSettings, map_sizes
 from secondread.settings.base import Settings, Side
 
 FLOOR = 0.05
@@ -35,7 +36,7 @@ class RepresentationSettings(Settings):
         "features", description="pixels: a thumbnail; features: pooled maps of a frozen encoder, 2-D only"
     )
     side: Side | None = Field(None, description="pixels: thumbnail's side; empty = 32 in 2-D and 16 in 3-D")
-    encoder: EncoderSettings = EncoderSettings()
+    encoder: AnyEncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(
         None, description="features: whose maps; empty = encoder.layer, or those of strides 4, 8 and 16"
     )
@@ -46,8 +47,8 @@ class RepresentationSettings(Settings):
 
     @model_validator(mode="after")
     def _pretrained(self) -> Self:
-        if self.of == "features" and self.encoder.name == "conv":
-            raise ValueError("features need an encoder with pretrained weights, not conv")
+        if self.of == "features" and encoder_kind(self.encoder).learns:
+            raise ValueError(f"features need an encoder with pretrained weights, not {self.encoder.name}")
         return self
 
 
@@ -81,7 +82,7 @@ class Representation(nn.Module):
             )
         layers = settings.layers or None
         if layers is None and settings.encoder.layer is None:
-            layers = LAYERS_OF_STRIDES_4_8_16[settings.encoder.name]
+            layers = layers_of_strides_4_8_16(settings.encoder)
         encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         self.grid = map_sizes(encoder, channels, size)[-1]
         self.dimensions = sum(encoder.channels) * (1 if settings.pool == "mean" else 2)

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
-from secondread.detectors.blocks.encoder_settings import EncoderSettings, build_encoder
+from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
 from secondread.detectors.blocks.representation import FLOOR, maps_on_last_grid, pooled, standardisation
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step, Tiny
@@ -20,7 +20,7 @@ from secondread.errors import UserError
 from secondread.estimators.linear_ratio import FitRatio, cross_validated, gaussian_ratio, logistic_ratio
 from secondread.estimators.mixture_proportion import anomaly_rate
 from secondread.flows.flow import Flow
-from secondread.networks.encoder import map_sizes
+from secondread.networks.encoder import EncoderSettings, map_sizes
 from secondread.networks.precision import full_precision
 from secondread.settings.base import Layers, Settings, Width
 
@@ -43,7 +43,7 @@ class DensityRatioSettings(DetectorSettings):
     against: Literal["unlabelled", "abnormal"] = Field(
         "unlabelled", description="the other cohort; abnormal = a few labelled images, supervised"
     )
-    encoder: EncoderSettings = EncoderSettings()
+    encoder: AnyEncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(
         None, description="whose maps are pooled, on the grid of the last; empty = encoder.layer alone"
     )
@@ -59,8 +59,10 @@ class DensityRatioSettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> DensityRatioSettings:
-        if self.encoder.name == "conv":
-            raise ValueError("the density ratio needs an encoder with pretrained weights, not conv")
+        if encoder_kind(self.encoder).learns:
+            raise ValueError(
+                f"the density ratio needs an encoder with pretrained weights, not {self.encoder.name}"
+            )
         if self.form == "flow" and self.projection is None:
             raise ValueError("form flow needs a projection, such as 8: few images fix no density in more")
         return self

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from secondread.detectors.blocks.encoder_settings import EncoderSettings, build_encoder
+from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
@@ -19,6 +19,7 @@ from secondread.estimators.clustering import cluster_centres
 from secondread.estimators.nearest import nearest
 from secondread.estimators.principal_components import principal_components
 from secondread.networks.by_rank import resize
+from secondread.networks.encoder import EncoderSettings
 from secondread.networks.precision import full_precision
 from secondread.settings.base import Count, Draws, Side, Width
 
@@ -28,7 +29,7 @@ CHUNK = 256
 
 class FeatureDictionarySettings(DetectorSettings):
     name: Literal["feature-dictionary"] = "feature-dictionary"
-    encoder: EncoderSettings = EncoderSettings()
+    encoder: AnyEncoderSettings = EncoderSettings()
     patch: Side = Field(32, description="side of a patch in pixels")
     stride: Side = Field(16, description="pixels from one patch to the next")
     enlarged: int = Field(
@@ -47,8 +48,8 @@ class FeatureDictionarySettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> FeatureDictionarySettings:
-        if self.encoder.name == "conv":
-            raise ValueError("it needs an encoder with pretrained weights, not conv")
+        if encoder_kind(self.encoder).learns:
+            raise ValueError(f"it needs an encoder with pretrained weights, not {self.encoder.name}")
         if self.nearest > self.words:
             raise ValueError(f"nearest is {self.nearest}: there are only {self.words} words")
         if self.words > self.most:

@@ -10,23 +10,24 @@ from pydantic import Field, PositiveFloat, model_validator
 from torch import Tensor
 
 from secondread.detectors.blocks.encoder_settings import (
-    LAYERS_OF_STRIDES_4_8_16,
-    EncoderSettings,
+    AnyEncoderSettings,
     build_encoder,
+    encoder_kind,
+    layers_of_strides_4_8_16,
 )
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.position_gaussians import PositionGaussians
 from secondread.networks.cells import cells_of, place
-from secondread.networks.encoder import chosen_channels, map_sizes
+from secondread.networks.encoder import EncoderSettings, chosen_channels, map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.settings.base import Width
 
 
 class PaDiMSettings(DetectorSettings):
     name: Literal["padim"] = "padim"
-    encoder: EncoderSettings = EncoderSettings()
+    encoder: AnyEncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(None, description="empty = those of strides 4, 8 and 16")
     grid: int = Field(
         0, ge=0, le=16, description="index of the layer on whose grid the Gaussians sit; paper: 0"
@@ -41,8 +42,8 @@ class PaDiMSettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _pretrained(self) -> PaDiMSettings:
-        if self.encoder.name == "conv":
-            raise ValueError("it needs an encoder with pretrained weights, not conv")
+        if encoder_kind(self.encoder).learns:
+            raise ValueError(f"it needs an encoder with pretrained weights, not {self.encoder.name}")
         return self
 
 
@@ -67,7 +68,7 @@ class PaDiM(Detector):
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
-        layers = settings.layers or LAYERS_OF_STRIDES_4_8_16[settings.encoder.name]
+        layers = settings.layers or layers_of_strides_4_8_16(settings.encoder)
         self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         sizes = map_sizes(self.encoder, channels, self.size)
         if settings.grid >= len(sizes):

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d, unfold
 
 from secondread.detectors.blocks.encoder_settings import (
-    LAYERS_OF_STRIDES_4_8_16,
-    EncoderSettings,
+    AnyEncoderSettings,
     build_encoder,
+    encoder_kind,
+    layers_of_strides_4_8_16,
 )
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
@@ -22,7 +23,7 @@ from secondread.detectors.detector_settings import DetectorSettings, StageSettin
 from secondread.estimators.coreset import CoresetPool
 from secondread.estimators.nearest import nearest
 from secondread.networks.cells import cells_of, place, resample
-from secondread.networks.encoder import map_sizes
+from secondread.networks.encoder import EncoderSettings, map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.precision import full_precision
 from secondread.settings.base import Count, Width
@@ -30,7 +31,7 @@ from secondread.settings.base import Count, Width
 
 class PatchCoreSettings(DetectorSettings):
     name: Literal["patchcore"] = "patchcore"
-    encoder: EncoderSettings = EncoderSettings()
+    encoder: AnyEncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(
         None, description="patches lie on the first one's grid; empty = those of strides 8 and 16"
     )
@@ -63,8 +64,8 @@ class PatchCoreSettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> PatchCoreSettings:
-        if self.encoder.name == "conv":
-            raise ValueError("it needs an encoder with pretrained weights, not conv")
+        if encoder_kind(self.encoder).learns:
+            raise ValueError(f"it needs an encoder with pretrained weights, not {self.encoder.name}")
         if self.pool < 4 * self.bank:
             raise ValueError(f"pool is {self.pool}: it should be at least 4 times the bank, {4 * self.bank}")
         return self
@@ -109,7 +110,7 @@ class PatchCore(Detector):
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
-        layers = settings.layers or LAYERS_OF_STRIDES_4_8_16[settings.encoder.name][1:]
+        layers = settings.layers or layers_of_strides_4_8_16(settings.encoder)[1:]
         self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         self.grid = map_sizes(self.encoder, channels, self.size)[0]
         self.cells = cells_of(self.encoder, channels, self.size)

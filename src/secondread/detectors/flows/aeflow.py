@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from secondread.detectors.blocks.encoder_settings import EncoderSettings, build_encoder
+from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
 from secondread.detectors.contract import (
     Batch,
@@ -29,7 +29,7 @@ from secondread.estimators.feature_normalisation import FeatureNormalisation
 from secondread.flows.flow import Flow
 from secondread.networks.cells import cells_of, place
 from secondread.networks.decoder import Decoder
-from secondread.networks.encoder import chosen_channels, map_sizes
+from secondread.networks.encoder import EncoderSettings, chosen_channels, map_sizes
 from secondread.networks.structural_similarity import structural_similarity
 from secondread.settings.base import Layers, Settings, Width
 
@@ -71,7 +71,7 @@ class AEFlowSettings(DetectorSettings):
     """The defaults are the paper's, with the flow term of the loss per dimension."""
 
     name: Literal["aeflow"] = "aeflow"
-    encoder: EncoderSettings = EncoderSettings()
+    encoder: AnyEncoderSettings = EncoderSettings()
     features: FeatureSettings = FeatureSettings()
     flow: FlowSettings = FlowSettings()
     decoder: DecoderSettings = DecoderSettings()
@@ -140,7 +140,7 @@ class AEFlow(Detector):
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
-        self.ranks = frozenset({2, 3} if settings.encoder.name == "conv" else {2})
+        self.ranks = encoder_kind(settings.encoder).ranks
         self.refuse_other_ranks()
         rank = len(self.size)
         self.encoder = build_encoder(
@@ -181,7 +181,7 @@ class AEFlow(Detector):
 
     def stages(self) -> Iterator[Stage]:
         on = {"normal": 1.0}
-        if self.settings.encoder.name == "conv":
+        if encoder_kind(self.settings.encoder).learns:
             yield Stage(
                 "autoencoder",
                 on,

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from secondread import anomalies
+from secondread.anomalies.build import make_anomalies
 from secondread.detectors import find
 from secondread.detectors.blocks.ddad_settings import DDADSettings, RefinerSettings
 from secondread.detectors.blocks.drawn_anomalies import pixel_areas
@@ -94,7 +94,7 @@ class DDAD(Detector):
         kind = find(settings.backbone.name)
         assert issubclass(kind, ReconstructionDetector)
         self.kind = kind
-        self.make_anomalies = anomalies.find(settings.anomalies.name)(settings.anomalies)
+        self.make_anomalies = make_anomalies(settings.anomalies)
 
         def build() -> nn.Module:
             return kind.build_network(settings.backbone, channels, self.size)
@@ -204,7 +204,7 @@ class DDAD(Detector):
             maps, _ = self.discrepancies(symmetric(images))
             return {name: maps[name] for name in names}
 
-        areas = pixel_areas(held_out, anomalies.find(drawn.name)(drawn), maps_of, generator)
+        areas = pixel_areas(held_out, make_anomalies(drawn), maps_of, generator)
         figures = {}
         for name in names:
             values = areas.get(name, [])

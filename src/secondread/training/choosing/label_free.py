@@ -25,10 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from secondread import anomalies
 from secondread.anomalies.anomaly import MakeAnomalies
+from secondread.anomalies.build import build_anomalies
 from secondread.calibration.part_mixture import PartMixture
 from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.detectors.contract import Batch, Part, Scores, ScoringNoise, Stage
@@ -37,7 +36,6 @@ from secondread.errors import UserError
 from secondread.metrics.roc import auroc
 from secondread.scoring.image_source import ImageSource
 from secondread.scoring.scorer import score_images
-from secondread.settings.mistakes import mistakes
 from secondread.training.batches.loading import Loader
 from secondread.training.batches.stage_data import VALIDATION
 from secondread.training.fit_state import Run
@@ -68,22 +66,12 @@ def refuse_missing_images(cohorts: Mapping[str, ImageSource], stages: Mapping[st
                         f"{advice}, or take {rule} out of keep and watch"
                     )
             if rule == "synthetic":
-                make_anomalies(name, settings)
+                anomalies_of(name, settings)
 
 
-def make_anomalies(stage: str, settings: StageSettings) -> MakeAnomalies:
-    """As `measure.anomalies` says, in every image unless it says otherwise. `UserError` for what it cannot
-    say."""
-    given = settings.measure.anomalies
-    name, where = given["name"], f"stages.{stage}.measure.anomalies"
-    if name not in anomalies.ANOMALIES:
-        known = ", ".join(sorted(anomalies.ANOMALIES))
-        raise UserError(f"{where}.name is {name!r}; there are {known}")
-    kind = anomalies.find(name)
-    try:
-        return kind(kind.Settings.model_validate({"share": 1.0, **given}))
-    except ValidationError as error:
-        raise UserError("\n".join(mistakes(error, kind.Settings, where))) from None
+def anomalies_of(stage: str, settings: StageSettings) -> MakeAnomalies:
+    """As `measure.anomalies` says, in every image unless it says otherwise."""
+    return build_anomalies({"share": 1.0, **settings.measure.anomalies}, f"stages.{stage}.measure.anomalies")
 
 
 @dataclass(frozen=True)
@@ -107,7 +95,7 @@ class Measure:
         names = [VALIDATION, UNLABELLED] if UNLABELLED in rules else [VALIDATION] if rules else []
         sources = {name: run.cohorts[name] for name in names}
         rows = {name: _drawn(len(source), settings, run.seed, name) for name, source in sources.items()}
-        make = make_anomalies(stage.name, settings) if "synthetic" in rules else None
+        make = anomalies_of(stage.name, settings) if "synthetic" in rules else None
         return cls(run, stage, settings, Loader(sources, run.fabric.device), rows, make)
 
     def due(self, epoch: int, *, last: bool) -> bool:

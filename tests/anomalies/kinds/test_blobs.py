@@ -2,7 +2,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from secondread.anomalies.blobs import Blobs, BlobSettings
+from secondread.anomalies.kinds.blobs import Blobs, BlobSettings
 
 
 def generator(seed=0):

@@ -11,6 +11,7 @@ from torch import Tensor
 from secondread.anomalies.anomaly import (
     Anomalies,
     AnomalySettings,
+    MakeAnomalies,
     ShareRange,
     between,
     per_image,
@@ -36,7 +37,7 @@ class ForeignPatchSettings(AnomalySettings):
     )
 
 
-class ForeignPatches:
+class ForeignPatches(MakeAnomalies):
     """x' = (1 - alpha) x + alpha d inside a box, x' = x elsewhere, with d another image of the batch.
 
     Each image is changed with probability `share`; each has its own d, alpha and box. The box is a
@@ -53,11 +54,9 @@ class ForeignPatches:
     """
 
     Settings = ForeignPatchSettings
+    settings: ForeignPatchSettings
     title = "foreign patch interpolation"
     paper = "Tan et al., MELBA 2022; Cai et al., Medical Image Analysis 2023"
-
-    def __init__(self, settings: ForeignPatchSettings | None = None) -> None:
-        self.settings = settings or ForeignPatchSettings()
 
     def __call__(
         self,

@@ -3,7 +3,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from secondread.anomalies.fpi import ForeignPatches, ForeignPatchSettings
+from secondread.anomalies.kinds.fpi import ForeignPatches, ForeignPatchSettings
 from secondread.errors import UserError
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from secondread.anomalies.anomaly import (
     Anomalies,
     AnomalySettings,
+    MakeAnomalies,
     Range,
     Share,
     ShareRange,
@@ -42,7 +43,7 @@ class BlobSettings(AnomalySettings):
     )
 
 
-class Blobs:
+class Blobs(MakeAnomalies):
     """x' = clip(x + s Σ_k b_k c_k p_k(r_k)), for each changed image with 1 to `most` blobs k.
 
         p(r) = 1 for r < 1 - e,  0 for r > 1 + e,  ½ (1 + cos(π (r - 1 + e) / 2e)) between
@@ -61,11 +62,9 @@ class Blobs:
     """
 
     Settings = BlobSettings
+    settings: BlobSettings
     title = "blobs"
     paper = ""
-
-    def __init__(self, settings: BlobSettings | None = None) -> None:
-        self.settings = settings or BlobSettings()
 
     def __call__(
         self,

@@ -1,0 +1,18 @@
+"""Encoders: one kind per file, named as its file is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from secondread.registry.registry import Registry
+
+if TYPE_CHECKING:
+    from secondread.networks.encoder import Encoder
+
+ENCODERS: Registry[Encoder] = Registry(
+    kind="encoder",
+    kinds="encoders",
+    group="secondread.encoders",
+    base="secondread.networks.encoder:Encoder",
+    packages=lambda: (__name__,),
+)

@@ -1,0 +1,16 @@
+"""ResNet-18 with torchvision's ImageNet weights."""
+
+from __future__ import annotations
+
+from secondread.networks.pretrained import PretrainedEncoder
+from secondread.networks.resnet import ResNet, resnet18
+from secondread.networks.weights import WeightsSource
+
+
+class ResNet18(PretrainedEncoder):
+    """See `networks.resnet.resnet18`."""
+
+    name = "resnet18"
+    make_network = staticmethod(resnet18)
+    source = WeightsSource(hub="timm/resnet18.tv_in1k")
+    layers_of_strides_4_8_16 = ResNet.layers_of_strides_4_8_16

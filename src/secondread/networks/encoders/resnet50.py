@@ -1,0 +1,16 @@
+"""ResNet-50 with torchvision's ImageNet weights."""
+
+from __future__ import annotations
+
+from secondread.networks.pretrained import PretrainedEncoder
+from secondread.networks.resnet import ResNet, resnet50
+from secondread.networks.weights import WeightsSource
+
+
+class ResNet50(PretrainedEncoder):
+    """See `networks.resnet.resnet50`."""
+
+    name = "resnet50"
+    make_network = staticmethod(resnet50)
+    source = WeightsSource(hub="timm/resnet50.tv_in1k")
+    layers_of_strides_4_8_16 = ResNet.layers_of_strides_4_8_16

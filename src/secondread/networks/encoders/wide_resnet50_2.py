@@ -1,0 +1,16 @@
+"""Wide-ResNet-50-2 with torchvision's ImageNet weights."""
+
+from __future__ import annotations
+
+from secondread.networks.pretrained import PretrainedEncoder
+from secondread.networks.resnet import ResNet, wide_resnet50_2
+from secondread.networks.weights import WeightsSource
+
+
+class WideResNet50(PretrainedEncoder):
+    """See `networks.resnet.wide_resnet50_2`."""
+
+    name = "wide_resnet50_2"
+    make_network = staticmethod(wide_resnet50_2)
+    source = WeightsSource(hub="timm/wide_resnet50_2.tv_in1k")
+    layers_of_strides_4_8_16 = ResNet.layers_of_strides_4_8_16

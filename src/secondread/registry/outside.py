@@ -1,0 +1,115 @@
+"""Code from outside of the package, named as `my_package.my_module:MyDetector`: who may name it.
+
+A recipe that a person wrote, an option or the environment variable `SECONDREAD_ALLOW_CODE` allows a name; a
+bundle never does. What nobody allowed is not imported, nor is any part of its path. Installed entry points
+are the other way in (`secondread.registry.registry`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, packages_distributions
+from importlib.metadata import version as version_of
+from importlib.util import find_spec
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from secondread.errors import UserError
+from secondread.settings.base import Settings
+
+VARIABLE = "SECONDREAD_ALLOW_CODE"
+"""Names that may be imported, with commas between them: for services, which have no command line."""
+
+PLACE = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
+LONGEST = 200
+"""Characters of a name."""
+_allowed: set[str] = set()
+
+
+class OutsideCode(Settings):
+    """What a bundle says of code that it was fitted with.
+
+    kind          what the code is
+    name          as the recipe has it: an entry point's, or `module:Class`
+    place         `module:Class`
+    distribution  and `version`: the installed package that it came from; empty where it was none
+    """
+
+    kind: Literal["detector", "encoder", "anomaly"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=LONGEST)]
+    place: Annotated[str, Field(pattern=PLACE, max_length=LONGEST)]
+    distribution: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$", max_length=100)] = ""
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.!+-]*$", max_length=50)] = ""
+
+    def __str__(self) -> str:
+        package = f" of {self.distribution} {self.version}" if self.distribution else ""
+        named = self.name if self.name == self.place else f"{self.name} ({self.place})"
+        return f"the {self.kind} {named}{package}"
+
+
+def is_place(name: str) -> bool:
+    """Whether a name is of the form `module:Class`, of plain identifiers."""
+    return len(name) <= LONGEST and name.isprintable() and re.match(PLACE, name) is not None
+
+
+def allow(places: Iterable[str]) -> None:
+    """Allow code to be imported in this process. Nothing is imported yet.
+
+    Raises UserError for what is not of the form `module:Class`.
+    """
+    for place in places:
+        if not is_place(place):
+            raise UserError(
+                f"{place[:80]!r} names no code; write my_package.my_module:MyDetector, as the recipe does"
+            )
+        _allowed.add(place)
+
+
+def is_allowed(place: str) -> bool:
+    """Whether a person allowed this code, in this process or by `SECONDREAD_ALLOW_CODE`."""
+    named = (name.strip() for name in os.environ.get(VARIABLE, "").split(","))
+    return place in _allowed or place in named
+
+
+def import_place(place: str) -> Any:
+    """What `module:Class` is. Only for a name that a person or an installed entry point allowed.
+
+    Raises UserError where it is not installed, or fails while it is imported.
+    """
+    module, _, attribute = place.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        why = f"there is no module {error.name!r}"
+        raise UserError(
+            f"{place} is not installed here ({why}); install its package, or put its folder on PYTHONPATH"
+        ) from error
+    except AttributeError as error:
+        raise UserError(f"{place}: {' '.join(str(error).split())[:200]}") from error
+    except Exception as error:  # somebody else's code, which may raise anything
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"{place} cannot be imported ({told})") from error
+
+
+def is_installed(place: str) -> bool:
+    """Whether the top package of a name is to be found. Imports nothing."""
+    try:
+        return find_spec(place.partition(":")[0].partition(".")[0]) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+@cache
+def distribution_of(place: str) -> tuple[str, str]:
+    """The name and version of the installed distribution that holds a module; empty where none does."""
+    for name in packages_distributions().get(place.partition(":")[0].partition(".")[0], []):
+        try:
+            return name, version_of(name)
+        except PackageNotFoundError:
+            continue
+    return "", ""

@@ -1,0 +1,177 @@
+"""Classes that are known by a name: built-in ones by their file, others by entry points or `module:Class`.
+
+A built-in class is the one class of its kind that its module defines, and its name is the module's. So a new
+one is a new file; there is no table to keep. Names are listed without importing any of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from typing import Generic, Literal, TypeVar, cast
+
+from secondread.errors import UserError
+from secondread.registry.outside import (
+    VARIABLE,
+    OutsideCode,
+    distribution_of,
+    import_place,
+    is_allowed,
+    is_installed,
+    is_place,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Registry(Generic[T]):
+    """All classes of one kind.
+
+    kind      one of them, in messages, and in what a bundle says of code from outside
+    kinds     several of them, in messages
+    group     of entry points by which installed packages offer theirs: `secondread.detectors`
+    base      `module:Class` that each of them is a subclass of
+    packages  the packages whose modules are the built-in ones
+    spelt     from a module's name to that of what it defines
+    """
+
+    kind: Literal["detector", "encoder", "anomaly"]
+    kinds: str
+    group: str
+    base: str
+    packages: Callable[[], tuple[str, ...]]
+    spelt: Callable[[str], str] = str
+
+    @cached_property
+    def built_in(self) -> dict[str, str]:
+        """Module by name, sorted."""
+        found = {
+            self.spelt(module.name): f"{package}.{module.name}"
+            for package in self.packages()
+            for module in iter_modules(import_module(package).__path__)
+        }
+        return dict(sorted(found.items()))
+
+    @property
+    def offered(self) -> dict[str, tuple[str, ...]]:
+        """What the entry points of installed packages say, `module:Class` by name, sorted. A built-in name
+        cannot be taken, and a name that two packages take means two."""
+        found: dict[str, set[str]] = {}
+        for point in entry_points(group=self.group):
+            if point.name not in self.built_in:
+                found.setdefault(point.name, set()).add(point.value)
+        return {name: tuple(sorted(found[name])) for name in sorted(found)}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.built_in)
+
+    def find(self, name: str) -> type[T]:
+        """The class of this name, imported. A name may be `module:Class`, where a person or an entry point
+        allows it.
+
+        Raises KeyError, which lists the names, for one that is not known; UserError for code that is not
+        allowed, not installed, or not of this kind.
+        """
+        if name in self.built_in:
+            return self._defined_in(self.built_in[name])
+        place = self.place_of(name)
+        if place is None:
+            raise KeyError(self.unknown(name))
+        if not self.may_import(name):
+            raise UserError(
+                f"the {self.kind} {place} is code from outside of secondread that nobody allowed, so it was "
+                f"not imported; if you trust it, {how_to_allow(place)}"
+            )
+        found = import_place(place)
+        base = import_place(self.base)
+        if not (isinstance(found, type) and issubclass(found, base)) or found is base:
+            raise UserError(f"{place} is no {self.kind}: it should be a subclass of {self.base}")
+        return cast(type[T], found)
+
+    def _defined_in(self, module: str) -> type[T]:
+        """The one public class of this kind that a built-in module defines."""
+        base = import_place(self.base)
+        own = [
+            value
+            for name, value in vars(import_module(module)).items()
+            if isinstance(value, type) and issubclass(value, base)
+            if value.__module__ == module and not name.startswith("_")
+        ]
+        if len(own) != 1:
+            raise TypeError(f"{module} defines {len(own)} public subclasses of {self.base}; it should be one")
+        return cast(type[T], own[0])
+
+    def chosen(self, name: str, where: str) -> type[T]:
+        """`find`, with a UserError that begins with `where` the name was written."""
+        try:
+            return self.find(name)
+        except KeyError as error:
+            raise UserError(f"{where} is {error.args[0]}") from None
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+
+    def unknown(self, name: str) -> str:
+        """A name that is not known, what may have been meant, and what there is."""
+        known = [*self.built_in, *self.offered]
+        near = get_close_matches(name[:80], known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{name[:80]!r}; {hint}{self.kinds} are {', '.join(known)}, and module:Class of your own"
+
+    def place_of(self, name: str) -> str | None:
+        """`module:Class` of a name from outside, which it may be itself; None for any other name.
+
+        Raises UserError where two installed packages offer the name.
+        """
+        if is_place(name):
+            return name
+        if name in self.built_in:
+            return None
+        offered = self.offered.get(name, ())
+        if len(offered) > 1:
+            raise UserError(
+                f"several installed packages offer the {self.kind} {name!r}; name the one that you mean: "
+                f"{', '.join(offered)}"
+            )
+        return offered[0] if offered else None
+
+    def may_import(self, name: str) -> bool:
+        """Whether a name from outside is that of an installed entry point, or a person allowed it."""
+        if not is_place(name):
+            return name in self.offered
+        return is_allowed(name) or any(name in places for places in self.offered.values())
+
+    def described(self, name: str) -> OutsideCode | None:
+        """What a bundle says of code from outside; None for a built-in or unknown name."""
+        place = self.place_of(name)
+        if place is None:
+            return None
+        distribution, version = distribution_of(place)
+        return OutsideCode(kind=self.kind, name=name, place=place, distribution=distribution, version=version)
+
+    def refuse_absent(self, code: OutsideCode) -> None:
+        """UserError, in one line with a remedy, where code that a bundle was fitted with is not installed
+        here, is another here, or is not allowed. Nothing is imported that is not allowed."""
+        place = self.place_of(code.name)
+        if place is None:
+            raise UserError(f"fitted with {code}, which is not installed here; install it")
+        if place != code.place:
+            raise UserError(f"fitted with {code}, and here {code.name} is {place}; install the former")
+        if not self.may_import(code.name):
+            there = "which nobody allowed, so it was not imported; if you trust it, "
+            if not is_installed(place):
+                there = "which is not installed here; if you trust it, install it and "
+            raise UserError(f"fitted with {code}, {there}{how_to_allow(place)}")
+        try:
+            self.find(code.name)
+        except UserError as error:
+            raise UserError(f"fitted with {code}, and {error}") from error
+
+
+def how_to_allow(place: str) -> str:
+    return f"give --allow-code {place}, or set {VARIABLE}"
