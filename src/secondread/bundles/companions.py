@@ -19,10 +19,10 @@ from secondread.bundles.fitted import plan_fitted, refuse_large
 from secondread.calibration.calibration import Calibration
 from secondread.detectors import find
 from secondread.detectors.contract import Detector
+from secondread.detectors.trivial import BASELINES
 from secondread.strict.tensor_file import TensorForm
 
 T = TypeVar("T")
-NAMES = ("mean-intensity", "pixel-1nn", "spectrum")
 
 
 def build_companion(name: str, channels: int, size: Sequence[int]) -> Detector:
@@ -75,7 +75,7 @@ class Companions:
     ) -> None:
         """Raises ValueError where tensors of these forms are not those of the baselines that are named."""
         for name in described:
-            if name not in NAMES:
+            if name not in BASELINES:
                 raise ValueError(f"no companion is called {name!r}")
             plan_fitted(partial(build_companion, name, channels, size), _under(forms, f"{name}/detector/"))
             refuse_large(name, _under(forms, f"{name}/calibration/"))

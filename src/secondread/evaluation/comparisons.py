@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.detectors import trivial
+from secondread.detectors.trivial import column_of
 from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import (
     Estimate,
@@ -22,7 +24,7 @@ from secondread.metrics.bootstrap import bootstrap
 from secondread.metrics.few import FEWEST, difference_of_aurocs, newcombe_auroc, patients_of_each
 from secondread.metrics.roc import auroc, weighted_auroc
 
-BASELINES = {"mean_intensity": "Mean intensity", "pixel_1nn": "Pixel 1-NN", "spectrum": "Spectrum"}
+BASELINES = {column_of(name): title for name, title in trivial.BASELINES.items()}
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ from typing import Any
 
 from secondread.bundles.bundle import Bundle, read_document, without_places
 from secondread.bundles.bundle_document import Provenance
-from secondread.bundles.companions import NAMES, Companions, build_companion, takes
+from secondread.bundles.companions import Companions, build_companion, takes
 from secondread.bundles.seen import Seen
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.cohorts.cohorts import Cohorts, build_cohorts
 from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Detector
+from secondread.detectors.trivial import BASELINES
 from secondread.errors import UserError
 from secondread.fitting.epoch_bundles import refuse_epochs, save_epochs
 from secondread.fitting.preparing import (
@@ -248,7 +249,7 @@ def fit_companions(
     detectors: dict[str, Detector] = {}
     calibrations: dict[str, Calibration] = {}
     settings = CalibrationSettings(false_alarm_rate=recipe.calibration.false_alarm_rate)
-    for name in NAMES:
+    for name in BASELINES:
         if not takes(name, size):
             continue
         detector = build_companion(name, channels, size)

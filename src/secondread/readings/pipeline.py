@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.seen import Recall
+from secondread.detectors.trivial import column_of
 from secondread.images.image import ImageError
 from secondread.preprocessing.cache_places import available_cores
 from secondread.preprocessing.placement import Placement
@@ -194,7 +195,7 @@ def _score(bundle: Bundle, images: Sequence[Prepared], seen: Recall, *, maps: bo
             flagged=bool(found.flags[i]) if finite else None,
             parts={name: float(values[i]) for name, values in found.parts.items()},
             baselines={
-                name.replace("-", "_"): float(values[i])
+                column_of(name): float(values[i])
                 for name, values in found.baselines.items()
                 if np.isfinite(values[i])
             },

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.seen import hash_patient
 from secondread.calibration.description import describe
+from secondread.detectors.trivial import column_of
 from secondread.errors import DataError, UserError
 from secondread.outputs.folders import RECORD, output_folder
 from secondread.outputs.run_record import RunRecord
@@ -126,7 +127,7 @@ class _Run:
         bundle, items = self.bundle, self.inputs.items
         columns = Columns(
             bundle.parts,
-            tuple(name.replace("-", "_") for name in bundle.companions.names),
+            tuple(column_of(name) for name in bundle.companions.names),
             without_complexity=bundle.has_complexity,
         )
         table = ReadingsTable(

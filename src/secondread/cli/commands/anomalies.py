@@ -37,6 +37,7 @@ def anomalies(
 ) -> None:
     """Put synthetic anomalies into training normals, and show each before and after, with the target.
     Exit 1 where images could not be read."""
+    from secondread.anomalies import ANOMALIES
     from secondread.anomalies.build import build_anomalies
     from secondread.outputs.folders import RECORD, output_folder
     from secondread.outputs.run_record import RunRecord
@@ -49,7 +50,8 @@ def anomalies(
 
     record = RunRecord("anomalies", sys.argv)
     allow([kind] if is_place(kind) else [])
-    make = build_anomalies(with_assignments({"name": kind}, list(settings or ())), "anomalies")
+    ANOMALIES.chosen(kind, "--kind")
+    make = build_anomalies(with_assignments({"name": kind}, list(settings or ())), f"anomalies {kind}")
     chosen = Recipe.load(recipe)
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
     rows = read_manifest(manifest, where, quiet=quiet)

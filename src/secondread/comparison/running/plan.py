@@ -12,6 +12,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError
 
 from secondread.cohorts.manifest import Manifest
+from secondread.detectors.trivial import BASELINES
 from secondread.errors import UserError
 from secondread.outputs.folders import refuse_other_folder
 from secondread.outputs.whole import write_whole
@@ -20,8 +21,6 @@ from secondread.settings.base import Settings
 from secondread.strict.json_text import read_object
 from secondread.wording.lists import few
 
-TRIVIAL = ("mean-intensity", "pixel-1nn", "spectrum")
-"""The baselines that stand beside every comparison, where they take the images' rank."""
 FILE = "comparison.json"
 LONGEST = 100
 """Bytes in a method's name, which is a folder's name too."""
@@ -199,7 +198,7 @@ class Plan:
         names = [name for name, _ in given]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(f"{few(twice)}: named twice; call one row otherwise, as in NAME=RECIPE")
-        own: dict[str, list[str]] = {name: [] for name in (*names, *TRIVIAL)}
+        own: dict[str, list[str]] = {name: [] for name in (*names, *BASELINES)}
         for setting in settings:
             _assign(setting, own)
         methods = [Method(name, Recipe.load(source, set=own[name]), source) for name, source in given]
@@ -213,7 +212,7 @@ class Plan:
             raise UserError("recipes for images and for volumes cannot stand in one table")
         there = {method.name for method in known}
         asked = {setting.partition("=")[0].partition(":")[0] for setting in settings}
-        for name in TRIVIAL:
+        for name in BASELINES:
             if name in names or (name in there and name not in asked):
                 continue
             if recipe := _trivial(name, first, own[name]):
