@@ -40,7 +40,8 @@ def prepared(images: list[str], size: tuple[int, ...], **more) -> PreparedSet:
 def test_a_mask_lies_on_its_images_prepared_grid(outlined) -> None:
     images, masks = outlined
     found = prepared(images, (20, 30))
-    assert prepare_targets(found, masks, workers=0) == []
+    prepare_targets(found, masks, workers=0)
+    assert found.target_errors == []
     target, has = found.targets([0, 1])
     assert has.tolist() == [True, False]
     expected = np.zeros((20, 30), bool)
@@ -96,7 +97,8 @@ def test_a_mask_moves_with_an_aligned_image(tmp_path: Path) -> None:
     found = prepare_set(images, preprocessing.fit_prepared(lambda: iter(unmoved[:3])), workers=0)
     before, after = unmoved, found
     for each in (before, after):
-        assert prepare_targets(each, masks, workers=0) == []
+        prepare_targets(each, masks, workers=0)
+        assert each.target_errors == []
 
     def overlap(each: PreparedSet) -> float:
         (first, moved), _ = each.targets([0, 3])
@@ -117,7 +119,8 @@ def test_a_mask_of_a_volume_is_taken_in_space(tmp_path: Path) -> None:
     flipped[0, 3] = 22
     nibabel.Nifti1Image(marked[::-1], flipped).to_filename(mask)
     found = prepared([str(image)], (8, 10, 12), fit="place")
-    assert prepare_targets(found, [str(mask)], workers=0) == []
+    prepare_targets(found, [str(mask)], workers=0)
+    assert found.target_errors == []
     target, _ = found.targets([0])
     brought = found.preprocessing.to_file_grid(target[0, 0].astype(np.float32), found.placements[0])
     np.testing.assert_array_equal(brought > 0.5, marked > 0)
@@ -127,8 +130,8 @@ def test_a_mask_that_does_not_fit_is_said_and_its_image_stays(outlined, tmp_path
     images, masks = outlined
     Picture.fromarray(np.full((40, 41), 255, np.uint8)).save(tmp_path / "other.png")
     found = prepared(images, (20, 30))
-    errors = prepare_targets(found, [masks[0], str(tmp_path / "other.png")], workers=1)
-    assert [error.path for error in errors] == [str(tmp_path / "other.png")]
+    prepare_targets(found, [masks[0], str(tmp_path / "other.png")], workers=1)
+    assert [error.path for error in found.target_errors] == [str(tmp_path / "other.png")]
     assert found.targets([0, 1])[1].tolist() == [True, False]
 
 

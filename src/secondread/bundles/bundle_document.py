@@ -40,8 +40,9 @@ class Provenance(Settings):
     versions          of secondread, python, torch, numpy
     code              from outside of the package, that the recipe names
     manifest_digest   of the manifest's content
-    cohorts           images that went into each cohort; `unreadable` those that did not
-    weights           file name -> SHA-256 of pretrained weights
+    auxiliary_digest  of the list of auxiliary images; empty where the recipe names none
+    cohorts           images that went into each cohort; `unreadable` those that did not (and `abnormal
+    masks`) weights           file name -> SHA-256 of pretrained weights
     training          the loop's log by stage
     seconds           wall-clock time by part of the fit
     recalibrated      later `calibrate` runs: manifest digest, time, rate, precision of the scores, a digest
@@ -53,6 +54,7 @@ class Provenance(Settings):
     code: tuple[OutsideCode, ...] = Field((), max_length=16)
     seed: int
     manifest_digest: str
+    auxiliary_digest: str = ""
     cohorts: dict[str, int]
     unreadable: dict[str, int] = Field(default_factory=dict)
     weights: dict[str, str] = Field(default_factory=dict)

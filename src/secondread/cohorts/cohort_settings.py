@@ -30,6 +30,8 @@ class CohortSettings(Settings):
                   the DDAD repartition do, or `random`, by seed; without a pool it means nothing
     labelled      how many abnormal images per finding go into `abnormal`; the finding `any` draws from all
     fold          split by the column `fold`: this fold is test, the others are train
+    auxiliary     images from elsewhere that are neither normal nor abnormal, for detectors that learn from
+                  such: a folder, an .npz or a manifest; relative to the recipe's file (see `auxiliary`)
     """
 
     validation: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -43,6 +45,7 @@ class CohortSettings(Settings):
     pool_draw: Literal["head", "random"] = "head"
     labelled: dict[str, Annotated[int, Field(ge=0, le=10**9)]] = Field(default_factory=dict)
     fold: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    auxiliary: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _size_of_an_abnormal_cohort(self) -> Self:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from secondread.cohorts.auxiliary import auxiliary_rows
 from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.contamination import contaminated
 from secondread.cohorts.manifest import Manifest, Row, counts_alone, patient_of
@@ -31,6 +32,8 @@ class Cohorts:
 
     normal, unlabelled, abnormal   what a detector may learn from; they share no image
     validation, calibration        normals of other patients than all of the above and than each other
+    auxiliary                      images from elsewhere, with absolute paths; no image of the test or of a
+                                   held-out cohort
     notes                          what a person should know about how they came about
     shared_patients                patients that stand in more than one split, allowed by the caller
     """
@@ -42,24 +45,31 @@ class Cohorts:
     calibration: list[Row]
     notes: list[str]
     shared_patients: list[str]
+    auxiliary: list[Row] = field(default_factory=list)
 
 
 def build_cohorts(
-    manifest: Manifest, settings: CohortSettings, seed: int, *, allow_shared_patients: bool = False
+    manifest: Manifest,
+    settings: CohortSettings,
+    seed: int,
+    *,
+    allow_shared_patients: bool = False,
+    auxiliary: Manifest | None = None,
 ) -> Cohorts:
     """The cohorts of a manifest under a recipe's settings, the same for the same seed.
 
     Only rows of the split `train` are used, and normals of the split `validation`, which join the
     cohort of that name and count towards its share. A patient of a held-out cohort has no image in
     another cohort. Rows without a patient id count as their study's, or each as its own patient. Rows of an
-    unlabelled pool (see `unlabelled.in_pool`) may join `unlabelled` and nothing else.
+    unlabelled pool (see `unlabelled.in_pool`) may join `unlabelled` and nothing else. `auxiliary` lists the
+    auxiliary images (see `auxiliary.read_auxiliary`).
 
     Raises UserError where the manifest has no split, where a patient stands in two splits (unless
     allowed, and then listed), or where there are too few patients or images for what is asked.
     """
-    manifest = manifest.where(*settings.where)
+    whole, manifest = manifest, manifest.where(*settings.where)
     if settings.fold is not None:
-        manifest = manifest.with_fold(settings.fold)
+        whole, manifest = whole.with_fold(settings.fold), manifest.with_fold(settings.fold)
     name = manifest.source or "manifest"
     if not any(row.split for row in manifest.rows):
         raise UserError(f"{name}: no row has a split; run `secondread split {name} -o FILE` first")
@@ -119,14 +129,19 @@ def build_cohorts(
     unused = [row for row in learn if row.label == "abnormal" and row.path not in used]
     normal = _capped(normal, settings.max_normal, seed)
     normal, planted = contaminated(normal, unused, settings, seed, name)
+    elsewhere: list[Row] = []
+    apart: list[str] = []
+    if auxiliary is not None:
+        elsewhere, apart = auxiliary_rows(auxiliary, whole, validation + calibration)
     return Cohorts(
         normal=normal,
         unlabelled=unlabelled,
         abnormal=abnormal,
         validation=validation,
         calibration=calibration,
-        notes=notes + planted,
+        notes=notes + planted + apart,
         shared_patients=shared,
+        auxiliary=elsewhere,
     )
 
 

@@ -23,14 +23,14 @@ from secondread.bundles.companions import Companions, build_companion, takes
 from secondread.bundles.seen import Seen
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.calibration_settings import CalibrationSettings
-from secondread.cohorts.cohorts import Cohorts, build_cohorts
+from secondread.cohorts.cohorts import Cohorts
 from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Detector
 from secondread.detectors.trivial import BASELINES
 from secondread.errors import UserError
 from secondread.fitting.epoch_bundles import refuse_epochs, save_epochs
+from secondread.fitting.planning import listed_auxiliary, planned_cohorts
 from secondread.fitting.preparing import (
-    COHORTS,
     HELD_OUT,
     fitted_preprocessing,
     prepare_cohorts,
@@ -104,18 +104,22 @@ def fit(
     allow_code_of(recipe)
     out = Path(out)
     progress = progress and process_rank() == 0
+    workers = max(1, available_cores() // process_count()) if workers is None else workers
+    auxiliary = listed_auxiliary(recipe, workers=workers, shown=progress)
     identity = {
         "recipe": digest_of(without_places(recipe.model_dump(mode="json"))),
         "manifest": manifest.digest,
         "seed": recipe.seed,
         "allow_shared_patients": allow_shared_patients,
     }
+    if auxiliary is not None:
+        identity["auxiliary"] = auxiliary.digest
     with output_bundle(out) if process_rank() == 0 else nullcontext():
         unfinished = Unfinished(out, identity)
         if out.exists():
             return finished_before(unfinished, device, resume=resume)
         return _fit(
-            recipe, manifest, unfinished,
+            recipe, manifest, auxiliary, unfinished,
             resume=resume, cache=cache, device=device, workers=workers,
             allow_shared_patients=allow_shared_patients, progress=progress, source=source,
         )  # fmt: skip
@@ -124,12 +128,13 @@ def fit(
 def _fit(
     recipe: Recipe,
     manifest: Manifest,
+    auxiliary: Manifest | None,
     unfinished: Unfinished,
     *,
     resume: bool,
     cache: str | Path | Cache | None,
     device: str | None,
-    workers: int | None,
+    workers: int,
     allow_shared_patients: bool,
     progress: bool,
     source: str,
@@ -138,25 +143,24 @@ def _fit(
     out, seconds = unfinished.out, Seconds()
     detector = build_detector(recipe, source=source)
     refuse_epochs(detector, recipe, out, resume=resume)
-    cohorts = build_cohorts(
-        manifest, recipe.cohorts, recipe.seed, allow_shared_patients=allow_shared_patients
+    cohorts = planned_cohorts(
+        detector, recipe, manifest, auxiliary, allow_shared_patients=allow_shared_patients
     )
     for note in cohorts.notes:
         say(f"note: {note}", shown=progress)
-    refuse_missing_cohorts(detector, cohorts, recipe)
     if process_rank() == 0:
         unfinished.begin(resume=resume)
-    workers = max(1, available_cores() // process_count()) if workers is None else workers
     kept = open_cache(cache)
 
     with seconds.of("prepare"):
         preprocessing = fitted_preprocessing(recipe, manifest, cohorts, kept, workers, progress)
-        sets = prepare_cohorts(manifest, cohorts, preprocessing, kept, workers, progress)
+        masks = detector.learns_from_masks
+        sets = prepare_cohorts(manifest, cohorts, preprocessing, kept, workers, progress, masks=masks)
         told = len(cohorts.notes)
         cohorts = without_copies(cohorts, sets)
         copies = cohorts.notes[told:]
         if copies:
-            sets = prepare_cohorts(manifest, cohorts, preprocessing, kept, workers, shown=False)
+            sets = prepare_cohorts(manifest, cohorts, preprocessing, kept, workers, False, masks=masks)
             for note in copies:
                 say(f"note: {note}", shown=progress)
     learn = {name: images for name, images in sets.items() if name != "calibration" and len(images)}
@@ -190,7 +194,7 @@ def _fit(
         calibration=calibration,
         companions=companions,
         provenance=provenance(
-            recipe, manifest, cohorts, sets, log, seconds, allow_shared_patients, weight_digests(detector)
+            unfinished.identity, recipe, cohorts, sets, log, seconds, weight_digests(detector)
         ),
         seen=what_was_seen(cohorts, sets),
         device=place,
@@ -217,23 +221,16 @@ def finished_before(unfinished: Unfinished, device: str | None, *, resume: bool)
         "seed": document.provenance.seed,
         "allow_shared_patients": document.provenance.allow_shared_patients,
     }
+    if document.provenance.auxiliary_digest:
+        earlier["auxiliary"] = document.provenance.auxiliary_digest
     if earlier == unfinished.identity and process_rank() == 0:
         unfinished.clear_if_finished()
     if not resume:
         raise UserError(f"{out}: there is a bundle already; remove it or choose another place with -o")
     for name, value in unfinished.identity.items():
-        if earlier[name] != value:
+        if earlier.get(name) != value:
             raise UserError(f"{out}: a finished bundle of another {name}; choose another place with -o")
     return Bundle.load(out, device=str(choose_device(device)))
-
-
-def refuse_missing_cohorts(detector: Detector, cohorts: Cohorts, recipe: Recipe) -> None:
-    for name in sorted(detector.needs):
-        if not getattr(cohorts, name):
-            raise UserError(
-                f"detector {recipe.detector['name']} needs the cohort {name!r}, "
-                "and the manifest and the recipe's cohorts section give none"
-            )
 
 
 def fit_companions(
@@ -299,29 +296,32 @@ def calibrate(
 
 
 def provenance(
+    identity: Mapping[str, Any],
     recipe: Recipe,
-    manifest: Manifest,
     cohorts: Cohorts,
     sets: Mapping[str, PreparedSet],
     log: TrainingLog,
     seconds: Seconds,
-    allow_shared_patients: bool,
     weights: Mapping[str, str],
 ) -> Provenance:
+    """`identity`: see `Unfinished`."""
+    lost = {name: len(images.errors) for name, images in sets.items()}
+    lost |= {f"{name} masks": len(images.target_errors) for name, images in sets.items()}
     return Provenance(
         created=now(),
         versions=versions(),
         code=outside_code(recipe),
         seed=recipe.seed,
-        manifest_digest=manifest.digest,
+        manifest_digest=identity["manifest"],
+        auxiliary_digest=identity.get("auxiliary", ""),
         cohorts={name: len(images) for name, images in sets.items()},
-        unreadable={name: len(images.errors) for name, images in sets.items() if images.errors},
+        unreadable={name: count for name, count in lost.items() if count},
         weights=dict(weights),
         training=log.to_json(),
         seconds=seconds.spent,
         device=log.device,
         precision=log.precision,
-        allow_shared_patients=allow_shared_patients,
+        allow_shared_patients=identity["allow_shared_patients"],
         shared_patients=len(cohorts.shared_patients),
     )
 
@@ -330,7 +330,7 @@ def what_was_seen(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Seen:
     return Seen.of(
         {name: images.digests for name, images in sets.items()},
         {name: images.contents for name, images in sets.items()},
-        {name: [row.patient_id for row in getattr(cohorts, name)] for name in COHORTS},
+        {name: [row.patient_id for row in getattr(cohorts, name)] for name in sets},
     )
 
 

@@ -21,7 +21,8 @@ IDENTITY = "fit.json"
 class Unfinished:
     """`OUT.partial`, where checkpoints lie until the bundle `OUT` is whole.
 
-    identity  what must be equal for a fit to be continued: recipe, manifest, seed, shared patients
+    identity  what must be equal for a fit to be continued: recipe, manifest, seed, shared patients,
+              and the list of auxiliary images where there is one
     """
 
     out: Path

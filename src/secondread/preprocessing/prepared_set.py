@@ -28,6 +28,7 @@ class PreparedSet(Sequence[Prepared]):
     positions     where each stood in the references that were asked for
     digests, contents, acquisition, thumbnails, placements   one per image (see Prepared)
     target_digests  one per image: of its mask, or empty where it has none (see `targets.prepare_targets`)
+    target_errors   why masks that were asked for could not be had
     errors        why each of the others could not be prepared
     """
 
@@ -40,6 +41,7 @@ class PreparedSet(Sequence[Prepared]):
         self.acquisition: list[dict[str, float | str]] = []
         self.placements: list[Placement] = []
         self.target_digests: list[str] = []
+        self.target_errors: list[ImageError] = []
         self.errors: list[ImageError] = []
         self._targets: dict[int, Target] = {}
         self._thumbnails: list[NDArray[np.float32]] = []

@@ -7,6 +7,7 @@ dotted name, what was written, and what is allowed.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -72,9 +73,11 @@ class Recipe(Settings):
     @classmethod
     def load(cls, name_or_path: str | Path, set: Sequence[str] = ()) -> Self:
         """A preset by its name, or a YAML file by its path, with `KEY=VALUE` settings put over it, such as
-        `detector.beta=0.5` or `stages.flow.optimiser.lr=1e-3` (values are YAML)."""
+        `detector.beta=0.5` or `stages.flow.optimiser.lr=1e-3` (values are YAML). A relative
+        `cohorts.auxiliary` is taken from the file's folder, and one of `set` from the current folder."""
         source, text = _text_of(name_or_path)
-        return cls.from_mapping(_mapping_of(text, source), source=source, set=set)
+        values = _placed(_mapping_of(text, source), Path(name_or_path).parent)
+        return cls.from_mapping(_placed(with_assignments(values, set), Path()), source=source)
 
     @classmethod
     def from_mapping(
@@ -144,6 +147,17 @@ def _mapping_of(text: str, source: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{source}: a recipe is a mapping with sections such as preprocessing and detector")
     return values
+
+
+def _placed(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The values with the place of the auxiliary images made absolute."""
+    cohorts = values.get("cohorts")
+    if not isinstance(cohorts, Mapping):
+        return values
+    auxiliary = cohorts.get("auxiliary")
+    if not isinstance(auxiliary, str) or not auxiliary or auxiliary.startswith("~"):
+        return values
+    return {**values, "cohorts": {**cohorts, "auxiliary": os.path.abspath(folder / auxiliary)}}
 
 
 def with_assignments(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:

@@ -276,7 +276,7 @@ def _trivial(name: str, like: Recipe, settings: Sequence[str]) -> Recipe | None:
         return None
     values |= {
         "preprocessing": like.preprocessing.model_dump(mode="json"),
-        "cohorts": like.cohorts.model_dump(mode="json"),
+        "cohorts": like.cohorts.model_dump(mode="json") | {"auxiliary": None},
     }
     return Recipe.from_mapping(values, source=f"preset {name}", set=settings)
 

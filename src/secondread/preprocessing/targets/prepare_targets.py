@@ -57,8 +57,9 @@ def prepare_targets(
     timeout_s: float = 60.0,
     limits: ReadLimits = USUAL_LIMITS,
     progress: Callable[[int], None] | None = None,
-) -> list[ImageError]:
-    """Gives the images of a set their masks, and says why some could not be had; such an image has none.
+) -> None:
+    """Gives the images of a set their masks; why some could not be had stands in its `target_errors`, and
+    such an image has none.
 
     `masks` are references, one for each image that was asked for when the set was made, None = no mask. What
     the cache does not hold is read in `workers` processes (0 = in this one). `progress` is told how many are
@@ -85,7 +86,7 @@ def prepare_targets(
         timeout_s=timeout_s,
         most_bytes=bits + (1 << 16),
     )
-    errors: list[ImageError] = []
+    images.target_errors = errors = []
     awaited = set(missing)
     for number, at in enumerate(places):
         found = held[number]
@@ -106,7 +107,6 @@ def prepare_targets(
             images.set_target(at, found)
         if progress is not None:
             progress(number + 1)
-    return errors
 
 
 def _store(cache: Cache, digest: str, key: str, target: Target) -> None:
