@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load, save
-from stub_detectors import STUBS
+from stub_detectors import STUBS as PLAIN
+from stub_masks import MASKED
 
 from secondread import detectors
 from secondread.calibration.raw_scores import RawScores, concatenate
@@ -22,6 +23,8 @@ from secondread.scoring.image_source import ImageSource
 from secondread.scoring.scorer import Scorer
 from secondread.training.loop import train
 from secondread.training.optimisers import step_parameters
+
+STUBS = {**PLAIN, **MASKED}
 
 
 def find(name: str) -> type[Detector]:
