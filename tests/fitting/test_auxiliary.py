@@ -21,8 +21,6 @@ from secondread.detectors.contract import (
     Batch,
     Batches,
     Detector,
-    Mixture,
-    Part,
     Scores,
     ScoringNoise,
     Stage,
@@ -48,10 +46,7 @@ class Witness(Detector):
     learns_from_masks = True
     cohort = "auxiliary"
 
-    def __init__(
-        self, settings: WitnessSettings, channels: int, size: tuple[int, ...], *, pretrained: bool = True
-    ) -> None:
-        super().__init__(settings, channels, size, pretrained=pretrained)
+    def build(self, *, pretrained: bool) -> None:
         for name in ("images", "masks", "marked"):
             self.register_buffer(name, torch.zeros(()))
 
@@ -68,12 +63,9 @@ class Witness(Detector):
             self.masks += batch.has_target.sum()
             self.marked += batch.target.float().mean((1, 2, 3)).sum()
 
-    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool = True) -> Scores:
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         assert batch.target is None
-        return Scores({"mean": Part(batch.images.flatten(1).mean(1))})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"mean": 1.0})
+        return self.one_part(batch.images.flatten(1).mean(1))
 
 
 class Outlined(Witness):

@@ -10,7 +10,7 @@ from stub_detectors import Stub, stage
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secondread.detectors.contract import STEPS, Batch, Batches, Stage, Step
+from secondread.detectors.contract import Batch, Batches, Stage, Step
 
 SIDE = 6
 
@@ -23,12 +23,12 @@ class PastedTextures(Stub):
     learns_from_masks = True
     training_stages: ClassVar = {"segmentation": stage(2, augment=("flip", "shift"))}
 
-    def build(self) -> None:
+    def build(self, *, pretrained: bool) -> None:
         self.network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ELU(), nn.Conv2d(4, 1, 3, padding=1))
 
     def stages(self) -> Iterator[Stage]:
         shares = {"normal": 0.5, "abnormal": 0.25, "auxiliary": 0.25}
-        yield Stage("segmentation", shares, [Step((self.network,), self.loss)], STEPS)
+        yield Stage("segmentation", shares, [Step((self.network,), self.loss)], validate="steps")
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         pasted, where = paste(batches["normal"].images, batches["auxiliary"].images, generator)
