@@ -27,12 +27,12 @@ class Stub(Detector):
     gives_map = True
     training_stages: ClassVar[dict[str, StageSettings]] = {}
 
-    def error(self, batch: Batch) -> Tensor:
+    def error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
         """`[N, 1, *size]`."""
         raise NotImplementedError
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        error = self.error(batch).float()
+        error = self.error(batch, noise).float()
         return self.one_part(error.flatten(1).mean(1), error if maps else None)
 
     @classmethod
@@ -92,7 +92,7 @@ class GradientPenalty(Stub):
         images = batches["normal"].images
         return {"residual": functional.mse_loss(self.generator(self.encoder(images)), images)}
 
-    def error(self, batch: Batch) -> Tensor:
+    def error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
         return (self.generator(self.encoder(batch.images)) - batch.images).square()
 
 
@@ -116,7 +116,7 @@ class MeanTeacher(Stub):
             target = self.teacher(images) + images
         return {"agreement": functional.mse_loss(self.student(noisy), target)}
 
-    def error(self, batch: Batch) -> Tensor:
+    def error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
         return (self.student(batch.images) - self.teacher(batch.images)).square()
 
 
@@ -147,7 +147,7 @@ class SpectralResidual(Stub):
         images = batches["normal"].images
         return {"residual": functional.mse_loss(self.head(self.through(images)), images)}
 
-    def error(self, batch: Batch) -> Tensor:
+    def error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
         return (self.head(self.through(batch.images)) - batch.images).square()
 
 
@@ -189,8 +189,86 @@ class SoftBoundary(Stub):
         outside = (self.distances(batches["normal"].images).flatten(1).mean(1) - self.radius).relu()
         return {"boundary": self.radius + outside.mean() / 0.1}
 
-    def error(self, batch: Batch) -> Tensor:
+    def error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
         return self.distances(batch.images) - self.radius
+
+
+class SearchedCode(Stub):
+    """A generator, and at scoring a search for the code whose image is nearest (as AnoGAN has it)."""
+
+    training_stages: ClassVar = {"generator": stage(2)}
+    gradients_at_scoring = True
+    costly_scoring = True
+
+    def build(self, *, pretrained: bool) -> None:
+        self.generator = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 256))
+
+    def stages(self) -> Iterator[Stage]:
+        yield Stage("generator", {"normal": 1.0}, [Step((self.generator,), self.loss)], validate=None)
+
+    def rebuilt(self, code: Tensor) -> Tensor:
+        return self.generator(code).view(-1, 1, 16, 16)
+
+    def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        images = batches["normal"].images
+        codes = torch.randn(len(images), 4, generator=generator)
+        return {
+            "nearest": torch.cdist(images.flatten(1), self.rebuilt(codes).flatten(1)).min(1).values.mean()
+        }
+
+    def error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
+        with torch.enable_grad():
+            code = noise.normal((4,)).requires_grad_()
+            for _ in range(3):
+                misfit = (self.rebuilt(code) - batch.images).square().flatten(1).sum(1)
+                (slope,) = torch.autograd.grad(misfit.sum(), code)
+                code = (code - 0.01 * slope).detach().requires_grad_()
+            return (self.rebuilt(code) - batch.images).square().detach()
+
+
+class SeveralViews(Stub):
+    """A network that agrees with itself on four views of each image, and a head that is trained on top of it
+    (as self-distillation and contrastive methods have it)."""
+
+    training_stages: ClassVar = {
+        "views": stage(2, augment=("flip", "shift", "intensity")),
+        "copies": stage(2, augment=("flip", "intensity"), copies=3),
+    }
+
+    def build(self, *, pretrained: bool) -> None:
+        self.network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ELU())
+        self.head = nn.Conv2d(4, 1, 1)
+
+    def stages(self) -> Iterator[Stage]:
+        yield Stage("views", {"normal": 1.0}, [Step((self.network,), self.agreement)], validate=None, views=4)
+        yield Stage(
+            "copies",
+            {"normal": 1.0},
+            [Step((self.head,), self.residual)],
+            validate="steps",
+            frozen=lambda images: (self.network(images),),
+            views=3,
+        )
+
+    def agreement(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = batches["normal"]
+        assert len(batch.others) == 3
+        codes = torch.stack([self.network(view.images).mean((2, 3)) for view in (batch, *batch.others)])
+        return {"apart": codes.var(0).mean(), "alike": -codes.var(1).mean()}
+
+    def residual(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = batches["normal"]
+        assert len(batch.others) == (2 if self.training else 0)
+        errors = [
+            functional.mse_loss(self.head(self.code(view)), view.images) for view in (batch, *batch.others)
+        ]
+        return {"residual": torch.stack(errors).mean()}
+
+    def code(self, batch: Batch) -> Tensor:
+        return self.network(batch.images) if batch.features is None else batch.features[0]
+
+    def error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
+        return (self.head(self.network(batch.images)) - batch.images).square()
 
 
 STUBS: dict[str, type[Stub]] = {
@@ -198,4 +276,6 @@ STUBS: dict[str, type[Stub]] = {
     "stub-mean-teacher": MeanTeacher,
     "stub-spectral-residual": SpectralResidual,
     "stub-soft-boundary": SoftBoundary,
+    "stub-searched-code": SearchedCode,
+    "stub-several-views": SeveralViews,
 }

@@ -41,8 +41,12 @@ class MeasureSettings(Settings):
     """How epochs are compared without a label, for `keep` and `watch`. The last epoch is always measured."""
 
     every: Count = Field(1, description="epochs from one measurement to the next")
-    images: int = Field(
-        300, ge=2, le=10**9, description="of each cohort, at most; the same ones in every epoch"
+    images: int | None = Field(
+        None,
+        ge=2,
+        le=10**9,
+        description="of each cohort, at most; the same ones in every epoch; empty = 300, or 32 where the "
+        "detector's scoring is costly",
     )
     anomalies: dict[str, Any] = Field(
         {"name": "fpi"},

@@ -152,6 +152,23 @@ def test_only_so_many_images_are_scored(images, tmp_path):
     assert sum(seen) == 2 * 3 * 5
 
 
+@pytest.mark.parametrize(("asked", "scored"), [(None, 32), (40, 40)])
+def test_where_scoring_is_costly_few_images_are_scored_and_the_log_says_how_many(
+    cohorts, tmp_path, asked, scored
+):
+    class Costly(Autoencoder):
+        costly_scoring = True
+
+    detector = build(AutoencoderSettings(), kind=Costly)
+    seen = []
+    score = detector.score
+    detector.score = lambda batch, noise, *, maps: (seen.append(maps), score(batch, noise, maps=maps))[1]
+    settings = stage(epochs=1, watch=("synthetic",), measure=MeasureSettings(images=asked))
+    log = fit(detector, cohorts(normal=8, validation=50), settings, tmp_path).stages[-1]
+    assert seen == [False] * 2 * scored
+    assert [number for name, number in log.figures.items() if "scoring being costly" in name] == [scored]
+
+
 def test_a_known_anomaly_rate_corrects_the_logged_value_and_not_the_choice(images, tmp_path):
     plain = fit(build(BUSY), images, stage(keep="unlabelled"), tmp_path / "a").stages[1]
     rate = stage(keep="unlabelled", measure=MeasureSettings(anomaly_rate=0.5))

@@ -53,6 +53,9 @@ class Detector(nn.Module):
     the same name for the same length, or None where it is given from the start."""
     gradients_at_scoring: bool = False
     """`score` takes gradients (inside `torch.enable_grad()`), so it is not run in inference mode."""
+    costly_scoring: bool = False
+    """`score` optimises for each image, or takes as long otherwise. Epochs are then compared on few images,
+    unless the recipe says on how many."""
 
     def __init__(
         self, settings: DetectorSettings, channels: int, size: Sequence[int], *, pretrained: bool = True

@@ -42,6 +42,9 @@ from secondread.training.fit_state import Run
 from secondread.training.seeds import derive_seed, seeded_generator
 
 UNLABELLED = "unlabelled"
+MOST_IMAGES = 300
+MOST_COSTLY_IMAGES = 32
+"""Of each cohort, where the recipe does not say how many; the fewer where `Detector.costly_scoring`."""
 SMALLEST_BATCH = 2
 """A foreign patch comes from another image of the batch."""
 
@@ -94,7 +97,13 @@ class Measure:
         rules = settings.measured
         names = [VALIDATION, UNLABELLED] if UNLABELLED in rules else [VALIDATION] if rules else []
         sources = {name: run.cohorts[name] for name in names}
-        rows = {name: _drawn(len(source), settings, run.seed, name) for name, source in sources.items()}
+        costly = run.detector.costly_scoring and stage.score is None
+        most = settings.measure.images or (MOST_COSTLY_IMAGES if costly else MOST_IMAGES)
+        rows = {name: _drawn(len(source), most, settings, run.seed, name) for name, source in sources.items()}
+        if rules and costly:
+            few = {"images of each cohort that compare epochs, scoring being costly": float(most)}
+            run.log.stages[-1].figures.update(few)
+            run.progress.figures(stage.name, few)
         make = anomalies_of(stage.name, settings) if "synthetic" in rules else None
         return cls(run, stage, settings, Loader(sources, run.fabric.device), rows, make)
 
@@ -168,10 +177,10 @@ def corrected(aucp: float | None, anomaly_rate: float) -> float | None:
     return float(np.clip((aucp - (1 - anomaly_rate) / 2) / anomaly_rate, 0.0, 1.0))
 
 
-def _drawn(count: int, settings: StageSettings, seed: int, cohort: str) -> Rows:
-    """At most `measure.images` of `count` rows."""
+def _drawn(count: int, most: int, settings: StageSettings, seed: int, cohort: str) -> Rows:
+    """At most `most` of `count` rows."""
     rng = np.random.default_rng(derive_seed(seed, "measure", cohort))
-    return in_batches(np.sort(rng.permutation(count)[: settings.measure.images]), settings.batch_size)
+    return in_batches(np.sort(rng.permutation(count)[:most]), settings.batch_size)
 
 
 def in_batches(rows: NDArray[np.intp], batch_size: int) -> Rows:
