@@ -47,6 +47,7 @@ from secondread.scoring.scorer import Scorer
 from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
+from secondread.wording.short import shortened
 
 SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
 """Of `seen.json`: more than a million images, each with two digests and a patient."""
@@ -73,6 +74,15 @@ class Bundle:
     path: Path | None = None
     digest: str = ""
     device: str = "cpu"
+
+    def __repr__(self) -> str:
+        title, detector = self.recipe.about.title, str(self.recipe.detector["name"])
+        where = "not saved" if self.path is None else f"{shortened(self.path.name, 60)}, {self.digest[:12]}"
+        return (
+            f"<Bundle {shortened(title, 60)!r} ({where}): {shortened(detector, 60)} on "
+            f"{'×'.join(map(str, (self.detector.channels, *self.detector.size)))}, "
+            f"fitted {self.provenance.created[:19]}>"
+        )
 
     @property
     def has_complexity(self) -> bool:

@@ -43,6 +43,9 @@ class Companions:
     detectors: Mapping[str, Detector]
     calibrations: Mapping[str, Calibration]
 
+    def __repr__(self) -> str:
+        return f"<Companions: {', '.join(self.names) or 'none'}>"
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self.detectors)

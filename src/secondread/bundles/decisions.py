@@ -13,6 +13,10 @@ from secondread.calibration.calibration import Calibration
 from secondread.calibration.complexity import with_complexity
 from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.scoring.scorer import Scorer
+from secondread.wording.html import html_block, html_table
+from secondread.wording.numbers import number
+
+MOST_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,15 @@ class Decisions:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it: the images with the highest scores, by their number."""
+        order = np.argsort(-np.nan_to_num(self.scores, nan=-np.inf), kind="stable")[:MOST_SHOWN]
+        lines = [
+            (i, number(self.scores[i], 4), number(self.p_values[i], 4), "flagged" if self.flags[i] else "")
+            for i in order.tolist()
+        ]
+        return html_block(repr(self)[1:-1], html_table(("image", "score", "p-value", ""), lines))
 
     def __repr__(self) -> str:
         scored = self.scores[self.finite]

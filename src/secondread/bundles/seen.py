@@ -34,6 +34,12 @@ class Seen(Settings):
     pixels: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     patients: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        images, patients = (sum(map(len, table.values())) for table in (self.images, self.patients))
+        return f"<Seen: {images:,} images and {patients:,} patients of {len(self.images)} cohorts>"
+
+    __str__ = __repr__
+
     @classmethod
     def of(
         cls,

@@ -20,6 +20,7 @@ from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.calibration.state import FORMAT, fields_of
 from secondread.calibration.studies import study_scores
 from secondread.errors import UserError
+from secondread.wording.short import shortened
 
 if TYPE_CHECKING:
     from secondread.detectors.contract import Mixture
@@ -48,6 +49,13 @@ class Calibration:
     without_patient: int
     images_per_study: float | None
     recalibrated: bool = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Calibration on {self.images.scores.size:,} normals of {self.images.patients:,} patients: "
+            f"threshold {self.threshold:.4g} for a false-alarm rate of {self.settings.false_alarm_rate:g}, "
+            f"parts {shortened(', '.join(self.mixture.parts), 80)}>"
+        )
 
     @classmethod
     def fit(

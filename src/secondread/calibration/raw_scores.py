@@ -9,12 +9,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.wording.short import Short
+
 Floats = NDArray[np.float64]
 Tail = Literal["upper", "two"]
 
 
-@dataclass(frozen=True)
-class RawScores:
+@dataclass(frozen=True, repr=False)
+class RawScores(Short):
     """Raw statistics of n images.
 
     parts  name -> float64 `[n]`

@@ -47,6 +47,10 @@ class Cohorts:
     shared_patients: list[str]
     auxiliary: list[Row] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        parts = ("normal", "unlabelled", "abnormal", "validation", "calibration")
+        return f"<Cohorts: {', '.join(f'{len(getattr(self, name)):,} {name}' for name in parts)}>"
+
 
 def build_cohorts(
     manifest: Manifest,

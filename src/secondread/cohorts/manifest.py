@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secondread import tables
 from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header
@@ -15,15 +16,22 @@ from secondread.cohorts.conditions import Condition
 from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR, files_of, under
 from secondread.outputs.whole import write_whole
+from secondread.wording.frame import data_frame
+from secondread.wording.html import html_block, html_line, html_table
+from secondread.wording.short import Short, shortened
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["COLUMNS", "LABELS", "SPLITS", "Manifest", "Row", "counts_alone", "patient_of", "shared_file"]
 _PATHS = ("path", "mask")
+_MOST_SHOWN = 8
 _MOST_WORDS = 12
 """A column with more different values says neither splits nor labels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+@dataclass(frozen=True, slots=True, repr=False)
+class Row(Short):
     """One image as the manifest says it: every field a string, empty where nothing is known.
 
     `path` and `mask` are references as written (relative to the manifest, `path#member` allowed); a `path`
@@ -61,6 +69,51 @@ class Manifest:
     base: Path
     source: str = ""
     notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        told = ", ".join(
+            f"{split or 'no split'}: {' + '.join(f'{n:,} {label}' for label, n in labels.items())}"
+            for split, labels in self.counts().items()
+        )
+        name = f" {shortened(Path(self.source).name, 60)}" if self.source else ""
+        return f"<Manifest{name} of {len(self):,} images; {told}>"
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it: how many rows there are of each kind, and the first of them."""
+        labels = (*LABELS[:2], "unlabelled")
+        counted = [
+            (split or "(no split)", *(f"{counts.get(label, 0):,}" for label in labels))
+            for split, counts in self.counts().items()
+        ]
+        columns = [name for name in COLUMNS if name == "path" or any(row.value(name) for row in self.rows)]
+        shown = [[row.value(name) for name in columns] for row in self.rows[:_MOST_SHOWN]]
+        more = len(self) - len(shown)
+        return html_block(
+            f"{self.source or 'A manifest'}: {len(self):,} images",
+            html_table(("split", *labels), counted),
+            html_table(columns, shown, left=len(columns)),
+            html_line(f"and {more:,} more") if more else "",
+            *map(html_line, self.notes),
+        )
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many rows there are by split and, within it, by label; `unlabelled` where that is empty."""
+        found: dict[str, dict[str, int]] = {}
+        for row in self.rows:
+            labels = found.setdefault(row.split, {})
+            labels[row.label or "unlabelled"] = labels.get(row.label or "unlabelled", 0) + 1
+        return {split: dict(sorted(labels.items())) for split, labels in sorted(found.items())}
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One line per image, all columns as text. Raises UserError where pandas is not installed."""
+        columns = (*COLUMNS, *self.extra_columns)
+        return data_frame({name: [row.value(name) for row in self.rows] for name in columns})
 
     @classmethod
     def read(cls, path: str | Path) -> Manifest:

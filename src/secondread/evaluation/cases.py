@@ -12,13 +12,14 @@ from secondread.images.several_files import absolute
 from secondread.readings.readings import Reading, Readings
 from secondread.readings.same_file import Known, compare_all
 from secondread.wording.lists import few
+from secondread.wording.short import Short
 
 if TYPE_CHECKING:
     from secondread.cohorts.manifest import Manifest, Row
 
 
-@dataclass(frozen=True)
-class Case:
+@dataclass(frozen=True, repr=False)
+class Case(Short):
     """One labelled test image that has a score.
 
     group   who an interval resamples: the patient, else the study, else the shared file, else the image
@@ -54,8 +55,8 @@ class Failure:
     study: str = ""
 
 
-@dataclass(frozen=True)
-class Cases:
+@dataclass(frozen=True, repr=False)
+class Cases(Short):
     """What an evaluation is made from.
 
     cases       labelled test images with a score, in the manifest's order

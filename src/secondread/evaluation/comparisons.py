@@ -23,12 +23,13 @@ from secondread.evaluation.units import Units
 from secondread.metrics.bootstrap import bootstrap
 from secondread.metrics.few import FEWEST, difference_of_aurocs, newcombe_auroc, patients_of_each
 from secondread.metrics.roc import auroc, weighted_auroc
+from secondread.wording.short import Short
 
 BASELINES = {column_of(name): title for name, title in trivial.BASELINES.items()}
 
 
-@dataclass(frozen=True)
-class Baseline:
+@dataclass(frozen=True, repr=False)
+class Baseline(Short):
     """A trivial one-class score fitted on the same normals.
 
     lead  the method's AUROC minus the baseline's, on the same resamples
@@ -39,8 +40,8 @@ class Baseline:
     lead: Estimate
 
 
-@dataclass(frozen=True)
-class Complexity:
+@dataclass(frozen=True, repr=False)
+class Complexity(Short):
     """The score with its complexity part, and the same score without it.
 
     `follows` and `follows_without`: Spearman correlation with the image's complexity among normals.

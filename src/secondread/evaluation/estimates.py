@@ -23,6 +23,7 @@ from secondread.metrics.precision_recall import (
 )
 from secondread.metrics.ranks import spearman
 from secondread.metrics.roc import RocCurve, auroc, roc_curve
+from secondread.wording.short import Short
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Estimate:
     reason: str = ""
 
 
-@dataclass(frozen=True)
-class Curves:
+@dataclass(frozen=True, repr=False)
+class Curves(Short):
     """ROC and precision–recall with pointwise 95 % bands (None where too few patients have a label)."""
 
     roc: RocCurve

@@ -22,12 +22,14 @@ from secondread.evaluation.metrics_document import (
     part_document,
     pixel_document,
 )
+from secondread.evaluation.overview import overview
 from secondread.evaluation.parts import Background, PartEvaluation
 from secondread.evaluation.pixels import PixelEvaluation
 from secondread.evaluation.shortcut import Shortcut
 from secondread.evaluation.warnings import Warning
 from secondread.readings.readings import Readings
 from secondread.version import __version__
+from secondread.wording.numbers import count, number, span
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,21 @@ class Evaluation:
     how: Resampling
     where: tuple[str, ...]
     warnings: tuple[Warning, ...]
+
+    def __repr__(self) -> str:
+        area = self.images.auroc
+        interval = f" ({span(area.interval)})" if area.interval else ""
+        return (
+            f"<Evaluation of {self.images.normal:,} normal and {self.images.abnormal:,} abnormal "
+            f"images: AUROC {number(area.value)}{interval}; {count(len(self.warnings), 'warning')}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it; `reports.report.write_report` writes all there is."""
+        name = self.readings.run.model.name or "An unnamed model"
+        where = f" where {' and '.join(self.where)}" if self.where else ""
+        levels = [self.images, *([] if self.studies is None else [self.studies])]
+        return overview(f"{name}{where}", levels, self.baselines, self.warnings, self.shared_patients)
 
     def metrics(self) -> dict[str, Any]:
         """`metrics.json`: the design's keys, and besides them counts, intervals, reasons, warnings and

@@ -19,12 +19,13 @@ from secondread.evaluation.operating import OperatingPoint, decided
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Units
 from secondread.metrics.roc import RocCurve, YoudenPoint, roc_curve, youden
+from secondread.wording.short import Short
 
 FEWEST_VALUES, MOST_VALUES = 2, 12
 
 
-@dataclass(frozen=True)
-class Group:
+@dataclass(frozen=True, repr=False)
+class Group(Short):
     """One part of the test set.
 
     decisions    at the calibrated threshold, None without one

@@ -21,13 +21,14 @@ from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Unit, Units
 from secondread.metrics.decisions import flag_everything_f1
 from secondread.readings.readings import Reading, Readings
+from secondread.wording.short import Short
 
 RATES = (0.01, 0.05, 0.10, 0.20)
 """False-alarm rates whose operating points are read off the p-values."""
 
 
-@dataclass(frozen=True)
-class Level:
+@dataclass(frozen=True, repr=False)
+class Level(Short):
     """What the scores of one unit are worth.
 
     curves   None where a label is missing

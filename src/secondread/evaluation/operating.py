@@ -18,12 +18,13 @@ from secondread.metrics.bootstrap import decision_intervals
 from secondread.metrics.decisions import Decisions, decide, predictive_values
 from secondread.metrics.precision_recall import best_f1
 from secondread.metrics.roc import youden
+from secondread.wording.short import Short
 
 Kind = Literal["calibrated", "rate", "oracle"]
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
+@dataclass(frozen=True, repr=False)
+class OperatingPoint(Short):
     """Decisions at one threshold, with patient-grouped intervals.
 
     kind       calibrated: the run's own threshold; rate: another conformal false-alarm rate, read off

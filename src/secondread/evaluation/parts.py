@@ -20,13 +20,14 @@ from secondread.evaluation.estimates import (
 from secondread.evaluation.units import Units
 from secondread.readings.readings import Readings
 from secondread.readings.score_record import PartRecord
+from secondread.wording.short import Short
 
 BACKGROUND = "background"
 """The part that holds the share of background pixels in an image, where a detector measures it."""
 
 
-@dataclass(frozen=True)
-class PartEvaluation:
+@dataclass(frozen=True, repr=False)
+class PartEvaluation(Short):
     """One raw part of all test images.
 
     values  `[n]` as the detector gave them
@@ -50,8 +51,8 @@ class PartEvaluation:
         return "upper" if self.median is None else "two"
 
 
-@dataclass(frozen=True)
-class Background:
+@dataclass(frozen=True, repr=False)
+class Background(Short):
     """Whether scores follow the share of background pixels, as raw likelihoods do.
 
     values  `[n]` the share, of all test images

@@ -14,10 +14,11 @@ from secondread.images.masks import mask_on, same_grid
 from secondread.images.read import read_image
 from secondread.images.workers.pool import Failed, map_in_workers
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
+from secondread.wording.short import Short
 
 
-@dataclass(frozen=True)
-class PixelEvaluation:
+@dataclass(frozen=True, repr=False)
+class PixelEvaluation(Short):
     """Pixel metrics, or the reason why there are none, and what they leave out.
 
     without_mask  abnormal images whose lesions are not outlined: left out

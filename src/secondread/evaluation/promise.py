@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from secondread.readings.readings import Readings
 from secondread.readings.score_record import CalibrationRecord, LevelRecord
+from secondread.wording.short import Short
 
 
-@dataclass(frozen=True)
-class Promise:
+@dataclass(frozen=True, repr=False)
+class Promise(Short):
     """A threshold and the false-alarm rate it stands for, while new normals resemble calibration's.
 
     rate_range   the central 95 % of the true rate over calibration sets of this size (Beta)

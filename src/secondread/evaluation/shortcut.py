@@ -25,14 +25,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import Estimate, Resampling, area_estimate
 from secondread.metrics.roc import auroc
+from secondread.wording.short import Short
 
 FOLDS = 5
 MOST_CATEGORIES = 12
 LEAST_CASES = 10
 
 
-@dataclass(frozen=True)
-class Shortcut:
+@dataclass(frozen=True, repr=False)
+class Shortcut(Short):
     """The check's result.
 
     facts      the acquisition facts that vary and were used

@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.wording.short import Short
+
 Unit = Literal["image", "study"]
 
 
-@dataclass(frozen=True)
-class Units:
+@dataclass(frozen=True, repr=False)
+class Units(Short):
     """Scored and labelled units, as parallel arrays of one length.
 
     flagged    at the calibrated threshold, or None where the run made no decisions

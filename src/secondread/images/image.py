@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.wording.short import Short
+
 
 class ImageError(Exception):
     """A file that gives no image: which file, what is wrong with it, what to do.
@@ -32,8 +34,8 @@ class Damaged(ValueError):
     it may repeat what stands in the file, and seldom says what to do."""
 
 
-@dataclass(frozen=True)
-class Geometry:
+@dataclass(frozen=True, repr=False)
+class Geometry(Short):
     """Where the array's elements lie in the patient, and how the array lies in its file.
 
     spacing      millimetres between neighbours along each spatial axis of the array, or None where
@@ -117,8 +119,8 @@ class Voi:
     first: float = 0.0
 
 
-@dataclass(frozen=True)
-class Image:
+@dataclass(frozen=True, repr=False)
+class Image(Short):
     """Pixels `[channels, *spatial]` in the file's own physical values, with what is known about them.
 
     pixels     native dtype where nothing was rescaled, else float32 (float64 where that could not tell the

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from secondread.images.image import Geometry
 from secondread.preprocessing.alignment.warp import inside_of, inverse, warp
 from secondread.preprocessing.grid import Grid
+from secondread.wording.short import Short
 
 
-@dataclass(frozen=True)
-class Placement:
+@dataclass(frozen=True, repr=False)
+class Placement(Short):
     """How one image was brought to the prepared grid, in numbers that JSON can hold.
 
     grid        the prepared grid over the image's array

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.preprocessing.placement import Placement
+from secondread.wording.short import Short
 
 
-@dataclass(frozen=True)
-class Prepared:
+@dataclass(frozen=True, repr=False)
+class Prepared(Short):
     """One preprocessed image.
 
     pixels       float32 `[C, *size]`, finite; read-only where it comes from the cache

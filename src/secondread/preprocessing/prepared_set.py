@@ -67,6 +67,13 @@ class PreparedSet(Sequence[Prepared]):
         else:
             self._entries.append(self._cache.entry_path(reference, self._preprocessing_digest))
 
+    def __repr__(self) -> str:
+        settings = self.preprocessing.settings
+        shape = "×".join(map(str, (settings.channels, *settings.size)))
+        lost = f", {len(self.errors):,} not read" if self.errors else ""
+        where = "in memory" if self._cache is None else "in a cache"
+        return f"<PreparedSet of {len(self):,} images of {shape} {where}{lost}>"
+
     @property
     def thumbnails(self) -> NDArray[np.float32]:
         """float32 `[n, 16, 16]`."""

@@ -52,6 +52,11 @@ class Preprocessing:
         self.settings = settings
         self._aligner = aligner
 
+    def __repr__(self) -> str:
+        steps = ", ".join(type(step).__name__.lower() for step in self.settings.steps) or "no step"
+        shape = "×".join(map(str, (self.settings.channels, *self.settings.size)))
+        return f"<Preprocessing to {shape}: {steps}{' (not fitted)' if self.needs_fit else ''}>"
+
     @property
     def needs_fit(self) -> bool:
         """Whether `fit` must still see normals before `apply` can be used."""

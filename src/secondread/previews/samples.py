@@ -12,6 +12,7 @@ from secondread import tables
 from secondread.bundles.bundle import Bundle
 from secondread.previews.planes import Planes, planes
 from secondread.previews.training_images import TrainingImages
+from secondread.wording.short import Short
 
 SHOWN = 24
 """Pictures kept of each temperature."""
@@ -51,8 +52,8 @@ class Interpolation:
     pictures: tuple[Planes, ...]
 
 
-@dataclass(frozen=True)
-class Sampling:
+@dataclass(frozen=True, repr=False)
+class Sampling(Short):
     """What a run drew.
 
     pictures   by file: of the first images of each temperature, and of those nearest to a training image

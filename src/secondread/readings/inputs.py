@@ -20,6 +20,7 @@ from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.several_files import files_of
 from secondread.images.workers.pool import call_in_worker
+from secondread.wording.short import Short
 
 Source = str | Path | Manifest
 
@@ -42,8 +43,8 @@ class Item:
     problem: str = ""
 
 
-@dataclass(frozen=True)
-class Inputs:
+@dataclass(frozen=True, repr=False)
+class Inputs(Short):
     """The images to be read, in order, each once.
 
     manifest         the manifest's file, where one manifest is the whole input

@@ -23,6 +23,7 @@ from secondread.preprocessing.prepared import Prepared, stack
 from secondread.readings.inputs import Item, Source, gather
 from secondread.readings.readings import Reading
 from secondread.scoring.scorer import default_batch_size
+from secondread.wording.short import Short
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache import Cache
@@ -31,8 +32,8 @@ AHEAD = 3
 Gathered = list[tuple[Item, Prepared | ImageError]]
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Short):
     """A reading, and what its files are made of.
 
     map      float32 `[*size]` on the prepared grid, or None

@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,22 @@ from secondread import tables
 from secondread.errors import DataError, UserError
 from secondread.images.several_files import absolute, under
 from secondread.readings.score_record import ScoreRecord
+from secondread.wording.frame import data_frame
+from secondread.wording.html import html_block, html_line, html_picture, html_table
+from secondread.wording.numbers import significant
+from secondread.wording.short import Short, shortened
+
+if TYPE_CHECKING:
+    import pandas
+
+MOST_SHOWN = 12
 
 FACTS = "facts.jsonl"
 NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
 
 
-@dataclass(frozen=True)
-class Reading:
+@dataclass(frozen=True, repr=False)
+class Reading(Short):
     """One image's result, as scoring wrote it.
 
     path       the reference as given to `score`: a manifest's path string, or a path
@@ -82,6 +91,66 @@ class Readings:
     thumbnails: Mapping[str, NDArray[np.float32]]
     studies: Mapping[str, Reading] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Reading]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        return f"<Readings of {len(self):,} images in {shortened(self.directory.name, 60)}: {self._counts()}>"
+
+    def _counts(self) -> str:
+        failed = sum(row.failed for row in self.rows)
+        flagged = sum(bool(row.flagged) for row in self.rows)
+        return f"{flagged:,} flagged" + (f", {failed:,} without a score" if failed else "")
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it: the images with the highest scores, and those without one."""
+        ranked = sorted(self.rows, key=lambda row: -math.inf if row.score is None else row.score)
+        shown = [row for row in ranked[::-1] if not row.failed][:MOST_SHOWN]
+        lines = [
+            (
+                self._picture(row.path),
+                row.path,
+                significant(row.score),
+                significant(row.p_value),
+                {True: "flagged", False: "", None: ""}[row.flagged],
+            )
+            for row in shown
+        ]
+        failed = [(row.path, row.error) for row in self.rows if row.failed]
+        more = len(self) - len(failed) - len(shown)
+        return html_block(
+            f"{len(self):,} readings by {self.run.model.name or 'an unnamed model'}: {self._counts()}",
+            html_table(("", "path", "score", "p-value", ""), lines, left=2) if lines else "",
+            html_line(f"and {more:,} more with lower scores") if more else "",
+            html_table(("without a score", "reason"), failed[:MOST_SHOWN], left=2) if failed else "",
+        )
+
+    def _picture(self, path: str) -> str:
+        values = self.thumbnails.get(path)
+        return "" if values is None else html_picture(np.nan_to_num(values))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One line per image: path, study, score, p-value, flag, each part (`part_NAME`) and baseline
+        (`baseline_NAME`), where it was seen, its map and error; what an image lacks is missing.
+
+        Raises UserError where pandas is not installed.
+        """
+        columns: dict[str, list[Any]] = {
+            name: [getattr(row, name) for row in self.rows]
+            for name in ("path", "study_id", "score", "p_value", "flagged")
+        }
+        for group, kind in (("parts", "part"), ("baselines", "baseline")):
+            for name in dict.fromkeys(name for row in self.rows for name in getattr(row, group)):
+                columns[f"{kind}_{name}"] = [getattr(row, group).get(name) for row in self.rows]
+        if any(row.score_without_complexity is not None for row in self.rows):
+            columns["score_without_complexity"] = [row.score_without_complexity for row in self.rows]
+        columns |= {name: [getattr(row, name) for row in self.rows] for name in ("seen", "error", "digest")}
+        columns["map"] = [None if row.map is None else str(row.map) for row in self.rows]
+        return data_frame(columns)
 
     @classmethod
     def read(cls, readings_csv: str | Path) -> Self:

@@ -26,6 +26,7 @@ from secondread.readings.readings_table import READINGS, Columns, Kept, Readings
 from secondread.readings.same_file import Files, Known
 from secondread.readings.score_record import ScoreRecord
 from secondread.readings.studies import read_studies, write_studies
+from secondread.wording.short import Short
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache import Cache
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 WAITING_FOR_WRITER = 64
 
 
-@dataclass(frozen=True)
-class ScoreSummary:
+@dataclass(frozen=True, repr=False)
+class ScoreSummary(Short):
     """What a run did.
 
     readings  the table's path

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from secondread.errors import DataError
 from secondread.strict.json_text import read_object
 from secondread.strict.limits import Limits
+from secondread.wording.short import described, shortened
 
 RUN = Limits(length=256 << 20, values=5_000_000)
 """Of `run.json`, which holds the hashes of all patients that the fit saw."""
@@ -24,6 +25,11 @@ class Told(BaseModel):
     """A group of facts of a record."""
 
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    def __repr__(self) -> str:
+        return described(type(self).__name__, self.__repr_args__())
+
+    __str__ = __repr__
 
 
 class LevelRecord(Told):
@@ -197,7 +203,7 @@ class ScoreRecord(Told):
 
     def __repr__(self) -> str:
         model = self.model.name or "a model without a name"
-        return f"<ScoreRecord of {model[:80]!r}, bundle {(self.digests.bundle or 'unknown')[:12]}>"
+        return f"<ScoreRecord of {shortened(model, 60)!r}, bundle {(self.digests.bundle or 'unknown')[:12]}>"
 
     __str__ = __repr__
 

@@ -28,6 +28,7 @@ from secondread.settings.mistakes import LONGEST, mistakes
 from secondread.strict.limits import check
 from secondread.strict.plain_file import Unfit, read_text
 from secondread.strict.yaml_text import RECIPE, parse_yaml
+from secondread.wording.short import shortened
 
 
 class About(Settings):
@@ -62,6 +63,13 @@ class Recipe(Settings):
     stages: dict[str, StageSettings] = Field(default_factory=dict)
     calibration: CalibrationSettings = CalibrationSettings()
     precision: Literal["auto", "float32", "bf16"] = "auto"
+
+    def __repr__(self) -> str:
+        size = "×".join(map(str, self.preprocessing.size))
+        title, detector = (shortened(text, 60) for text in (self.about.title, self.detector["name"]))
+        return f"<Recipe {title!r}: {detector} on {size}, seed {self.seed}>"
+
+    __str__ = __repr__
 
     @field_validator("detector")
     @classmethod

@@ -10,6 +10,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from secondread.wording.short import described
+
 Layers = Annotated[int, Field(ge=1, le=256)]
 """Of what is stacked: blocks, levels, steps of a flow."""
 Width = Annotated[int, Field(ge=1, le=1 << 16)]
@@ -26,3 +28,9 @@ class Settings(BaseModel):
     """A frozen group of settings in which an unknown name is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __repr__(self) -> str:
+        """In one short line, however much it holds."""
+        return described(type(self).__name__, self.__repr_args__())
+
+    __str__ = __repr__

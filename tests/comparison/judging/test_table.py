@@ -208,3 +208,14 @@ def test_studies_of_several_images_are_said_to_be_judged_by_image():
     cases = tuple(replace(case, study=f"s{n // 2}") for n, case in enumerate(results.images.cases))
     notes = make_table(replace(results, images=replace(results.images, cases=cases)), bootstrap=60).notes
     assert any("per image, none per study" in note for note in notes)
+
+
+def test_a_prompt_and_a_notebook_show_the_methods(table):
+    for one in (table, table.results, table.results.images, *table.results.runs, *table.rows):
+        assert max(len(repr(one)), len(str(one))) <= 300
+    assert f"highest AUROC {table.rows[0].auroc.mean:.3f}" in repr(table)
+    html = table._repr_html_()
+    places = [html.index(f">{row.name}<") for row in table.rows]
+    assert places == sorted(places)
+    hostile = replace(table, rows=(replace(table.rows[0], name="<script>"), *table.rows[1:]))
+    assert "<script" not in hostile._repr_html_()

@@ -18,13 +18,14 @@ from secondread.evaluation.cases import Case, Cases, join
 from secondread.metrics.few import FEWEST, patients_of_each
 from secondread.readings.readings import Readings
 from secondread.wording.lists import few
+from secondread.wording.short import Short
 
 NEEDED = ("metrics.json", "readings/readings.csv", "readings/run.json")
 """Of a finished run, besides its result."""
 
 
-@dataclass(frozen=True)
-class RunResult:
+@dataclass(frozen=True, repr=False)
+class RunResult(Short):
     """What one run gave on the images that every run scored.
 
     scores       `[n]`, in the order of `Images.paths`
@@ -45,8 +46,8 @@ class RunResult:
     versions: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Images:
+@dataclass(frozen=True, repr=False)
+class Images(Short):
     """The test images that every run scored.
 
     patients  who an interval resamples
@@ -83,8 +84,8 @@ class Images:
         return min(patients_of_each(self.abnormal, self.patients)) >= FEWEST
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(Short):
     """All that a comparison's folder holds.
 
     runs     finished ones, in the plan's order

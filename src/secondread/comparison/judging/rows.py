@@ -16,6 +16,7 @@ from secondread.metrics.decisions import decide
 from secondread.metrics.paired import Rank
 from secondread.metrics.precision_recall import average_precision
 from secondread.metrics.roc import auroc, sensitivity_at_specificity
+from secondread.wording.short import Short
 
 SPECIFICITIES = (0.8, 0.9, 0.95)
 PIXEL = ("auroc", "average_precision", "pro", "dice_oracle", "dice_calibrated")
@@ -44,8 +45,8 @@ class Spread:
         return cls(float(np.mean(values)), deviation, tuple(float(value) for value in values))
 
 
-@dataclass(frozen=True)
-class MethodRow:
+@dataclass(frozen=True, repr=False)
+class MethodRow(Short):
     """One method.
 
     seeds                  those that are finished

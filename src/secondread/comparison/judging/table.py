@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,9 @@ from secondread.metrics.delong import delong_test
 from secondread.metrics.paired import resampled_aurocs
 from secondread.metrics.ranks import holm, spearman
 from secondread.metrics.roc import auroc
+from secondread.wording.html import html_block, html_line, html_table
+from secondread.wording.numbers import count, number, p_value, signed, span
+from secondread.wording.short import shortened
 
 MISSED = 8
 """Images shown of each kind, the hardest for all methods."""
@@ -93,6 +97,43 @@ class Table:
     notes: tuple[str, ...]
     bootstrap: int
     seed: int
+
+    def __repr__(self) -> str:
+        best, images = self.rows[0], len(self.results.images.abnormal)
+        area = f"{number(best.auroc.mean)} ({span(best.auroc_interval)})"
+        return (
+            f"<Table of {count(len(self.rows), 'method')} on {count(images, 'image')}; highest AUROC {area}: "
+            f"{shortened(best.name, 60)}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it: the methods by AUROC. `comparison.writing` writes all there is."""
+        lines = [
+            (
+                row.name,
+                "reference" if row.reference else "trivial" if row.trivial else "",
+                len(row.seeds),
+                number(row.auroc.mean),
+                number(row.auroc.deviation),
+                span(row.auroc_interval),
+                number(row.average_precision.mean),
+            )
+            for row in self.rows
+        ]
+        pairs = [
+            (f"{p.first} − {p.second}", signed(p.difference, p.interval), p_value(p.p_holm))
+            for p in self.pairs
+            if p.family == "reference"
+        ]
+        heads = ("against the reference", "difference in AUROC", "p (Holm)")
+        images = count(len(self.results.images.abnormal), "test image")
+        return html_block(
+            f"Comparison on {images} of {Path(self.results.plan.manifest.source).name}",
+            html_table(("method", "", "seeds", "AUROC", "SD over seeds", "95 %", "AP"), lines, left=2),
+            html_table(heads, pairs) if pairs else "",
+            *map(html_line, self.notes),
+            html_line("Research use, not a medical device."),
+        )
 
     @property
     def many_seeds(self) -> bool:

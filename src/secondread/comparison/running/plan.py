@@ -20,6 +20,7 @@ from secondread.recipes.recipe import Recipe
 from secondread.settings.base import Settings
 from secondread.strict.json_text import read_object
 from secondread.wording.lists import few
+from secondread.wording.short import Short
 
 FILE = "comparison.json"
 LONGEST = 100
@@ -28,8 +29,8 @@ SEEDS = range(3)
 """Where nothing else is asked for."""
 
 
-@dataclass(frozen=True)
-class Method:
+@dataclass(frozen=True, repr=False)
+class Method(Short):
     """One row of the table: a recipe under a name.
 
     trivial  a baseline that was added by itself
@@ -60,8 +61,8 @@ class Run:
         return f"{self.method}, seed {self.seed}{planted}"
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Short):
     """Methods, seeds and what else was settled beforehand.
 
     manifest       with `where` applied
@@ -124,7 +125,8 @@ class Plan:
         manifest  where it lies now, without the plan's filter; none = where it lay
         """
         document = _read(folder)
-        manifest = (manifest or Manifest.read(document["manifest"])).where(*document["where"])
+        manifest = Manifest.read(document["manifest"]) if manifest is None else manifest
+        manifest = manifest.where(*document["where"])
         if manifest.digest != document["manifest_digest"]:
             raise UserError(
                 f"{manifest.source or 'manifest'}: is not the manifest of the comparison in {folder}, or has "

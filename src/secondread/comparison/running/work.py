@@ -24,6 +24,7 @@ from secondread.outputs.private import FILE, private
 from secondread.outputs.whole import clear_leftovers, remove_folder, write_whole
 from secondread.terminal.interruption import Interrupted
 from secondread.terminal.say import say
+from secondread.wording.short import Short
 
 if TYPE_CHECKING:
     from secondread.bundles.bundle import Bundle
@@ -35,8 +36,8 @@ WAIT_FOR_EARLIER_SECONDS = 30.0
 SECONDS_BETWEEN_NOTES = 2.0
 
 
-@dataclass(frozen=True)
-class Task:
+@dataclass(frozen=True, repr=False)
+class Task(Short):
     """What a worker process must know.
 
     folder     of the run; what it makes lies there
