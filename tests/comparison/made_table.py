@@ -11,9 +11,10 @@ from PIL import Image
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.comparison.judging.results import Images, Results, RunResult
 from secondread.comparison.judging.table import Table, make_table
-from secondread.comparison.running.plan import TRIVIAL, Method, Plan, Run
+from secondread.comparison.running.plan import Method, Plan, Run
 from secondread.comparison.running.work import Cost
 from secondread.comparison.writing.published import PublishedRow
+from secondread.detectors.trivial import BASELINES
 from secondread.evaluation.cases import Case
 from secondread.readings.readings import Reading
 from secondread.recipes.recipe import Recipe
@@ -38,13 +39,13 @@ def make_results(
     reference: str = "",
 ) -> Results:
     """Results on images whose abnormality each method sees with its strength, its own taste and noise."""
-    strengths = {**(strengths or STRENGTHS), **dict(zip(TRIVIAL, (0.2, 0.5, 0.3), strict=True))}
+    strengths = {**(strengths or STRENGTHS), **dict(zip(BASELINES, (0.2, 0.5, 0.3), strict=True))}
     random = np.random.default_rng(7)
     is_abnormal = np.arange(normal + abnormal) >= normal
     images = _images(folder, is_abnormal, per_patient, pictures)
     difficulty = random.normal(size=len(is_abnormal))
     recipe = Recipe.load("spectrum")
-    methods = tuple(Method(name, recipe, name, trivial=name in TRIVIAL) for name in strengths)
+    methods = tuple(Method(name, recipe, name, trivial=name in BASELINES) for name in strengths)
     rows = tuple(
         Row(case.path, "test", "abnormal" if case.abnormal else "normal", patient_id=case.patient)
         for case in images.cases
@@ -123,7 +124,7 @@ def _run(
             "thumbnail_ceiling": 0.7,
         },
         "pixel": {"auroc": 0.8, "average_precision": 0.3, "pro": 0.6, "dice_oracle": 0.4}
-        if pixels and run.method not in TRIVIAL
+        if pixels and run.method not in BASELINES
         else None,
     }
     seconds = 10 ** (0.5 + len(run.method) / 3) * random.uniform(0.9, 1.1)
