@@ -36,17 +36,18 @@ from secondread.recipes.recipe import Recipe
 
 class WitnessSettings(DetectorSettings):
     name: str = "witness"
+    cohort: str = "auxiliary"
 
 
 class Witness(Detector):
     """Remembers how many auxiliary images it was given, how many masks, and how much these mark."""
 
     Settings = WitnessSettings
-    needs = frozenset({"normal", "auxiliary"})
     learns_from_masks = True
-    cohort = "auxiliary"
 
     def build(self, *, pretrained: bool) -> None:
+        self.cohort = self.settings.cohort
+        self.needs = frozenset({"normal", self.cohort})
         for name in ("images", "masks", "marked"):
             self.register_buffer(name, torch.zeros(()))
 
@@ -68,15 +69,9 @@ class Witness(Detector):
         return self.one_part(batch.images.flatten(1).mean(1))
 
 
-class Outlined(Witness):
-    needs = frozenset({"normal", "abnormal"})
-    cohort = "abnormal"
-
-
 @pytest.fixture(autouse=True)
 def witnesses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DETECTORS, "witness", f"{__name__}:Witness")
-    monkeypatch.setitem(DETECTORS, "outlined", f"{__name__}:Outlined")
+    monkeypatch.setitem(DETECTORS.built_in, "witness", __name__)
 
 
 @pytest.fixture
@@ -90,11 +85,14 @@ def textures(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def recipe_of(auxiliary: Path | str | None, name: str = "witness", **cohorts) -> Recipe:
+OUTLINED = {"name": "witness", "cohort": "abnormal"}
+
+
+def recipe_of(auxiliary: Path | str | None, detector: dict[str, str] | None = None, **cohorts) -> Recipe:
     return Recipe.from_mapping(
         {
             "preprocessing": {"size": [32, 32]},
-            "detector": {"name": name},
+            "detector": detector or {"name": "witness"},
             "cohorts": {
                 "validation": 0.2,
                 "calibration": 0.3,
@@ -187,7 +185,7 @@ def test_a_detector_that_needs_them_is_refused_without_and_told_the_remedy(phant
 
 
 def test_a_detector_without_use_for_them_says_so(textures, phantoms, tmp_path, capsys) -> None:
-    bundle = fit_here(recipe_of(textures, "spectrum"), phantoms, tmp_path / "bundle", progress=True)
+    bundle = fit_here(recipe_of(textures, {"name": "spectrum"}), phantoms, tmp_path / "bundle", progress=True)
     said = capsys.readouterr()
     assert "does not learn from auxiliary images" in said.out + said.err
     assert "auxiliary" not in bundle.seen.images
@@ -229,7 +227,7 @@ def with_lesions(tmp_path: Path) -> Manifest:
 
 
 def test_masks_of_abnormal_training_rows_reach_the_loss_and_no_others(with_lesions, tmp_path) -> None:
-    recipe = recipe_of(None, "outlined", labelled={"any": 6})
+    recipe = recipe_of(None, OUTLINED, labelled={"any": 6})
     rows = [replace(row, mask="gone.png") if row.split == "test" else row for row in with_lesions.rows]
     train = [at for at, row in enumerate(rows) if row.split == "train" and row.label == "abnormal"]
     rows[train[0]] = replace(rows[train[0]], mask="")
@@ -244,7 +242,7 @@ def test_masks_of_abnormal_training_rows_reach_the_loss_and_no_others(with_lesio
 
 
 def test_a_mask_that_cannot_be_read_costs_itself(with_lesions, tmp_path, capsys) -> None:
-    recipe = recipe_of(None, "outlined", labelled={"any": 6})
+    recipe = recipe_of(None, OUTLINED, labelled={"any": 6})
     rows = [replace(row, mask="gone.png") if row.label == "abnormal" else row for row in with_lesions.rows]
     bundle = fit_here(recipe, replace(with_lesions, rows=tuple(rows)), tmp_path / "bundle", progress=True)
     assert (int(bundle.detector.images), int(bundle.detector.masks)) == (6, 0)
@@ -254,8 +252,8 @@ def test_a_mask_that_cannot_be_read_costs_itself(with_lesions, tmp_path, capsys)
 
 
 def test_no_mask_is_read_for_a_detector_that_learns_from_none(with_lesions, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(Outlined, "learns_from_masks", False)
-    recipe = recipe_of(None, "outlined", labelled={"any": 6})
+    monkeypatch.setattr(Witness, "learns_from_masks", False)
+    recipe = recipe_of(None, OUTLINED, labelled={"any": 6})
     bundle = fit_here(recipe, with_lesions, tmp_path / "bundle")
     assert (int(bundle.detector.images), int(bundle.detector.masks)) == (6, 0)
     assert not os.path.exists(tmp_path / "cache" / "targets")
