@@ -10,7 +10,7 @@ from stub_detectors import Stub, stage
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secondread.detectors.contract import Batch, Batches, Stage, Step
+from secondread.detectors.contract import Batch, Batches, ScoringNoise, Stage, Step
 
 SIDE = 6
 
@@ -42,7 +42,7 @@ class PastedTextures(Stub):
             )
         return terms
 
-    def error(self, batch: Batch) -> Tensor:
+    def error(self, batch: Batch, noise: ScoringNoise) -> Tensor:
         return self.network(batch.images).sigmoid()
 
 
