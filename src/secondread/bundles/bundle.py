@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -228,6 +229,9 @@ class Bundle:
             refuse_absent_code(document.provenance.code)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+        for code in document.provenance.code:
+            if note := code.installed_otherwise():
+                warnings.warn(f"{path}: {note}", stacklevel=2)
         files = {name: TensorFile.open(path / name, document.files[name]) for name in TENSOR_FILES}
         seen_text = read_declared(path / "seen.json", document.files["seen.json"])
         try:

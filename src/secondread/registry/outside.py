@@ -46,6 +46,14 @@ class OutsideCode(Settings):
     distribution: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$", max_length=100)] = ""
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.!+-]*$", max_length=50)] = ""
 
+    def installed_otherwise(self) -> str:
+        """What to tell where another version, or another package, has this code here; empty where it is the
+        same."""
+        here = distribution_of(self.place)
+        if here == (self.distribution, self.version):
+            return ""
+        return f"fitted with {self}, and here it is of {' '.join(here) or 'no package'}: scores may differ"
+
     def __str__(self) -> str:
         package = f" of {self.distribution} {self.version}" if self.distribution else ""
         named = self.name if self.name == self.place else f"{self.name} ({self.place})"
