@@ -98,7 +98,7 @@ def decide(
         parts=raw.parts,
         baselines=baselines,
         without_complexity=plain,
-        maps=calibration.combine_maps(raw) if raw.maps else None,
+        maps=calibration.combine_maps(raw) if maps and raw.maps else None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,72 +85,133 @@ def sample(
     detector = generative(bundle)
     with output_folder(out, "sample"):
         refuse_other_samples(out, bundle, seed)
-        return _drawn(
-            bundle, detector, out, training,
-            n=n, temperatures=temperatures, seed=seed, between=between, workers=workers,
-            record=RunRecord("sample", command), progress=progress,
+        scale = (0.0, 1.0) if bounded(bundle.recipe.preprocessing) else from_bundle(bundle).value_range
+        run = _Run(
+            bundle, detector, out, training, scale, n, tuple(dict.fromkeys(temperatures)), seed, between,
+            RunRecord("sample", command), progress,
         )  # fmt: skip
+        return run.do(workers)
 
 
-def _drawn(
-    bundle: Bundle,
-    detector: Generative,
-    out: Path,
-    training: TrainingImages,
-    *,
-    n: int,
-    temperatures: Sequence[float],
-    seed: int,
-    between: tuple[str, str] | None,
-    workers: int,
-    record: RunRecord,
-    progress: Callable[[int, int], None] | None,
-) -> Sampling:
-    """The images and their tables, in a folder that is held."""
-    scale = (0.0, 1.0) if bounded(bundle.recipe.preprocessing) else from_bundle(bundle).value_range
-    ends = None if between is None else prepared_pair(bundle, between, workers)
-    bundle.detector.eval()
-    together = min(TOGETHER, default_batch_size(bundle.detector.size))
-    facts = describe(bundle, training, seed=seed, n=n, temperatures=temperatures, scale=scale)
-    record.write(out / RECORD, **facts, finished=False)
-    samples: list[Sample] = []
-    pictures: dict[str, Planes] = {}
-    for temperature in dict.fromkeys(temperatures):
-        for start in range(0, n, together):
-            generator = seeded_generator(seed, "sample", start)
-            images = draw(detector, bundle, together, generator, temperature)[: n - start]
-            for drawn, values in measured(images, training, temperature, start):
-                samples.append(drawn)
-                if drawn.file:
-                    write_image(out, drawn.file, values, bundle, scale)
-                    pictures[drawn.file] = planes(values, scale)
-            wanted = {s.file for s in samples if s.number < SHOWN} | {s.file for s in closest(samples)}
-            pictures = {file: picture for file, picture in pictures.items() if file in wanted}
-            if progress is not None:
-                progress(len(samples), n * len(set(temperatures)))
-    line = None
-    if between is not None and ends is not None:
-        line = interpolate(detector, bundle, between, ends, out, scale)
-    quantiles = {q: float(np.quantile(training.among, q)) for q in QUANTILES if len(training.among)}
-    found = Sampling(bundle, seed, tuple(samples), training, quantiles, pictures, scale, line)
-    write_whole(out / "samples.csv", table(found).encode())
-    record.write(out / RECORD, finished=True, samples=summary(found), training_distances=quantiles)
-    if found.failed == len(samples):
-        raise DataError(f"{bundle.path}: none of {len(samples)} images is finite; lower --temperature")
-    return found
+@dataclass(frozen=True)
+class _Run:
+    """One run into a folder that is held for it.
 
+    detector  the bundle's, which draws
+    scale     values that pictures show as black and white
+    """
 
-def draw(
-    detector: Generative, bundle: Bundle, count: int, generator: torch.Generator, temperature: float
-) -> Tensor:
-    """Images float32 `[count, C, *size]` on the CPU. The count is the same for every draw of a bundle, so
-    that the first images do not depend on how many are asked for."""
-    with torch.inference_mode():
-        images = detector.sample(count, generator, temperature=temperature)
-    wanted = (count, bundle.detector.channels, *bundle.detector.size)
-    if tuple(images.shape) != wanted:
-        raise ValueError(f"the detector drew {tuple(images.shape)} where {wanted} was asked for")
-    return images.float().cpu()
+    bundle: Bundle
+    detector: Generative
+    out: Path
+    training: TrainingImages
+    scale: tuple[float, float]
+    n: int
+    temperatures: tuple[float, ...]
+    seed: int
+    between: tuple[str, str] | None
+    record: RunRecord
+    progress: Callable[[int, int], None] | None
+
+    def do(self, workers: int) -> Sampling:
+        """The images and their tables."""
+        ends = None if self.between is None else prepared_pair(self.bundle, self.between, workers)
+        self.bundle.detector.eval()
+        self.record.write(self.out / RECORD, **self.facts(), finished=False)
+        samples, pictures = self.drawn()
+        line = None if self.between is None or ends is None else self.interpolated(self.between, ends)
+        training = self.training
+        quantiles = {q: float(np.quantile(training.among, q)) for q in QUANTILES if len(training.among)}
+        found = Sampling(
+            self.bundle, self.seed, tuple(samples), training, quantiles, pictures, self.scale, line
+        )
+        write_whole(self.out / "samples.csv", table(found).encode())
+        told = summary(found)
+        self.record.write(self.out / RECORD, finished=True, samples=told, training_distances=quantiles)
+        if found.failed == len(samples):
+            raise DataError(
+                f"{self.bundle.path}: none of {len(samples)} images is finite; lower --temperature"
+            )
+        return found
+
+    def drawn(self) -> tuple[list[Sample], dict[str, Planes]]:
+        """All images, written, and the pictures of those that the page shows."""
+        together = min(TOGETHER, default_batch_size(self.bundle.detector.size))
+        samples: list[Sample] = []
+        pictures: dict[str, Planes] = {}
+        for temperature in self.temperatures:
+            for start in range(0, self.n, together):
+                generator = seeded_generator(self.seed, "sample", start)
+                images = self.draw(together, generator, temperature)[: self.n - start]
+                for one, values in measured(images, self.training, temperature, start):
+                    samples.append(one)
+                    if one.file:
+                        self.write_image(one.file, values)
+                        pictures[one.file] = planes(values, self.scale)
+                wanted = {s.file for s in samples if s.number < SHOWN} | {s.file for s in closest(samples)}
+                pictures = {file: picture for file, picture in pictures.items() if file in wanted}
+                if self.progress is not None:
+                    self.progress(len(samples), self.n * len(self.temperatures))
+        return samples, pictures
+
+    def draw(self, count: int, generator: torch.Generator, temperature: float) -> Tensor:
+        """Images float32 `[count, C, *size]` on the CPU. The count is the same for every draw of a bundle, so
+        that the first images do not depend on how many are asked for."""
+        with torch.inference_mode():
+            images = self.detector.sample(count, generator, temperature=temperature)
+        wanted = (count, self.bundle.detector.channels, *self.bundle.detector.size)
+        if tuple(images.shape) != wanted:
+            raise ValueError(f"the detector drew {tuple(images.shape)} where {wanted} was asked for")
+        return images.float().cpu()
+
+    def interpolated(self, names: tuple[str, str], ends: tuple[Prepared, Prepared]) -> Interpolation:
+        """Write the reconstructions along the line between two images' latents.
+
+        Raises DataError where one of them is not finite.
+        """
+        first, second = (torch.from_numpy(np.array(end.pixels)).to(self.bundle.device) for end in ends)
+        with torch.inference_mode():
+            along = self.detector.interpolate(first, second, STEPS).float().cpu()
+        if not along.isfinite().all():
+            raise DataError(f"{names[0]}, {names[1]}: reconstructions between them are not finite")
+        steps = list(along.numpy())
+        ending = "png" if along.ndim == 4 else "nii.gz"
+        for number, values in enumerate(steps):
+            self.write_image(f"interpolation/{number}.{ending}", values)
+        shown = tuple(planes(values, self.scale) for values in (ends[0].pixels, *steps, ends[1].pixels))
+        return Interpolation(names, shown)
+
+    def write_image(self, file: str, values: NDArray[np.float32]) -> None:
+        """A picture as PNG of 8 bits; a volume as NIfTI, of its channels' mean, with the recipe's spacing."""
+        if file.endswith(".png"):
+            written = io.BytesIO()
+            Picture.fromarray(eight_bits(values, self.scale)).save(written, "PNG")
+            write_whole(self.out / file, written.getvalue())
+            return
+        settings = self.bundle.recipe.preprocessing
+        placed = settings.resample is not None and settings.fit == "place"
+        spacing = settings.resample.resample.spacing if placed and settings.resample else None
+        write_map(self.out / file.removesuffix(".nii.gz"), values.mean(axis=0), Geometry(spacing=spacing))
+
+    def facts(self) -> dict[str, Any]:
+        """What a later reader must know about the run."""
+        bundle, training = self.bundle, self.training
+        return {
+            "seed": self.seed,
+            "bundle": str(bundle.path.absolute()) if bundle.path else None,
+            "digests": {"bundle": bundle.digest, "manifest": training.manifest_digest},
+            "device": bundle.device,
+            "n": self.n,
+            "temperatures": list(self.temperatures),
+            "training": {
+                "images": len(training),
+                "source": training.source,
+                "thumbnail": list(training.shape),
+            },
+            "scale": list(self.scale),
+            "recipe": bundle.recipe.model_dump(mode="json"),
+            "research_use": "research use, not a medical device",
+        }
 
 
 def measured(
@@ -184,70 +246,6 @@ def prepared_pair(bundle: Bundle, files: tuple[str, str], workers: int) -> tuple
             raise prepared
     first, second = (prepared for prepared in found if isinstance(prepared, Prepared))
     return first, second
-
-
-def interpolate(
-    detector: Generative,
-    bundle: Bundle,
-    names: tuple[str, str],
-    ends: tuple[Prepared, Prepared],
-    out: Path,
-    scale: tuple[float, float],
-) -> Interpolation:
-    """Write the reconstructions along the line between two images' latents.
-
-    Raises DataError where one of them is not finite.
-    """
-    first, second = (torch.from_numpy(np.array(end.pixels)).to(bundle.device) for end in ends)
-    with torch.inference_mode():
-        along = detector.interpolate(first, second, STEPS).float().cpu()
-    if not along.isfinite().all():
-        raise DataError(f"{names[0]}, {names[1]}: reconstructions between them are not finite")
-    steps = list(along.numpy())
-    ending = "png" if along.ndim == 4 else "nii.gz"
-    for number, values in enumerate(steps):
-        write_image(out, f"interpolation/{number}.{ending}", values, bundle, scale)
-    shown = tuple(planes(values, scale) for values in (ends[0].pixels, *steps, ends[1].pixels))
-    return Interpolation(names, shown)
-
-
-def write_image(
-    out: Path, file: str, values: NDArray[np.float32], bundle: Bundle, scale: tuple[float, float]
-) -> None:
-    """A picture as PNG of 8 bits; a volume as NIfTI, of its channels' mean, with the recipe's spacing."""
-    if file.endswith(".png"):
-        written = io.BytesIO()
-        Picture.fromarray(eight_bits(values, scale)).save(written, "PNG")
-        write_whole(out / file, written.getvalue())
-        return
-    settings = bundle.recipe.preprocessing
-    placed = settings.resample is not None and settings.fit == "place"
-    spacing = settings.resample.resample.spacing if placed and settings.resample else None
-    write_map(out / file.removesuffix(".nii.gz"), values.mean(axis=0), Geometry(spacing=spacing))
-
-
-def describe(
-    bundle: Bundle,
-    training: TrainingImages,
-    *,
-    seed: int,
-    n: int,
-    temperatures: Sequence[float],
-    scale: tuple[float, float],
-) -> dict[str, Any]:
-    """What a later reader must know about a run."""
-    return {
-        "seed": seed,
-        "bundle": str(bundle.path.absolute()) if bundle.path else None,
-        "digests": {"bundle": bundle.digest, "manifest": training.manifest_digest},
-        "device": bundle.device,
-        "n": n,
-        "temperatures": list(temperatures),
-        "training": {"images": len(training), "source": training.source, "thumbnail": list(training.shape)},
-        "scale": list(scale),
-        "recipe": bundle.recipe.model_dump(mode="json"),
-        "research_use": "research use, not a medical device",
-    }
 
 
 def refuse_other_samples(out: Path, bundle: Bundle, seed: int) -> None:
