@@ -1,10 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.phantoms.make import make_phantoms
+from secondread.fitting.fit import fit
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
 from secondread.readings.pipeline import read_images
+from secondread.recipes.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,36 @@ def test_images_in_memory_are_judged_bit_for_bit_as_files_are(mapping_bundle, te
     assert found.maps is not None
     assert found.without_complexity is not None
     assert_as_the_files(found, results)
+
+
+def test_volumes_and_what_is_drawn_at_scoring_are_those_of_the_files(tmp_path):
+    folder = tmp_path / "heads"
+    heads = Manifest.read(make_phantoms(folder, seed=2, rank=3, n_normal=16, n_abnormal=4, size=(16, 16, 16)))
+    rows = [replace(row, label="", split="train") if row.label == "abnormal" else row for row in heads]
+    stages = {name: {"steps": 1, "batch_size": 4} for name in ("normal", "mixture")}
+    recipe = Recipe.from_mapping(
+        {
+            "preprocessing": {"size": [8, 8, 8]},
+            "detector": {
+                "name": "glow-posterior", "flow": {"levels": 1, "depth": 1, "width": 4}, "draws": 2,
+                "map": "likelihood",
+            },
+            "stages": stages,
+            "cohorts": {"validation": 0.2, "calibration": 0.2},
+            "precision": "float32",
+        }
+    )  # fmt: skip
+    bundle = fit(
+        recipe, replace(heads, rows=tuple(rows)), tmp_path / "bundle", cache=tmp_path / "cache", workers=0,
+        progress=False,
+    )  # fmt: skip
+    files = [heads.reference(row) for row in heads.rows[:3]]
+    results = list(read_images(bundle, files, maps=True, workers=0))
+    assert_as_the_files(bundle.judge_images(map(read_image, files), maps=True), results)
+    prepared = bundle.prepare(map(read_image, files))
+    pixels = np.stack([image.pixels for image in prepared])
+    others = bundle.judge(pixels, digests=["ff" * 20] * 3)
+    assert not np.array_equal(others.scores, [result.reading.score for result in results])
 
 
 def test_prepared_images_are_judged_as_those_that_come(mapping_bundle, tested):
