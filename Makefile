@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 
-.PHONY: env demo test processors processors-quick lint types clean
+.PHONY: env demo test processors processors-quick lint types methods clean
 
 env: $(VENV)/.ready
 
@@ -38,6 +38,10 @@ processors: env
 # A part of the numerical tests in one form.
 processors-quick: env
 	$(BIN)/python benchmarks/machines/processors.py --quick
+
+# The README's table of methods, from the presets.
+methods: env
+	$(BIN)/python tests/docs/methods_table.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from methods_table import methods_table, within_marks
 
 from secondread.cli.main import app
 from secondread.detectors import find
@@ -119,12 +120,5 @@ def test_the_readme_says_what_it_must() -> None:
 
 
 def test_the_table_of_methods_is_that_of_the_presets() -> None:
-    rows = re.findall(
-        r"^\| `([\w-]+)` \|(.*)\|$", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.MULTILINE
-    )
-    cells = {name: [cell.strip() for cell in rest.split("|")] for name, rest in rows}
-    assert cells.keys() == NAMES
-    for preset in presets():
-        *_, takes, state = cells[preset.name]
-        assert takes == ", ".join(f"{rank}-D" for rank in preset.about.ranks)
-        assert state == preset.about.state
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert within_marks(text) == methods_table(), "run `make methods`"

@@ -5,7 +5,7 @@ from secondread.errors import UserError
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe, presets
 
-NAMES = [preset.name for preset in presets()]
+PRESETS = {preset.name: preset for preset in presets()}
 
 
 def on_meta(recipe: Recipe):
@@ -13,13 +13,13 @@ def on_meta(recipe: Recipe):
         return build_detector(recipe, pretrained=False)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_builds_and_says_truly_what_it_needs_and_takes(name):
     recipe = Recipe.load(name)
     detector = on_meta(recipe)
     assert set(recipe.about.needs) == detector.needs
-    assert set(recipe.about.ranks) <= detector.ranks
-    assert len(recipe.preprocessing.size) in recipe.about.ranks
+    assert set(PRESETS[name].ranks) <= detector.ranks
+    assert len(recipe.preprocessing.size) in PRESETS[name].ranks
     assert bool(recipe.about.paper) == (recipe.about.state != "baseline")
     trained = {stage.name for stage in detector.stages() if stage.steps}
     assert trained <= set(recipe.stages)

@@ -18,7 +18,9 @@ def differences(name: str) -> str:
     return " ".join(told.split())
 
 
-@pytest.mark.parametrize("name", [name for name in AUTOENCODERS if Recipe.load(name).about.ranks == (2,)])
+@pytest.mark.parametrize(
+    "name", [name for name in AUTOENCODERS if len(Recipe.load(name).preprocessing.size) == 2]
+)
 def test_autoencoders_of_the_ddad_study_say_what_becomes_of_the_last_batch_and_of_the_512_pixels(name):
     assert "the authors drop the incomplete batch" in differences(name)
     assert "store them at 512 pixels, rounded to 8 bits" in differences(name)
@@ -42,5 +44,5 @@ def test_two_glows_name_what_is_not_the_papers_nor_glows(name):
     if any(stage.optimiser.name == "adamax" for stage in recipe.stages.values()):
         for words in ("β2 = 0.999", "exp(3 l)", "arm-up", "moving average"):
             assert words in told, words
-    if recipe.about.ranks == (3,) and recipe.about.state == "paper":
+    if len(recipe.preprocessing.size) == 3 and recipe.about.state == "paper":
         assert "stretched to 32" in told

@@ -35,8 +35,8 @@ class About(Settings):
     """What a reader should know before choosing a recipe.
 
     state        `paper` (the paper's values, differences listed), `stable`, or `baseline`
-    needs        cohorts without which it cannot be fitted
-    ranks        2 and/or 3: images, volumes
+    needs        cohorts without which it cannot be fitted: what its detector says, for lists without torch
+    ranks        2 and/or 3: images, volumes; empty = that of its size
     differences  from the paper, one sentence each
     """
 
@@ -44,7 +44,7 @@ class About(Settings):
     paper: str = ""
     state: Literal["paper", "stable", "baseline", "experimental"] = "experimental"
     needs: tuple[str, ...] = ("normal",)
-    ranks: tuple[Literal[2, 3], ...] = (2,)
+    ranks: tuple[Literal[2, 3], ...] | None = None
     differences: tuple[str, ...] = ()
 
 
@@ -107,15 +107,23 @@ class Recipe(Settings):
 
 @dataclass(frozen=True)
 class Preset:
+    """A recipe that ships with the package.
+
+    ranks  of the images that it is for
+    """
+
     name: str
     about: About
+    ranks: tuple[int, ...]
 
 
 def presets() -> list[Preset]:
     """The recipes that ship with the package, by name."""
     found = []
     for name, text in sorted(_preset_texts()):
-        found.append(Preset(name, About.model_validate(parse_yaml(text)["about"])))
+        values = parse_yaml(text)
+        about = About.model_validate(values["about"])
+        found.append(Preset(name, about, about.ranks or (len(values["preprocessing"]["size"]),)))
     return found
 
 

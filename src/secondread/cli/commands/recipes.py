@@ -24,6 +24,6 @@ def recipes(
         return
     for preset in presets():
         about = preset.about
-        ranks = ", ".join(f"{rank}-D" for rank in about.ranks)
+        ranks = ", ".join(f"{rank}-D" for rank in preset.ranks)
         typer.echo(f"{preset.name}: {about.title}")
         typer.echo(f"    {about.paper or 'no paper'}; needs {', '.join(about.needs)}; {ranks}; {about.state}")
