@@ -40,6 +40,26 @@ def test_the_trivial_baselines_join_with_the_first_recipes_preprocessing_and_coh
     assert plan.reference == "intensity"
 
 
+def test_auxiliary_images_are_found_from_the_recipes_file_and_are_not_the_baselines(
+    manifest, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes" / "dtd").mkdir(parents=True)
+    mine = tmp_path / "recipes" / "mine.yaml"
+    text = "about: {title: mine, needs: [normal, auxiliary]}\n"
+    text += "preprocessing: {size: [32, 32]}\ndetector: {name: ae}\n"
+    mine.write_text(text)
+    with pytest.raises(UserError, match=r"mine needs auxiliary images.*--set mine:cohorts\.auxiliary=PATH"):
+        Plan.of(manifest, ["recipes/mine.yaml"], seeds=[0])
+    with pytest.raises(UserError, match="no such file or folder"):
+        Plan.of(manifest, ["recipes/mine.yaml"], seeds=[0], settings=["mine:cohorts.auxiliary=gone"])
+    mine.write_text(text + "cohorts: {auxiliary: dtd}\n")
+    for settings in ([], ["cohorts.auxiliary=recipes/dtd"]):
+        plan = Plan.of(manifest, ["recipes/mine.yaml"], seeds=[0], settings=settings)
+        assert plan.methods[0].recipe.cohorts.auxiliary == str(tmp_path / "recipes" / "dtd")
+        assert {method.recipe.cohorts.auxiliary for method in plan.methods[1:]} == {None}
+
+
 def test_a_baseline_that_is_asked_for_is_no_addition(manifest):
     plan = Plan.of(manifest, ["pixel-1nn", "intensity"], seeds=[0])
     assert [method.trivial for method in plan.methods if method.name == "pixel-1nn"] == [False]

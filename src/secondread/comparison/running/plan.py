@@ -204,6 +204,8 @@ class Plan(Short):
         for setting in settings:
             _assign(setting, own)
         methods = [Method(name, Recipe.load(source, set=own[name]), source) for name, source in given]
+        for method in methods:
+            _refuse_missing_auxiliary(method)
         known = earlier.methods if earlier else ()
         if not methods and not known:
             raise UserError("name at least one recipe with --recipes; `secondread recipes` lists them")
@@ -270,7 +272,8 @@ def _assign(setting: str, own: Mapping[str, list[str]]) -> None:
 def _trivial(name: str, like: Recipe, settings: Sequence[str]) -> Recipe | None:
     """The baseline on images prepared as for the first method; None where it does not take their rank.
 
-    Its cohorts are those of the first method too, so that it learns from the same normals.
+    Its cohorts are those of the first method too, so that it learns from the same normals, but for auxiliary
+    images, from which no baseline learns.
     """
     values = Recipe.load(name).model_dump(mode="json")
     size = like.preprocessing.size
@@ -278,9 +281,22 @@ def _trivial(name: str, like: Recipe, settings: Sequence[str]) -> Recipe | None:
         return None
     values |= {
         "preprocessing": like.preprocessing.model_dump(mode="json"),
-        "cohorts": like.cohorts.model_dump(mode="json") | {"auxiliary": None},
+        "cohorts": like.cohorts.model_dump(mode="json"),
     }
-    return Recipe.from_mapping(values, source=f"preset {name}", set=settings)
+    recipe = Recipe.from_mapping(values, source=f"preset {name}", set=settings)
+    without = recipe.cohorts.model_copy(update={"auxiliary": None})
+    return recipe.model_copy(update={"cohorts": without})
+
+
+def _refuse_missing_auxiliary(method: Method) -> None:
+    """A method that needs auxiliary images must name some that are there."""
+    place = method.recipe.cohorts.auxiliary
+    if place is None and "auxiliary" in method.recipe.about.needs:
+        raise UserError(
+            f"{method.name} needs auxiliary images; name them with --set {method.name}:cohorts.auxiliary=PATH"
+        )
+    if place is not None and not Path(place).expanduser().exists():
+        raise UserError(f"{method.name}: cohorts.auxiliary: {place}: no such file or folder")
 
 
 class _Written(Settings):
