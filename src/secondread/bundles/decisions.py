@@ -13,7 +13,7 @@ from secondread.calibration.calibration import Calibration
 from secondread.calibration.complexity import with_complexity
 from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.scoring.scorer import Scorer
-from secondread.wording.html import html_block, html_table
+from secondread.wording.html_tables import html_block, html_table
 from secondread.wording.numbers import number
 
 MOST_SHOWN = 12

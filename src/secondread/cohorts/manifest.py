@@ -17,7 +17,7 @@ from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR, files_of, under
 from secondread.outputs.whole import write_whole
 from secondread.wording.frame import data_frame
-from secondread.wording.html import html_block, html_line, html_table
+from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.short import Short, shortened
 
 if TYPE_CHECKING:

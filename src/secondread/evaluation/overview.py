@@ -9,7 +9,7 @@ from secondread.evaluation.estimates import Estimate
 from secondread.evaluation.levels import Level
 from secondread.evaluation.warnings import Warning
 from secondread.metrics.roc import RocCurve
-from secondread.wording.html import Markup, html_block, html_line, html_table
+from secondread.wording.html_tables import Markup, html_block, html_line, html_table
 from secondread.wording.numbers import number, percent, percent_span, signed, span
 
 SIDE = 200

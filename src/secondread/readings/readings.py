@@ -23,7 +23,7 @@ from secondread.errors import DataError, UserError
 from secondread.images.several_files import absolute, under
 from secondread.readings.score_record import ScoreRecord
 from secondread.wording.frame import data_frame
-from secondread.wording.html import html_block, html_line, html_picture, html_table
+from secondread.wording.html_tables import html_block, html_line, html_picture, html_table
 from secondread.wording.numbers import significant
 from secondread.wording.short import Short, shortened
 

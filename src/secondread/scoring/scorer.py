@@ -77,6 +77,9 @@ class Scorer:
         self.device = torch.device(device)
         self.precision = choose_precision(precision, self.device)
 
+    def __repr__(self) -> str:
+        return f"<Scorer of {type(self.detector).__name__} on {self.device} in {self.precision}>"
+
     def batch(
         self,
         images: npt.NDArray[np.float32],

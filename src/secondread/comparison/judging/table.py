@@ -24,7 +24,7 @@ from secondread.metrics.delong import delong_test
 from secondread.metrics.paired import resampled_aurocs
 from secondread.metrics.ranks import holm, spearman
 from secondread.metrics.roc import auroc
-from secondread.wording.html import html_block, html_line, html_table
+from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.numbers import count, number, p_value, signed, span
 from secondread.wording.short import shortened
 
