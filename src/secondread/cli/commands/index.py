@@ -34,6 +34,12 @@ def index(
         Path | None,
         typer.Option("--split-file", help="List only the files that this data.json names, split as it says."),
     ] = None,
+    channels: Annotated[
+        str,
+        typer.Option(
+            help="Words in the names of files that are one image's channels, in order: t1,t1ce,t2,flair."
+        ),
+    ] = "",
     where: Where = None,
     workers: Workers = None,
     quiet: Quiet = False,
@@ -57,6 +63,7 @@ def index(
         where=tuple(where or ()),
         normal_class=normal_class,
         split_file=split_file,
+        channels=channels.split(",") if channels else (),
         workers=available_cores() if workers is None else workers,
     )
     result.manifest.write(output)

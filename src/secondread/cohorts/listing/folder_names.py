@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from secondread.cohorts.listing.folder_words import is_mask_folder, read_name
 from secondread.wording.lists import few
 
-_MASK_ENDING = re.compile(r"[_\-. ](mask|masks|seg|segmentation|gt|label|lesion)$", re.IGNORECASE)
+MASK_ENDING = re.compile(r"[_\-. ](mask|masks|seg|segmentation|gt|label|lesion)$", re.IGNORECASE)
 _SURE_ENDING = re.compile(r"[_\-. ](mask|masks|seg|segmentation|gt)$", re.IGNORECASE)
 
 
@@ -75,15 +75,15 @@ def part_masks(pictures: Sequence[str]) -> tuple[list[str], Mapping[str, str], l
     or `_lesion`. A picture elsewhere whose name ends in `_label` or `_lesion` is an image; one that ends in
     `_mask` is a mask without an image.
     """
-    stems = {(PurePosixPath(path).parent, _stem(PurePosixPath(path))): path for path in pictures}
+    stems = {(PurePosixPath(path).parent, stem_of(PurePosixPath(path))): path for path in pictures}
     images: list[str] = []
     beside: dict[str, str] = {}
     foldered: list[str] = []
     lone: list[str] = []
     for path in pictures:
         pure = PurePosixPath(path)
-        stem = _stem(pure)
-        plain = _MASK_ENDING.sub("", stem)
+        stem = stem_of(pure)
+        plain = MASK_ENDING.sub("", stem)
         image = stems.get((pure.parent, plain)) if plain != stem else None
         if any(is_mask_folder(part) for part in pure.parts[:-1]):
             foldered.append(path)
@@ -106,13 +106,13 @@ def match_masks(images: Sequence[str], masks: Sequence[str]) -> tuple[dict[str, 
     """
     by_stem: dict[str, list[str]] = defaultdict(list)
     for image in images:
-        by_stem[_stem(PurePosixPath(image))].append(image)
+        by_stem[stem_of(PurePosixPath(image))].append(image)
     matched: dict[str, str] = {}
     left: list[str] = []
     for mask in masks:
         pure = PurePosixPath(mask)
-        stem = _stem(pure)
-        candidates = by_stem.get(stem, []) or by_stem.get(_MASK_ENDING.sub("", stem), [])
+        stem = stem_of(pure)
+        candidates = by_stem.get(stem, []) or by_stem.get(MASK_ENDING.sub("", stem), [])
         ranked = sorted(((_shared_folders(pure, PurePosixPath(c)), c) for c in candidates), reverse=True)
         if not ranked or (len(ranked) > 1 and ranked[0][0] == ranked[1][0]) or ranked[0][1] in matched:
             left.append(mask)
@@ -141,7 +141,7 @@ def _columns(folder: PurePosixPath, beside_normal: set[PurePosixPath]) -> Folder
     return FolderColumns(split, label, finding, unclear)
 
 
-def _stem(path: PurePosixPath) -> str:
+def stem_of(path: PurePosixPath) -> str:
     name = path.name
     return name[: -len(".nii.gz")] if name.lower().endswith(".nii.gz") else path.stem
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from secondread.cohorts.listing.channels import joined_channels
 from secondread.cohorts.listing.dicom_tree import rows_of_dicom
 from secondread.cohorts.listing.dicom_volumes import DicomFile
 from secondread.cohorts.listing.folder_names import columns_from_folders, part_masks, unclear_folders
@@ -55,6 +56,7 @@ def index(
     where: Sequence[str] = (),
     normal_class: int = 0,
     split_file: str | Path | None = None,
+    channels: Sequence[str] = (),
     workers: int = 2,
 ) -> IndexResult:
     """List the images of a file or folder; nothing is written but, where it is needed, the key.
@@ -69,6 +71,8 @@ def index(
     normal_class   the label of an archive that means normal
     split_file     a published list of names (see `split_file`): only these files become rows, each as an
                    image, derived series too; it fills split and label, and no folder name does; no masks
+    channels       words in the names of files that are the channels of one image, in their order (see
+                   `joined_channels`)
     workers        processes that read headers, archives' contents and labels; 0 = this one, without limits
 
     Raises UserError where the source is missing or nothing in it is an image or meets the filters, or where
@@ -109,7 +113,6 @@ def index(
     aside += apart
     pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
     images, masks, lone_masks = (pictures, {}, []) if found else part_masks(pictures)
-    aside += [SetAside(path, "mask that fits no image, or several") for path in lone_masks]
     rows += [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
     unclear: list[str] = []
     if found:
@@ -129,6 +132,13 @@ def index(
         except ImageError as error:
             aside.append(SetAside(path, _reason(error), unreadable=isinstance(archive, ImageError)))
     rows += archived
+    if channels:
+        rows, unjoined = joined_channels(rows, channels, lone_masks)
+        aside += unjoined
+    taken = {row.mask for row in rows}
+    aside += [
+        SetAside(path, "mask that fits no image, or several") for path in lone_masks if path not in taken
+    ]
     if not rows:
         raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
 
