@@ -345,7 +345,7 @@ def jobs(place: Path) -> dict[str, Job]:
     """The commands, on phantoms that are made here."""
     from secondread.cohorts.phantoms.make import make_phantoms
     from secondread.fitting.fit import fit
-    from secondread.readings.score import score
+    from secondread.readings.score_into import score_into
     from secondread.recipes.recipe import Recipe
 
     manifest = make_phantoms(place / "films", seed=1, n_normal=80, n_abnormal=40, size=(48, 48))
@@ -355,7 +355,7 @@ def jobs(place: Path) -> dict[str, Job]:
     bundle, readings = place / "bundle", place / "readings"
     recipe = Recipe.load("ae", set=AE)
     fitted = fit(recipe, manifest, bundle, cache=place / "cache", workers=0, device="cpu", progress=False)
-    score(fitted, str(manifest), readings, where=["split=test"], workers=0)
+    score_into(fitted, str(manifest), readings, where=["split=test"], workers=0)
     settings = [word for setting in AE for word in ("--set", setting)]
     shared = [word for setting in SMALL for word in ("--set", setting)]
     every = [

@@ -24,7 +24,7 @@ from secondread.metrics.decisions import at_threshold
 from secondread.metrics.precision_recall import best_f1
 from secondread.metrics.roc import auroc
 from secondread.readings.readings import Readings
-from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
 
 BASE = [
@@ -51,7 +51,7 @@ def run(name: str, changes: list[str], manifest: Manifest, out: Path) -> tuple[n
     recipe = Recipe.load("aeflow-paper", set=[*BASE, *changes])
     bundle = Bundle.load(place / "bundle") if (place / "bundle").exists() else None
     bundle = bundle or fit(recipe, manifest, place / "bundle", resume=True)
-    score(bundle, manifest.source, place / "scores", where=["split=test"])
+    score_into(bundle, manifest.source, place / "scores", where=["split=test"])
     readings = Readings.read(place / "scores")
     labels = {row.path: row.label == "abnormal" for row in manifest.rows}
     scored = [reading for reading in readings.rows if reading.score is not None]

@@ -38,7 +38,7 @@ from secondread.images.read import read_image
 from secondread.networks.structural_similarity import structural_similarity
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared, stack
-from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import autocast, choose_precision, memory_format
 from secondread.scoring.scorer import Scorer
@@ -120,7 +120,7 @@ def end_to_end(bundle: Bundle, references: list[str], place: Path, *, maps: bool
     seconds = []
     for chosen in (references[:quarter], references):
         begun = time.monotonic()
-        score(bundle, list(chosen), place / f"readings-{maps}-{len(chosen)}", maps=maps)
+        score_into(bundle, list(chosen), place / f"readings-{maps}-{len(chosen)}", maps=maps)
         seconds.append(time.monotonic() - begun)
     each = (seconds[1] - seconds[0]) / (len(references) - quarter)
     return max(0.0, seconds[1] - each * len(references)), 1000 * each

@@ -1,12 +1,16 @@
 """secondread: a second reader for medical images. Research use, not a medical device.
 
-In Python as on the command line:
+In Python as on the command line, here on drawn films (phantoms) with known lesions:
 
-    recipe = Recipe.load("aeflow")
-    manifest = Manifest.read("manifest.csv")
-    bundle = fit(recipe, manifest, "bundle")
-    readings = Bundle.load("bundle").score("new-images/")
-    evaluation = evaluate("readings/readings.csv", manifest)
+>>> import secondread
+>>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)
+>>> bundle = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
+>>> readings = secondread.score(bundle, manifest, "readings", where=["split=test"], workers=0)
+>>> evaluation = secondread.evaluate(readings, manifest, bootstrap=50, workers=0)
+>>> evaluation.metrics()["n"]["abnormal"]
+10
+
+Each name is imported when it is first asked for, so that `import secondread` costs nothing.
 """
 
 from importlib import import_module
@@ -14,26 +18,123 @@ from typing import TYPE_CHECKING, Any
 
 from secondread.version import __version__
 
-__all__ = ["Bundle", "Manifest", "Recipe", "__version__", "evaluate", "fit"]
+__all__ = [
+    "Batch",
+    "Bundle",
+    "DataError",
+    "Decisions",
+    "Detector",
+    "DetectorSettings",
+    "Evaluation",
+    "Generative",
+    "Manifest",
+    "Mixture",
+    "Part",
+    "Readings",
+    "Recipe",
+    "Row",
+    "Scores",
+    "ScoringNoise",
+    "Settings",
+    "Stage",
+    "StageSettings",
+    "Step",
+    "Tiny",
+    "UserError",
+    "__version__",
+    "calibrate",
+    "check",
+    "compare",
+    "evaluate",
+    "fit",
+    "index",
+    "make_phantoms",
+    "presets",
+    "read_image",
+    "sample",
+    "score",
+    "split",
+    "write_report",
+]
 
 _HOMES = {
-    "Bundle": "secondread.bundles.bundle",
-    "Manifest": "secondread.cohorts.manifest",
-    "Recipe": "secondread.recipes.recipe",
-    "evaluate": "secondread.evaluation.evaluate",
-    "fit": "secondread.fitting.fit",
+    "secondread.bundles.bundle": ("Bundle",),
+    "secondread.bundles.decisions": ("Decisions",),
+    "secondread.cohorts.checking.check": ("check",),
+    "secondread.cohorts.listing.index": ("index",),
+    "secondread.cohorts.manifest": ("Manifest", "Row"),
+    "secondread.cohorts.phantoms.make": ("make_phantoms",),
+    "secondread.cohorts.split": ("split",),
+    "secondread.comparison.compare": ("compare",),
+    "secondread.detectors.contract": (
+        "Batch",
+        "Detector",
+        "Generative",
+        "Mixture",
+        "Part",
+        "Scores",
+        "ScoringNoise",
+        "Stage",
+        "Step",
+        "Tiny",
+    ),
+    "secondread.detectors.detector_settings": ("DetectorSettings", "StageSettings"),
+    "secondread.errors": ("DataError", "UserError"),
+    "secondread.evaluation.evaluate": ("evaluate",),
+    "secondread.evaluation.evaluation": ("Evaluation",),
+    "secondread.fitting.calibrate": ("calibrate",),
+    "secondread.fitting.fit": ("fit",),
+    "secondread.images.read": ("read_image",),
+    "secondread.previews.sampling": ("sample",),
+    "secondread.readings.readings": ("Readings",),
+    "secondread.readings.score": ("score",),
+    "secondread.recipes.recipe": ("Recipe", "presets"),
+    "secondread.reports.report": ("write_report",),
+    "secondread.settings.base": ("Settings",),
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from secondread.bundles.bundle import Bundle
-    from secondread.cohorts.manifest import Manifest
+    from secondread.bundles.decisions import Decisions
+    from secondread.cohorts.checking.check import check
+    from secondread.cohorts.listing.index import index
+    from secondread.cohorts.manifest import Manifest, Row
+    from secondread.cohorts.phantoms.make import make_phantoms
+    from secondread.cohorts.split import split
+    from secondread.comparison.compare import compare
+    from secondread.detectors.contract import (
+        Batch,
+        Detector,
+        Generative,
+        Mixture,
+        Part,
+        Scores,
+        ScoringNoise,
+        Stage,
+        Step,
+        Tiny,
+    )
+    from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+    from secondread.errors import DataError, UserError
     from secondread.evaluation.evaluate import evaluate
+    from secondread.evaluation.evaluation import Evaluation
+    from secondread.fitting.calibrate import calibrate
     from secondread.fitting.fit import fit
-    from secondread.recipes.recipe import Recipe
+    from secondread.images.read import read_image
+    from secondread.previews.sampling import sample
+    from secondread.readings.readings import Readings
+    from secondread.readings.score import score
+    from secondread.recipes.recipe import Recipe, presets
+    from secondread.reports.report import write_report
+    from secondread.settings.base import Settings
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when first asked for, so that `import secondread` costs nothing."""
-    if name not in _HOMES:
+    if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,7 +12,7 @@ from secondread.bundles.bundle import Bundle
 from secondread.errors import DataError, UserError
 from secondread.fitting.fit import fit
 from secondread.outputs import whole
-from secondread.readings.pipeline import readings_of
+from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
 
 MODEL = "model.safetensors"
@@ -32,8 +32,8 @@ def test_saved_and_loaded_is_the_same(fitted: Bundle, copied: Path, phantoms) ->
         assert (loaded.detector.state_dict()[name] == tensor).all()
     assert loaded.calibration.threshold == fitted.calibration.threshold
     tested = phantoms.where("split=test")
-    assert [r.score for r in readings_of(loaded, tested, workers=0)] == [
-        r.score for r in readings_of(fitted, tested, workers=0)
+    assert [r.score for r in score(loaded, tested, workers=0).rows] == [
+        r.score for r in score(fitted, tested, workers=0).rows
     ]
 
 
@@ -192,7 +192,7 @@ def test_json_that_is_none_is_refused(copied: Path) -> None:
 
 
 def test_scores_are_finite_and_flags_follow_p_values(fitted: Bundle, phantoms) -> None:
-    readings = readings_of(fitted, phantoms.where("split=test"), workers=0)
+    readings = score(fitted, phantoms.where("split=test"), workers=0).rows
     scores = np.array([reading.score for reading in readings], dtype=float)
     assert np.isfinite(scores).all()
     rate = fitted.calibration.settings.false_alarm_rate
@@ -208,6 +208,6 @@ def test_a_bundle_of_pixel_1nn_is_read_back(phantoms, tmp_path: Path) -> None:
     saved = fit(recipe, phantoms, tmp_path / "bundle", cache=cache, workers=0, device="cpu", progress=False)
     assert (tmp_path / "bundle" / MODEL).read_bytes()[0] == 0x80
     tested = phantoms.where("split=test")
-    assert [
-        reading.score for reading in readings_of(Bundle.load(tmp_path / "bundle"), tested, workers=0)
-    ] == [reading.score for reading in readings_of(saved, tested, workers=0)]
+    assert [reading.score for reading in score(Bundle.load(tmp_path / "bundle"), tested, workers=0).rows] == [
+        reading.score for reading in score(saved, tested, workers=0).rows
+    ]

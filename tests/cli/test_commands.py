@@ -295,13 +295,3 @@ def test_doctor_examines(tmp_path: Path) -> None:
 def test_doctor_finds_a_limit_that_is_no_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECONDREAD_CACHE_LIMIT", "lots")
     assert "FAULT  cache" in run("doctor", "--cache", tmp_path / "cache", code=1)
-
-
-def test_the_python_names_of_the_package() -> None:
-    import secondread
-
-    assert secondread.Recipe.load("padim").detector["name"] == "padim"
-    assert {"Bundle", "Manifest", "Recipe", "evaluate", "fit"} == set(secondread.__all__)
-    assert all(callable(getattr(secondread, name)) for name in secondread.__all__)
-    with pytest.raises(AttributeError):
-        _ = secondread.nothing

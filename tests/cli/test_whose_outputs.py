@@ -12,13 +12,13 @@ from test_commands import a_site, one_error, run
 
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest
-from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 
 
 @pytest.fixture(scope="module")
 def readings(fitted: Bundle, phantoms: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("whose") / "readings"
-    score(fitted, phantoms.base / "manifest.csv", out, where=["split=test"], workers=0)
+    score_into(fitted, phantoms.base / "manifest.csv", out, where=["split=test"], workers=0)
     return out
 
 

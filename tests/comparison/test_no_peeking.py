@@ -26,7 +26,7 @@ from secondread.detectors.detector_settings import DetectorSettings, StageSettin
 from secondread.errors import UserError
 from secondread.evaluation.evaluate import evaluate
 from secondread.fitting.fit import fit
-from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
 
 MADE = {"anomaly_rate": 0.5, "unlabelled": 8}
@@ -280,11 +280,11 @@ def test_a_test_image_that_was_learnt_from_is_refused_under_another_name_and_pat
     for copy in copies:
         tested = Manifest((*test, copy), films.base)
         out = tmp_path / copy.patient_id
-        score(bundle, tested, out, workers=0)
+        score_into(bundle, tested, out, workers=0)
         cohort = copy.patient_id.removeprefix("stranger-")
         with pytest.raises(UserError, match=rf"1 test image.* seen by the bundle .*{copy.path} \({cohort}\)"):
             evaluate(out, tested, bootstrap=20, workers=0)
-    score(bundle, Manifest(test, films.base), tmp_path / "clean", workers=0)
+    score_into(bundle, Manifest(test, films.base), tmp_path / "clean", workers=0)
     assert (
         evaluate(tmp_path / "clean", Manifest(test, films.base), bootstrap=20, workers=0).images.normal == 8
     )

@@ -14,7 +14,7 @@ from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.errors import UserError
 from secondread.evaluation.evaluate import evaluate
-from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 
 
 def site(folder: Path, seed: int) -> Path:
@@ -34,7 +34,7 @@ def site(folder: Path, seed: int) -> Path:
 @pytest.fixture
 def read(fitted: Bundle, tmp_path: Path) -> Path:
     """Readings of site A."""
-    score(fitted, site(tmp_path / "a", 0), tmp_path / "out", workers=0)
+    score_into(fitted, site(tmp_path / "a", 0), tmp_path / "out", workers=0)
     return tmp_path / "out"
 
 
@@ -82,7 +82,7 @@ def test_images_of_archives_are_told_apart_by_what_is_in_them(fitted: Bundle, tm
         np.savez(tmp_path / name / "set.npz", images=images)
         rows = [Row(f"set.npz#images/{i}", "test", "abnormal" if i % 2 else "normal") for i in range(4)]
         manifests.append(Manifest(tuple(rows), tmp_path / name).write(tmp_path / name / "manifest.csv"))
-    score(fitted, manifests[0], tmp_path / "out", workers=0)
+    score_into(fitted, manifests[0], tmp_path / "out", workers=0)
     with pytest.raises(UserError, match="4 of 4 test images are not those"):
         judge(tmp_path / "out", manifests[1])
     shutil.copytree(tmp_path / "a", tmp_path / "copy")

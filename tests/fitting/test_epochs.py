@@ -6,7 +6,7 @@ from test_fit import fit_here
 
 from secondread.bundles.bundle import Bundle
 from secondread.errors import UserError
-from secondread.readings.pipeline import readings_of
+from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
 from secondread.terminal.interruption import Interrupted
 
@@ -34,7 +34,7 @@ def recipe(**stage) -> Recipe:
 
 
 def scores(bundle: Bundle, phantoms) -> list[float]:
-    return [reading.score for reading in readings_of(bundle, phantoms.where("split=test"), workers=0)]
+    return [reading.score for reading in score(bundle, phantoms.where("split=test"), workers=0).rows]
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from test_fit import fit_here
 from secondread.bundles.bundle import Bundle
 from secondread.errors import DataError
 from secondread.evaluation.evaluate import evaluate
-from secondread.readings.pipeline import readings_of
 from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
 from secondread.reports.report import write_report
 
@@ -42,12 +42,12 @@ def test_a_bundle_keeps_what_was_measured_and_scores_by_the_discrepancy(bundle, 
     loaded = Bundle.load(bundle.path)
     assert loaded.detector.scored == "intra"
     assert loaded.parts == ("rec", "intra", "r_intra", "single")
-    for reading in readings_of(loaded, phantoms.where("split=test"), workers=0):
+    for reading in score(loaded, phantoms.where("split=test"), workers=0).rows:
         assert reading.score == pytest.approx(reading.parts["intra"])
 
 
 def test_the_report_warns(bundle, phantoms, tmp_path):
-    score(bundle, phantoms, tmp_path / "out", where=["split=test"], maps=True, workers=0)
+    score_into(bundle, phantoms, tmp_path / "out", where=["split=test"], maps=True, workers=0)
     evaluation = evaluate(tmp_path / "out" / "readings.csv", phantoms.source, bootstrap=20, workers=0)
     assert "fit" in {warning.kind for warning in evaluation.warnings}
     page = write_report(evaluation, tmp_path / "report", workers=0).read_text(encoding="utf-8")

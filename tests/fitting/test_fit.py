@@ -11,10 +11,10 @@ from secondread.bundles.seen import hash_patient
 from secondread.calibration.description import describe
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.errors import DataError, UserError
+from secondread.fitting.calibrate import calibrate
 from secondread.fitting.fit import fit
-from secondread.fitting.recalibrate import recalibrate
 from secondread.fitting.unfinished import Unfinished
-from secondread.readings.pipeline import readings_of
+from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
 
 
@@ -26,7 +26,7 @@ def fit_here(recipe: Recipe, manifest: Manifest, out: Path, **more) -> Bundle:
 def test_twice_with_one_seed_gives_equal_scores(recipe, phantoms, fitted: Bundle, tmp_path: Path) -> None:
     again = fit_here(recipe, phantoms, tmp_path / "again")
     tested = phantoms.where("split=test")
-    first, second = (readings_of(bundle, tested, workers=0) for bundle in (fitted, again))
+    first, second = (score(bundle, tested, workers=0).rows for bundle in (fitted, again))
     assert [(r.score, r.p_value, r.baselines) for r in first] == [
         (r.score, r.p_value, r.baselines) for r in second
     ]
@@ -41,8 +41,8 @@ def test_no_test_image_is_seen(fitted: Bundle, phantoms) -> None:
     tested = {row.patient_id for row in phantoms.rows if row.split == "test"}
     hashes = {hash_patient(patient, fitted.seen.key) for patient in tested}
     assert not hashes & {h for cohort in fitted.seen.patients.values() for h in cohort}
-    assert not any(reading.seen for reading in readings_of(fitted, phantoms.where("split=test"), workers=0))
-    assert all(reading.seen for reading in readings_of(fitted, phantoms.where("split=train"), workers=0))
+    assert not any(reading.seen for reading in score(fitted, phantoms.where("split=test"), workers=0).rows)
+    assert all(reading.seen for reading in score(fitted, phantoms.where("split=train"), workers=0).rows)
 
 
 def test_a_bundle_that_is_there_is_not_replaced(recipe, phantoms, copied: Path) -> None:
@@ -112,7 +112,7 @@ def test_calibrate_keeps_the_model_and_renews_the_threshold(fitted: Bundle, phan
         tuple(Row(str(tmp_path / f"{i}.png"), label="normal", patient_id=f"site-{i}") for i in range(30)),
         tmp_path,
     )
-    renewed = recalibrate(
+    renewed = calibrate(
         fitted,
         site,
         tmp_path / "renewed",
@@ -127,10 +127,10 @@ def test_calibrate_keeps_the_model_and_renews_the_threshold(fitted: Bundle, phan
     assert loaded.digest == renewed.digest != fitted.digest
     assert len(loaded.provenance.recalibrated) == 1
     tested = phantoms.where("split=test")
-    assert [r.score for r in readings_of(loaded, tested, workers=0)] == [
-        r.score for r in readings_of(fitted, tested, workers=0)
+    assert [r.score for r in score(loaded, tested, workers=0).rows] == [
+        r.score for r in score(fitted, tested, workers=0).rows
     ]
-    assert all(reading.seen == "calibration" for reading in readings_of(loaded, site, workers=0))
+    assert all(reading.seen == "calibration" for reading in score(loaded, site, workers=0).rows)
 
 
 def a_site(folder: Path, count: int = 30) -> list[Row]:
@@ -147,7 +147,7 @@ def test_calibrate_leaves_out_patients_and_images_that_the_model_learnt_from(
     shutil.copy(phantoms.reference(learnt), tmp_path / "copy.png")
     rows[0] = replace(rows[0], patient_id=learnt.patient_id)
     rows.append(Row(str(tmp_path / "copy.png"), label="normal", patient_id="other"))
-    renewed = recalibrate(
+    renewed = calibrate(
         fitted, Manifest(tuple(rows), tmp_path), tmp_path / "out", cache=tmp_path / "cache", workers=0
     )
     assert renewed.calibration.images.patients == 29
@@ -163,16 +163,14 @@ def test_calibrate_refuses_where_too_few_are_left(fitted: Bundle, phantoms, tmp_
     rows[3] = replace(rows[3], patient_id=learnt_row(fitted, phantoms).patient_id)
     for manifest in (phantoms, Manifest(tuple(rows), tmp_path)):
         with pytest.raises(UserError, match=r"learnt from patients .* needs 19"):
-            recalibrate(
-                fitted, manifest, tmp_path / "out", cache=tmp_path / "cache", workers=0, progress=False
-            )
+            calibrate(fitted, manifest, tmp_path / "out", cache=tmp_path / "cache", workers=0, progress=False)
     assert not (tmp_path / "out").exists()
 
 
 def test_calibrate_takes_no_normal_of_the_unlabelled_pool(fitted: Bundle, tmp_path: Path) -> None:
     pool = [replace(row, split="train", extra={"pool": "unlabelled"}) for row in a_site(tmp_path)]
     with pytest.raises(UserError, match="has label normal, the unlabelled pool apart"):
-        recalibrate(fitted, Manifest(tuple(pool), tmp_path), tmp_path / "out", workers=0, progress=False)
+        calibrate(fitted, Manifest(tuple(pool), tmp_path), tmp_path / "out", workers=0, progress=False)
 
 
 def learnt_row(bundle: Bundle, manifest: Manifest) -> Row:

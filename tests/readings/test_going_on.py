@@ -23,7 +23,7 @@ from secondread.readings import score as scoring
 from secondread.readings.maps import file_stem
 from secondread.readings.pipeline import Result
 from secondread.readings.readings import Readings
-from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def test_the_same_command_goes_on_whatever_a_kill_left(
     fitted: Bundle, films: Manifest, tmp_path: Path, gone: list[str]
 ) -> None:
     out = tmp_path / "out"
-    score(fitted, films, out, workers=0)
+    score_into(fitted, films, out, workers=0)
     before = lines(out)
     for name in gone:
         (out / name).unlink(missing_ok=True)
-    summary = score(fitted, films, out, workers=0)
+    summary = score_into(fitted, films, out, workers=0)
     assert summary.scored == (4 if len(gone) == 2 else 0)
     assert sorted(lines(out)) == sorted(before)
     assert json.loads((out / "run.json").read_text())["finished"]
@@ -67,7 +67,7 @@ def test_a_kill_before_the_first_row_leaves_a_folder_that_goes_on(
         (out / ".readings.csv.17.writing").write_text("path,dig")
         if name.endswith(".key"):
             (out / name).unlink()
-        assert score(fitted, films, out, workers=0).scored == 4
+        assert score_into(fitted, films, out, workers=0).scored == 4
         assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
@@ -75,11 +75,11 @@ def test_rows_of_another_bundle_are_known_without_the_record(
     fitted: Bundle, films: Manifest, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    score(fitted, films, out, workers=0)
+    score_into(fitted, films, out, workers=0)
     (out / "run.json").unlink()
     before = lines(out)
     with pytest.raises(UserError, match="another bundle"):
-        score(replace(fitted, digest="f" * 64), films, out, workers=0)
+        score_into(replace(fitted, digest="f" * 64), films, out, workers=0)
     assert lines(out) == before
 
 
@@ -88,7 +88,7 @@ def test_a_file_replaced_under_the_same_name_is_read_again(
     fitted: Bundle, films: Manifest, tmp_path: Path, same_times: bool
 ) -> None:
     out = tmp_path / "out"
-    score(fitted, films, out, workers=0)
+    score_into(fitted, films, out, workers=0)
     before = {row.path: row for row in Readings.read(out).rows}
     changed, other = films.rows[0], films.rows[1]
     file = Path(films.reference(changed))
@@ -96,7 +96,7 @@ def test_a_file_replaced_under_the_same_name_is_read_again(
     file.write_bytes(Path(films.reference(other)).read_bytes())
     if same_times:
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-    summary = score(fitted, films, out, workers=0)
+    summary = score_into(fitted, films, out, workers=0)
     after = {row.path: row for row in Readings.read(out).rows}
     assert (summary.scored, summary.earlier) == (1, 3)
     assert len(lines(out)) == 5
@@ -108,40 +108,40 @@ def test_a_file_that_only_looks_changed_is_not_read_again(
     fitted: Bundle, films: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
-    score(fitted, films, out, workers=0)
+    score_into(fitted, films, out, workers=0)
     for row in films.rows:
         os.utime(films.reference(row), ns=(1, 1))
-    assert score(fitted, films, out, workers=0).scored == 0
+    assert score_into(fitted, films, out, workers=0).scored == 0
     looked_at = []
     monkeypatch.setattr(scoring.Files, "_digest", lambda self, path: looked_at.append(path))
-    assert score(fitted, films, out, workers=0).scored == 0
+    assert score_into(fitted, films, out, workers=0).scored == 0
     assert not looked_at
 
 
 def test_a_reading_of_a_file_that_is_gone_stays(fitted: Bundle, films: Manifest, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    score(fitted, films, out, workers=0)
+    score_into(fitted, films, out, workers=0)
     Path(films.reference(films.rows[0])).unlink()
-    assert score(fitted, films, out, workers=0).earlier == 4
+    assert score_into(fitted, films, out, workers=0).earlier == 4
 
 
 def test_an_image_of_an_archive_that_changed_is_read_again(fitted: Bundle, tmp_path: Path) -> None:
     archive, out = tmp_path / "a.npz", tmp_path / "out"
     images = np.random.default_rng(0).integers(0, 255, (3, 40, 40), dtype=np.uint8)
     np.savez(archive, test_images=images)
-    score(fitted, [str(archive)], out, workers=0)
+    score_into(fitted, [str(archive)], out, workers=0)
     before = [row.digest for row in Readings.read(out).rows]
     images[1] = images[1][::-1]
     np.savez(archive, test_images=images)
-    score(fitted, [str(archive)], out, workers=0)
+    score_into(fitted, [str(archive)], out, workers=0)
     after = {row.path: row.digest for row in Readings.read(out).rows}
     assert [digest in before for _, digest in sorted(after.items())] == [True, False, True]
 
 
 def test_two_scorers_in_one_folder_are_kept_apart(fitted: Bundle, films: Manifest, tmp_path: Path) -> None:
     with output_folder(tmp_path / "out", "score"), pytest.raises(UserError, match="another run is at work"):
-        score(fitted, films, tmp_path / "out", workers=0)
-    assert score(fitted, films, tmp_path / "out", workers=0).scored == 4
+        score_into(fitted, films, tmp_path / "out", workers=0)
+    assert score_into(fitted, films, tmp_path / "out", workers=0).scored == 4
 
 
 def test_readings_are_not_written_into_another_commands_folder(
@@ -150,13 +150,13 @@ def test_readings_are_not_written_into_another_commands_folder(
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "run.json").write_text('{"made_by": "evaluate"}')
     with pytest.raises(UserError, match="is the output of `evaluate`"):
-        score(fitted, films, tmp_path / "report", workers=0)
+        score_into(fitted, films, tmp_path / "report", workers=0)
 
 
 def test_readings_and_their_folder_are_for_their_owner_alone(
     fitted: Bundle, films: Manifest, tmp_path: Path
 ) -> None:
-    score(fitted, films, tmp_path / "out", workers=0)
+    score_into(fitted, films, tmp_path / "out", workers=0)
     assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
     for path in (tmp_path / "out").iterdir():
         assert path.stat().st_mode & 0o077 == 0, path
@@ -195,7 +195,7 @@ def test_a_map_that_cannot_be_written_costs_its_row_alone(
 
     monkeypatch.setattr(scoring, "read_items", with_maps)
     scaled = replace(fitted, calibration=_Scaled(fitted.calibration))
-    summary = score(scaled, films, out, workers=0)
+    summary = score_into(scaled, films, out, workers=0)
     assert [path for path, _ in summary.failed] == [bad]
     assert "its map cannot be written" in summary.failed[0][1]
     assert summary.flagged >= 0
@@ -232,8 +232,8 @@ def test_paths_given_from_another_folder_are_other_inputs(
         (tmp_path / site).mkdir()
         Picture.effect_noise((48, 48), ord(site)).save(tmp_path / site / "film.png")
     monkeypatch.chdir(tmp_path / "a")
-    score(fitted, ["film.png"], tmp_path / "out", workers=0)
+    score_into(fitted, ["film.png"], tmp_path / "out", workers=0)
     assert Readings.read(tmp_path / "out").base == tmp_path / "a"
     monkeypatch.chdir(tmp_path / "b")
     with pytest.raises(UserError, match="other inputs"):
-        score(fitted, ["film.png"], tmp_path / "out", workers=0)
+        score_into(fitted, ["film.png"], tmp_path / "out", workers=0)

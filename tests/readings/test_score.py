@@ -14,13 +14,14 @@ from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.errors import UserError
+from secondread.fitting.calibrate import calibrate
 from secondread.fitting.fit import fit
-from secondread.fitting.recalibrate import recalibrate
 from secondread.readings.inputs import Item, gather
 from secondread.readings.maps import file_stem
-from secondread.readings.pipeline import read_items, readings_of
+from secondread.readings.pipeline import read_items
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
 
 
@@ -32,7 +33,7 @@ def test_every_test_row_gets_a_reading_that_evaluation_can_read(
     fitted: Bundle, phantoms, tmp_path: Path
 ) -> None:
     tested = phantoms.where("split=test")
-    summary = score(fitted, tested, tmp_path / "out", workers=0)
+    summary = score_into(fitted, tested, tmp_path / "out", workers=0)
     assert (summary.scored, summary.earlier, summary.failed) == (len(tested.rows), 0, ())
     readings = Readings.read(tmp_path / "out" / "readings.csv")
     assert [row.path for row in readings.rows] == [row.path for row in tested.rows]
@@ -62,7 +63,7 @@ def settled(bundle: Bundle, phantoms: Manifest) -> tuple[list[float], list[float
     """The scores that calibrated the bundle, and those that the same images get when they are read."""
     references = [str(phantoms.reference(row)) for row in phantoms.where("split=train").rows]
     loaded = Bundle.load(str(bundle.path))
-    readings = readings_of(loaded, references, workers=0)
+    readings = score(loaded, references, workers=0).rows
     again = [reading for reading in readings if reading.seen == "calibration"]
     return sorted(float(reading.score or 0) for reading in again), bundle.calibration.images.scores.tolist()
 
@@ -90,7 +91,7 @@ def test_a_bundle_is_read_in_the_precision_of_its_calibration_whatever_this_mach
     again, before = settled(bundle, phantoms)
     assert bundle.precision == "bf16"
     assert again == before
-    moved = recalibrate(
+    moved = calibrate(
         bundle, phantoms, tmp_path / "moved",
         false_alarm_rate=0.2, cache=tmp_path / "c", workers=0, progress=False,
     )  # fmt: skip
@@ -101,9 +102,9 @@ def test_a_bundle_is_read_in_the_precision_of_its_calibration_whatever_this_mach
 def test_scoring_again_changes_nothing(fitted: Bundle, phantoms, tmp_path: Path) -> None:
     out = tmp_path / "out"
     tested = phantoms.where("split=test")
-    score(fitted, tested, out, workers=0)
+    score_into(fitted, tested, out, workers=0)
     before = (out / "readings.csv").read_bytes()
-    summary = score(fitted, tested, out, workers=0)
+    summary = score_into(fitted, tested, out, workers=0)
     assert (summary.scored, summary.earlier) == (0, len(tested.rows))
     assert (out / "readings.csv").read_bytes() == before
 
@@ -112,12 +113,12 @@ def test_scoring_again_changes_nothing(fitted: Bundle, phantoms, tmp_path: Path)
 def test_a_torn_table_is_completed(fitted: Bundle, phantoms, tmp_path: Path, cut: int) -> None:
     out = tmp_path / "out"
     tested = phantoms.where("split=test")
-    score(fitted, tested, out, workers=0)
+    score_into(fitted, tested, out, workers=0)
     whole = (out / "readings.csv").read_bytes()
     (out / "readings.csv").write_bytes(whole[:-cut])
     facts = (out / "facts.jsonl").read_bytes()
     (out / "facts.jsonl").write_bytes(facts[: len(facts) - cut])
-    score(fitted, tested, out, workers=0)
+    score_into(fitted, tested, out, workers=0)
     assert (out / "readings.csv").read_bytes() == whole
     assert len(Readings.read(out).thumbnails) == len(tested.rows)
 
@@ -130,7 +131,7 @@ def test_a_folder_with_broken_files_scores_the_rest_and_lists_them(
     (folder / "text.png").write_text("words")
     whole = (folder / "normal" / next(p.name for p in (folder / "normal").iterdir())).read_bytes()
     (folder / "cut.png").write_bytes(whole[: len(whole) // 2])
-    summary = score(fitted, folder, tmp_path / "out", workers=1)
+    summary = score_into(fitted, folder, tmp_path / "out", workers=1)
     assert {Path(path).name for path, _ in summary.failed} == {"text.png", "cut.png"}
     assert all(reason for _, reason in summary.failed)
     assert summary.scored == 12
@@ -142,9 +143,9 @@ def test_a_folder_with_broken_files_scores_the_rest_and_lists_them(
 def test_a_mended_file_is_read_the_next_time(fitted: Bundle, phantoms, tmp_path: Path) -> None:
     film = tmp_path / "film.png"
     film.write_text("words")
-    assert score(fitted, [str(film)], tmp_path / "out", workers=0).nothing_readable
+    assert score_into(fitted, [str(film)], tmp_path / "out", workers=0).nothing_readable
     shutil.copy(phantoms.reference(phantoms.rows[0]), film)
-    assert score(fitted, [str(film)], tmp_path / "out", workers=0).scored == 1
+    assert score_into(fitted, [str(film)], tmp_path / "out", workers=0).scored == 1
     assert len(table(tmp_path / "out")) == 1
 
 
@@ -152,19 +153,19 @@ def test_missing_rows_of_a_manifest_are_errors_and_a_missing_input_is_wrong_use(
     fitted, phantoms, tmp_path
 ) -> None:
     rows = (*phantoms.where("split=test").rows[:2], Row("gone.png"))
-    summary = score(fitted, replace(phantoms, rows=rows), tmp_path / "out", workers=0)
+    summary = score_into(fitted, replace(phantoms, rows=rows), tmp_path / "out", workers=0)
     assert [path for path, _ in summary.failed] == ["gone.png"]
     with pytest.raises(UserError, match="no such file"):
-        score(fitted, [str(tmp_path / "gone.png")], tmp_path / "other", workers=0)
+        score_into(fitted, [str(tmp_path / "gone.png")], tmp_path / "other", workers=0)
 
 
 def test_readings_of_another_bundle_are_not_mixed(fitted: Bundle, phantoms, tmp_path: Path) -> None:
     tested = phantoms.where("split=test")
-    score(fitted, tested, tmp_path / "out", workers=0)
+    score_into(fitted, tested, tmp_path / "out", workers=0)
     with pytest.raises(UserError, match="another bundle"):
-        score(replace(fitted, digest="f" * 64), tested, tmp_path / "out", workers=0)
+        score_into(replace(fitted, digest="f" * 64), tested, tmp_path / "out", workers=0)
     with pytest.raises(UserError, match="already"):
-        score(fitted, tested, tmp_path / "out", workers=0, resume=False)
+        score_into(fitted, tested, tmp_path / "out", workers=0, resume=False)
 
 
 def test_maps_lie_on_the_grid_of_the_file(mapping_bundle: Bundle, phantoms, tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def test_maps_lie_on_the_grid_of_the_file(mapping_bundle: Bundle, phantoms, tmp_
     with Picture.open(phantoms.reference(phantoms.rows[0])) as picture:
         picture.resize((70, 51)).save(film)
     out = tmp_path / "out"
-    score(mapping_bundle, [str(film)], out, maps=True, workers=0)
+    score_into(mapping_bundle, [str(film)], out, maps=True, workers=0)
     reading = Readings.read(out).rows[0]
     assert reading.map is not None
     assert tifffile.imread(reading.map).shape == (51, 70)
@@ -186,8 +187,8 @@ def test_maps_lie_on_the_grid_of_the_file(mapping_bundle: Bundle, phantoms, tmp_
 
 def test_asking_for_maps_later_makes_them(mapping_bundle: Bundle, phantoms, tmp_path: Path) -> None:
     tested = phantoms.where("split=test")
-    score(mapping_bundle, tested, tmp_path / "out", workers=0)
-    score(mapping_bundle, tested, tmp_path / "out", workers=0, maps=True)
+    score_into(mapping_bundle, tested, tmp_path / "out", workers=0)
+    score_into(mapping_bundle, tested, tmp_path / "out", workers=0, maps=True)
     rows = Readings.read(tmp_path / "out").rows
     assert len(rows) == len(tested.rows)
     assert all(row.map is not None and row.map.is_file() for row in rows)
@@ -207,7 +208,7 @@ def test_volumes_get_readings_and_maps_on_their_grid(tmp_path: Path) -> None:
     )  # fmt: skip
     bundle = fit(recipe, heads, tmp_path / "bundle", cache=tmp_path / "cache", workers=0, progress=False)
     tested = heads.where("split=test")
-    score(bundle, tested, tmp_path / "out", maps=True, workers=0)
+    score_into(bundle, tested, tmp_path / "out", maps=True, workers=0)
     row = Readings.read(tmp_path / "out").rows[0]
     assert row.map is not None
     written, original = nibabel.load(row.map), nibabel.load(heads.reference(tested.rows[0]))
@@ -244,7 +245,7 @@ def test_what_the_reader_remarks_stands_in_the_readings(fitted: Bundle, tmp_path
     seen = np.random.default_rng(0).integers(0, 255, (40, 40, 4)).astype(np.uint8)
     Picture.fromarray(seen).save(tmp_path / "seen-through.png")
     Picture.fromarray(seen[..., :3]).save(tmp_path / "plain.png")
-    score(fitted, [tmp_path / "seen-through.png", tmp_path / "plain.png"], tmp_path / "out", workers=0)
+    score_into(fitted, [tmp_path / "seen-through.png", tmp_path / "plain.png"], tmp_path / "out", workers=0)
     first, second = Readings.read(tmp_path / "out").rows
     assert any("alpha is composited on black" in remark for remark in first.remarks)
     assert not any("alpha" in remark for remark in second.remarks)

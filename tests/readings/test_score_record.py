@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from secondread.errors import DataError
+from secondread.readings.folder_state import record_of
 from secondread.readings.inputs import gather
 from secondread.readings.readings import Readings
-from secondread.readings.score import record_of, score
+from secondread.readings.score_into import score_into
 from secondread.readings.score_record import ScoreRecord
 
 WRONG = (None, True, -1, 10**39, 1e308, "", "\x00\u202e", "x" * 999, [], [[[]]], [None], {}, {"": {}})
@@ -16,7 +17,7 @@ WRONG = (None, True, -1, 10**39, 1e308, "", "\x00\u202e", "x" * 999, [], [[[]]],
 def written(fitted, phantoms, tmp_path_factory) -> dict:
     """`run.json` as `score` wrote it."""
     out = tmp_path_factory.mktemp("record") / "out"
-    score(fitted, phantoms.where("split=test"), out, workers=0, command=["secondread", "score"])
+    score_into(fitted, phantoms.where("split=test"), out, workers=0, command=["secondread", "score"])
     return json.loads((out / "run.json").read_text())
 
 
@@ -97,7 +98,7 @@ def test_a_two_tailed_part_without_its_median_is_refused(tmp_path):
 
 
 def test_readings_with_a_damaged_record_are_refused(fitted, phantoms, tmp_path):
-    score(fitted, phantoms.where("split=test"), tmp_path / "out", workers=0)
+    score_into(fitted, phantoms.where("split=test"), tmp_path / "out", workers=0)
     (tmp_path / "out" / "run.json").write_text('{"patients_seen": {"key": "no key", "patients": {}}}')
     with pytest.raises(DataError, match=r"run\.json: is damaged \(patients_seen\.key"):
         Readings.read(tmp_path / "out")

@@ -14,10 +14,10 @@ from secondread.bundles.seen import Seen
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.errors import UserError
 from secondread.evaluation.evaluate import evaluate
-from secondread.fitting.recalibrate import recalibrate
-from secondread.readings.pipeline import readings_of
+from secondread.fitting.calibrate import calibrate
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 
 
 def deeper(pixels: np.ndarray, path: Path) -> None:
@@ -39,7 +39,7 @@ def fractions(pixels: np.ndarray, path: Path) -> None:
 @pytest.fixture
 def learnt(fitted: Bundle, phantoms: Manifest) -> list[np.ndarray]:
     """Pixels of two training normals."""
-    readings = readings_of(fitted, phantoms.where("split=train", "label=normal"), workers=0)
+    readings = score(fitted, phantoms.where("split=train", "label=normal"), workers=0).rows
     paths = [phantoms.base / each.path for each in readings if each.seen == "normal"][:2]
     return [np.asarray(Picture.open(path)) for path in paths]
 
@@ -64,7 +64,7 @@ def test_a_training_image_that_was_saved_again_is_seen_and_not_evaluated(
     fitted: Bundle, learnt: list[np.ndarray], tmp_path: Path, save: Callable[[np.ndarray, Path], None]
 ) -> None:
     manifest = saved_again(learnt, save, tmp_path / "copies")
-    score(fitted, manifest, tmp_path / "out", workers=0)
+    score_into(fitted, manifest, tmp_path / "out", workers=0)
     readings = Readings.read(tmp_path / "out")
     assert [each.seen for each in readings.rows] == ["normal", "normal", "", ""]
     with pytest.raises(UserError, match=r"2 test image\(s\) were seen by the bundle"):
@@ -77,7 +77,7 @@ def test_copies_are_no_normals_for_a_new_calibration(
     manifest = saved_again(learnt, deeper, tmp_path / "copies")
     rows = tuple(replace(row, split="train", label="normal") for row in manifest.rows)
     with pytest.raises(UserError, match=r"learnt from images copy-0\.png, copy-1\.png"):
-        recalibrate(fitted, replace(manifest, rows=rows), tmp_path / "other", workers=0, progress=False)
+        calibrate(fitted, replace(manifest, rows=rows), tmp_path / "other", workers=0, progress=False)
 
 
 def test_a_bundle_that_holds_no_digests_of_pixels_says_so(
@@ -86,6 +86,6 @@ def test_a_bundle_that_holds_no_digests_of_pixels_says_so(
     earlier = fitted.seen.model_dump()
     del earlier["pixels"]
     manifest = saved_again(learnt, deeper, tmp_path / "copies")
-    score(replace(fitted, seen=Seen.model_validate(earlier)), manifest, tmp_path / "out", workers=0)
+    score_into(replace(fitted, seen=Seen.model_validate(earlier)), manifest, tmp_path / "out", workers=0)
     found = evaluate(Readings.read(tmp_path / "out"), manifest, bootstrap=20, workers=0)
     assert "copies_unknown" in {warning.kind for warning in found.warnings}

@@ -6,7 +6,7 @@ from secondread.cohorts.manifest import Manifest
 from secondread.evaluation.evaluate import evaluate
 from secondread.evaluation.levels import study_units
 from secondread.readings.readings import Reading
-from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 from secondread.readings.studies import read_studies
 
 
@@ -40,7 +40,7 @@ def test_scoring_keeps_patients_apart_also_when_it_goes_on_later(
     rows = tuple(replace(row, study_id="1") for row in phantoms.where("split=test").rows)
     patients = {row.patient_id for row in rows}
     for part in (rows[:5], rows[5:], rows[:1]):
-        score(fitted, replace(phantoms, rows=part), tmp_path / "out", workers=0)
+        score_into(fitted, replace(phantoms, rows=part), tmp_path / "out", workers=0)
     lines = (tmp_path / "out" / "studies.csv").read_text().splitlines()[1:]
     assert len(lines) == len(patients)
     assert not any(patient in (tmp_path / "out" / "facts.jsonl").read_text() for patient in patients)

@@ -62,6 +62,14 @@ class Bundle:
     parts   the names of the detector's raw statistics, in the order of the readings' columns
     digest  SHA-256 of `bundle.json`, which names the digests of all else; empty before it is saved
     path    the folder, or None before it is saved
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=40, n_abnormal=5)
+    >>> _ = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
+    >>> bundle = secondread.Bundle.load("bundle")
+    >>> image = secondread.read_image("phantoms/train/normal/00000-pa.png")
+    >>> bundle.judge_images([image]).p_values.shape
+    (1,)
     """
 
     recipe: Recipe

@@ -31,6 +31,14 @@ class Decisions:
     baselines   name of a companion -> its score, float64 `[n]`; nan where it is not finite
     without_complexity  float64 `[n]`, the score as it would be with `complexity: none`; None where it is that
     maps        float32 `[n, *size]`, higher = more abnormal; None where none were asked for or there are none
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=40, n_abnormal=5)
+    >>> bundle = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
+    >>> image = secondread.read_image("phantoms/train/normal/00000-pa.png")
+    >>> found = bundle.judge_images([image, image])
+    >>> len(found), sorted(found.baselines)
+    (2, ['mean-intensity', 'pixel-1nn', 'spectrum'])
     """
 
     finite: NDArray[np.bool_]

@@ -18,7 +18,7 @@ from secondread.fitting.fit import fit
 from secondread.outputs.folders import RECORD, output_folder
 from secondread.outputs.run_record import RunRecord
 from secondread.outputs.whole import remove_folder
-from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
 from secondread.reports.report import write_report
 from secondread.terminal.counting import counting
@@ -91,7 +91,7 @@ def _steps(
         )  # fmt: skip
         step("score")
         with counting("scoring", shown=progress, total=len(tested.rows)) as note:
-            scored = score(
+            scored = score_into(
                 bundle,
                 tested,
                 output / "readings",

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from secondread import tables
 from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header
@@ -22,6 +22,10 @@ from secondread.wording.short import Short, shortened
 
 if TYPE_CHECKING:
     import pandas
+    from pandas import DataFrame
+
+ManifestLike: TypeAlias = Union["Manifest", str, Path, "DataFrame"]
+"""A manifest, the path of its CSV file, or a pandas DataFrame with its columns."""
 
 __all__ = ["COLUMNS", "LABELS", "SPLITS", "Manifest", "Row", "counts_alone", "patient_of", "shared_file"]
 _PATHS = ("path", "mask")
@@ -37,6 +41,11 @@ class Row(Short):
     `path` and `mask` are references as written (relative to the manifest, `path#member` allowed); a `path`
     may name several files, separated by `|`, that are the channels of one image (see `images.several_files`);
     `label` is `normal`, `abnormal` or empty = unlabelled; `extra` holds all further columns.
+
+    >>> import secondread
+    >>> row = secondread.Row("a.png", finding="nodule; mass", extra={"view": "PA"})
+    >>> row.findings, row.value("view")
+    (('nodule', 'mass'), 'PA')
     """
 
     path: str
@@ -63,6 +72,12 @@ class Manifest:
     """The rows of a manifest and the folder that their paths are relative to.
 
     `notes` are lines that a person should see: columns that were read under another name, or may be meant.
+
+    >>> import secondread
+    >>> path = secondread.make_phantoms("phantoms", seed=0, n_normal=8, n_abnormal=4)
+    >>> manifest = secondread.Manifest.read(path)
+    >>> len(manifest.where("label=abnormal").rows)
+    4
     """
 
     rows: tuple[Row, ...]
@@ -129,6 +144,27 @@ class Manifest:
         if not rows:
             raise UserError(f"{path}: the manifest is empty; it needs one line per image below the header")
         return cls(tuple(rows), path.resolve().parent, str(path), notes)
+
+    @classmethod
+    def of(cls, given: ManifestLike) -> Manifest:
+        """A manifest as it is, one in a CSV file (`read`), or one in a pandas DataFrame (`from_pandas`)."""
+        if isinstance(given, Manifest):
+            return given
+        return cls.read(given) if isinstance(given, str | Path) else cls.from_pandas(given)
+
+    @classmethod
+    def from_pandas(cls, frame: DataFrame, base: str | Path = ".") -> Manifest:
+        """The manifest in a pandas DataFrame with the columns of a manifest's file.
+
+        A missing value is an empty cell. Relative paths are relative to `base`. Raises UserError as `read`
+        does, counting rows as lines of a file, the header being line 1.
+        """
+        cells = frame.astype(object).where(frame.notna(), "").to_numpy().tolist()
+        lines = [[str(name) for name in frame.columns], *([str(cell) for cell in row] for row in cells)]
+        rows, notes = _parse(Path("DataFrame"), iter(list(enumerate(lines, start=1))))
+        if not rows:
+            raise UserError("DataFrame: the manifest is empty; it needs one row per image")
+        return cls(tuple(rows), Path(base).resolve(), "", notes)
 
     def write(self, path: str | Path) -> Path:
         """Write as CSV; relative paths are rewritten so that they hold from the new place."""

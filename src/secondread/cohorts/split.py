@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from secondread.cohorts.manifest import COLUMNS, Manifest, Row, patient_of
+from secondread.cohorts.manifest import COLUMNS, Manifest, ManifestLike, Row, patient_of
 from secondread.errors import UserError
 
 
 def split(
-    manifest: Manifest,
+    manifest: ManifestLike,
     *,
     seed: int,
     test: float = 0.2,
@@ -31,7 +31,14 @@ def split(
 
     A patient's images stay together (`patient_of`). Patients without any label go to train, and get no
     fold, because a test cannot use them. Raises UserError for shares or folds that cannot be met.
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=8, n_abnormal=4)
+    >>> parted = secondread.split(manifest, seed=0, test=0.5, again=True)
+    >>> sorted({row.split for row in parted.rows})
+    ['test', 'train']
     """
+    manifest = Manifest.of(manifest)
     name = manifest.source or "manifest"
     column = "fold" if folds is not None else "split"
     if not again and any(row.split or (folds is not None and row.extra.get("fold")) for row in manifest.rows):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.comparison.judging.results import read_results
 from secondread.comparison.judging.table import Table, make_table
-from secondread.comparison.running.plan import Plan
+from secondread.comparison.running.local import run_locally
+from secondread.comparison.running.plan import FILE, Plan
+from secondread.comparison.running.task_display import showing
 from secondread.comparison.running.work import Task
+from secondread.errors import UserError
 from secondread.outputs.folders import output_folder
 from secondread.recipes.build import build_detector
 from secondread.recipes.outside_code import allow_code_of
@@ -32,7 +37,62 @@ class How:
     bootstrap: int = 2000
 
 
-def compare(plan: Plan, out: str | Path, execute: Execute | None, how: How | None = None) -> Table:
+def compare(
+    manifest: ManifestLike,
+    recipes: Sequence[str],
+    out: str | Path,
+    *,
+    seeds: Sequence[int] | None = None,
+    reference: str | None = None,
+    settings: Sequence[str] = (),
+    contamination: Sequence[float] = (),
+    maps: bool | None = None,
+    where: Sequence[str] = (),
+    jobs: int | None = None,
+    how: How | None = None,
+    progress: bool = True,
+) -> Table:
+    """Fit and judge many recipes alike on this machine, with the trivial baselines beside them.
+
+    manifest       with a split and labelled test rows; it must lie in a file
+    recipes        presets or YAML files, or NAME=RECIPE to call a row by another name
+    seeds          of the fits of each; none = 0, 1 and 2
+    reference      the name that all others are tested against; none = the first
+    settings       KEY=VALUE for all, or NAME:KEY=VALUE for one
+    contamination  shares of the normals that are replaced by abnormal ones in further fits
+    maps           whether maps are written and judged; none = where test rows have masks
+    jobs           runs at once at most; none = as many as the cores allow
+
+    The folder `out` keeps every run; the same call goes on where it was stopped. Raises UserError where a
+    recipe is not valid, and where no run has finished; `KeyboardInterrupt` after everything is saved.
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)
+    >>> table = secondread.compare(
+    ...     manifest, ["spectrum"], "comparison", seeds=[0], maps=False, progress=False
+    ... )
+    >>> sorted(row.name for row in table.rows)
+    ['mean-intensity', 'pixel-1nn', 'spectrum']
+    """
+    rows = Manifest.of(manifest)
+    if not rows.source:
+        raise UserError("compare needs a manifest that lies in a file; write it with Manifest.write")
+    earlier = Plan.read(Path(out), rows) if (Path(out) / FILE).is_file() else None
+    plan = Plan.of(
+        rows,
+        recipes,
+        seeds=seeds,
+        reference=reference,
+        settings=settings,
+        contamination=contamination,
+        maps=maps,
+        where=where,
+        earlier=earlier,
+    )
+    return run_plan(plan, out, partial(run_locally, jobs=jobs, show=showing(progress)), how)
+
+
+def run_plan(plan: Plan, out: str | Path, execute: Execute | None, how: How | None = None) -> Table:
     """Do what is left of the plan in the folder `out`, and make the table of all that is finished.
 
     execute  `local.run_locally` or `ray_cluster.run_on_ray` with their settings; None = the table alone, also

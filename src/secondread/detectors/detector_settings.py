@@ -10,7 +10,14 @@ from secondread.settings.base import Count, Draws, Settings
 
 
 class DetectorSettings(Settings):
-    """What every detector has: its name. Each detector adds its own fields in a subclass."""
+    """What every detector has: its name. Each detector adds its own fields in a subclass.
+
+    >>> import secondread
+    >>> class Mine(secondread.DetectorSettings):
+    ...     width: int = 32
+    >>> Mine(name="mine").width
+    32
+    """
 
     name: str
 
@@ -84,6 +91,10 @@ class StageSettings(Settings):
     too. With `copies` training draws among the image itself and so many changed copies, the same in every
     epoch; their frozen features are computed once and kept, on `copies` + 1 times the disk space. A stage
     without a frozen part draws among the same forms. Held-out normals are never changed.
+
+    >>> import secondread
+    >>> secondread.StageSettings(epochs=3, optimiser={"name": "adam", "lr": 1e-4}).batch_size
+    16
     """
 
     epochs: Count | None = None

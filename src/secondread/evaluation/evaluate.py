@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.errors import UserError
 from secondread.evaluation.cases import join
 from secondread.evaluation.comparisons import compare_baselines, compare_complexity
@@ -25,7 +25,7 @@ from secondread.readings.readings import Readings
 
 def evaluate(
     readings_csv: str | Path | Readings,
-    manifest: str | Path | Manifest,
+    manifest: ManifestLike,
     *,
     prevalence: float | None = None,
     seed: int = 0,
@@ -42,12 +42,20 @@ def evaluate(
 
     Raises UserError where nothing can be joined, or the bundle saw a test image, or a test patient
     without having been allowed to.
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)
+    >>> bundle = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
+    >>> readings = secondread.score(bundle, manifest, "readings", where=["split=test"], workers=0)
+    >>> evaluation = secondread.evaluate(readings, manifest, bootstrap=50, workers=0)
+    >>> evaluation.metrics()["n"]["abnormal"]
+    10
     """
     if prevalence is not None and not 0 < prevalence < 1:
         raise UserError(f"prevalence {prevalence:g}: give a share between 0 and 1, such as 0.1")
     how = Resampling(bootstrap, seed)
     readings = readings_csv if isinstance(readings_csv, Readings) else Readings.read(readings_csv)
-    manifest = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    manifest = Manifest.of(manifest)
     manifest = manifest.where(*where)
     cores = os.cpu_count() or 1
     processes = min(cores, 8) if workers is None else workers

@@ -43,6 +43,14 @@ class Evaluation:
     complexity       None where the run's calibration had no complexity part
     parts            the detector's raw parts, in the table's order
     background       None where the detector gives no part of that name
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)
+    >>> bundle = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
+    >>> readings = secondread.score(bundle, manifest, where=["split=test"], workers=0)
+    >>> found = secondread.evaluate(readings, manifest, bootstrap=50, workers=0).metrics()
+    >>> 0 <= found["auroc"] <= 1
+    True
     """
 
     readings: Readings

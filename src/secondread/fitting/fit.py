@@ -24,7 +24,7 @@ from secondread.bundles.seen import Seen
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.cohorts.cohorts import Cohorts
-from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.detectors.contract import Detector
 from secondread.detectors.trivial import BASELINES
 from secondread.errors import UserError
@@ -71,7 +71,7 @@ class Seconds:
 
 def fit(
     recipe: Recipe | str | Path,
-    manifest: Manifest | str | Path,
+    manifest: ManifestLike,
     out: str | Path,
     *,
     resume: bool = False,
@@ -92,12 +92,18 @@ def fit(
     source   what messages call the recipe, where it is given as an object
 
     Raises UserError for inputs that a person must change (patients in train and test among them),
-    DataError where a cohort cannot be read, `training.interruption.Interrupted` on Ctrl-C.
+    DataError where a cohort cannot be read, `terminal.interruption.Interrupted` on Ctrl-C.
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=40, n_abnormal=5)
+    >>> bundle = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
+    >>> sorted(path.name for path in bundle.path.iterdir())[:2]
+    ['bundle.json', 'calibration.safetensors']
     """
     if not isinstance(recipe, Recipe):
         source, recipe = str(recipe), Recipe.load(recipe)
     if not isinstance(manifest, Manifest):
-        manifest = Manifest.read(manifest)
+        manifest = Manifest.of(manifest)
         for note in manifest.notes:
             say(f"note: {note}", shown=progress and process_rank() == 0)
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
@@ -185,7 +191,7 @@ def _fit(
         companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
     with seconds.of("calibrate"):
         scorer = Scorer(detector, device=place, precision=log.precision)
-        calibration, parts = calibrate(recipe, scorer, sets, cohorts)
+        calibration, parts = first_calibration(recipe, scorer, sets, cohorts)
     bundle = Bundle(
         recipe=recipe,
         preprocessing=preprocessing,
@@ -203,7 +209,7 @@ def _fit(
         return bundle
     save_epochs(
         bundle, out, unfinished.folder / "detector",
-        lambda: calibrate(recipe, scorer, sets, cohorts), shown=progress,
+        lambda: first_calibration(recipe, scorer, sets, cohorts), shown=progress,
     )  # fmt: skip
     saved = bundle.save(out)
     unfinished.clear()
@@ -274,7 +280,7 @@ def fit_companions(
     return Companions(detectors, calibrations)
 
 
-def calibrate(
+def first_calibration(
     recipe: Recipe, scorer: Scorer, sets: Mapping[str, PreparedSet], cohorts: Cohorts
 ) -> tuple[Calibration, tuple[str, ...]]:
     """The calibration from held-out normals, and the names of the detector's parts."""

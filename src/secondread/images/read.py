@@ -29,6 +29,11 @@ def read_image(
     (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI) or `archive.npz#array/N`; or several of
     these, separated by `|`, each a channel of one image (see `several_files`). With `as_volume` an image of
     the other rank is refused. Raises ImageError and nothing else.
+
+    >>> import secondread
+    >>> _ = secondread.make_phantoms("phantoms", seed=0, n_normal=1, n_abnormal=0)
+    >>> secondread.read_image("phantoms/train/normal/00000-pa.png").pixels.shape
+    (1, 128, 128)
     """
     files = files_of(str(reference))
     if len(files) > 1:

@@ -23,9 +23,11 @@ def convolve(
     norm: nn.BatchNorm2d | None = None,
     *,
     add: Tensor | None = None,
-    relu: bool = True,
+    relu: bool | float = True,
 ) -> Tensor:
     """relu(norm(convolution(x)) + add), each but the convolution where it is given.
+
+    relu  a number: ReLU cut off there, where nothing is added (6.0 for ReLU6)
 
     Without gradient on a CPU, with `norm` in eval mode, this is one oneDNN call on a folded weight (in
     autocast's precision where that is on); the folded weight is kept beside the convolution and made
@@ -38,8 +40,9 @@ def convolve(
         geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
         x = x.to(dtype)
         if add is None:
+            name, bounds = _activation(relu)
             return torch.ops.mkldnn._convolution_pointwise(
-                x, folded.weight, folded.bias, *geometry, "relu" if relu else "none", [], ""
+                x, folded.weight, folded.bias, *geometry, name, bounds, ""
             )
         return torch.ops.mkldnn._convolution_pointwise(
             x,
@@ -58,7 +61,16 @@ def convolve(
         y = norm(y)
     if add is not None:
         y = y + add
-    return functional.relu(y, inplace=True) if relu else y
+    if relu is True or not relu:
+        return functional.relu(y, inplace=True) if relu else y
+    return functional.hardtanh(y, 0.0, relu, inplace=True)
+
+
+def _activation(relu: bool | float) -> tuple[str, list[float]]:
+    """As oneDNN's operation calls it, with its bounds."""
+    if relu is True or not relu:
+        return ("relu" if relu else "none"), []
+    return "hardtanh", [0.0, float(relu)]
 
 
 def _can_fuse(x: Tensor, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> bool:

@@ -59,7 +59,7 @@ def generative(bundle: Bundle) -> Generative:
 def sample(
     bundle: Bundle,
     out: str | Path,
-    training: TrainingImages,
+    training: TrainingImages | None = None,
     *,
     n: int = 16,
     temperatures: Sequence[float] = (0.7,),
@@ -71,7 +71,7 @@ def sample(
 ) -> Sampling:
     """Draw `n` fictional images per temperature into the folder `out`, with `samples.csv` and `run.json`.
 
-    training  see `training_images`
+    training  see `training_images`; none = what the bundle has of the images that it learnt from
     between   two files: also reconstructions along the line between their latents, in `interpolation/`
 
     An image depends on bundle, seed, temperature and its number alone, so running again, with more images
@@ -80,8 +80,17 @@ def sample(
 
     Raises UserError where the detector draws no images, or `out` holds images of another bundle or seed;
     ImageError for a file of `between` that cannot be read; DataError where no image is finite.
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=40, n_abnormal=5)
+    >>> small = ["preprocessing.size=[32,32]", "detector.flow.depth=2", "stages.normal.epochs=1"]
+    >>> recipe = secondread.Recipe.load("glow-likelihood", set=small)
+    >>> bundle = secondread.fit(recipe, manifest, "bundle", workers=0, progress=False)
+    >>> len(secondread.sample(bundle, "fictional", n=2).samples)
+    2
     """
     out = Path(out)
+    training = from_bundle(bundle) if training is None else training
     detector = generative(bundle)
     with output_folder(out, "sample"):
         refuse_other_samples(out, bundle, seed)

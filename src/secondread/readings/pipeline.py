@@ -68,22 +68,6 @@ def read_images(
     return read_items(bundle, items, maps=maps, workers=workers, batch_size=batch_size)
 
 
-def readings_of(
-    bundle: Bundle,
-    inputs: Source | Sequence[Source],
-    *,
-    where: Sequence[str] = (),
-    workers: int | None = None,
-    batch_size: int | None = None,
-) -> list[Reading]:
-    """Readings of images in memory: a manifest (object or path), a folder, a file, or several.
-
-    `secondread.readings.score` does the same into a folder, with maps and resume.
-    """
-    results = read_images(bundle, inputs, where=where, workers=workers, batch_size=batch_size)
-    return [result.reading for result in results]
-
-
 def read_items(
     bundle: Bundle,
     items: Sequence[Item],

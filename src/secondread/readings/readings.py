@@ -82,6 +82,14 @@ class Readings:
     studies      path of a study's worst image -> the study's reading (`studies.csv`), whose `path` is the
                  study id; studies without a score are left out
     fingerprints path -> its file's fingerprint when it was read (see `preprocessing.cache`)
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)
+    >>> bundle = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
+    >>> _ = secondread.score(bundle, manifest, "readings", where=["split=test"], workers=0)
+    >>> readings = secondread.Readings.read("readings/readings.csv")
+    >>> sum(reading.failed for reading in readings.rows)
+    0
     """
 
     directory: Path

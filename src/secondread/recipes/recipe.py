@@ -53,6 +53,11 @@ class Recipe(Settings):
 
     detector  its `name`, and its own settings beside it; the detector checks them when it is built
     stages    training settings by the name of the detector's stage
+
+    >>> import secondread
+    >>> recipe = secondread.Recipe.load("padim", set=["preprocessing.size=[128,128]"])
+    >>> recipe.detector["name"], recipe.preprocessing.size
+    ('padim', (128, 128))
     """
 
     about: About = About(title="a recipe")
@@ -118,7 +123,12 @@ class Preset:
 
 
 def presets() -> list[Preset]:
-    """The recipes that ship with the package, by name."""
+    """The recipes that ship with the package, by name.
+
+    >>> import secondread
+    >>> [preset.name for preset in secondread.presets()][:3]
+    ['ae', 'aeflow', 'aeflow-conv']
+    """
     found = []
     for name, text in sorted(_preset_texts()):
         values = parse_yaml(text)

@@ -29,6 +29,14 @@ def write_report(
 
     command  what the person typed, for the record
     workers  processes that read pictures; None = as many as there are cores, 0 = this one
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)
+    >>> bundle = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
+    >>> readings = secondread.score(bundle, manifest, "readings", where=["split=test"], workers=0)
+    >>> evaluation = secondread.evaluate(readings, manifest, bootstrap=50, workers=0)
+    >>> secondread.write_report(evaluation, "report", workers=0).name
+    'report.html'
     """
     folder = Path(out)
     make_folder(folder)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from secondread.cohorts.manifest import Manifest
-from secondread.comparison.compare import compare
+from secondread.comparison.compare import run_plan
 from secondread.comparison.running.plan import Plan, Run
 from secondread.errors import UserError
 
@@ -223,5 +223,5 @@ def test_a_damaged_plan_is_said_in_one_line(manifest, tmp_path, text):
 def test_a_recipe_that_cannot_be_built_leaves_no_plan_behind(manifest, tmp_path):
     plan = Plan.of(manifest, ["intensity"], seeds=[0], settings=["intensity:detector.nonsense=1"])
     with pytest.raises(UserError, match="nonsense"):
-        compare(plan, tmp_path / "out", lambda tasks: None)
+        run_plan(plan, tmp_path / "out", lambda tasks: None)
     assert not (tmp_path / "out").exists()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_tasks import intensity_task
 
-import secondread.readings.score
+import secondread.readings.score_into
 from secondread.cohorts.manifest import Manifest
 from secondread.comparison.running.memory import expected_bytes
 from secondread.comparison.running.work import RESULT, work
@@ -22,14 +22,14 @@ def judged(phantoms: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     looks = count(1)
     monkeypatch.setattr("secondread.comparison.running.work.peaks", lambda: {"peak": float(next(looks))})
     held: list[bool] = []
-    score = secondread.readings.score.score
+    score = secondread.readings.score_into.score_into
 
     def watched(bundle, images, *arguments, cache, **options):
         digest = bundle.preprocessing.digest
         held.extend(cache.find(images.reference(row), digest) is not None for row in images.rows)
         return score(bundle, images, *arguments, cache=cache, **options)
 
-    monkeypatch.setattr(secondread.readings.score, "score", watched)
+    monkeypatch.setattr(secondread.readings.score_into, "score_into", watched)
     task = intensity_task(tmp_path / "comparison", Path(phantoms.source))
     work(task)
     return task, held

@@ -32,7 +32,7 @@ def calibrate(
 ) -> None:
     """Make p-values and threshold anew from the manifest's normals (not its test rows), same model."""
     from secondread.bundles.bundle import Bundle
-    from secondread.fitting.recalibrate import recalibrate
+    from secondread.fitting.calibrate import calibrate as calibrate_bundle
     from secondread.outputs.folders import beside
     from secondread.outputs.run_record import RunRecord
     from secondread.preprocessing.caching import cache_facts
@@ -41,7 +41,7 @@ def calibrate(
     record = RunRecord("calibrate", sys.argv)
     rows = read_manifest(manifest, where, quiet=quiet)
     loaded = Bundle.load(bundle, device=str(choose_device(device)), allow=allow_code or ())
-    renewed = recalibrate(
+    renewed = calibrate_bundle(
         loaded,
         rows,
         output,

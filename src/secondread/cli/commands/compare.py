@@ -78,8 +78,7 @@ def compare(
 
     Trivial baselines are added. The same folder goes on where it stopped; without --recipes with what it was
     begun with. Exit 1 where a run failed."""
-    from secondread.comparison.compare import How
-    from secondread.comparison.compare import compare as compare_methods
+    from secondread.comparison.compare import How, run_plan
     from secondread.comparison.running.plan import FILE, Plan
     from secondread.comparison.writing.published import published as published_rows
     from secondread.errors import UserError
@@ -116,7 +115,7 @@ def compare(
 
             budget = None if memory is None else int(memory * 1e9)
             execute = partial(run_locally, jobs=jobs, memory_bytes=budget, show=show)
-    table = compare_methods(plan, output, execute, how)
+    table = run_plan(plan, output, execute, how)
 
     from secondread.reports.comparison import write_comparison
 

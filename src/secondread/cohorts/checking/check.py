@@ -10,7 +10,7 @@ from typing import Literal
 from secondread.cohorts.checking.giveaways import giveaways
 from secondread.cohorts.checking.inspection import Inspection, inspect
 from secondread.cohorts.cohorts import patients_in_several_splits
-from secondread.cohorts.manifest import Manifest, Row, counts_alone, patient_of
+from secondread.cohorts.manifest import Manifest, ManifestLike, Row, counts_alone, patient_of
 from secondread.cohorts.remarks import remarked
 from secondread.images.image import ImageError
 from secondread.images.workers.pool import Failed, map_in_workers
@@ -36,7 +36,7 @@ class Finding:
 
 
 def check(
-    manifest: Manifest,
+    manifest: ManifestLike,
     *,
     workers: int = 2,
     timeout_s: float = 60,
@@ -45,7 +45,13 @@ def check(
     """Read every image and mask and tell what was found, errors first.
 
     `progress` is called with the number of images read so far.
+
+    >>> import secondread
+    >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=8, n_abnormal=4)
+    >>> [finding.line for finding in secondread.check(manifest, workers=0) if finding.severity == "error"]
+    []
     """
+    manifest = Manifest.of(manifest)
     rows = manifest.rows
     items = [(manifest.reference(row), manifest.mask_reference(row)) for row in rows]
     read: list[tuple[Row, Inspection]] = []

@@ -77,6 +77,12 @@ def index(
 
     Raises UserError where the source is missing or nothing in it is an image or meets the filters, or where
     the split file cannot be used (see `SplitFile`), and DataError where it holds files but none can be read.
+
+    >>> import secondread
+    >>> _ = secondread.make_phantoms("phantoms", seed=0, n_normal=8, n_abnormal=4)
+    >>> found = secondread.index("phantoms/train", workers=0)
+    >>> len(found.manifest.rows)
+    8
     """
     src = Path(src)
     if not src.exists():

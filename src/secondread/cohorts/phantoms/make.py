@@ -65,6 +65,10 @@ def make_phantoms(
 
     Every fifth patient has two studies, both in one split. The same arguments draw the same pixels.
     Raises UserError for numbers that cannot be met.
+
+    >>> import secondread
+    >>> secondread.make_phantoms("phantoms", seed=0, n_normal=8, n_abnormal=4).name
+    'manifest.csv'
     """
     directory = Path(directory)
     size = size or (CHEST_SIZE if rank == 2 else HEAD_SIZE)

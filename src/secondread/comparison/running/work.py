@@ -177,7 +177,7 @@ def score_seconds(task: Task, bundle: Bundle, images: Manifest) -> float:
     """
     from secondread.preprocessing.caching import open_cache
     from secondread.preprocessing.prepare import prepare_many
-    from secondread.readings.score import score
+    from secondread.readings.score_into import score_into
 
     place, cache = task.place, open_cache(task.cache)
     say("preparing test images", shown=True)
@@ -205,7 +205,7 @@ def score_seconds(task: Task, bundle: Bundle, images: Manifest) -> float:
             say(f"scoring {done}/{total}", shown=True)
 
     say("scoring", shown=True)
-    summary = score(
+    summary = score_into(
         bundle, images, place / "readings", maps=task.maps, workers=task.workers,
         cache=cache, progress=progress,
     )  # fmt: skip

@@ -23,6 +23,10 @@ class Batch:
               detector that `learns_from_masks`, and None where no image of the batch has a mask
     has_target  bool `[N]`, which images have a mask; the target of the others is False everywhere and says
               nothing. None where `target` is
+
+    >>> import secondread, torch
+    >>> len(secondread.Batch(torch.zeros(3, 1, 8, 8)))
+    3
     """
 
     images: Tensor

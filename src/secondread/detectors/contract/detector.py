@@ -17,7 +17,13 @@ from secondread.detectors.detector_settings import DetectorSettings, StageSettin
 
 @dataclass(frozen=True)
 class Tiny:
-    """A form of a detector small enough for the laws: at most 32 px, 20 steps, 5 s."""
+    """A form of a detector small enough for the laws: at most 32 px, 20 steps, 5 s.
+
+    >>> import secondread
+    >>> settings = secondread.DetectorSettings(name="mine")
+    >>> secondread.Tiny(settings, channels=1, size=(16, 16), stages={}).size
+    (16, 16)
+    """
 
     settings: DetectorSettings
     channels: int
@@ -33,6 +39,18 @@ class Detector(nn.Module):
     buffer, so that `state_dict` is the whole fitted state; constructing a detector reads no file
     other than the weights named in its settings, and with `pretrained=False` none at all (a bundle
     is loaded so).
+
+    >>> import secondread, torch
+    >>> class Darkness(secondread.Detector):
+    ...     Settings = secondread.DetectorSettings
+    ...     def stages(self):
+    ...         return iter(())
+    ...     def score(self, batch, noise, *, maps):
+    ...         return self.one_part(-batch.images.mean((1, 2, 3)))
+    >>> detector = Darkness(secondread.DetectorSettings(name="darkness"), channels=1, size=(4, 4))
+    >>> noise = secondread.ScoringNoise([torch.Generator()])
+    >>> detector.score(secondread.Batch(torch.ones(1, 1, 4, 4)), noise, maps=False).parts["score"].values
+    tensor([-1.])
     """
 
     Settings: ClassVar[type[DetectorSettings]]

@@ -14,6 +14,15 @@ class Generative(Protocol):
 
     All randomness is the generator's, one of the CPU, so that a seed draws the same on every device; what
     comes back lies on the detector's own device, float32, in preprocessed values.
+
+    >>> import secondread, torch
+    >>> class Noise:
+    ...     def sample(self, n, generator, *, temperature=1.0):
+    ...         return temperature * torch.randn(n, 1, 8, 8, generator=generator)
+    ...     def interpolate(self, first, second, steps):
+    ...         return torch.lerp(first, second, torch.linspace(0, 1, steps).view(-1, 1, 1, 1))
+    >>> isinstance(Noise(), secondread.Generative)
+    True
     """
 
     def sample(self, n: int, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:

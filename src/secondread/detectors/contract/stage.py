@@ -33,7 +33,15 @@ class Step:
     """Parameters and the loss that trains them, `repeats` times per round (a critic's five, say). The
     learning rate of the modules in `paces` is multiplied by the number beside them. `after` is called without
     gradient after each optimiser step of this one (clipped weights, a moving-average teacher, a queue), and
-    not after a step that changed nothing because it was not finite."""
+    not after a step that changed nothing because it was not finite.
+
+    >>> import secondread, torch
+    >>> network = torch.nn.Linear(4, 4)
+    >>> def loss(batches, generator):
+    ...     return {"squares": network(batches["normal"].images).square().mean()}
+    >>> secondread.Step([network], loss, name="squares").repeats
+    1
+    """
 
     trains: Sequence[nn.Module | nn.Parameter]
     loss: Loss
@@ -80,6 +88,13 @@ class Stage:
     diverged_above  a step whose loss is larger counts as one that is not finite
 
     Hooks run in eval mode without gradient, but for `Step.after`, which leaves modes as they are.
+
+    >>> import secondread
+    >>> seen = []
+    >>> def collect(batches):
+    ...     seen.append(batches["normal"].images.mean())
+    >>> secondread.Stage("moments", on={"normal": 1.0}, collect=collect).steps
+    ()
     """
 
     name: str

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from secondread.bundles.bundle import Bundle, read_document
 from secondread.bundles.companions import Companions
-from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.errors import UserError
 from secondread.fitting.new_normals import NewNormals, new_normals
 from secondread.images.source import digest_of_parts
@@ -20,9 +20,9 @@ from secondread.scoring.scorer import Scorer
 from secondread.terminal.say import say
 
 
-def recalibrate(
+def calibrate(
     bundle: Bundle,
-    manifest: Manifest | str | Path,
+    manifest: ManifestLike,
     out: str | Path,
     *,
     false_alarm_rate: float | None = None,
@@ -41,9 +41,19 @@ def recalibrate(
     Where `out` is what this very call gave before (a killed process may have left it so), it is loaded.
     Raises UserError where it is something else, where there is no such normal, and where fewer are left than
     the false-alarm rate needs because some were left out; DataError where none can be read.
+
+    >>> import secondread
+    >>> from dataclasses import replace
+    >>> path = secondread.make_phantoms("phantoms", seed=0, n_normal=90, n_abnormal=0)
+    >>> manifest = secondread.Manifest.read(path)
+    >>> here, there = (replace(manifest, rows=rows) for rows in (manifest.rows[:50], manifest.rows[50:]))
+    >>> bundle = secondread.fit("spectrum", here, "bundle", workers=0, progress=False)
+    >>> moved = secondread.calibrate(bundle, there, "moved", workers=0, progress=False)
+    >>> bundle.calibration.threshold == moved.calibration.threshold
+    False
     """
     if not isinstance(manifest, Manifest):
-        manifest = Manifest.read(manifest)
+        manifest = Manifest.of(manifest)
         for note in manifest.notes:
             say(f"note: {note}", shown=progress)
     out = Path(out)

