@@ -19,7 +19,7 @@ from secondread.errors import UserError
 from secondread.outputs.folders import output_folder
 from secondread.outputs.whole import LONGEST_NAME
 from secondread.preprocessing.placement import Placement
-from secondread.readings import score as scoring
+from secondread.readings import score_into as scoring
 from secondread.readings.maps import file_stem
 from secondread.readings.pipeline import Result
 from secondread.readings.readings import Readings

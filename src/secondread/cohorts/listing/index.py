@@ -82,7 +82,7 @@ def index(
     >>> _ = secondread.make_phantoms("phantoms", seed=0, n_normal=8, n_abnormal=4)
     >>> found = secondread.index("phantoms/train", workers=0)
     >>> len(found.manifest.rows)
-    8
+    6
     """
     src = Path(src)
     if not src.exists():
