@@ -75,7 +75,7 @@ def test_help_answers_quickly() -> None:
 
 def test_help_imports_neither_torch_nor_numpy() -> None:
     look = (
-        "import sys, secondread.cli.main; "
+        "import sys, secondread.cli.application; "
         "print(sorted({'torch', 'numpy', 'rich', 'pydantic'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from secondread.calibration.description import describe
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import AllowCode, CacheDirectory, Device, Quiet, Where, Workers
@@ -32,6 +31,7 @@ def calibrate(
 ) -> None:
     """Make p-values and threshold anew from the manifest's normals (not its test rows), same model."""
     from secondread.bundles.bundle import Bundle
+    from secondread.calibration.description import describe
     from secondread.fitting.calibrate import calibrate as calibrate_bundle
     from secondread.outputs.folders import beside
     from secondread.outputs.run_record import RunRecord

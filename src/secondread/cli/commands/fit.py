@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from secondread.calibration.description import describe
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import AllowSharedPatients, CacheDirectory, Device, Quiet, Seed, Where, Workers
@@ -41,6 +40,7 @@ def fit(
 ) -> None:
     """Learn what normal looks like from the manifest's training rows; writes a bundle. Exit 1 where
     images could not be read."""
+    from secondread.calibration.description import describe
     from secondread.recipes.recipe import Recipe, presets
 
     chosen = Recipe.load(recipe, set=list(settings or ()))

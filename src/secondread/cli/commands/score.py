@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from secondread.calibration.description import describe
 from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
 from secondread.cli.options import AllowCode, Device, Quiet, Where, Workers
 from secondread.cli.promise import say_promise
@@ -40,6 +39,7 @@ def score(
 ) -> None:
     """Score images, row by row into readings.csv; the same command again goes on where it stopped."""
     from secondread.bundles.bundle import Bundle
+    from secondread.calibration.description import describe
     from secondread.preprocessing.caching import open_cache
     from secondread.readings.score_into import score_into as score_images
     from secondread.scoring.device import choose_device
