@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import torch
-
+from secondread.detectors import DETECTORS
 from secondread.detectors.blocks.encoder_settings import encoder_kind
-from secondread.detectors.contract import Detector
-from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Preset, Recipe, presets
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -20,11 +17,9 @@ COHORTS = {"normal": "normals", "unlabelled": "unlabelled images", "abnormal": "
 def methods_table() -> str:
     lines = ["| preset | method | needs | takes | state |", "|---|---|---|---|---|"]
     for preset in presets():
-        with torch.device("meta"):
-            detector = build_detector(Recipe.load(preset.name), pretrained=False)
         takes = ", ".join(f"{rank}-D" for rank in preset.ranks)
         lines.append(
-            f"| `{preset.name}` | {title(preset)} | {needs(detector)} | {takes} | {preset.about.state} |"
+            f"| `{preset.name}` | {title(preset)} | {needs(preset)} | {takes} | {preset.about.state} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -38,11 +33,14 @@ def title(preset: Preset) -> str:
     return f"{preset.about.title} ({'; '.join(papers)})" if papers else preset.about.title
 
 
-def needs(detector: Detector) -> str:
-    found = [words for cohort, words in COHORTS.items() if cohort in detector.needs]
-    settings = getattr(detector.settings, "encoder", None)
-    if settings is not None and not encoder_kind(settings).learns:
-        found.append(f"{settings.name} weights")
+def needs(preset: Preset) -> str:
+    """Its cohorts (another test compares them with the detector's), and the weights of a frozen encoder."""
+    found = [words for cohort, words in COHORTS.items() if cohort in preset.about.needs]
+    detector = Recipe.load(preset.name).detector
+    settings = DETECTORS.find(detector["name"]).Settings.model_validate(detector)
+    encoder = getattr(settings, "encoder", None)
+    if encoder is not None and not encoder_kind(encoder).learns:
+        found.append(f"{encoder.name} weights")
     return ", ".join(found)
 
 

@@ -16,7 +16,7 @@ from secondread.detectors import find
 from secondread.recipes.recipe import Recipe, presets
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = {preset.name for preset in presets()}
 COMMANDS = typer.main.get_command(app).commands
 
@@ -92,7 +92,8 @@ def test_presets_that_are_named_exist(page: Path) -> None:
 def test_recipes_that_are_shown_are_valid(page: Path) -> None:
     for block in blocks(page.read_text(encoding="utf-8"), "yaml"):
         recipe = Recipe.from_mapping(yaml.safe_load(block))
-        find(recipe.detector["name"]).Settings.model_validate(recipe.detector)
+        if page.name != "adding-a-method.md":  # whose own methods its own test fits
+            find(recipe.detector["name"]).Settings.model_validate(recipe.detector)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

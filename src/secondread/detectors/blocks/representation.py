@@ -13,7 +13,6 @@ from secondread.detectors.blocks.encoder_settings import (
     AnyEncoderSettings,
     build_encoder,
     encoder_kind,
-    layers_of_strides_4_8_16,
 )
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch
@@ -82,7 +81,7 @@ class Representation(nn.Module):
             )
         layers = settings.layers or None
         if layers is None and settings.encoder.layer is None:
-            layers = layers_of_strides_4_8_16(settings.encoder)
+            layers = encoder_kind(settings.encoder).layers_of_strides_4_8_16 or None
         encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         self.grid = map_sizes(encoder, channels, size)[-1]
         self.dimensions = sum(encoder.channels) * (1 if settings.pool == "mean" else 2)
