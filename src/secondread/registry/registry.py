@@ -174,4 +174,4 @@ class Registry(Generic[T]):
 
 
 def how_to_allow(place: str) -> str:
-    return f"give --allow-code {place}, or set {VARIABLE}"
+    return f"give --allow-code {place} (in Python: allow=[{place!r}]), or set {VARIABLE}"
