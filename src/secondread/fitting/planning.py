@@ -9,7 +9,7 @@ from secondread.cohorts.cohorts import Cohorts, build_cohorts
 from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Detector
 from secondread.errors import UserError
-from secondread.images.several_files import files_of
+from secondread.images.several_files import SEPARATOR, files_of
 from secondread.recipes.recipe import Recipe
 from secondread.terminal.say import say
 
@@ -78,8 +78,8 @@ def _refuse_other_files(recipe: Recipe, manifest: Manifest, cohorts: Cohorts) ->
     if recipe.preprocessing.files in counts:
         return
     ((count, _),) = counts.most_common(1)
-    named = f"{count} files" if count > 1 else "one file"
+    wanted, named = recipe.preprocessing.files, f"{count} files" if count > 1 else "one file"
     raise UserError(
         f"{manifest.source or 'manifest'}: each row's path names {named}, and the recipe prepares images of "
-        f"{recipe.preprocessing.files}; set preprocessing.files={count}"
+        f"{wanted}; set preprocessing.files={count}, or name {wanted} in each path, separated by {SEPARATOR}"
     )

@@ -61,7 +61,8 @@ class Stage:
     steps       in order, once a round; empty for a stage that only collects
     validate    the loss on held-out normals, for early stopping, `keep: best` and the log: "steps", the sum
                 of the steps' losses; a loss of its own; or None, and a recipe that asks for it is refused.
-                A stage with steps has to say it
+                Held-out normals stand there for every cohort of the stage, and have no targets. A stage
+                with steps has to say it
     frozen      a function of images alone, with parameters that this stage does not train: the loop
                 computes it once per image, keeps it on disk, and gives it as `batch.features`. When
                 the stage augments: of the kept copies (`copies`); without those not used
