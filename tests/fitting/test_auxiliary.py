@@ -29,8 +29,8 @@ from secondread.detectors.detector_settings import DetectorSettings
 from secondread.errors import UserError
 from secondread.evaluation.evaluate import evaluate
 from secondread.fitting.fit import fit
-from secondread.readings.pipeline import readings_of
 from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
 
 
@@ -134,9 +134,9 @@ def test_auxiliary_images_reach_the_stage_and_are_remembered(named, textures, ph
     loaded = Bundle.load(tmp_path / "bundle", device="cpu")
     (one, *_) = sorted(textures.rglob("*.png"))
     if source.suffix != ".npz":
-        assert readings_of(loaded, one, workers=0)[0].seen == "auxiliary"
+        assert score(loaded, one, workers=0).rows[0].seen == "auxiliary"
     other = phantoms.where("split=test", "label=normal")
-    assert not any(reading.seen for reading in readings_of(loaded, other, workers=0))
+    assert not any(reading.seen for reading in score(loaded, other, workers=0).rows)
 
 
 def test_a_scored_copy_of_an_auxiliary_image_is_not_evaluated(textures, phantoms, tmp_path) -> None:
@@ -145,7 +145,7 @@ def test_a_scored_copy_of_an_auxiliary_image_is_not_evaluated(textures, phantoms
     Picture.open(textures / "0.png").save(copy, compress_level=1)
     rows = (*phantoms.where("split=test").rows, Row(str(copy), "test", "abnormal", patient_id="new"))
     path = replace(phantoms, rows=rows).write(tmp_path / "test.csv")
-    score(bundle, path, tmp_path / "readings", workers=0)
+    score_into(bundle, path, tmp_path / "readings", workers=0)
     with pytest.raises(UserError, match=r"seen by the bundle.*\(auxiliary\)"):
         evaluate(tmp_path / "readings" / "readings.csv", Manifest.read(path), bootstrap=20, workers=0)
 

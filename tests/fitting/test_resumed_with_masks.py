@@ -23,7 +23,7 @@ from secondread.detectors.contract import Batch, Batches, Detector, Scores, Scor
 from secondread.detectors.detector_settings import DetectorSettings
 from secondread.errors import UserError
 from secondread.fitting.fit import fit
-from secondread.readings.pipeline import readings_of
+from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
 from secondread.terminal.interruption import Interrupted
 
@@ -132,5 +132,5 @@ def test_a_stopped_fit_goes_on_to_the_same_scores_and_refuses_other_images_and_m
     resumed = run(films, textures, tmp_path / "bundle", resume=True)
     assert Paster.computed < 3 * 4
     tested = films.where("split=test")
-    first, second = (readings_of(bundle, tested, workers=0) for bundle in (whole, resumed))
+    first, second = (score(bundle, tested, workers=0).rows for bundle in (whole, resumed))
     assert [reading.score for reading in first] == [reading.score for reading in second]

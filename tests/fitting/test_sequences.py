@@ -17,7 +17,7 @@ from secondread.evaluation.evaluate import evaluate
 from secondread.fitting.fit import fit
 from secondread.images.read import read_image
 from secondread.readings.readings import Readings
-from secondread.readings.score import score
+from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
 from secondread.reports.pictures import Wanted, draw_picture
 
@@ -77,9 +77,13 @@ def bundle(heads: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 def test_four_sequences_are_fitted_scored_and_evaluated(heads, bundle, tmp_path) -> None:
     assert bundle.detector.channels == 4
-    summary = score(bundle, heads.source, tmp_path / "readings", where=("split=test",), maps=True, workers=1)
+    summary = score_into(
+        bundle, heads.source, tmp_path / "readings", where=("split=test",), maps=True, workers=1
+    )
     assert (summary.scored, summary.failed) == (6, ())
-    again = score(bundle, heads.source, tmp_path / "readings", where=("split=test",), maps=True, workers=1)
+    again = score_into(
+        bundle, heads.source, tmp_path / "readings", where=("split=test",), maps=True, workers=1
+    )
     assert (again.scored, again.earlier) == (0, 6)
     evaluation = evaluate(tmp_path / "readings" / "readings.csv", heads, bootstrap=20, workers=0)
     assert len(evaluation.cases.cases) == 6
@@ -98,9 +102,9 @@ def test_four_sequences_are_fitted_scored_and_evaluated(heads, bundle, tmp_path)
 def test_a_changed_sequence_is_read_again(bundle, tmp_path) -> None:
     moved = Manifest((examination(tmp_path, "x", lesion=False),), tmp_path)
     path = moved.write(tmp_path / "one.csv")
-    assert score(bundle, path, tmp_path / "readings", workers=0).scored == 1
+    assert score_into(bundle, path, tmp_path / "readings", workers=0).scored == 1
     examination(tmp_path, "x", lesion=True)
-    assert score(bundle, path, tmp_path / "readings", workers=0).scored == 1
+    assert score_into(bundle, path, tmp_path / "readings", workers=0).scored == 1
 
 
 def test_arrays_in_memory_are_judged_as_the_files_are(heads, bundle) -> None:
