@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 
 import nibabel
@@ -21,6 +20,7 @@ from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.detectors.contract import Detector, Stage
 from secondread.scoring.image_source import ImageSource
 from secondread.scoring.scorer import Scorer
+from secondread.training.log import TrainingLog
 from secondread.training.loop import train
 from secondread.training.optimisers import step_parameters
 
@@ -114,6 +114,94 @@ def fitted(data, tmp_path_factory) -> Callable[[str, int], Detector]:
     return of
 
 
+def may_change(detector: Detector, stage: Stage) -> set[str]:
+    """The names of what the steps and hooks of a stage may change: the parameters that its steps train, the
+    buffers of the modules that hold them, and what the stage says that it keeps."""
+    trained = {id(parameter) for step in stage.steps for parameter in step_parameters(step)}
+    parts = [part for step in stage.steps for part in step.trains if not isinstance(part, torch.nn.Parameter)]
+    parts += stage.drifts
+    inside = {id(module) for part in parts for module in part.modules()}
+    allowed = {name for name, parameter in detector.named_parameters() if id(parameter) in trained}
+    for name, module in detector.named_modules():
+        if id(module) in inside:
+            allowed |= {f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)}
+    kept = tuple(stage.keeps)
+    return allowed | {
+        name
+        for name, _ in detector.named_buffers()
+        if name in kept or name.startswith(tuple(f"{k}." for k in kept))
+    }
+
+
+def tensors(detector: Detector) -> dict[str, torch.Tensor]:
+    named = [*detector.named_parameters(), *detector.named_buffers()]
+    return {name: tensor.detach().clone() for name, tensor in named}
+
+
+def changes(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """The names of the tensors that are not the same, nan being the same as nan."""
+    return {
+        key for key in after if not np.array_equal(before[key].numpy(), after[key].numpy(), equal_nan=True)
+    }
+
+
+@dataclass
+class Observed:
+    """What was seen of a fit whose epochs are measured without a label: the names of the parameters that its
+    steps declare and of those that changed; of the tensors that changed from round to round of a stage and of
+    those that may; its log; and the scores of new images."""
+
+    declared: set[str]
+    trained: set[str]
+    changed_in: dict[str, set[str]]
+    may_change: dict[str, set[str]]
+    log: TrainingLog
+    scores: RawScores
+
+
+def observe(name: str, rank: int, cohorts: Cohorts, directory: Path) -> Observed:
+    detector = build(name, rank)
+    stages = {stage.name: stage for stage in detector.stages()}
+    names = {id(parameter): key for key, parameter in detector.named_parameters()}
+    steps = [step for stage in stages.values() for step in stage.steps]
+    start = tensors(detector)
+    last = ("", start)
+    changed_in: dict[str, set[str]] = {stage: set() for stage in stages}
+
+    def note(stage: str, epoch: int, number: int) -> None:
+        nonlocal last
+        now = tensors(detector)
+        if stage == last[0]:
+            changed_in[stage] |= changes(last[1], now)
+        last = (stage, now)
+
+    watching = {
+        stage: settings.model_copy(update={"watch": ("synthetic", "unlabelled")})
+        for stage, settings in type(detector).tiny(rank).stages.items()
+    }
+    log = train(
+        detector, cohorts, watching, seed=7, directory=directory, device="cpu", progress=False,
+        precision="float32", after_round=note,
+    )  # fmt: skip
+    return Observed(
+        declared={names[id(parameter)] for step in steps for parameter in step_parameters(step)},
+        trained=changes(start, tensors(detector)) & set(names.values()),
+        changed_in=changed_in,
+        may_change={stage: may_change(detector, stages[stage]) for stage in stages},
+        log=log,
+        scores=scores_of(detector, cohorts["new"]),
+    )
+
+
+@pytest.fixture(scope="module")
+def observed(data, tmp_path_factory) -> Callable[[str, int], Observed]:
+    @cache
+    def of(name: str, rank: int) -> Observed:
+        return observe(name, rank, data(name, rank), tmp_path_factory.mktemp("observed"))
+
+    return of
+
+
 @every_detector
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_1_a_score_is_the_same_bits_in_any_batch(name, rank, precision, data, fitted):
@@ -132,10 +220,9 @@ def test_1_a_score_is_the_same_bits_in_any_batch(name, rank, precision, data, fi
 
 
 @every_detector
-def test_2_one_seed_fits_equal_scores(name, rank, data, fitted, tmp_path):
-    again = fit(build(name, rank), rank, data(name, rank), tmp_path)
-    source = data(name, rank)["new"]
-    assert_equal(scores_of(fitted(name, rank), source), scores_of(again, source))
+def test_2_one_seed_fits_equal_scores_even_where_the_fit_is_observed(name, rank, data, fitted, observed):
+    expected = scores_of(fitted(name, rank), data(name, rank)["new"])
+    assert_equal(observed(name, rank).scores, expected)
 
 
 @every_detector
@@ -150,14 +237,16 @@ def test_2_saved_and_loaded_scores_are_equal(name, rank, precision, data, fitted
 
 
 @every_detector
-@pytest.mark.parametrize("killed_after", [0, 1, 3, 5, 8, 11])
+@pytest.mark.parametrize("killed_after", [(0, 1, 3, 5), (8, 11)], ids=["early", "late"])
 def test_3_a_killed_fit_resumes_to_the_scores_of_an_uninterrupted_one(
     name, rank, killed_after, data, fitted, tmp_path
 ):
+    """Each process goes on from where the one before was killed, and is killed after so many batches."""
     whole = data(name, rank)
-    cut = {**whole, "normal": CutOff(whole["normal"], killed_after)}
-    with suppress(Killed):
-        fit(build(name, rank), rank, cut, tmp_path)
+    for batches in killed_after:
+        cut = {**whole, "normal": CutOff(whole["normal"], batches)}
+        with suppress(Killed):
+            fit(build(name, rank), rank, cut, tmp_path, resume=True)
     resumed = fit(build(name, rank), rank, whole, tmp_path, resume=True)
     assert_equal(scores_of(resumed, whole["new"]), scores_of(fitted(name, rank), whole["new"]))
 
@@ -249,79 +338,17 @@ def test_5_odd_normals_still_fit_to_finite_scores(name, rank, data, prepare, tmp
     assert scores_of(detector, data(name, rank)["new"]).finite.all()
 
 
-def may_change(detector: Detector, stage: Stage) -> set[str]:
-    """The names of what the steps and hooks of a stage may change: the parameters that its steps train, the
-    buffers of the modules that hold them, and what the stage says that it keeps."""
-    trained = {id(parameter) for step in stage.steps for parameter in step_parameters(step)}
-    parts = [part for step in stage.steps for part in step.trains if not isinstance(part, torch.nn.Parameter)]
-    parts += stage.drifts
-    inside = {id(module) for part in parts for module in part.modules()}
-    allowed = {name for name, parameter in detector.named_parameters() if id(parameter) in trained}
-    for name, module in detector.named_modules():
-        if id(module) in inside:
-            allowed |= {f"{name}.{buffer}" for buffer, _ in module.named_buffers(recurse=False)}
-    kept = tuple(stage.keeps)
-    return allowed | {
-        name
-        for name, _ in detector.named_buffers()
-        if name in kept or name.startswith(tuple(f"{k}." for k in kept))
-    }
-
-
-def tensors(detector: Detector) -> dict[str, torch.Tensor]:
-    named = [*detector.named_parameters(), *detector.named_buffers()]
-    return {name: tensor.detach().clone() for name, tensor in named}
-
-
-def changes(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
-    """The names of the tensors that are not the same, nan being the same as nan."""
-    return {
-        key for key in after if not np.array_equal(before[key].numpy(), after[key].numpy(), equal_nan=True)
-    }
+@every_detector
+def test_6_what_a_stage_declares_is_what_it_trains(name, rank, observed):
+    found = observed(name, rank)
+    for stage, changed in found.changed_in.items():
+        assert changed <= found.may_change[stage]
+    assert found.trained == found.declared
 
 
 @every_detector
-def test_6_what_a_stage_declares_is_what_it_trains(name, rank, data, tmp_path):
-    detector = build(name, rank)
-    stages = {stage.name: stage for stage in detector.stages()}
-    parameters = {id(parameter): key for key, parameter in detector.named_parameters()}
-    declared = {
-        parameters[id(p)] for stage in stages.values() for step in stage.steps for p in step_parameters(step)
-    }
-    start = tensors(detector)
-    seen: list[tuple[str, dict[str, torch.Tensor]]] = []
-
-    def note(stage: str, epoch: int, number: int) -> None:
-        seen.append((stage, tensors(detector)))
-
-    fit(detector, rank, data(name, rank), tmp_path, after_round=note)
-    for (stage, before), (same_stage, after) in pairwise(seen):
-        if stage == same_stage:
-            assert changes(before, after) <= may_change(detector, stages[stage])
-    assert changes(start, tensors(detector)) & set(parameters.values()) == declared
-
-
-@every_detector
-def test_7_each_stage_that_trains_can_be_measured_without_a_label(name, rank, data, fitted, tmp_path):
-    tiny = find(name).tiny(rank)
-    watching = {
-        stage: settings.model_copy(update={"watch": ("synthetic", "unlabelled")})
-        for stage, settings in tiny.stages.items()
-    }
-    detector = build(name, rank)
-    log = train(
-        detector,
-        data(name, rank),
-        watching,
-        seed=7,
-        directory=tmp_path,
-        device="cpu",
-        progress=False,
-        precision="float32",
-    )
-    for stage in log.stages:
+def test_7_each_stage_that_trains_can_be_measured_without_a_label(name, rank, observed):
+    for stage in observed(name, rank).log.stages:
         for epoch in stage.epochs:
             assert set(epoch.measured) == {"synthetic", "unlabelled"}
             assert all(value is not None for value in epoch.measured.values())
-    source = data(name, rank)["new"]
-    assert_equal(scores_of(detector, source), scores_of(fitted(name, rank), source))
