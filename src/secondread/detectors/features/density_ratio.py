@@ -212,7 +212,7 @@ class DensityRatio(Detector):
             projection=4,
             flow=RatioFlowSettings(blocks=2, hidden=8),
         )
-        collecting, training = StageSettings(batch_size=8), StageSettings(steps=6, batch_size=4)
+        collecting, training = StageSettings(batch_size=8), StageSettings(steps=4, batch_size=4)
         stages = {"features": collecting, "normal_flow": training, "unlabelled_flow": training}
         return Tiny(settings, 1, (32,) * rank, stages)
 

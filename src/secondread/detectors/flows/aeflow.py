@@ -318,14 +318,14 @@ class AEFlow(Detector):
                 decoder=DecoderSettings(hidden=(32, 16, 8)),
                 map="both",
             )
-            return Tiny(settings, 1, (32, 32), {"flow": StageSettings(steps=8, batch_size=4)})
+            return Tiny(settings, 1, (32, 32), {"flow": StageSettings(steps=5, batch_size=4)})
         settings = AEFlowSettings(
             encoder=EncoderSettings(name="conv", width=8, widest=16, code=8, stride=4),
             flow=flow.model_copy(update={"positions": True}),
             decoder=DecoderSettings(hidden=(8,)),
             map="both",
         )
-        stage = StageSettings(steps=6, batch_size=4)
+        stage = StageSettings(steps=4, batch_size=4)
         return Tiny(settings, 1, (16,) * rank, {"autoencoder": stage, "flow": stage})
 
     def _features(self, batch: Batch) -> Tensor:

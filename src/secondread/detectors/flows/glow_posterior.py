@@ -206,7 +206,7 @@ class GlowPosterior(Detector):
         settings = GlowPosteriorSettings(
             flow=GlowFlowSettings(levels=2, depth=2, width=16), map="posterior" if rank == 2 else "gradient"
         )
-        training, collecting = StageSettings(steps=6, batch_size=4), StageSettings(batch_size=4)
+        training, collecting = StageSettings(steps=4, batch_size=4), StageSettings(batch_size=4)
         stages = {"normal": training, "mixture": training, "precision": collecting}
         return Tiny(settings, 1, (16, 16) if rank == 2 else (8, 8, 8), stages)
 

@@ -280,7 +280,7 @@ class DDAD(Detector):
             members=2,
             refiner=RefinerSettings(width=8),
         )
-        stage = StageSettings(steps=5, batch_size=4)
+        stage = StageSettings(steps=4, batch_size=4)
         stages = {"normal": stage, "mixture": stage, "refine": stage}
         return Tiny(settings, 1, (32, 32) if rank == 2 else (16, 16, 16), stages)
 
