@@ -25,8 +25,10 @@ __all__ = [
     "Decisions",
     "Detector",
     "DetectorSettings",
+    "Encoder",
     "Evaluation",
     "Generative",
+    "MakeAnomalies",
     "Manifest",
     "Mixture",
     "Part",
@@ -58,6 +60,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "secondread.anomalies.anomaly": ("MakeAnomalies",),
     "secondread.bundles.bundle": ("Bundle",),
     "secondread.bundles.decisions": ("Decisions",),
     "secondread.cohorts.checking.check": ("check",),
@@ -85,6 +88,7 @@ _HOMES = {
     "secondread.fitting.calibrate": ("calibrate",),
     "secondread.fitting.fit": ("fit",),
     "secondread.images.read": ("read_image",),
+    "secondread.networks.encoder": ("Encoder",),
     "secondread.previews.sampling": ("sample",),
     "secondread.readings.readings": ("Readings",),
     "secondread.readings.score": ("score",),
@@ -95,6 +99,8 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
+    from secondread.anomalies.anomaly import MakeAnomalies
+    from secondread.networks.encoder import Encoder
     from secondread.bundles.bundle import Bundle
     from secondread.bundles.decisions import Decisions
     from secondread.cohorts.checking.check import check

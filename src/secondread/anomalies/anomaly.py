@@ -65,6 +65,13 @@ class MakeAnomalies:
     donors_valid  the same of the donors `[M, 1, *S]`: nothing is taken from there
 
     Raises ValueError for shapes that do not fit each other.
+
+    >>> import torch
+    >>> from secondread.anomalies.build import build_anomalies
+    >>> make = build_anomalies({"name": "blobs", "share": 1.0}, "here")
+    >>> made = make(torch.zeros(2, 1, 32, 32), torch.Generator().manual_seed(0))
+    >>> made.changed
+    tensor([True, True])
     """
 
     Settings: ClassVar[type[AnomalySettings]]

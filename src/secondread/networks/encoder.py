@@ -47,6 +47,14 @@ class Encoder(nn.Module):
     ranks                     of the images that it takes
     layers_of_strides_4_8_16  the names of its layers of these strides, for detectors that take several
     channels                  of each map that it gives
+
+    >>> import secondread, torch
+    >>> class Halves(secondread.Encoder):
+    ...     channels = (1,)
+    ...     def forward(self, images):
+    ...         return (torch.nn.functional.avg_pool2d(images.mean(1, keepdim=True), 2),)
+    >>> [found.shape for found in Halves()(torch.zeros(1, 3, 8, 8))]
+    [torch.Size([1, 1, 4, 4])]
     """
 
     Settings: ClassVar[type[EncoderSettings]] = EncoderSettings

@@ -85,6 +85,16 @@ class Detector(nn.Module):
         self.refuse_other_ranks()
         self.build(pretrained=pretrained)
 
+    def __repr__(self) -> str:
+        """One line; `list(detector.named_modules())` has the networks."""
+        values = sum(parameter.numel() for parameter in self.parameters())
+        size = "×".join(str(length) for length in self.size)
+        kept = ", fitted buffers" if any(True for _ in self.buffers()) else ""
+        return (
+            f"<{type(self).__name__} {self.settings.name!r} of {self.channels}×{size}: "
+            f"{values:,} parameters{kept}>"
+        )
+
     def build(self, *, pretrained: bool) -> None:
         """The modules and buffers, for the `settings`, `channels` and `size` that the detector has by then.
         `pretrained`: whether weights named in the settings are read."""
