@@ -43,7 +43,8 @@ def all_objects(bundle, manifest, readings, evaluation):
     cases = evaluation.cases
     return [
         bundle, bundle.recipe, bundle.recipe.preprocessing, bundle.recipe.calibration, bundle.recipe.cohorts,
-        *bundle.recipe.stages.values(), bundle.detector, bundle.detector.settings, bundle.preprocessing, bundle.calibration,
+        *bundle.recipe.stages.values(), bundle.detector, bundle.detector.settings, bundle.preprocessing,
+        bundle.calibration,
         bundle.companions, bundle.provenance, bundle.seen, bundle.scorer,
         bundle.judge_images(images, maps=True),
         bundle.scorer.batch(np.zeros((2, 1, 32, 32), np.float32), None, ["00" * 20] * 2),

@@ -100,7 +100,6 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if TYPE_CHECKING:
     from secondread.anomalies.anomaly import MakeAnomalies
-    from secondread.networks.encoder import Encoder
     from secondread.bundles.bundle import Bundle
     from secondread.bundles.decisions import Decisions
     from secondread.cohorts.checking.check import check
@@ -128,6 +127,7 @@ if TYPE_CHECKING:
     from secondread.fitting.calibrate import calibrate
     from secondread.fitting.fit import fit
     from secondread.images.read import read_image
+    from secondread.networks.encoder import Encoder
     from secondread.previews.sampling import sample
     from secondread.readings.readings import Readings
     from secondread.readings.score import score

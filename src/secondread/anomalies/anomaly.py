@@ -69,7 +69,8 @@ class MakeAnomalies:
     >>> import torch
     >>> from secondread.anomalies.build import build_anomalies
     >>> make = build_anomalies({"name": "blobs", "share": 1.0}, "here")
-    >>> made = make(torch.zeros(2, 1, 32, 32), torch.Generator().manual_seed(0))
+    >>> images = torch.rand(2, 1, 32, 32)
+    >>> made = make(images, torch.Generator().manual_seed(0))
     >>> made.changed
     tensor([True, True])
     """
