@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from secondread.preprocessing import entry
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache import entry
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepared_set import prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings

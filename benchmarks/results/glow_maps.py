@@ -36,7 +36,7 @@ from secondread.images.masks import nearest
 from secondread.images.read import read_image
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
 from secondread.networks.gaussian_blur import gaussian_blur
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepared import Prepared, stack
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.recipes.build import build_detector

@@ -22,7 +22,7 @@ from secondread.images.acquisition import acquisition, thumbnail
 from secondread.images.image import Geometry, Image
 from secondread.images.read import read_image
 from secondread.preprocessing.alignment.align import Aligner, Alignment
-from secondread.preprocessing.cache import Cache, fingerprint_of
+from secondread.preprocessing.cache.cache import Cache, fingerprint_of
 from secondread.preprocessing.grid import fit_grid
 from secondread.preprocessing.percentiles import Percentiles
 from secondread.preprocessing.picture import picture_of

@@ -11,7 +11,7 @@ from secondread.errors import UserError
 from secondread.images.in_memory import image_of
 from secondread.images.read import read_image
 from secondread.preprocessing.alignment.align import Align
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared_set import prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.grid import fit_grid
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing

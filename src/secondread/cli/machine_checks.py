@@ -12,9 +12,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from secondread.errors import UserError
+from secondread.images.workers.cores import available_cores
 from secondread.outputs.run_record import versions
-from secondread.preprocessing.cache_places import available_cores, default_cache_directory
-from secondread.preprocessing.caching import LIMIT_VARIABLE, cache_facts
+from secondread.preprocessing.cache.limit import LIMIT_VARIABLE
+from secondread.preprocessing.cache.place import cache_facts, default_cache_directory
 from secondread.wording.sizes import in_words
 
 

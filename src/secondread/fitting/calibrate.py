@@ -11,11 +11,12 @@ from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.errors import UserError
 from secondread.fitting.new_normals import NewNormals, new_normals
 from secondread.images.source import digest_of_parts
+from secondread.images.workers.cores import available_cores
 from secondread.outputs.folders import output_bundle
 from secondread.outputs.run_record import now
-from secondread.preprocessing.cache import Cache
-from secondread.preprocessing.cache_places import available_cores
-from secondread.preprocessing.caching import open_cache, settle
+from secondread.preprocessing.cache.cache import Cache
+from secondread.preprocessing.cache.limit import settle
+from secondread.preprocessing.cache.place import open_cache
 from secondread.scoring.scorer import Scorer
 from secondread.terminal.say import say
 

@@ -37,12 +37,13 @@ from secondread.fitting.preparing import (
     without_copies,
 )
 from secondread.fitting.unfinished import Unfinished
+from secondread.images.workers.cores import available_cores
 from secondread.networks.weights import WeightsFile
 from secondread.outputs.folders import output_bundle
 from secondread.outputs.run_record import now, versions
-from secondread.preprocessing.cache import Cache
-from secondread.preprocessing.cache_places import available_cores
-from secondread.preprocessing.caching import open_cache, settle
+from secondread.preprocessing.cache.cache import Cache
+from secondread.preprocessing.cache.limit import settle
+from secondread.preprocessing.cache.place import open_cache
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.build import build_detector
 from secondread.recipes.outside_code import allow_code_of, outside_code

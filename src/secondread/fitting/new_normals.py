@@ -10,7 +10,7 @@ from secondread.calibration.conformal import patients_needed
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.cohorts.unlabelled import in_pool
 from secondread.errors import DataError, UserError
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.terminal.counting import counting

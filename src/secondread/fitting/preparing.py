@@ -8,7 +8,7 @@ from dataclasses import replace
 from secondread.cohorts.cohorts import Cohorts
 from secondread.cohorts.manifest import Manifest, Row
 from secondread.errors import DataError
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepare import fit_preprocessing
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing

@@ -13,7 +13,7 @@ from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.read import read_image
 from secondread.images.workers.pool import Done, Failed, map_in_workers
-from secondread.preprocessing.cache import Cache, fingerprint_of
+from secondread.preprocessing.cache.cache import Cache, fingerprint_of
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.preprocessing.received import is_sound

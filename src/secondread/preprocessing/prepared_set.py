@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from secondread.errors import DataError
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
-from secondread.preprocessing.cache import Cache
-from secondread.preprocessing.entry import read_entry
+from secondread.preprocessing.cache.cache import Cache
+from secondread.preprocessing.cache.entry import read_entry
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import USUAL_LIMITS, prepare_many
 from secondread.preprocessing.prepared import Prepared

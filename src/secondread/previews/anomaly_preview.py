@@ -13,7 +13,7 @@ from secondread.cohorts.cohorts import build_cohorts
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import DataError
 from secondread.fitting.preparing import fitted_preprocessing
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepared_set import prepare_set
 from secondread.previews.planes import Planes, bounded, planes
 from secondread.readings.maps import COLOURS

@@ -19,7 +19,7 @@ from secondread.cohorts.manifest import Manifest
 from secondread.detectors.trivial.pixel_1nn import PixelNearestNeighbour, PixelNearestNeighbourSettings
 from secondread.errors import DataError, UserError
 from secondread.networks.by_rank import area_resize
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.terminal.counting import counting
 from secondread.terminal.say import say

@@ -16,7 +16,7 @@ from secondread.bundles.bundle import Bundle
 from secondread.bundles.seen import Recall
 from secondread.detectors.trivial import column_of
 from secondread.images.image import ImageError
-from secondread.preprocessing.cache_places import available_cores
+from secondread.images.workers.cores import available_cores
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared, stack
@@ -26,7 +26,7 @@ from secondread.scoring.scorer import default_batch_size
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
-    from secondread.preprocessing.cache import Cache
+    from secondread.preprocessing.cache.cache import Cache
 
 AHEAD = 3
 Gathered = list[tuple[Item, Prepared | ImageError]]

@@ -81,7 +81,7 @@ class Readings:
     thumbnails   path -> float32 `[16, 16]`
     studies      path of a study's worst image -> the study's reading (`studies.csv`), whose `path` is the
                  study id; studies without a score are left out
-    fingerprints path -> its file's fingerprint when it was read (see `preprocessing.cache`)
+    fingerprints path -> its file's fingerprint when it was read (see `preprocessing.cache.cache`)
 
     >>> import secondread
     >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)

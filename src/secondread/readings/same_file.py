@@ -17,7 +17,7 @@ from secondread.images.read import read_image
 from secondread.images.several_files import files_of
 from secondread.images.source import Reference
 from secondread.images.workers.pool import Done, map_in_workers
-from secondread.preprocessing.cache import fingerprint_of
+from secondread.preprocessing.cache.cache import fingerprint_of
 
 Verdict = Literal["same", "other", "gone", "unknown"]
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-    from secondread.preprocessing.cache import Cache
+    from secondread.preprocessing.cache.cache import Cache
 
     Pixels: TypeAlias = NDArray[Any] | Tensor
 

@@ -13,7 +13,8 @@ from secondread.errors import UserError
 from secondread.outputs.folders import RECORD, output_folder
 from secondread.outputs.run_record import RunRecord
 from secondread.outputs.whole import cannot_write
-from secondread.preprocessing.caching import cache_facts, settle
+from secondread.preprocessing.cache.limit import settle
+from secondread.preprocessing.cache.place import cache_facts
 from secondread.readings.folder_state import (
     earlier_patients,
     earlier_run,
@@ -31,7 +32,7 @@ from secondread.readings.studies import read_studies, write_studies
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
-    from secondread.preprocessing.cache import Cache
+    from secondread.preprocessing.cache.cache import Cache
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,7 +9,7 @@ import pytest
 from cohorts.dicom_files import write_dicom, write_series
 from secondread.cohorts.listing.index import index
 from secondread.images.read import read_image
-from secondread.preprocessing.cache import fingerprint_of
+from secondread.preprocessing.cache.cache import fingerprint_of
 
 
 def indexed(tmp_path, **options):

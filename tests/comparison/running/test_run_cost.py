@@ -13,7 +13,7 @@ import secondread.readings.score_into
 from secondread.cohorts.manifest import Manifest
 from secondread.comparison.running.memory import expected_bytes
 from secondread.comparison.running.work import RESULT, work
-from secondread.preprocessing.caching import open_cache
+from secondread.preprocessing.cache.place import open_cache
 
 
 @pytest.fixture

@@ -39,10 +39,11 @@ def anomalies(
     Exit 1 where images could not be read."""
     from secondread.anomalies import ANOMALIES
     from secondread.anomalies.build import build_anomalies
+    from secondread.images.workers.cores import available_cores
     from secondread.outputs.folders import RECORD, output_folder
     from secondread.outputs.run_record import RunRecord
-    from secondread.preprocessing.cache_places import available_cores
-    from secondread.preprocessing.caching import open_cache, settle
+    from secondread.preprocessing.cache.limit import settle
+    from secondread.preprocessing.cache.place import open_cache
     from secondread.previews.anomaly_preview import preview_anomalies
     from secondread.recipes.recipe import Recipe, with_assignments
     from secondread.registry.outside import allow, is_place

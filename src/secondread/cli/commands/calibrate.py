@@ -35,7 +35,7 @@ def calibrate(
     from secondread.fitting.calibrate import calibrate as calibrate_bundle
     from secondread.outputs.folders import beside
     from secondread.outputs.run_record import RunRecord
-    from secondread.preprocessing.caching import cache_facts
+    from secondread.preprocessing.cache.place import cache_facts
     from secondread.scoring.device import choose_device
 
     record = RunRecord("calibrate", sys.argv)

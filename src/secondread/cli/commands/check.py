@@ -29,10 +29,10 @@ def check(
     """Look for unreadable, constant, duplicate or mismatched images and leaks; exit 1 for any."""
     from secondread import tables
     from secondread.cohorts.checking.check import check as check_manifest
+    from secondread.images.workers.cores import available_cores
     from secondread.outputs.folders import beside, table_place
     from secondread.outputs.run_record import RunRecord
     from secondread.outputs.whole import write_whole
-    from secondread.preprocessing.cache_places import available_cores
 
     record = RunRecord("check", sys.argv)
     if output is not None:

@@ -50,7 +50,7 @@ def fit(
     from secondread.fitting.fit import fit as fit_bundle
     from secondread.outputs.folders import beside
     from secondread.outputs.run_record import RunRecord
-    from secondread.preprocessing.caching import cache_facts
+    from secondread.preprocessing.cache.place import cache_facts
     from secondread.scoring.device import process_rank
 
     record = RunRecord("fit", sys.argv)

@@ -47,9 +47,9 @@ def index(
     """List images in a manifest; folder names such as train/normal fill its columns. Exit 1 where files
     could not be read, or a split file names some that are not there."""
     from secondread.cohorts.listing.index import index as index_source
+    from secondread.images.workers.cores import available_cores
     from secondread.outputs.folders import beside, table_place
     from secondread.outputs.run_record import RunRecord
-    from secondread.preprocessing.cache_places import available_cores
 
     record = RunRecord("index", sys.argv)
     table_place(output, ("path",), "manifest", source, key, split_file)

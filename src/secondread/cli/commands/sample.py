@@ -40,8 +40,9 @@ def sample(
 ) -> None:
     """Draw fictional images, and show each beside its nearest training image, so that copies are seen."""
     from secondread.bundles.bundle import Bundle
-    from secondread.preprocessing.cache_places import available_cores
-    from secondread.preprocessing.caching import open_cache, settle
+    from secondread.images.workers.cores import available_cores
+    from secondread.preprocessing.cache.limit import settle
+    from secondread.preprocessing.cache.place import open_cache
     from secondread.previews.sampling import generative
     from secondread.previews.sampling import sample as draw_samples
     from secondread.previews.training_images import from_bundle, from_manifest

@@ -40,7 +40,7 @@ def score(
     """Score images, row by row into readings.csv; the same command again goes on where it stopped."""
     from secondread.bundles.bundle import Bundle
     from secondread.calibration.description import describe
-    from secondread.preprocessing.caching import open_cache
+    from secondread.preprocessing.cache.place import open_cache
     from secondread.readings.score_into import score_into as score_images
     from secondread.scoring.device import choose_device
     from secondread.terminal.counting import counting

@@ -16,8 +16,8 @@ from pathlib import Path
 from secondread.comparison.running.memory import SHARE, available_bytes, expected_bytes, resident_bytes
 from secondread.comparison.running.task_display import Show
 from secondread.comparison.running.work import FAILED, INTERRUPTED, LOG, Task
-from secondread.preprocessing.cache_places import available_cores
-from secondread.preprocessing.caching import open_cache
+from secondread.images.workers.cores import available_cores
+from secondread.preprocessing.cache.place import open_cache
 from secondread.terminal.interruption import StopRequest
 
 ATTEMPTS = 2

@@ -21,9 +21,9 @@ from secondread.comparison.running.memory import expected_bytes
 from secondread.comparison.running.task_display import Show
 from secondread.comparison.running.work import LOG, Task, work
 from secondread.errors import UserError
+from secondread.images.workers.cores import available_cores
 from secondread.outputs.private import make_folder
-from secondread.preprocessing.cache_places import available_cores
-from secondread.preprocessing.caching import open_cache
+from secondread.preprocessing.cache.place import open_cache
 from secondread.terminal.interruption import StopRequest
 from secondread.version import __version__
 from secondread.wording.lists import few

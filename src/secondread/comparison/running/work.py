@@ -175,7 +175,7 @@ def score_seconds(task: Task, bundle: Bundle, images: Manifest) -> float:
 
     All are prepared before the clock starts, for a later run finds them in the cache.
     """
-    from secondread.preprocessing.caching import open_cache
+    from secondread.preprocessing.cache.place import open_cache
     from secondread.preprocessing.prepare import prepare_many
     from secondread.readings.score_into import score_into
 

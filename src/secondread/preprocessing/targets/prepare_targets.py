@@ -22,7 +22,7 @@ from secondread.images.limits import ReadLimits
 from secondread.images.masks import mask_on
 from secondread.images.read import read_image
 from secondread.images.workers.pool import Done, map_in_workers
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import USUAL_LIMITS, cache_refused
 from secondread.preprocessing.prepared_set import PreparedSet

@@ -32,7 +32,7 @@ from secondread.images.dicom.series import files_below
 from secondread.images.image import ImageError
 from secondread.images.several_files import SEPARATOR, files_of
 from secondread.outputs.whole import remove_unheld, whole_file, write_whole
-from secondread.preprocessing.entry import made_by, read_entry, write_entry
+from secondread.preprocessing.cache.entry import made_by, read_entry, write_entry
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.targets.target import Target
 

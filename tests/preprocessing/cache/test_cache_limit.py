@@ -1,7 +1,8 @@
 import pytest
 
 from secondread.errors import UserError
-from secondread.preprocessing.caching import cache_facts, cache_limit, open_cache, settle
+from secondread.preprocessing.cache.limit import cache_limit, settle
+from secondread.preprocessing.cache.place import cache_facts, open_cache
 from secondread.wording.sizes import in_words
 
 

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image as Pillow
 
 from secondread.errors import DataError, UserError
-from secondread.preprocessing import entry, prepare
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing import prepare
+from secondread.preprocessing.cache import entry
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepare import fit_preprocessing, prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.prepared_set import prepare_set
@@ -23,7 +24,7 @@ STEPS = {"size": [48, 48], "colour": "rgb", "steps": [{"window": "header"}, {"al
 
 PREPARE_FOR_EVER = """
 import sys
-from secondread.preprocessing.cache import Cache
+from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
