@@ -1,4 +1,5 @@
-"""The house as `docs/design.md` describes it: rooms whose arrows run one way, and no folder too full."""
+"""The house as `docs/design.md` describes it: rooms whose arrows run one way, no folder too full, no file too
+long."""
 
 import ast
 from graphlib import TopologicalSorter
@@ -9,6 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "secondread"
 MOST_FILES = 20
+MOST_LINES = 400
+"""Most files end below 300; the longest are methods, which are one file each."""
 ROOMS = (
     "version",
     "errors",
@@ -102,3 +105,11 @@ def test_no_folder_has_more_than_twenty_files(top):
         if "__pycache__" not in folder.parts and not folder.name.endswith(".egg-info")
     }
     assert {folder: count for folder, count in counts.items() if count > MOST_FILES} == {}
+
+
+def test_no_source_file_is_longer_than_four_hundred_lines():
+    lengths = {
+        str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines())
+        for file in PACKAGE.rglob("*.py")
+    }
+    assert {file: length for file, length in lengths.items() if length > MOST_LINES} == {}

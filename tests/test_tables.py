@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from secondread import tables
-from secondread.cohorts.manifest import Manifest, Row
-from secondread.readings.readings import Reading, Readings
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
+from secondread.readings.reading import Reading
+from secondread.readings.readings import Readings
 from secondread.readings.readings_table import Columns, ReadingsTable
 
 ODD = [

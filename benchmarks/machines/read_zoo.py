@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from secondread.images.read import read_image
-from secondread.images.workers.pool import Done, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Done
 
 ZOO = Path(__file__).resolve().parents[3] / "shared" / "data" / "dicom-zoo"
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from secondread.cohorts.manifest import Manifest, patient_of
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import patient_of
 
 
 def development_split(

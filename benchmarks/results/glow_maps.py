@@ -29,7 +29,8 @@ import torch
 from numpy.typing import NDArray
 
 from secondread.bundles.bundle import Bundle
-from secondread.cohorts.manifest import Manifest, Row, patient_of
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row, patient_of
 from secondread.detectors.contract import Detector
 from secondread.detectors.flows.glow_posterior import GlowPosterior
 from secondread.images.masks import nearest

@@ -26,8 +26,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from secondread.cohorts.manifest import Manifest, Row, patient_of
+from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms.make import make_phantoms
+from secondread.cohorts.row import Row, patient_of
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.metrics.roc import auroc
 
 

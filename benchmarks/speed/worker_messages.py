@@ -16,7 +16,8 @@ import numpy as np
 import worker_messages  # by its name, not as __main__, so that workers can import it
 
 from secondread.images.image import Geometry
-from secondread.images.workers.pool import Done, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Done
 from secondread.preprocessing.grid import fit_grid
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepared import Prepared

@@ -65,8 +65,9 @@ _HOMES = {
     "secondread.bundles.decisions": ("Decisions",),
     "secondread.cohorts.checking.check": ("check",),
     "secondread.cohorts.listing.index": ("index",),
-    "secondread.cohorts.manifest": ("Manifest", "Row"),
+    "secondread.cohorts.manifest": ("Manifest",),
     "secondread.cohorts.phantoms.make": ("make_phantoms",),
+    "secondread.cohorts.row": ("Row",),
     "secondread.cohorts.split": ("split",),
     "secondread.comparison.compare": ("compare",),
     "secondread.detectors.contract": (
@@ -104,8 +105,9 @@ if TYPE_CHECKING:
     from secondread.bundles.decisions import Decisions
     from secondread.cohorts.checking.check import check
     from secondread.cohorts.listing.index import index
-    from secondread.cohorts.manifest import Manifest, Row
+    from secondread.cohorts.manifest import Manifest
     from secondread.cohorts.phantoms.make import make_phantoms
+    from secondread.cohorts.row import Row
     from secondread.cohorts.split import split
     from secondread.comparison.compare import compare
     from secondread.detectors.contract import (

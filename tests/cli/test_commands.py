@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from secondread.bundles.bundle import Bundle
 from secondread.calibration.description import describe
 from secondread.cli.main import app
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 
 runner = CliRunner()
 

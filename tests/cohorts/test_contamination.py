@@ -5,7 +5,8 @@ from pydantic import ValidationError
 
 from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.cohorts import Cohorts, build_cohorts
-from secondread.cohorts.manifest import Manifest, Row, patient_of
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row, patient_of
 from secondread.errors import UserError
 
 OTHERS = ("unlabelled", "abnormal", "validation", "calibration")

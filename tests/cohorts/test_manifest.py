@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 
 

@@ -1,7 +1,8 @@
 from cohorts.dicom_files import write_dicom
 from secondread.cohorts.checking.check import check
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.remarks import remarked
+from secondread.cohorts.row import Row
 
 
 def test_remarks_are_gathered_by_kind_whatever_their_numbers():

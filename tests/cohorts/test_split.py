@@ -2,7 +2,8 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.cohorts.split import split
 from secondread.errors import UserError
 

@@ -5,7 +5,8 @@ from pydantic import ValidationError
 
 from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.cohorts import build_cohorts
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.cohorts.unlabelled import in_pool
 from secondread.errors import UserError
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.comparison.judging.results import Images, Results, RunResult
 from secondread.comparison.judging.table import Table, make_table
 from secondread.comparison.running.plan import Method, Plan, Run
@@ -16,7 +17,7 @@ from secondread.comparison.running.work import Cost
 from secondread.comparison.writing.published import PublishedRow
 from secondread.detectors.trivial import BASELINES
 from secondread.evaluation.cases import Case
-from secondread.readings.readings import Reading
+from secondread.readings.reading import Reading
 from secondread.recipes.recipe import Recipe
 
 RATE = 0.1

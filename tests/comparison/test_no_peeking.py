@@ -18,8 +18,9 @@ from secondread.bundles.bundle import Bundle
 from secondread.bundles.bundle_document import TENSOR_FILES
 from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.cohorts import build_cohorts
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms.make import make_phantoms
+from secondread.cohorts.row import Row
 from secondread.detectors import DETECTORS, find
 from secondread.detectors.contract import Batch, Batches, Detector, Mixture, Part, Scores, ScoringNoise, Stage
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings

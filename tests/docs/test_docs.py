@@ -108,6 +108,17 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(file), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_of_the_repository_that_are_named_exist(page: Path) -> None:
+    """By a path from the top, or from the package's; words in capitals and `my_` stand for a reader's own."""
+    text = page.read_text(encoding="utf-8")
+    named = re.findall(r"\b(?:src|tests|benchmarks|docs)/[\w./-]*[\w/]", text)
+    named += re.findall(r"`([a-z]\w*/[\w/]*\.py)`", text)
+    named = [path for path in named if not re.search(r"\b(my_|[A-Z]+\b(?!\.))", path)]
+    places = (ROOT, ROOT / "src" / "secondread")
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []
+
+
 def anchors(page: Path) -> set[str]:
     """The anchors of a page's headings, as forges make them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)

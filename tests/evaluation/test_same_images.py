@@ -11,7 +11,8 @@ import pytest
 from PIL import Image as Picture
 
 from secondread.bundles.bundle import Bundle
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.evaluation.evaluate import evaluate
 from secondread.readings.score_into import score_into

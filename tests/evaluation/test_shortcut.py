@@ -4,7 +4,7 @@ import pytest
 from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import Resampling
 from secondread.evaluation.shortcut import check_shortcuts, facts_table
-from secondread.readings.readings import Reading
+from secondread.readings.reading import Reading
 
 HOW = Resampling(100, 0)
 

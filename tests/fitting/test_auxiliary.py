@@ -15,7 +15,8 @@ import torch
 from PIL import Image as Picture
 
 from secondread.bundles.bundle import Bundle
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.detectors import DETECTORS
 from secondread.detectors.contract import (
     Batch,

@@ -9,7 +9,8 @@ from PIL import Image as Picture
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.seen import hash_patient
 from secondread.calibration.description import describe
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.errors import DataError, UserError
 from secondread.fitting.calibrate import calibrate
 from secondread.fitting.fit import fit

@@ -18,7 +18,8 @@ from secondread.errors import DataError, UserError
 from secondread.images.image import ImageError
 from secondread.images.read import list_members, read_image, series_in_folder
 from secondread.images.read_header import read_header
-from secondread.images.workers.pool import Failed, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Failed
 
 BATCH = 200
 _MEMBERS = ("", "#frame/0", "#frame/1", "#train_images/1", "#val_images/0")

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image as Picture
 
 from secondread.bundles.bundle import Bundle
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.outputs.folders import output_folder
 from secondread.outputs.whole import LONGEST_NAME

@@ -11,8 +11,9 @@ import tifffile
 from PIL import Image as Picture
 
 from secondread.bundles.bundle import Bundle
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms.make import make_phantoms
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.fitting.calibrate import calibrate
 from secondread.fitting.fit import fit

@@ -5,7 +5,7 @@ from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest
 from secondread.evaluation.evaluate import evaluate
 from secondread.evaluation.levels import study_units
-from secondread.readings.readings import Reading
+from secondread.readings.reading import Reading
 from secondread.readings.score_into import score_into
 from secondread.readings.studies import read_studies
 

@@ -11,13 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from secondread.cohorts.listing.index import index
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.images.formats.npz import list_members
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.several_files import files_of
-from secondread.images.workers.pool import call_in_worker
+from secondread.images.workers.map_in_workers import call_in_worker
 from secondread.wording.lists import few
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from secondread.cohorts.auxiliary import auxiliary_rows
 from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.contamination import contaminated
-from secondread.cohorts.manifest import Manifest, Row, counts_alone, patient_of
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row, counts_alone, patient_of
 from secondread.cohorts.unlabelled import (
     in_pool,
     may_be_unlabelled,

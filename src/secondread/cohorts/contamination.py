@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from secondread.cohorts.cohort_settings import CohortSettings
-from secondread.cohorts.manifest import Row
+from secondread.cohorts.row import Row
 from secondread.cohorts.unlabelled import shuffled
 from secondread.errors import UserError
 

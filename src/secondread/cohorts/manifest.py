@@ -1,24 +1,25 @@
-"""The manifest: the CSV that lists images, read with errors that name file, line and column."""
+"""The manifest: the CSV that lists images."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from secondread import tables
-from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header
+from secondread.cohorts.columns import COLUMNS, LABELS
 from secondread.cohorts.conditions import Condition
+from secondread.cohorts.manifest_table import parse_rows, read_rows
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR, files_of, under
 from secondread.outputs.whole import write_whole
 from secondread.wording.frame import data_frame
 from secondread.wording.html_tables import html_block, html_line, html_table
-from secondread.wording.short import Short, shortened
+from secondread.wording.short import shortened
 
 if TYPE_CHECKING:
     import pandas
@@ -26,45 +27,7 @@ if TYPE_CHECKING:
 
 ManifestLike: TypeAlias = Union["Manifest", str, Path, "DataFrame"]
 """A manifest, the path of its CSV file, or a pandas DataFrame with its columns."""
-
-__all__ = ["COLUMNS", "LABELS", "SPLITS", "Manifest", "Row", "counts_alone", "patient_of", "shared_file"]
-_PATHS = ("path", "mask")
 _MOST_SHOWN = 8
-_MOST_WORDS = 12
-"""A column with more different values says neither splits nor labels."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Row(Short):
-    """One image as the manifest says it: every field a string, empty where nothing is known.
-
-    `path` and `mask` are references as written (relative to the manifest, `path#member` allowed); a `path`
-    may name several files, separated by `|`, that are the channels of one image (see `images.several_files`);
-    `label` is `normal`, `abnormal` or empty = unlabelled; `extra` holds all further columns.
-
-    >>> import secondread
-    >>> row = secondread.Row("a.png", finding="nodule; mass", extra={"view": "PA"})
-    >>> row.findings, row.value("view")
-    (('nodule', 'mass'), 'PA')
-    """
-
-    path: str
-    split: str = ""
-    label: str = ""
-    finding: str = ""
-    patient_id: str = ""
-    study_id: str = ""
-    mask: str = ""
-    extra: Mapping[str, str] = field(default_factory=dict)
-
-    def value(self, column: str) -> str:
-        """The cell of this row in a column, one of the project's own or a further one."""
-        return str(getattr(self, column)) if column in COLUMNS else self.extra.get(column, "")
-
-    @property
-    def findings(self) -> tuple[str, ...]:
-        """The findings of this image; a cell may hold several, separated by `;`."""
-        return tuple(part.strip() for part in self.finding.split(";") if part.strip())
 
 
 @dataclass(frozen=True)
@@ -140,7 +103,7 @@ class Manifest:
         unknown split or label, or a path twice.
         """
         path = Path(path)
-        rows, notes = _read_rows(path)
+        rows, notes = read_rows(path)
         if not rows:
             raise UserError(f"{path}: the manifest is empty; it needs one line per image below the header")
         return cls(tuple(rows), path.resolve().parent, str(path), notes)
@@ -161,7 +124,7 @@ class Manifest:
         """
         cells = frame.astype(object).where(frame.notna(), "").to_numpy().tolist()
         lines = [[str(name) for name in frame.columns], *([str(cell) for cell in row] for row in cells)]
-        rows, notes = _parse(Path("DataFrame"), iter(list(enumerate(lines, start=1))))
+        rows, notes = parse_rows(Path("DataFrame"), iter(list(enumerate(lines, start=1))))
         if not rows:
             raise UserError("DataFrame: the manifest is empty; it needs one row per image")
         return cls(tuple(rows), Path(base).resolve(), "", notes)
@@ -248,113 +211,3 @@ class Manifest:
                     digest.update(f"{name}\x1f{value}\x1e".encode())
             digest.update(b"\x1d")
         return digest.hexdigest()
-
-
-def patient_of(row: Row) -> str:
-    """What must stay together: the patient; without a patient id the study; without both the file.
-
-    The volumes, pages or frames of one file (`file#frame/N`) are one patient's unless ids say otherwise; the
-    images of an npz archive are many patients'.
-    """
-    if row.patient_id:
-        return f"patient {row.patient_id}"
-    if row.study_id:
-        return f"study {row.study_id}"
-    whole = shared_file(row.path)
-    return f"file {whole}" if whole else f"image {row.path}"
-
-
-def counts_alone(row: Row) -> bool:
-    """Whether nothing tells whose image it is, so that it counts as a patient of its own."""
-    return not (row.patient_id or row.study_id or shared_file(row.path))
-
-
-def shared_file(path: str) -> str:
-    """The file of which a row's path (or the first of its files) names one frame (`file#frame/N`), "" for any
-    other path."""
-    for first in (path.partition(SEPARATOR)[0], path):
-        whole, mark, number = first.rpartition("#frame/")
-        if mark and number.isdecimal():
-            return whole
-    return ""
-
-
-def _read_rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:
-    line = 0
-
-    def lines() -> Iterator[tuple[int, list[str]]]:
-        nonlocal line
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            for found in tables.read(stream, strict=True):
-                line = found[0]
-                yield found
-
-    try:
-        return _parse(path, lines())
-    except csv.Error as error:
-        raise UserError(f"{path}, after line {line}: not readable as CSV ({error})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}, after line {line}: not UTF-8 text; save it as CSV in UTF-8") from None
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such manifest; give the path of a CSV file") from None
-    except OSError as error:
-        raise UserError(f"{path}: the manifest cannot be read ({error.strerror})") from None
-
-
-def _parse(path: Path, lines: Iterator[tuple[int, list[str]]]) -> tuple[list[Row], tuple[str, ...]]:
-    """The rows, and what is to be said of the columns."""
-    _, first = next(lines, (0, []))
-    written = [name.strip() for name in first]
-    _check_twice(path, written)
-    header = Header.of(str(path), written)
-    _check_path(path, header.names)
-    further = {name: set[str]() for name in header.names if name not in COLUMNS}
-    seen: dict[str, int] = {}
-    rows: list[Row] = []
-    for number, cells in lines:
-        if len(cells) != len(header.names):
-            raise UserError(
-                f"{path}, line {number}: {len(cells)} cells where the header has {len(written)} columns; "
-                "quote cells that contain commas, and fill every column"
-            )
-        values = {
-            name: cell if name in _PATHS else cell.strip()
-            for name, cell in zip(header.names, cells, strict=True)
-        }
-        known = {name: values[name] for name in COLUMNS if name in values}
-        for column, allowed in (("split", SPLITS), ("label", LABELS)):
-            if column in known:
-                known[column] = known[column].lower()
-                _check_word(path, number, header.as_written(column), known[column], allowed)
-        if not known["path"]:
-            raise UserError(f"{path}, line {number}, column path: empty; every row names an image")
-        earlier = seen.setdefault(known["path"], number)
-        if earlier != number:
-            raise UserError(
-                f"{path}, line {number}, column path: {known['path']} is already on line {earlier}"
-            )
-        for name, values_there in further.items():
-            if len(values_there) < _MOST_WORDS:
-                values_there.add(values[name].lower())
-        rows.append(Row(**known, extra={name: values[name] for name in further}))
-    return rows, header.notes(str(path), further)
-
-
-def _check_twice(path: Path, written: Sequence[str]) -> None:
-    if not written:
-        raise UserError(f"{path}: the manifest is empty; its first line names the columns, among them path")
-    for position, name in enumerate(written):
-        if name in written[:position]:
-            raise UserError(f"{path}, line 1, column {name}: this column stands twice in the header")
-
-
-def _check_path(path: Path, names: Sequence[str]) -> None:
-    if "path" not in names:
-        hint = "; separate the columns by commas" if len(names) == 1 and set(";\t") & set(names[0]) else ""
-        raise UserError(f"{path}, line 1: no column path among {', '.join(names)}{hint}")
-
-
-def _check_word(path: Path, number: int, column: str, value: str, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        words = ", ".join(word for word in allowed if word)
-        raise UserError(f"{path}, line {number}, column {column}: {value!r} is none of {words} or empty")

@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from secondread.cohorts.manifest import COLUMNS, Manifest, ManifestLike, Row, patient_of
+from secondread.cohorts.columns import COLUMNS
+from secondread.cohorts.manifest import Manifest, ManifestLike
+from secondread.cohorts.row import Row, patient_of
 from secondread.errors import UserError
 
 

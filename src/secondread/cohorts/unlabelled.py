@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from secondread.cohorts.cohort_settings import CohortSettings
-from secondread.cohorts.manifest import Row
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 
 POOL, POOL_ORDER = "pool", "pool_order"

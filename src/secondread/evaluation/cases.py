@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from secondread.cohorts.manifest import shared_file
+from secondread.cohorts.row import shared_file
 from secondread.errors import UserError
 from secondread.images.several_files import absolute
-from secondread.readings.readings import Reading, Readings
+from secondread.readings.reading import Reading
+from secondread.readings.readings import Readings
 from secondread.readings.same_file import Known, compare_all
 from secondread.wording.lists import few
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
-    from secondread.cohorts.manifest import Manifest, Row
+    from secondread.cohorts.manifest import Manifest
+    from secondread.cohorts.row import Row
 
 
 @dataclass(frozen=True, repr=False)

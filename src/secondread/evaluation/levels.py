@@ -20,7 +20,8 @@ from secondread.evaluation.operating import OperatingPoint, operating_points
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Unit, Units
 from secondread.metrics.decisions import flag_everything_f1
-from secondread.readings.readings import Reading, Readings
+from secondread.readings.reading import Reading
+from secondread.readings.readings import Readings
 from secondread.wording.short import Short
 
 RATES = (0.01, 0.05, 0.10, 0.20)

@@ -12,7 +12,8 @@ from secondread.evaluation.cases import Case, Failure
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.images.masks import mask_on, same_grid
 from secondread.images.read import read_image
-from secondread.images.workers.pool import Failed, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Failed
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
 from secondread.wording.short import Short
 

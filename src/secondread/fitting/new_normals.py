@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from secondread.bundles.seen import Seen, hash_patient
 from secondread.calibration.conformal import patients_needed
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.cohorts.unlabelled import in_pool
 from secondread.errors import DataError, UserError
 from secondread.preprocessing.cache.cache import Cache

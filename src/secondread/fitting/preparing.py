@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from secondread.cohorts.cohorts import Cohorts
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.errors import DataError
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepare import fit_preprocessing

@@ -12,7 +12,8 @@ from secondread.errors import UserError
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.read import read_image
-from secondread.images.workers.pool import Done, Failed, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Done, Failed
 from secondread.preprocessing.cache.cache import Cache, fingerprint_of
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing

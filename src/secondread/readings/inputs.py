@@ -19,7 +19,7 @@ from secondread.images.formats.npz import list_members
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.several_files import files_of
-from secondread.images.workers.pool import call_in_worker
+from secondread.images.workers.map_in_workers import call_in_worker
 from secondread.wording.short import Short
 
 Source = str | Path | Manifest

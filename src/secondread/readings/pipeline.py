@@ -21,7 +21,7 @@ from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared, stack
 from secondread.readings.inputs import Item, Source, gather
-from secondread.readings.readings import Reading
+from secondread.readings.reading import Reading
 from secondread.scoring.scorer import default_batch_size
 from secondread.wording.short import Short
 

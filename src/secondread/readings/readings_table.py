@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from secondread import tables
 from secondread.errors import UserError
 from secondread.outputs.whole import write_whole
-from secondread.readings.readings import FACTS, Reading, read_facts
+from secondread.readings.reading import Reading
+from secondread.readings.table_reader import FACTS, read_facts
 
 FIRST = ("path", "digest", "study_id", "score", "p_value", "flagged")
 LAST = ("seen", "map", "remarks", "error")

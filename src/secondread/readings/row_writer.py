@@ -12,7 +12,7 @@ from secondread.bundles.bundle import Bundle
 from secondread.outputs.whole import NO_ROOM
 from secondread.readings.maps import write_maps
 from secondread.readings.pipeline import Result
-from secondread.readings.readings import Reading
+from secondread.readings.reading import Reading
 from secondread.readings.readings_table import ReadingsTable
 
 WAITING = 64

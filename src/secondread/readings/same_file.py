@@ -16,7 +16,8 @@ from secondread.images.image import ImageError
 from secondread.images.read import read_image
 from secondread.images.several_files import files_of
 from secondread.images.source import Reference
-from secondread.images.workers.pool import Done, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Done
 from secondread.preprocessing.cache.cache import fingerprint_of
 
 Verdict = Literal["same", "other", "gone", "unknown"]

@@ -13,7 +13,8 @@ from secondread.images.image import ImageError
 from secondread.readings.folder_state import hashed_patient, record_of
 from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.pipeline import Result, batches, default_workers, read_batch, read_items
-from secondread.readings.readings import Reading, Readings
+from secondread.readings.reading import Reading
+from secondread.readings.readings import Readings
 from secondread.readings.readings_table import as_text
 from secondread.readings.score_into import score_into
 from secondread.readings.studies import StudyReading, read_studies

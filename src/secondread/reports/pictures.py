@@ -16,7 +16,8 @@ from secondread.images.image import Image, ImageError, Voi
 from secondread.images.precision import as_float
 from secondread.images.read import read_image
 from secondread.images.several_files import SeveralFiles
-from secondread.images.workers.pool import Failed, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Failed
 from secondread.reports.palette import HEAT
 
 EDGE = 160

@@ -31,7 +31,7 @@ from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.complexity import with_complexity
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.raw_scores import RawScores, concatenate
-from secondread.cohorts.manifest import Row, shared_file
+from secondread.cohorts.row import Row, shared_file
 from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise
 from secondread.errors import UserError
 from secondread.preprocessing.prepared_set import PreparedSet

@@ -4,8 +4,9 @@ import pytest
 from PIL import Image
 
 from secondread.cohorts.checking.check import check
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms.make import make_phantoms
+from secondread.cohorts.row import Row
 
 
 def picture(folder, name, values):

@@ -1,12 +1,12 @@
 import pytest
 
+from secondread.cohorts.columns import LABELS, SPLITS
 from secondread.cohorts.listing.folder_names import (
     columns_from_folders,
     match_masks,
     part_masks,
     unclear_folders,
 )
-from secondread.cohorts.manifest import LABELS, SPLITS
 
 
 @pytest.mark.parametrize(

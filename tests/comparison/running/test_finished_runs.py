@@ -2,7 +2,8 @@
 
 import pytest
 
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.comparison.judging.results import read_results
 from secondread.comparison.running.plan import Plan, Run
 from secondread.errors import UserError

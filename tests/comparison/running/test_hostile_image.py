@@ -11,11 +11,12 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import JPEGLosslessSV1, SecondaryCaptureImageStorage
 from tiny_tasks import intensity_task
 
-from secondread.cohorts.manifest import Manifest, Row
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.comparison.running.work import work
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
-from secondread.images.workers.pool import call_in_worker
+from secondread.images.workers.map_in_workers import call_in_worker
 from secondread.readings.readings import Readings
 
 

@@ -10,7 +10,8 @@ from nibabel.nicom.dicomwrappers import wrapper_from_file
 
 from secondread.images.read import read_image
 from secondread.images.read_header import read_header
-from secondread.images.workers.pool import Done, Failed, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Done, Failed
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from secondread.images.image import ImageError
-from secondread.images.workers.messages import BadMessage, Messages, write_error
+from secondread.images.workers.message_values import BadMessage
+from secondread.images.workers.messages import Messages, write_error
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import pytest
 
 from secondread.errors import UserError
 from secondread.images.image import ImageError
-from secondread.images.workers.pool import Done, Failed, call_in_worker, map_in_workers
+from secondread.images.workers.map_in_workers import call_in_worker, map_in_workers
+from secondread.images.workers.outcome import Done, Failed
 
 
 def alive(process: int) -> bool:
@@ -218,7 +219,7 @@ def test_ending_the_parent_leaves_no_process_even_where_a_decoder_hangs(
         signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import pool_tasks
-        from secondread.images.workers.pool import map_in_workers
+        from secondread.images.workers.map_in_workers import map_in_workers
         list(map_in_workers(pool_tasks.mark_and_hang, [{str(tmp_path)!r}] * 4, workers=2))
         """
     )

@@ -32,7 +32,7 @@ def split(
     """Split a manifest by patient into train, validation and test, or into folds."""
     from collections import Counter
 
-    from secondread.cohorts.manifest import counts_alone
+    from secondread.cohorts.row import counts_alone
     from secondread.cohorts.split import split as split_manifest
     from secondread.outputs.folders import beside, table_place
     from secondread.outputs.run_record import RunRecord

@@ -10,10 +10,12 @@ from typing import Literal
 from secondread.cohorts.checking.giveaways import giveaways
 from secondread.cohorts.checking.inspection import Inspection, inspect
 from secondread.cohorts.cohorts import patients_in_several_splits
-from secondread.cohorts.manifest import Manifest, ManifestLike, Row, counts_alone, patient_of
+from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.cohorts.remarks import remarked
+from secondread.cohorts.row import Row, counts_alone, patient_of
 from secondread.images.image import ImageError
-from secondread.images.workers.pool import Failed, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Failed
 from secondread.wording.lists import few
 
 

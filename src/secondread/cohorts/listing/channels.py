@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from secondread.cohorts.listing.folder_names import MASK_ENDING, stem_of
 from secondread.cohorts.listing.set_aside import SetAside
-from secondread.cohorts.manifest import Row
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR
 from secondread.wording.lists import few

@@ -9,7 +9,7 @@ from typing import Literal
 
 from secondread.cohorts.listing.dicom_volumes import Copies, DicomFile, candidates, judged
 from secondread.cohorts.listing.set_aside import SetAside
-from secondread.cohorts.manifest import Row
+from secondread.cohorts.row import Row
 from secondread.images.dicom.series import SLICE_MODALITIES, Unread, series_key
 from secondread.images.header import Header
 

@@ -17,7 +17,8 @@ from secondread.cohorts.listing.npz_rows import read_archive, rows_of_archive
 from secondread.cohorts.listing.set_aside import SetAside
 from secondread.cohorts.listing.split_file import Found, SplitFile
 from secondread.cohorts.listing.tree import Tree, tree_of
-from secondread.cohorts.manifest import Manifest, Row, counts_alone
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row, counts_alone
 from secondread.errors import DataError, UserError
 from secondread.images.dicom.series import SLICE_MODALITIES, Unread, unread_slice
 from secondread.images.dicom.volume import all_copies
@@ -25,7 +26,8 @@ from secondread.images.header import Header
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.read_header import read_header
-from secondread.images.workers.pool import Done, Failed, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Done, Failed
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.cohorts.manifest import Row
+from secondread.cohorts.row import Row
 from secondread.images.formats.npz import list_members
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from secondread.cohorts.manifest import Row
+from secondread.cohorts.row import Row
 from secondread.cohorts.unlabelled import POOL, POOL_ORDER, UNLABELLED
 from secondread.errors import UserError
 from secondread.strict.json_text import parse_json

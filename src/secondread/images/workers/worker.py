@@ -17,7 +17,8 @@ from typing import Any
 from secondread.images.image import ImageError
 from secondread.images.refusal import refusing
 from secondread.images.workers.link import receive_waiting, send_waiting
-from secondread.images.workers.messages import BadMessage, Messages, write_error
+from secondread.images.workers.message_values import BadMessage
+from secondread.images.workers.messages import Messages, write_error
 
 # Workers are the parallelism, so that each library keeps to one thread; few arenas keep the address space
 # small.

@@ -21,7 +21,8 @@ from secondread.images.image import Image, ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.masks import mask_on
 from secondread.images.read import read_image
-from secondread.images.workers.pool import Done, map_in_workers
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Done
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import USUAL_LIMITS, cache_refused

@@ -1,0 +1,72 @@
+"""One line of a manifest: an image, what is known of it, and whose it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from secondread.cohorts.columns import COLUMNS
+from secondread.images.several_files import SEPARATOR
+from secondread.wording.short import Short
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Row(Short):
+    """One image as the manifest says it: every field a string, empty where nothing is known.
+
+    `path` and `mask` are references as written (relative to the manifest, `path#member` allowed); a `path`
+    may name several files, separated by `|`, that are the channels of one image (see `images.several_files`);
+    `label` is `normal`, `abnormal` or empty = unlabelled; `extra` holds all further columns.
+
+    >>> import secondread
+    >>> row = secondread.Row("a.png", finding="nodule; mass", extra={"view": "PA"})
+    >>> row.findings, row.value("view")
+    (('nodule', 'mass'), 'PA')
+    """
+
+    path: str
+    split: str = ""
+    label: str = ""
+    finding: str = ""
+    patient_id: str = ""
+    study_id: str = ""
+    mask: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def value(self, column: str) -> str:
+        """The cell of this row in a column, one of the project's own or a further one."""
+        return str(getattr(self, column)) if column in COLUMNS else self.extra.get(column, "")
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """The findings of this image; a cell may hold several, separated by `;`."""
+        return tuple(part.strip() for part in self.finding.split(";") if part.strip())
+
+
+def patient_of(row: Row) -> str:
+    """What must stay together: the patient; without a patient id the study; without both the file.
+
+    The volumes, pages or frames of one file (`file#frame/N`) are one patient's unless ids say otherwise; the
+    images of an npz archive are many patients'.
+    """
+    if row.patient_id:
+        return f"patient {row.patient_id}"
+    if row.study_id:
+        return f"study {row.study_id}"
+    whole = shared_file(row.path)
+    return f"file {whole}" if whole else f"image {row.path}"
+
+
+def counts_alone(row: Row) -> bool:
+    """Whether nothing tells whose image it is, so that it counts as a patient of its own."""
+    return not (row.patient_id or row.study_id or shared_file(row.path))
+
+
+def shared_file(path: str) -> str:
+    """The file of which a row's path (or the first of its files) names one frame (`file#frame/N`), "" for any
+    other path."""
+    for first in (path.partition(SEPARATOR)[0], path):
+        whole, mark, number = first.rpartition("#frame/")
+        if mark and number.isdecimal():
+            return whole
+    return ""

@@ -1,0 +1,44 @@
+"""One image's result, as scoring wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secondread.wording.short import Short
+
+
+@dataclass(frozen=True, repr=False)
+class Reading(Short):
+    """One image's result, as scoring wrote it.
+
+    path       the reference as given to `score`: a manifest's path string, or a path
+    score      higher = more abnormal; None where the image failed
+    p_value    conformal p-value among calibration normals
+    flagged    whether the score reached the calibrated threshold
+    parts      the raw named statistics of the detector
+    baselines  scores of the trivial one-class baselines, by name
+    seen       the cohort in which the bundle saw these pixels (by digest), or empty
+    error      why the image gave no score, or empty
+    map        the heat map's file, or None
+    remarks    what a person should know of the image (missing slices, a tilted gantry, a constant image, …)
+    """
+
+    path: str
+    digest: str = ""
+    study_id: str = ""
+    score: float | None = None
+    p_value: float | None = None
+    flagged: bool | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    score_without_complexity: float | None = None
+    seen: str = ""
+    error: str = ""
+    map: Path | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return self.score is None

@@ -1,0 +1,132 @@
+"""The tables that scoring wrote, read back: readings, studies, facts, acquisition and thumbnails."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from secondread import tables
+from secondread.errors import DataError, UserError
+from secondread.readings.reading import Reading
+
+FACTS = "facts.jsonl"
+NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
+
+
+def read_facts(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of `facts.jsonl`; one that is torn or damaged is dropped."""
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        with contextlib.suppress(ValueError):
+            facts = json.loads(line)
+            if isinstance(facts, dict) and {"path", "facts", "thumbnail"} <= facts.keys():
+                found.append(facts)
+    return found
+
+
+def read_rows(path: Path, name: str) -> tuple[Reading, ...]:
+    rows: dict[str, Reading] = {}
+    for where, row in _table(path, (name, "score")):
+        rows.pop(row[name], None)
+        rows[row[name]] = _reading(row, row[name], path.parent, where)
+    return tuple(rows.values())
+
+
+def _table(path: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Where each row of a table stands, and its cells by column."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = tables.read(file)
+            _, columns = next(table, (1, []))
+            for name in needed:
+                if name not in columns:
+                    raise UserError(
+                        f"{path}: no column {name!r}; give the table that `secondread score` wrote"
+                    )
+            for number, cells in table:
+                where = f"{path}, line {number}"
+                if len(cells) != len(columns):
+                    raise DataError(f"{where}: the row is cut short or too long; run the same `score` again")
+                yield where, dict(zip(columns, cells, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: damaged ({error}); run the same `score` again") from None
+
+
+def read_studies(path: Path) -> dict[str, Reading]:
+    if not path.is_file():
+        return {}
+    rows = read_rows(path, "worst_image")
+    return {row.path: replace(row, path=row.study_id) for row in rows if row.path}
+
+
+def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> Reading:
+    def number(column: str) -> float | None:
+        text = row.get(column, "").strip()
+        if not text:
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            raise DataError(f"{where}, column {column}: {text!r} is not a number") from None
+        return value if math.isfinite(value) else None
+
+    def group(prefix: str) -> dict[str, float]:
+        found = {name: number(name) for name in row if name.startswith(prefix)}
+        return {name.removeprefix(prefix): value for name, value in found.items() if value is not None}
+
+    score = number("score")
+    error = row.get("error", "").strip()
+    if score is None and not error:
+        error = "no finite score"
+    if error:
+        score = None
+    flagged = row.get("flagged", "").strip().lower()
+    seen = row.get("seen", "").strip()
+    return Reading(
+        path=name,
+        digest=row.get("digest", "").strip(),
+        study_id=row.get("study_id", "").strip(),
+        score=score,
+        p_value=number("p_value"),
+        flagged=None if not flagged or score is None else flagged in {"1", "true", "yes"},
+        parts=group("part_"),
+        baselines=group("baseline_"),
+        score_without_complexity=number("score_without_complexity"),
+        seen="" if seen.lower() in NOT_SEEN else seen,
+        error=error,
+        map=directory / row["map"] if row.get("map", "").strip() else None,
+        remarks=tuple(part for part in row.get("remarks", "").split("; ") if part.strip()),
+    )
+
+
+def read_acquisition(path: Path) -> dict[str, dict[str, str]]:
+    if not path.is_file():
+        return {}
+    return {
+        row["path"]: {name: value for name, value in row.items() if name != "path"}
+        for _, row in _table(path, ("path",))
+    }
+
+
+def read_thumbnails(path: Path) -> dict[str, NDArray[np.float32]]:
+    if not path.is_file():
+        return {}
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            names, pictures = stored["paths"], stored["thumbnails"]
+        if len(names) != len(pictures) or pictures.shape[1:] != (16, 16) or pictures.dtype.kind != "f":
+            raise ValueError("not one thumbnail of 16×16 for each path")
+    except Exception as error:  # NumPy's archives raise many kinds where a byte is wrong
+        raise DataError(f"{path}: damaged ({error}); run the same `score` again") from None
+    return {str(name): np.asarray(picture, np.float32) for name, picture in zip(names, pictures, strict=True)}
