@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -95,7 +95,7 @@ class EfficientNetLite(nn.Module):
 
     tail = ("_conv_head", "_bn1", "_fc")
     default_layer = "stage5"
-    layers_of_strides_4_8_16 = ("stage2", "stage3", "stage5")
+    layers_by_stride: ClassVar = {4: "stage2", 8: "stage3", 16: "stage5", 32: "stage7"}
 
     def __init__(self, width: float = 1.0, depth: float = 1.0) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -42,11 +42,11 @@ class EncoderSettings(Settings):
 class Encoder(nn.Module):
     """Images `[N, channels, *S]` in [0, 1] to a tuple of maps `[N, C, *s]`.
 
-    Settings                  what a person may set
-    learns                    whether a detector trains it, on the normals; else it is frozen, with weights
-    ranks                     of the images that it takes
-    layers_of_strides_4_8_16  the names of its layers of these strides, for detectors that take several
-    channels                  of each map that it gives
+    Settings          what a person may set
+    learns            whether a detector trains it, on the normals; else it is frozen, with weights
+    ranks             of the images that it takes
+    layers_by_stride  its last layer of each stride, in rising order, for detectors that take several
+    channels          of each map that it gives
 
     >>> import secondread, torch
     >>> class Halves(secondread.Encoder):
@@ -60,7 +60,7 @@ class Encoder(nn.Module):
     Settings: ClassVar[type[EncoderSettings]] = EncoderSettings
     learns: ClassVar[bool] = False
     ranks: ClassVar[frozenset[int]] = frozenset({2})
-    layers_of_strides_4_8_16: ClassVar[tuple[str, ...]] = ()
+    layers_by_stride: ClassVar[Mapping[int, str]] = {}
     channels: tuple[int, ...]
 
     @classmethod

@@ -7,6 +7,7 @@ on its 3×3 convolution) and Wide-ResNet-50-2 (Zagoruyko and Komodakis, BMVC 201
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -85,7 +86,7 @@ class ResNet(nn.Module):
 
     tail = ("avgpool", "fc")
     default_layer = "layer3"
-    layers_of_strides_4_8_16 = ("layer1", "layer2", "layer3")
+    layers_by_stride: ClassVar = {4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"}
 
     def __init__(
         self, block: type[BasicBlock] | type[Bottleneck], depths: Sequence[int], base_width: int = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class SqueezeNet(nn.Module):
 
     tail = ("classifier",)
     default_layer = "features.12"
-    layers_of_strides_4_8_16 = ("features.4", "features.7", "features.12")
+    layers_by_stride: ClassVar = {4: "features.4", 8: "features.7", 16: "features.12"}
 
     def __init__(self) -> None:
         super().__init__()

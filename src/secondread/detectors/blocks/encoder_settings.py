@@ -26,12 +26,21 @@ def encoder_kind(settings: EncoderSettings) -> type[Encoder]:
     return ENCODERS.find(settings.name)
 
 
-def layers_of_strides_4_8_16(settings: EncoderSettings) -> tuple[str, ...]:
-    """The encoder's layers of these strides. ValueError where it does not name any."""
-    layers = encoder_kind(settings).layers_of_strides_4_8_16
-    if not layers:
-        raise ValueError(f"encoder {settings.name} names no layers of strides 4, 8 and 16; set layers")
-    return layers
+STRIDES = (4, 8, 16)
+"""Of the layers that detectors take where nothing is said."""
+
+
+def layers_of_strides(settings: EncoderSettings, strides: Sequence[int] = STRIDES) -> tuple[str, ...]:
+    """The encoder's layers of these strides, in its order. ValueError where it names none of one of them."""
+    layers = encoder_kind(settings).layers_by_stride
+    missing = sorted(set(strides) - layers.keys())
+    if missing:
+        named = ", ".join(map(str, layers)) or "none"
+        raise ValueError(
+            f"encoder {settings.name} names no layer of stride {', '.join(map(str, missing))} (of {named}); "
+            "set layers"
+        )
+    return tuple(layers[stride] for stride in sorted(set(strides)))
 
 
 def build_encoder(

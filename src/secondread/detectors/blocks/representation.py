@@ -9,16 +9,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from secondread.detectors.blocks.encoder_settings import (
-    AnyEncoderSettings,
-    build_encoder,
-    encoder_kind,
-)
+from secondread.detectors.blocks.encoder_settings import STRIDES, build_encoder, encoder_kind
+from secondread.detectors.blocks.pooled_features import PooledFeaturesSettings, Pooling, maps_on_last_grid
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch
 from secondread.networks.by_rank import area_resize
-from secondread.networks.encoder import EncoderSettings, map_sizes
-from secondread.settings.base import Settings, Side
+from secondread.networks.encoder import map_sizes
+from secondread.settings.base import Side
 
 FLOOR = 0.05
 """Added to every standard deviation, as a share of their root mean square: a coordinate that hardly varies
@@ -27,7 +24,7 @@ THUMBNAIL = {2: 32, 3: 16}
 """A thumbnail's side by rank."""
 
 
-class RepresentationSettings(Settings):
+class RepresentationSettings(PooledFeaturesSettings):
     """A base beside `DetectorSettings`: its fields then stand among the detector's own, as `encoder` does in
     every detector."""
 
@@ -35,14 +32,6 @@ class RepresentationSettings(Settings):
         "features", description="pixels: a thumbnail; features: pooled maps of a frozen encoder, 2-D only"
     )
     side: Side | None = Field(None, description="pixels: thumbnail's side; empty = 32 in 2-D and 16 in 3-D")
-    encoder: AnyEncoderSettings = EncoderSettings()
-    layers: tuple[str, ...] | None = Field(
-        None, description="features: whose maps; empty = encoder.layer, or those of strides 4, 8 and 16"
-    )
-    pool: Literal["mean", "mean_deviation"] = Field(
-        "mean",
-        description="features: over valid positions; the second adds each channel's standard deviation",
-    )
 
     @model_validator(mode="after")
     def _pretrained(self) -> Self:
@@ -56,7 +45,8 @@ class Representation(nn.Module):
 
     pixels    the image, padding included, averaged down to `side` per axis (no axis is enlarged), flattened;
               2-D and 3-D
-    features  the encoder's maps, on the grid of the last layer, pooled over valid positions; 2-D
+    features  the encoder's maps, on the grid of the last layer, pooled over valid positions
+              (`blocks.pooled_features`); 2-D
 
     Nothing is fitted and nothing trains. An image's x does not depend on its batch, but for rounding.
 
@@ -67,7 +57,6 @@ class Representation(nn.Module):
         self, settings: RepresentationSettings, channels: int, size: Sequence[int], *, pretrained: bool
     ) -> None:
         super().__init__()
-        self.pool = settings.pool
         self.encoder: nn.Module | None = None
         if settings.of == "pixels":
             side = settings.side or THUMBNAIL[len(size)]
@@ -79,12 +68,14 @@ class Representation(nn.Module):
                 f"features come from encoders of 2-D images, and the preprocessing gives images of size "
                 f"{tuple(size)}; set detector.of to pixels"
             )
-        layers = settings.layers or None
+        layers = settings.chosen_layers()
         if layers is None and settings.encoder.layer is None:
-            layers = encoder_kind(settings.encoder).layers_of_strides_4_8_16 or None
+            named = encoder_kind(settings.encoder).layers_by_stride
+            layers = tuple(named[stride] for stride in STRIDES if stride in named) or None
         encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         self.grid = map_sizes(encoder, channels, size)[-1]
-        self.dimensions = sum(encoder.channels) * (1 if settings.pool == "mean" else 2)
+        self.pooling = Pooling(settings, encoder.channels, self.grid)
+        self.dimensions = self.pooling.dimensions
         self.encoder = encoder
 
     @property
@@ -97,31 +88,7 @@ class Representation(nn.Module):
         if self.encoder is None:
             return area_resize(batch.images.float(), self.grid).flatten(1)
         maps = maps_on_last_grid(self.encoder(batch.images), self.grid)
-        return pooled(maps, valid_on(batch.valid, self.grid), self.pool)
-
-
-def maps_on_last_grid(maps: Sequence[Tensor], grid: tuple[int, ...]) -> Tensor:
-    """The maps of all layers averaged down to the last one's grid, `[N, C, *grid]`; a single one as it is.
-
-    Only for means over the whole map: cells of different layers that come to lie on each other differ by
-    some pixels in where they look (`networks.cells`).
-    """
-    if len(maps) == 1:
-        return maps[0]
-    return torch.cat([area_resize(layer_map.float(), grid) for layer_map in maps], dim=1)
-
-
-def pooled(h: Tensor, valid: Tensor | None, pool: Literal["mean", "mean_deviation"]) -> Tensor:
-    """Mean of `[N, C, *S]` over valid positions (`[N, 1, *S]` or None = all), `[N, C]` float32, or with the
-    standard deviations beside it `[N, 2C]`."""
-    h = h.float().flatten(2)
-    weight = torch.ones_like(h[:, :1]) if valid is None else valid.flatten(2).to(h)
-    count = weight.sum(dim=2)
-    mean = (h * weight).sum(dim=2) / count
-    if pool == "mean":
-        return mean
-    variance = ((h - mean[..., None]).square() * weight).sum(dim=2) / count
-    return torch.cat((mean, variance.sqrt()), dim=1)
+        return self.pooling(maps, valid_on(batch.valid, self.grid))
 
 
 def standardisation(rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,7 @@ class Detector(nn.Module):
     """The losses read `Batch.target`. For others no mask is read in a fit."""
     added_later: frozenset[str] = frozenset()
     """Buffers that bundles of earlier versions lack; there they stay as the constructor made them."""
-    grows: ClassVar[Mapping[str, tuple[str | None, ...]]] = {}
+    grows: Mapping[str, tuple[str | None, ...]] = {}
     """Buffers that are empty until the fit gives them their length: for each axis what its length is called,
     the same name for the same length, or None where it is given from the start."""
     gradients_at_scoring: bool = False

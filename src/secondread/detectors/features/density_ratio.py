@@ -11,8 +11,9 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
-from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
-from secondread.detectors.blocks.representation import FLOOR, maps_on_last_grid, pooled, standardisation
+from secondread.detectors.blocks.encoder_settings import build_encoder, encoder_kind
+from secondread.detectors.blocks.pooled_features import PooledFeaturesSettings, Pooling, maps_on_last_grid
+from secondread.detectors.blocks.representation import FLOOR, standardisation
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
@@ -37,18 +38,14 @@ class RatioFlowSettings(Settings):
     )
 
 
-class DensityRatioSettings(DetectorSettings):
+class DensityRatioSettings(PooledFeaturesSettings, DetectorSettings):
     name: Literal["density-ratio"] = "density-ratio"
     form: Literal["linear", "gaussian", "flow"] = "linear"
     against: Literal["unlabelled", "abnormal"] = Field(
         "unlabelled", description="the other cohort; abnormal = a few labelled images, supervised"
     )
-    encoder: AnyEncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(
         None, description="whose maps are pooled, on the grid of the last; empty = encoder.layer alone"
-    )
-    pool: Literal["mean", "mean_deviation"] = Field(
-        "mean", description="over positions; the second adds each channel's standard deviation"
     )
     projection: int | None = Field(
         None, ge=2, le=1 << 16, description="directions of largest variance kept; empty = all features"
@@ -101,10 +98,11 @@ class DensityRatio(Detector):
         self.cohorts = ("normal", settings.against)
         self.needs = frozenset(self.cohorts)
         self.encoder = build_encoder(
-            settings.encoder, 2, channels, pretrained=pretrained, layers=settings.layers
+            settings.encoder, 2, channels, pretrained=pretrained, layers=settings.chosen_layers()
         )
         self.grid = map_sizes(self.encoder, channels, self.size)[-1]
-        features = sum(self.encoder.channels) * (1 if settings.pool == "mean" else 2)
+        self.pooling = Pooling(settings, self.encoder.channels, self.grid)
+        features = self.pooling.dimensions
         k = settings.projection
         if k is not None and k > features:
             raise ValueError(f"density-ratio projection {k}: there are only {features} features")
@@ -225,7 +223,7 @@ class DensityRatio(Detector):
     def _features(self, batch: Batch) -> Tensor:
         """Pooled over valid positions, `[N, features]` float32."""
         h = (batch.features or self.encode(batch.images))[0]
-        return pooled(h, valid_on(batch.valid, self.grid), self.settings.pool)
+        return self.pooling(h, valid_on(batch.valid, self.grid))
 
     def _coordinates(self, features: Tensor) -> Tensor:
         """Standardised and, where asked for, projected: `[N, K]`."""

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -83,7 +83,7 @@ class FeatureDictionary(Detector):
     settings: FeatureDictionarySettings
     part = "distance"
     gives_map = True
-    grows: ClassVar = {"matrix": ("k", None), "words": (None, "k")}
+    grows: Mapping[str, tuple[str | None, ...]] = {"matrix": ("k", None), "words": (None, "k")}
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import torch
 from pydantic import Field, PositiveFloat
@@ -67,7 +67,11 @@ class OneClassSVM(Detector):
     settings: OneClassSVMSettings
     ranks = frozenset({2, 3})
     part = "outside"
-    grows: ClassVar = {"matrix": ("k", None), "support": ("n", "k"), "coefficients": ("n",)}
+    grows: Mapping[str, tuple[str | None, ...]] = {
+        "matrix": ("k", None),
+        "support": ("n", "k"),
+        "coefficients": ("n",),
+    }
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels

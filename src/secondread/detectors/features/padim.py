@@ -13,7 +13,7 @@ from secondread.detectors.blocks.encoder_settings import (
     AnyEncoderSettings,
     build_encoder,
     encoder_kind,
-    layers_of_strides_4_8_16,
+    layers_of_strides,
 )
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
@@ -68,7 +68,7 @@ class PaDiM(Detector):
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
-        layers = settings.layers or layers_of_strides_4_8_16(settings.encoder)
+        layers = settings.layers or layers_of_strides(settings.encoder)
         self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         sizes = map_sizes(self.encoder, channels, self.size)
         if settings.grid >= len(sizes):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import torch
 from pydantic import Field, field_validator, model_validator
@@ -15,7 +15,7 @@ from secondread.detectors.blocks.encoder_settings import (
     AnyEncoderSettings,
     build_encoder,
     encoder_kind,
-    layers_of_strides_4_8_16,
+    layers_of_strides,
 )
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
@@ -106,11 +106,11 @@ class PatchCore(Detector):
     settings: PatchCoreSettings
     part = "distance"
     gives_map = True
-    grows: ClassVar = {"bank": ("n", None)}
+    grows: Mapping[str, tuple[str | None, ...]] = {"bank": ("n", None)}
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
-        layers = settings.layers or layers_of_strides_4_8_16(settings.encoder)[1:]
+        layers = settings.layers or layers_of_strides(settings.encoder)[1:]
         self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
         self.grid = map_sizes(self.encoder, channels, self.size)[0]
         self.cells = cells_of(self.encoder, channels, self.size)

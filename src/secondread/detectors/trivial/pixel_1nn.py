@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -35,7 +35,7 @@ class PixelNearestNeighbour(Detector):
     settings: PixelNearestNeighbourSettings
     ranks = frozenset({2, 3})
     part = "distance"
-    grows: ClassVar = {"bank": ("n", None)}
+    grows: Mapping[str, tuple[str | None, ...]] = {"bank": ("n", None)}
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels

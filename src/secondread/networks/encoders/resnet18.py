@@ -13,4 +13,4 @@ class ResNet18(PretrainedEncoder):
     name = "resnet18"
     make_network = staticmethod(resnet18)
     source = WeightsSource(hub="timm/resnet18.tv_in1k")
-    layers_of_strides_4_8_16 = ResNet.layers_of_strides_4_8_16
+    layers_by_stride = ResNet.layers_by_stride

@@ -13,4 +13,4 @@ class ResNet50(PretrainedEncoder):
     name = "resnet50"
     make_network = staticmethod(resnet50)
     source = WeightsSource(hub="timm/resnet50.tv_in1k")
-    layers_of_strides_4_8_16 = ResNet.layers_of_strides_4_8_16
+    layers_by_stride = ResNet.layers_by_stride

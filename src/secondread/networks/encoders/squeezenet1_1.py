@@ -13,4 +13,4 @@ class SqueezeNetEncoder(PretrainedEncoder):
     name = "squeezenet1_1"
     make_network = SqueezeNet
     source = WeightsSource(file="https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth")
-    layers_of_strides_4_8_16 = SqueezeNet.layers_of_strides_4_8_16
+    layers_by_stride = SqueezeNet.layers_by_stride

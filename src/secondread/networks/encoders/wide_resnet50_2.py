@@ -13,4 +13,4 @@ class WideResNet50(PretrainedEncoder):
     name = "wide_resnet50_2"
     make_network = staticmethod(wide_resnet50_2)
     source = WeightsSource(hub="timm/wide_resnet50_2.tv_in1k")
-    layers_of_strides_4_8_16 = ResNet.layers_of_strides_4_8_16
+    layers_by_stride = ResNet.layers_by_stride
