@@ -4,8 +4,10 @@ import torch
 from in_memory import blobs, fit, score
 from sklearn.covariance import LedoitWolf
 
+from secondread.bundles.fitted import plan_fitted
+from secondread.bundles.tensors import form_of
 from secondread.detectors.blocks.encoder_settings import EncoderSettings
-from secondread.detectors.features.mahalanobis import Mahalanobis, MahalanobisSettings, moments_and_shrinkage
+from secondread.detectors.features.mahalanobis import Mahalanobis, MahalanobisSettings
 from secondread.errors import UserError
 
 
@@ -15,17 +17,6 @@ def make(size=(16, 16), **settings):
 
 def thumbnails(images):
     return torch.nn.functional.avg_pool2d(images, 2).flatten(1).double().numpy()
-
-
-@pytest.mark.parametrize("n", [5, 40, 1000])
-def test_streamed_shrinkage_is_that_of_scikit_learn(n):
-    x = np.random.default_rng(0).standard_normal((n, 6)) * np.arange(1, 7) + 3
-    rows = np.concatenate((np.ones((n, 1)), (x**2).sum(axis=1, keepdims=True), x), axis=1)
-    mean, covariance, shrinkage = moments_and_shrinkage(torch.from_numpy(rows.T @ rows))
-    reference = LedoitWolf().fit(x)
-    np.testing.assert_allclose(mean, reference.location_, rtol=1e-9)
-    np.testing.assert_allclose(covariance, np.cov(x.T, bias=True), rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(shrinkage, reference.shrinkage_, rtol=1e-7)
 
 
 def test_the_score_is_the_mahalanobis_distance_under_the_shrunk_covariance():
@@ -62,6 +53,34 @@ def test_directions_in_which_few_normals_do_not_vary_are_no_components():
     along = (x - x.mean(axis=0)) @ detector.whitener.double().numpy().T
     assert 0 < len(detector.whitener) < 19
     assert (along.std(axis=0) > 0.01).all()
+
+
+def test_the_components_of_most_variance_are_the_fewest_that_hold_the_share_asked_for():
+    detector, normals, new = make(most_variance=0.9), blobs(50, (16, 16)), blobs(4, (16, 16), seed=1)
+    fit(detector, normals)
+    model = LedoitWolf().fit(thumbnails(normals))
+    variances, components = np.linalg.eigh(np.cov(thumbnails(normals).T, bias=True))
+    held = variances[::-1].cumsum() / variances.sum()
+    kept = 1 + int((held < 0.9).sum())
+    assert held[kept - 2] < 0.9 <= held[kept - 1]
+    components = components[:, ::-1][:, :kept]
+    spread = np.sqrt(np.diag(components.T @ model.covariance_ @ components))
+    along = (thumbnails(new) - model.location_) @ components / spread
+    found = score(detector, new).parts["distance"].values
+    np.testing.assert_allclose(found, np.linalg.norm(along, axis=1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("kept", [{"least_variance": 0.1}, {"most_variance": 0.9}])
+def test_a_bundle_with_some_components_is_taken_for_its_own(kept):
+    detector = make(**kept)
+    fit(detector, blobs(50, (16, 16)))
+    forms = {name: form_of(tensor) for name, tensor in detector.state_dict().items()}
+    plan_fitted(lambda: make(**kept), forms)
+
+
+def test_components_of_both_ends_are_refused():
+    with pytest.raises(ValueError, match="opposite components; set one of them"):
+        make(least_variance=0.1, most_variance=0.9)
 
 
 def test_normals_that_are_all_alike_give_finite_scores():
