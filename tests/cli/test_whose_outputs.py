@@ -115,7 +115,7 @@ def test_a_fit_that_was_killed_beside_its_whole_bundle_leaves_nothing(
     (tmp_path / "b.partial" / "fit.json").write_text(json.dumps(identity))
     run(*command, "--resume")
     assert (tmp_path / "b.partial").exists()
-    from secondread.fitting.fit import digest_of
+    from secondread.fitting.identity import digest_of
 
     document = json.loads((tmp_path / "b" / "bundle.json").read_text())
     identity["recipe"] = digest_of(document["recipe"])

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any, Self
 
 from numpy.typing import ArrayLike, NDArray
-from pydantic import ValidationError
 from torch import Tensor
 
-from secondread.bundles.bundle_document import FILES, FORMAT, TENSOR_FILES, BundleDocument, Provenance
+from secondread.bundles.bundle_document import FORMAT, TENSOR_FILES, BundleDocument, Provenance
 from secondread.bundles.companions import Companions
 from secondread.bundles.decisions import Decisions, decide
 from secondread.bundles.fitted import plan_fitted, refuse_large
+from secondread.bundles.read_document import one_line, read_document
 from secondread.bundles.seen import Seen
 from secondread.bundles.tensors import DeclaredFile, TensorFile, read_declared, write_tensors
 from secondread.calibration.calibration import Calibration
@@ -42,12 +42,12 @@ from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.build import build_detector
 from secondread.recipes.outside_code import refuse_absent_code
 from secondread.recipes.recipe import Recipe
+from secondread.recipes.without_places import without_places
 from secondread.registry.outside import allow as allow_code
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer
-from secondread.strict.json_text import DOCUMENT, parse_json
+from secondread.strict.json_text import parse_json
 from secondread.strict.limits import Limits
-from secondread.strict.plain_file import Unfit, read_plain
 from secondread.wording.short import shortened
 
 SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
@@ -286,51 +286,5 @@ class Bundle:
         )
 
 
-def read_document(path: Path) -> tuple[BundleDocument, str]:
-    """`bundle.json` of the folder `path`, checked against its schema, and its SHA-256."""
-    file = path / "bundle.json"
-    if not file.exists():
-        raise UserError(
-            f"{path}: no bundle here (it has no bundle.json); give the folder that `fit -o` wrote"
-        )
-    try:
-        text = read_plain(file, DOCUMENT.length, links=False)
-        document = BundleDocument.model_validate(parse_json(text, DOCUMENT))
-    except ValidationError as error:
-        raise DataError(f"{file}: {first_problem(error)}; the bundle was changed or damaged") from error
-    except Unfit as error:
-        raise DataError(f"{file}: {error}; the bundle was changed or damaged") from error
-    except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
-    for name in sorted(document.files.keys() ^ set(FILES)):
-        problem = "is missing from its file list" if name in FILES else "does not belong in its file list"
-        raise DataError(f"{file}: {name!r} {problem}; the bundle was changed or damaged")
-    return document, hashlib.sha256(text).hexdigest()
-
-
-def without_places(value: Any) -> Any:
-    """A recipe's values with absolute paths cut to their file names, so that none leaves the machine."""
-    if isinstance(value, dict):
-        return {key: without_places(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_places(item) for item in value]
-    if isinstance(value, str) and (Path(value).is_absolute() or value.startswith("~")):
-        return Path(value).name
-    return value
-
-
 def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-
-def first_problem(error: ValidationError) -> str:
-    problem = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in problem["loc"]) or "the file"
-    return f"{where}: {one_line(problem['msg'])}"
-
-
-def one_line(error: object) -> str:
-    """An error's message, with its type where the message alone says nothing, in one line."""
-    text = " ".join(str(error).split())[:300]
-    text = "".join(character if character.isprintable() else "?" for character in text)
-    return f"{type(error).__name__}: {text}" if isinstance(error, KeyError) or not text else text

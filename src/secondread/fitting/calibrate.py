@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from secondread.bundles.bundle import Bundle, read_document
+from secondread.bundles.bundle import Bundle
 from secondread.bundles.companions import Companions
+from secondread.bundles.read_document import read_document
 from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.errors import UserError
 from secondread.fitting.new_normals import NewNormals, new_normals

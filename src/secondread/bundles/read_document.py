@@ -1,0 +1,48 @@
+"""`bundle.json`, read without trust."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from secondread.bundles.bundle_document import FILES, BundleDocument
+from secondread.errors import DataError, UserError
+from secondread.strict.json_text import DOCUMENT, parse_json
+from secondread.strict.plain_file import Unfit, read_plain
+
+
+def read_document(path: Path) -> tuple[BundleDocument, str]:
+    """`bundle.json` of the folder `path`, checked against its schema, and its SHA-256."""
+    file = path / "bundle.json"
+    if not file.exists():
+        raise UserError(
+            f"{path}: no bundle here (it has no bundle.json); give the folder that `fit -o` wrote"
+        )
+    try:
+        text = read_plain(file, DOCUMENT.length, links=False)
+        document = BundleDocument.model_validate(parse_json(text, DOCUMENT))
+    except ValidationError as error:
+        raise DataError(f"{file}: {first_problem(error)}; the bundle was changed or damaged") from error
+    except Unfit as error:
+        raise DataError(f"{file}: {error}; the bundle was changed or damaged") from error
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    for name in sorted(document.files.keys() ^ set(FILES)):
+        problem = "is missing from its file list" if name in FILES else "does not belong in its file list"
+        raise DataError(f"{file}: {name!r} {problem}; the bundle was changed or damaged")
+    return document, hashlib.sha256(text).hexdigest()
+
+
+def first_problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in problem["loc"]) or "the file"
+    return f"{where}: {one_line(problem['msg'])}"
+
+
+def one_line(error: object) -> str:
+    """An error's message, with its type where the message alone says nothing, in one line."""
+    text = " ".join(str(error).split())[:300]
+    text = "".join(character if character.isprintable() else "?" for character in text)
+    return f"{type(error).__name__}: {text}" if isinstance(error, KeyError) or not text else text
