@@ -12,7 +12,7 @@ from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
 from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
-from secondread.readings.readings_table import Columns, ReadingsTable
+from secondread.readings.table_writer import Columns, ReadingsTable
 
 ODD = [
     "plain.png",

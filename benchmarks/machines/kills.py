@@ -183,7 +183,7 @@ def children_of(process: int) -> list[psutil.Process]:
 
 def is_task(process: psutil.Process) -> bool:
     try:
-        return "secondread.comparison.running.work" in process.cmdline()
+        return "secondread.comparison.running.one_run" in process.cmdline()
     except psutil.Error:
         return False
 

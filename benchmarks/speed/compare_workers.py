@@ -17,8 +17,8 @@ from pathlib import Path
 
 from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.comparison.running.local import run_locally
+from secondread.comparison.running.one_run import Task
 from secondread.comparison.running.task_display import Quiet
-from secondread.comparison.running.work import Task
 from secondread.readings.readings import Readings
 from secondread.recipes.recipe import Recipe
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from secondread.comparison.running.work import LOG, Task
+from secondread.comparison.running.one_run import LOG, Task
 from secondread.outputs.lock import holder
 from secondread.readings.readings import Readings
 from secondread.recipes.recipe import Recipe

@@ -11,7 +11,7 @@ from secondread.comparison.judging.table import Table
 from secondread.metrics.roc import auroc
 from secondread.reports.comparison import write_comparison
 from secondread.reports.comparison_figures import CURVES, alike, mean_roc, shown_curves
-from secondread.reports.labels import AWAY, free_places
+from secondread.reports.label_places import AWAY, free_places
 
 
 def written(table: Table, folder, **options) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from secondread.bundles.tensors import form_of
 from secondread.detectors.contract import Detector
-from secondread.recipes.plan import Ceiling, plan_detector
+from secondread.recipes.detector_size import Ceiling, plan_detector
 from secondread.strict.tensor_file import TensorForm
 
 LARGEST_GROWN = 4 << 30

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from secondread.calibration.calibration_settings import CalibrationSettings
+from secondread.calibration.calibration_state import FORMAT, fields_of
 from secondread.calibration.complexity_difference import complexity_difference, complexity_of
 from secondread.calibration.complexity_line import ComplexityLine
 from secondread.calibration.conformal import Conformal, tolerance
@@ -17,7 +18,6 @@ from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.map_mixture import CalibratedMaps
 from secondread.calibration.part_mixture import PartMixture, require_finite
 from secondread.calibration.raw_scores import Floats, RawScores
-from secondread.calibration.state import FORMAT, fields_of
 from secondread.calibration.studies import study_scores
 from secondread.errors import UserError
 from secondread.wording.short import shortened

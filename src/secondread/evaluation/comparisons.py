@@ -21,7 +21,7 @@ from secondread.evaluation.estimates import (
 )
 from secondread.evaluation.units import Units
 from secondread.metrics.bootstrap import bootstrap
-from secondread.metrics.few import FEWEST, difference_of_aurocs, newcombe_auroc, patients_of_each
+from secondread.metrics.few_patients import FEWEST, difference_of_aurocs, newcombe_auroc, patients_of_each
 from secondread.metrics.roc import auroc, weighted_auroc
 from secondread.wording.short import Short
 

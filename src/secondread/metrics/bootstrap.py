@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from secondread.metrics.decisions import weighted_decisions
-from secondread.metrics.few import FEWEST, clopper_pearson, newcombe_auroc, patients_of_each
+from secondread.metrics.few_patients import FEWEST, clopper_pearson, newcombe_auroc, patients_of_each
 from secondread.metrics.labelled_scores import Floats, as_labels, labelled_scores
 from secondread.metrics.patients import Patients, patient_numbers
 from secondread.metrics.precision_recall import weighted_average_precision
@@ -98,8 +98,8 @@ def auroc_interval(
 ) -> Interval:
     """Bootstrap interval of the AUROC; without `patients` every image is its own.
 
-    Where no resample can differ (an AUROC of 0 or 1), and with fewer than `few.FEWEST` patients of a label,
-    it reaches as far as Newcombe's interval of so many patients too (`few.newcombe_auroc`).
+    Where no resample can differ (an AUROC of 0 or 1), and with fewer than `few_patients.FEWEST` patients of a
+    label, it reaches as far as Newcombe's interval of so many patients too (`few_patients.newcombe_auroc`).
     """
     abnormal, values = labelled_scores(labels, scores)
     chosen = _or_each_image(patients, values.size)
@@ -148,8 +148,9 @@ def decision_intervals(
     """Intervals of sensitivity, specificity, precision, f1 and accuracy of fixed flags.
 
     Where no resample can differ (a share of 0 or 1), where most leave the share undefined, and with fewer
-    than `few.FEWEST` patients in it, the interval reaches as far as Clopper's and Pearson's of so many
-    patients too (`few.clopper_pearson`). None for a share of nothing (precision where nothing is flagged).
+    than `few_patients.FEWEST` patients in it, the interval reaches as far as Clopper's and Pearson's of so
+    many patients too (`few_patients.clopper_pearson`). None for a share of nothing (precision where nothing
+    is flagged).
     """
     abnormal, flags = as_labels(labels), as_labels(flagged)
     chosen = _or_each_image(patients, len(abnormal))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm, rankdata
 
-from secondread.metrics.few import FEWEST, newcombe_auroc, tested
+from secondread.metrics.few_patients import FEWEST, newcombe_auroc, tested
 from secondread.metrics.labelled_scores import Floats, as_labels, labelled_scores, labelled_seeds
 
 
@@ -31,7 +31,8 @@ class DeLongEstimate:
 @dataclass(frozen=True)
 class DeLongTest:
     """Two AUROCs on the same images. `p_value` is two-sided: 1 where the difference and its variance are 0;
-    NaN with fewer than `few.FEWEST` images of a label; and never below `few.smallest_p_value`."""
+    NaN with fewer than `few_patients.FEWEST` images of a label; and never below
+    `few_patients.smallest_p_value`."""
 
     auroc: tuple[float, float]
     covariance: Floats
@@ -46,8 +47,8 @@ class DeLongTest:
 def delong(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> DeLongEstimate:
     """AUROC with DeLong's variance. ValueError unless each class has at least two images.
 
-    Where the variance is 0, at an AUROC of 0 or 1, and with fewer than `few.FEWEST` images of a label, the
-    interval reaches as far as Newcombe's too (`few.newcombe_auroc`).
+    Where the variance is 0, at an AUROC of 0 or 1, and with fewer than `few_patients.FEWEST` images of a
+    label, the interval reaches as far as Newcombe's too (`few_patients.newcombe_auroc`).
     """
     abnormal, values = labelled_scores(labels, scores)
     areas, covariance = delong_means(labels, [values[None]])

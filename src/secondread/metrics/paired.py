@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from scipy.stats import t as student_t
 
 from secondread.metrics.bootstrap import Interval, interval, patient_weights
-from secondread.metrics.few import (
+from secondread.metrics.few_patients import (
     FEWEST,
     difference_of_aurocs,
     newcombe_auroc,
@@ -61,7 +61,7 @@ class Resampled:
     draws         `[repeats, M]`, the mean over seeds in each resample; NaN where it is undefined
     seeds         per method the numbers of its seeds; none = 0 to S_m - 1
     of_each       patients with an abnormal and with a normal image, where the statistic is the AUROC; then
-                  few patients widen intervals and give no p-value (`metrics.few`)
+                  few patients widen intervals and give no p-value (`metrics.few_patients`)
     patients      in all
     """
 
@@ -78,7 +78,7 @@ class Resampled:
 
     def intervals(self, level: float = 0.95) -> list[Interval]:
         """Percentile interval of each method's mean over seeds, clipped to [0, 1]; where no draw differs, and
-        with few patients, it reaches as far as Newcombe's too (`few.newcombe_auroc`)."""
+        with few patients, it reaches as far as Newcombe's too (`few_patients.newcombe_auroc`)."""
         return [self._interval(index, level) for index in range(len(self.seed_values))]
 
     def _interval(self, index: int, level: float) -> Interval:
@@ -100,10 +100,10 @@ class Resampled:
         dominate, wider where a few seeds do. The interval makes no such allowance: where 3 seeds dominate
         the images, about 0.8 of the 95 % intervals hold the true difference.
 
-        p is 1 where the difference is 0, NaN with fewer than `few.FEWEST` patients of a label, and never
-        below `few.smallest_p_value`. With so few, and where the draws of neither method differ (an AUROC of 0
-        or 1), the interval reaches as far as the two methods' own intervals let it
-        (`few.difference_of_aurocs`).
+        p is 1 where the difference is 0, NaN with fewer than `few_patients.FEWEST` patients of a label, and
+        never below `few_patients.smallest_p_value`. With so few, and where the draws of neither method differ
+        (an AUROC of 0 or 1), the interval reaches as far as the two methods' own intervals let it
+        (`few_patients.difference_of_aurocs`).
         """
         drawn = self.draws[:, first] - self.draws[:, second]
         found = interval(drawn, level)

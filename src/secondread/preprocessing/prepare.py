@@ -17,7 +17,7 @@ from secondread.images.workers.outcome import Done, Failed
 from secondread.preprocessing.cache.cache import Cache, fingerprint_of
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.received import is_sound
+from secondread.preprocessing.worker_answers import is_sound
 
 USUAL_LIMITS = ReadLimits()
 

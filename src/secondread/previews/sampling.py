@@ -26,8 +26,7 @@ from secondread.outputs.run_record import RunRecord
 from secondread.outputs.whole import write_whole
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared
-from secondread.previews.planes import Planes, bounded, eight_bits, planes
-from secondread.previews.samples import (
+from secondread.previews.fictional_images import (
     QUANTILES,
     SHOWN,
     Interpolation,
@@ -37,6 +36,7 @@ from secondread.previews.samples import (
     summary,
     table,
 )
+from secondread.previews.planes import Planes, bounded, eight_bits, planes
 from secondread.previews.training_images import TrainingImages, from_bundle
 from secondread.scoring.scorer import default_batch_size
 from secondread.training.seeds import seeded_generator

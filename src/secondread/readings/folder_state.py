@@ -10,9 +10,9 @@ from secondread.calibration.description import describe
 from secondread.errors import DataError, UserError
 from secondread.outputs.folders import RECORD
 from secondread.readings.inputs import Inputs, Item
-from secondread.readings.readings_table import READINGS
 from secondread.readings.score_record import ScoreRecord
 from secondread.readings.table_reader import FACTS, read_facts
+from secondread.readings.table_writer import READINGS
 
 
 def record_of(bundle: Bundle, inputs: Inputs) -> ScoreRecord:

@@ -13,7 +13,7 @@ from secondread.outputs.whole import NO_ROOM
 from secondread.readings.maps import write_maps
 from secondread.readings.pipeline import Result
 from secondread.readings.reading import Reading
-from secondread.readings.readings_table import ReadingsTable
+from secondread.readings.table_writer import ReadingsTable
 
 WAITING = 64
 

@@ -15,9 +15,9 @@ from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.pipeline import Result, batches, default_workers, read_batch, read_items
 from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
-from secondread.readings.readings_table import as_text
 from secondread.readings.score_into import score_into
 from secondread.readings.studies import StudyReading, read_studies
+from secondread.readings.table_writer import as_text
 from secondread.scoring.scorer import default_batch_size
 
 if TYPE_CHECKING:

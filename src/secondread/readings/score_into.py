@@ -25,10 +25,10 @@ from secondread.readings.folder_state import (
 from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.pipeline import default_workers, read_items
 from secondread.readings.readings import Readings
-from secondread.readings.readings_table import READINGS, Columns, Kept, ReadingsTable
 from secondread.readings.row_writer import RowWriter
 from secondread.readings.same_file import Files, Known
 from secondread.readings.studies import read_studies, write_studies
+from secondread.readings.table_writer import READINGS, Columns, Kept, ReadingsTable
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:

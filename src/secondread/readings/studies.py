@@ -11,7 +11,7 @@ from secondread.calibration.calibration import Calibration
 from secondread.calibration.studies import study_scores
 from secondread.outputs.whole import write_whole
 from secondread.readings.reading import Reading
-from secondread.readings.readings_table import as_text
+from secondread.readings.table_writer import as_text
 
 COLUMNS = ("study_id", "score", "p_value", "flagged", "images", "failed", "worst_image")
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from secondread.detectors import DETECTORS
 from secondread.detectors.contract import LEARNT_FROM, Detector
 from secondread.errors import UserError
-from secondread.recipes.plan import plan_detector
+from secondread.recipes.detector_size import plan_detector
 from secondread.recipes.recipe import Recipe
 from secondread.settings.mistakes import mistakes
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from secondread.comparison.judging.provenance import how_made
 from secondread.comparison.judging.table import Missed, Table
-from secondread.comparison.writing.checks import contamination, missed, shortcuts
+from secondread.comparison.writing.check_sections import contamination, missed, shortcuts
 from secondread.comparison.writing.csv_tables import pairs_csv, published_csv, results_csv, table_csv
 from secondread.comparison.writing.latex import table_tex
 from secondread.comparison.writing.markdown import table_md

@@ -20,7 +20,7 @@ from secondread.comparison.judging.table import Table
 from secondread.metrics.roc import roc_curve
 from secondread.outputs.private import make_folder
 from secondread.reports.figures import HEIGHT, STYLE, WIDE, WIDTH, Inline, save
-from secondread.reports.labels import free_places
+from secondread.reports.label_places import free_places
 from secondread.reports.palette import BASELINE, FAINT, FINDINGS, INK, METHOD
 from secondread.reports.panels import unit_square
 

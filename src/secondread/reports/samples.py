@@ -18,8 +18,8 @@ from PIL import Image as Picture
 
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
+from secondread.previews.fictional_images import QUANTILES, SHOWN, Sample, Sampling
 from secondread.previews.planes import Planes
-from secondread.previews.samples import QUANTILES, SHOWN, Sample, Sampling
 from secondread.reports.figures import HEIGHT, STYLE, WIDTH, save
 from secondread.reports.palette import ABNORMAL, BASELINE, METHOD, NORMAL, ORACLE
 from secondread.reports.templates import environment, own_file

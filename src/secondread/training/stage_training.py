@@ -28,10 +28,10 @@ from secondread.training.choosing.kept_epochs import keep_epoch
 from secondread.training.choosing.label_free import Measure
 from secondread.training.divergence import NOT_FINITE_AT_THE_END, refuse_divergence
 from secondread.training.fit_state import Run, StageProgress
+from secondread.training.gradient_step import Where, take_step
 from secondread.training.log import EpochLog, StageLog
 from secondread.training.modes import training_modes
 from secondread.training.optimisers import MovingAverage, StepTraining, learning_rate
-from secondread.training.step import Where, take_step
 
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 10.0
 

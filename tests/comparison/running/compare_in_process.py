@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from secondread.comparison.running.local import run_locally
+from secondread.comparison.running.one_run import Task
 from secondread.comparison.running.task_display import Quiet
-from secondread.comparison.running.work import Task
 
 if __name__ == "__main__":
     tasks = [Task.read(Path(file)) for file in sys.argv[2:]]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from secondread.comparison.running.one_run import LOG, Task
 from secondread.comparison.running.task_display import Count, Lines, Moving, last_line
-from secondread.comparison.running.work import LOG, Task
 from secondread.wording.durations import in_words
 
 

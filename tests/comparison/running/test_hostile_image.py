@@ -13,7 +13,7 @@ from tiny_tasks import intensity_task
 
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
-from secondread.comparison.running.work import work
+from secondread.comparison.running.one_run import work
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
 from secondread.images.workers.map_in_workers import call_in_worker

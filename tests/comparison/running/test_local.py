@@ -24,9 +24,9 @@ from tiny_tasks import (
 
 from secondread.cohorts.manifest import Manifest
 from secondread.comparison.running.local import run_locally
-from secondread.comparison.running.memory import DEFAULT_BYTES, expected_bytes, resident_bytes
+from secondread.comparison.running.one_run import LOG, MEASURED, RESULT, work
+from secondread.comparison.running.run_memory import DEFAULT_BYTES, expected_bytes, resident_bytes
 from secondread.comparison.running.task_display import Lines, Quiet
-from secondread.comparison.running.work import LOG, MEASURED, RESULT, work
 from secondread.errors import UserError
 from secondread.outputs.lock import holder, only_one
 

@@ -14,9 +14,9 @@ from tiny_tasks import intensity_task, process_of, scores, trained_task, until_e
 
 from secondread import __version__
 from secondread.cohorts.manifest import Manifest
+from secondread.comparison.running.one_run import LOG, Task, work
 from secondread.comparison.running.ray_cluster import _why_refused, lacks, run_on_ray
 from secondread.comparison.running.task_display import Quiet
-from secondread.comparison.running.work import LOG, Task, work
 from secondread.errors import UserError
 
 EPOCHS = 60
@@ -25,7 +25,7 @@ import sys
 from pathlib import Path
 from secondread.comparison.running.task_display import Quiet
 from secondread.comparison.running.ray_cluster import run_on_ray
-from secondread.comparison.running.work import Task
+from secondread.comparison.running.one_run import Task
 try:
     run_on_ray([Task.read(Path(sys.argv[1]))], address="local", show=Quiet(), cores=1)
 except KeyboardInterrupt:

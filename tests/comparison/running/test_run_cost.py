@@ -11,8 +11,8 @@ from tiny_tasks import intensity_task
 
 import secondread.readings.score_into
 from secondread.cohorts.manifest import Manifest
-from secondread.comparison.running.memory import expected_bytes
-from secondread.comparison.running.work import RESULT, work
+from secondread.comparison.running.one_run import RESULT, work
+from secondread.comparison.running.run_memory import expected_bytes
 from secondread.preprocessing.cache.place import open_cache
 
 
@@ -20,7 +20,7 @@ from secondread.preprocessing.cache.place import open_cache
 def judged(phantoms: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A run whose peak grows at every look, with what the cache held when scoring began."""
     looks = count(1)
-    monkeypatch.setattr("secondread.comparison.running.work.peaks", lambda: {"peak": float(next(looks))})
+    monkeypatch.setattr("secondread.comparison.running.one_run.peaks", lambda: {"peak": float(next(looks))})
     held: list[bool] = []
     score = secondread.readings.score_into.score_into
 

@@ -10,7 +10,7 @@ from made_table import STRENGTHS, made_table, make_results, published_rows
 from secondread.comparison.judging.table import Table, make_table
 from secondread.comparison.running.plan import Run
 from secondread.comparison.writing.cells import Cell
-from secondread.comparison.writing.checks import missed
+from secondread.comparison.writing.check_sections import missed
 from secondread.comparison.writing.csv_tables import pairs_csv, published_csv, results_csv, table_csv
 from secondread.comparison.writing.latex import table_tex
 from secondread.comparison.writing.markdown import table_md

@@ -5,7 +5,7 @@ from in_memory import blobs
 from secondread.anomalies.kinds.fpi import ForeignPatches, ForeignPatchSettings
 from secondread.detectors.blocks.drawn_anomalies import pixel_areas
 from secondread.detectors.contract import Batch
-from secondread.metrics.mean import lower_bound
+from secondread.metrics.mean_interval import lower_bound
 
 SIZE = (32, 32)
 DRAW = ForeignPatches(ForeignPatchSettings(share=1.0))

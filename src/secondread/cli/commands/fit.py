@@ -11,7 +11,7 @@ import typer
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import AllowSharedPatients, CacheDirectory, Device, Quiet, Seed, Where, Workers
-from secondread.cli.promise import say_promise
+from secondread.cli.promise_lines import say_promise
 from secondread.terminal.say import say
 
 

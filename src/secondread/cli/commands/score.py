@@ -10,7 +10,7 @@ import typer
 
 from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
 from secondread.cli.options import AllowCode, Device, Quiet, Where, Workers
-from secondread.cli.promise import say_promise
+from secondread.cli.promise_lines import say_promise
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
 

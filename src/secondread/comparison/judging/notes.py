@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secondread.comparison.judging.results import Results, RunResult
-from secondread.metrics.few import FEWEST
+from secondread.metrics.few_patients import FEWEST
 from secondread.wording.lists import few
 
 CARRIED = ("calibration_too_small", "failed_pixels", "no_patient_ids", "few")

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.comparison.running.one_run import FAILED, RESULT, Cost
 from secondread.comparison.running.plan import Plan, Run
-from secondread.comparison.running.work import FAILED, RESULT, Cost
 from secondread.errors import UserError
 from secondread.evaluation.cases import Case, Cases, join
-from secondread.metrics.few import FEWEST, patients_of_each
+from secondread.metrics.few_patients import FEWEST, patients_of_each
 from secondread.readings.readings import Readings
 from secondread.wording.lists import few
 from secondread.wording.short import Short
@@ -80,7 +80,7 @@ class Images(Short):
 
     @property
     def enough_to_test(self) -> bool:
-        """Whether there are patients enough of each label for a p-value (`metrics.few`)."""
+        """Whether there are patients enough of each label for a p-value (`metrics.few_patients`)."""
         return min(patients_of_each(self.abnormal, self.patients)) >= FEWEST
 
 

@@ -43,7 +43,7 @@ class Pair:
     """Mean AUROC of `first` minus that of `second`.
 
     p_value  from the bootstrap over patients and seeds; `p_holm` corrected within the family; NaN where a
-             label has too few patients (`metrics.few`)
+             label has too few patients (`metrics.few_patients`)
     delong   DeLong's p-value of the seeds' mean, the fits taken as given; None where a patient has
              several images, or a label too few
     """

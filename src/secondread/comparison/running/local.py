@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secondread.comparison.running.memory import SHARE, available_bytes, expected_bytes, resident_bytes
+from secondread.comparison.running.one_run import FAILED, INTERRUPTED, LOG, Task
+from secondread.comparison.running.run_memory import SHARE, available_bytes, expected_bytes, resident_bytes
 from secondread.comparison.running.task_display import Show
-from secondread.comparison.running.work import FAILED, INTERRUPTED, LOG, Task
 from secondread.images.workers.cores import available_cores
 from secondread.preprocessing.cache.place import open_cache
 from secondread.terminal.interruption import StopRequest
@@ -33,7 +33,7 @@ def worker_command(task_file: Path) -> list[str]:
         sys.executable,
         "-P",
         "-m",
-        "secondread.comparison.running.work",
+        "secondread.comparison.running.one_run",
         str(task_file),
         str(os.getpid()),
     ]

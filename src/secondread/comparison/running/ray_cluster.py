@@ -17,9 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from secondread.comparison.running.memory import expected_bytes
+from secondread.comparison.running.one_run import LOG, Task, work
+from secondread.comparison.running.run_memory import expected_bytes
 from secondread.comparison.running.task_display import Show
-from secondread.comparison.running.work import LOG, Task, work
 from secondread.errors import UserError
 from secondread.images.workers.cores import available_cores
 from secondread.outputs.private import make_folder
@@ -183,7 +183,7 @@ class _Cluster:
 
 
 def _do(task: Task, folder: str) -> None:
-    """In a worker: the task, with what it says in the run's log. What failed is kept by `work`."""
+    """In a worker: the task, with what it says in the run's log. What failed is kept by `one_run`."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
-from secondread.comparison.running.work import LOG, Task
+from secondread.comparison.running.one_run import LOG, Task
 from secondread.wording.durations import in_words
 
 if TYPE_CHECKING:

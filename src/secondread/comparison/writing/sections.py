@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from secondread.comparison.judging.rows import SPECIFICITIES, MethodRow, Spread
 from secondread.comparison.judging.table import FAMILIES, Family, Pair, Table
 from secondread.comparison.writing.cells import Cell, Line, Section, measure, named, percent, spread
-from secondread.comparison.writing.checks import contamination, missed, shortcuts
+from secondread.comparison.writing.check_sections import contamination, missed, shortcuts
 from secondread.metrics.ranks import holm
 from secondread.wording.numbers import number, p_value, signed, span
 

@@ -34,7 +34,7 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.detector_settings import StageSettings
 from secondread.detectors.reconstruction.aeu import AEUSettings
-from secondread.metrics.mean import lower_bound
+from secondread.metrics.mean_interval import lower_bound
 from secondread.networks.ensemble import Ensemble, evaluating
 from secondread.networks.precision import full_precision
 from secondread.networks.refiner import Refiner, focal_loss

@@ -1,8 +1,8 @@
 """Whether what a worker sent is a prepared image that the rest may rely on.
 
-The way of sending (`images.messages`) sees to the types. A decoder that a file has taken over could still
-send an image of another size, which would end the whole batch, or a placement that claims all memory for a
-map.
+The way of sending (`images.workers.messages`) sees to the types. A decoder that a file has taken over could
+still send an image of another size, which would end the whole batch, or a placement that claims all memory
+for a map.
 """
 
 from __future__ import annotations

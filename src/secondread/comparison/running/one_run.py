@@ -1,6 +1,6 @@
 """One run of a comparison: fit, score the test rows, judge them, and write down what it cost.
 
-    python -m secondread.comparison.running.work TASK.json PARENT
+    python -m secondread.comparison.running.one_run TASK.json PARENT
 
 Whatever stops it, the same task goes on where it was: the fit from its last checkpoint, the readings from
 their last row. `result.json` is written last, so a run that has one is done.

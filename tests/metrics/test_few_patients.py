@@ -8,7 +8,7 @@ from scipy.stats import binomtest, norm
 
 from secondread.metrics.bootstrap import auroc_interval, decision_intervals
 from secondread.metrics.delong import delong, delong_test
-from secondread.metrics.few import (
+from secondread.metrics.few_patients import (
     FEWEST,
     clopper_pearson,
     difference_of_aurocs,

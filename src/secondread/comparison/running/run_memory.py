@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from secondread.comparison.running.work import MEASURED, Task
+from secondread.comparison.running.one_run import MEASURED, Task
 
 DEFAULT_BYTES = 2 << 30
 """What a run is taken to need while none of its method has been measured."""

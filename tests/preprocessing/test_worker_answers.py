@@ -10,7 +10,7 @@ from secondread.images.image import Geometry, Image
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
-from secondread.preprocessing.received import is_sound
+from secondread.preprocessing.worker_answers import is_sound
 
 
 @pytest.fixture(scope="module")
