@@ -12,8 +12,9 @@ from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
 from secondread.comparison.judging.results import Images, Results, RunResult
 from secondread.comparison.judging.table import Table, make_table
+from secondread.comparison.running.methods import Method
 from secondread.comparison.running.one_run import Cost
-from secondread.comparison.running.plan import Method, Plan, Run
+from secondread.comparison.running.plan import Plan, Run
 from secondread.comparison.writing.published import PublishedRow
 from secondread.detectors.trivial import BASELINES
 from secondread.evaluation.cases import Case

@@ -12,7 +12,8 @@ from secondread.comparison.judging.results import read_results
 from secondread.comparison.judging.table import Table, make_table
 from secondread.comparison.running.local import run_locally
 from secondread.comparison.running.one_run import Task
-from secondread.comparison.running.plan import FILE, Plan
+from secondread.comparison.running.plan import Plan
+from secondread.comparison.running.plan_document import FILE
 from secondread.comparison.running.task_display import showing
 from secondread.errors import UserError
 from secondread.outputs.folders import output_folder

@@ -79,7 +79,8 @@ def compare(
     Trivial baselines are added. The same folder goes on where it stopped; without --recipes with what it was
     begun with. Exit 1 where a run failed."""
     from secondread.comparison.compare import How, run_plan
-    from secondread.comparison.running.plan import FILE, Plan
+    from secondread.comparison.running.plan import Plan
+    from secondread.comparison.running.plan_document import FILE
     from secondread.comparison.writing.published import published as published_rows
     from secondread.errors import UserError
     from secondread.outputs.run_record import RunRecord

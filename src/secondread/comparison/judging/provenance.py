@@ -8,7 +8,7 @@ from pathlib import Path
 
 from secondread.comparison.judging.results import RunResult
 from secondread.comparison.judging.table import Table
-from secondread.comparison.running.plan import Method
+from secondread.comparison.running.methods import Method
 from secondread.version import __version__
 from secondread.wording.durations import in_words
 

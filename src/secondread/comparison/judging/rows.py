@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from secondread.comparison.judging.results import Results, RunResult
-from secondread.comparison.running.plan import Method
+from secondread.comparison.running.methods import Method
 from secondread.metrics.bootstrap import Interval
 from secondread.metrics.decisions import decide
 from secondread.metrics.paired import Rank

@@ -1,0 +1,121 @@
+"""The rows of a comparison: recipes under names, with settings of their own, and the trivial baselines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from secondread.detectors.trivial import BASELINES
+from secondread.errors import UserError
+from secondread.recipes.recipe import Recipe
+from secondread.wording.lists import few
+from secondread.wording.short import Short
+
+LONGEST = 100
+"""Bytes in a method's name, which is a folder's name too."""
+
+
+@dataclass(frozen=True, repr=False)
+class Method(Short):
+    """One row of the table: a recipe under a name.
+
+    trivial  a baseline that was added by itself
+    """
+
+    name: str
+    recipe: Recipe
+    source: str
+    trivial: bool = False
+
+
+def methods_of(recipes: Sequence[str], settings: Sequence[str], known: Sequence[Method]) -> list[Method]:
+    """The methods that are named, and the trivial baselines that `known` ones do not hold already.
+
+    recipes, settings  as `Plan.of` takes them
+    known              of an earlier plan
+
+    Raises UserError for what cannot stand in one table.
+    """
+    given = [_named(item) for item in recipes]
+    names = [name for name, _ in given]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"{few(twice)}: named twice; call one row otherwise, as in NAME=RECIPE")
+    own: dict[str, list[str]] = {name: [] for name in (*names, *BASELINES)}
+    for setting in settings:
+        _assign(setting, own)
+    methods = [Method(name, Recipe.load(source, set=own[name]), source) for name, source in given]
+    for method in methods:
+        _refuse_missing_auxiliary(method)
+    if not methods and not known:
+        raise UserError("name at least one recipe with --recipes; `secondread recipes` lists them")
+    if settings and not methods:
+        raise UserError(f"--set {settings[0]}: holds for recipes that are named beside it with --recipes")
+    first = (*known, *methods)[0].recipe
+    if len({len(method.recipe.preprocessing.size) for method in (*known, *methods)}) > 1:
+        raise UserError("recipes for images and for volumes cannot stand in one table")
+    there = {method.name for method in known}
+    asked = {setting.partition("=")[0].partition(":")[0] for setting in settings}
+    for name in BASELINES:
+        if name in names or (name in there and name not in asked):
+            continue
+        if recipe := _trivial(name, first, own[name]):
+            methods.append(Method(name, recipe, name, trivial=True))
+    return methods
+
+
+def _named(item: str) -> tuple[str, str]:
+    name, equals, source = item.partition("=")
+    name, source = (
+        (name, source) if equals else (Path(item).stem if "/" in item or "." in item else item, item)
+    )
+    plain = all(c.isalnum() or c in "-_.+" for c in name) and not name.startswith(".")
+    if not name or not source or not plain or len(os.fsencode(name)) > LONGEST:
+        raise UserError(
+            f"--recipes {item}: give a recipe, or NAME=RECIPE with a name of letters, digits, - _ . +, "
+            f"at most {LONGEST} bytes long"
+        )
+    return name, source
+
+
+def _assign(setting: str, own: Mapping[str, list[str]]) -> None:
+    """Hand a setting to the method before its colon, or to all."""
+    name, colon, _ = setting.partition("=")[0].partition(":")
+    if not colon:
+        for every in own.values():
+            every.append(setting)
+    elif name in own:
+        own[name].append(setting[len(name) + 1 :])
+    else:
+        raise UserError(f"--set {setting}: no method is called {name}; there are {', '.join(own)}")
+
+
+def _trivial(name: str, like: Recipe, settings: Sequence[str]) -> Recipe | None:
+    """The baseline on images prepared as for the first method; None where it does not take their rank.
+
+    Its cohorts are those of the first method too, so that it learns from the same normals, but for auxiliary
+    images, from which no baseline learns.
+    """
+    values = Recipe.load(name).model_dump(mode="json")
+    size = like.preprocessing.size
+    if len(size) not in values["about"]["ranks"]:
+        return None
+    values |= {
+        "preprocessing": like.preprocessing.model_dump(mode="json"),
+        "cohorts": like.cohorts.model_dump(mode="json"),
+    }
+    recipe = Recipe.from_mapping(values, source=f"preset {name}", set=settings)
+    without = recipe.cohorts.model_copy(update={"auxiliary": None})
+    return recipe.model_copy(update={"cohorts": without})
+
+
+def _refuse_missing_auxiliary(method: Method) -> None:
+    """A method that needs auxiliary images must name some that are there."""
+    place = method.recipe.cohorts.auxiliary
+    if place is None and "auxiliary" in method.recipe.about.needs:
+        raise UserError(
+            f"{method.name} needs auxiliary images; name them with --set {method.name}:cohorts.auxiliary=PATH"
+        )
+    if place is not None and not Path(place).expanduser().exists():
+        raise UserError(f"{method.name}: cohorts.auxiliary: {place}: no such file or folder")
