@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,10 @@ from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Device, Quiet, Where
 from secondread.terminal.say import say
+
+if TYPE_CHECKING:
+    from secondread.comparison.compare import Execute
+    from secondread.comparison.judging.table import Table
 
 
 @one_line("the same command goes on where this one stopped")
@@ -102,20 +106,12 @@ def compare(
         earlier=Plan.read(output, rows) if (output / FILE).is_file() else None,
     )
     how = How(device=device, threads=threads, cache=cache, bootstrap=bootstrap)
-    execute = None
-    if not tabulate:
-        from secondread.comparison.running.task_display import showing
-
-        show = showing(not quiet)
-        if ray is not None:
-            from secondread.comparison.running.ray_cluster import run_on_ray
-
-            execute = partial(run_on_ray, address=ray, threads=threads, show=show)
-        else:
-            from secondread.comparison.running.local import run_locally
-
-            budget = None if memory is None else int(memory * 1e9)
-            execute = partial(run_locally, jobs=jobs, memory_bytes=budget, show=show)
+    if tabulate:
+        execute = None
+    elif ray is not None:
+        execute = on_ray(ray, threads=threads, quiet=quiet)
+    else:
+        execute = on_this_machine(jobs=jobs, memory_gb=memory, quiet=quiet)
     table = run_plan(plan, output, execute, how)
 
     from secondread.reports.comparison import write_comparison
@@ -128,12 +124,7 @@ def compare(
         missing={str(run): why for run, why in table.results.missing.items()},
     )
     if not quiet:
-        for row in table.rows:
-            spread = "" if row.auroc.deviation is None else f" ± {row.auroc.deviation:.3f}"
-            low, high = row.auroc_interval
-            say(f"{row.name:<28} {row.auroc.mean:.3f}{spread}  ({low:.3f} to {high:.3f})")
-        for note in table.notes:
-            say(f"note: {note}")
+        show(table)
     typer.echo(report)
     if table.results.missing:
         raise typer.Exit(FINDINGS)
@@ -147,3 +138,30 @@ def shares(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise UserError(f"--contamination {text}: give shares such as 0.01,0.05,0.1") from None
+
+
+def on_ray(address: str, *, threads: int, quiet: bool) -> Execute:
+    """Runs as tasks of a Ray cluster."""
+    from secondread.comparison.running.ray_cluster import run_on_ray
+    from secondread.comparison.running.task_display import showing
+
+    return partial(run_on_ray, address=address, threads=threads, show=showing(not quiet))
+
+
+def on_this_machine(*, jobs: int | None, memory_gb: float | None, quiet: bool) -> Execute:
+    """Runs as processes of this machine, as many at once as are asked for or fit."""
+    from secondread.comparison.running.local import run_locally
+    from secondread.comparison.running.task_display import showing
+
+    budget = None if memory_gb is None else int(memory_gb * 1e9)
+    return partial(run_locally, jobs=jobs, memory_bytes=budget, show=showing(not quiet))
+
+
+def show(table: Table) -> None:
+    """The table in short, for the screen."""
+    for row in table.rows:
+        spread = "" if row.auroc.deviation is None else f" ± {row.auroc.deviation:.3f}"
+        low, high = row.auroc_interval
+        say(f"{row.name:<28} {row.auroc.mean:.3f}{spread}  ({low:.3f} to {high:.3f})")
+    for note in table.notes:
+        say(f"note: {note}")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from pathlib import Path
 
 from secondread.cohorts.listing.channels import joined_channels
 from secondread.cohorts.listing.dicom_tree import rows_of_dicom
 from secondread.cohorts.listing.dicom_volumes import DicomFile
+from secondread.cohorts.listing.file_reading import (
+    headers_of,
+    hold_copies,
+    is_text,
+    lost_slices,
+    read_each,
+    reason_of,
+)
 from secondread.cohorts.listing.folder_names import columns_from_folders, part_masks, unclear_folders
 from secondread.cohorts.listing.header_warnings import header_warnings
 from secondread.cohorts.listing.identities import hashing, key_beside, read_key
+from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.npz_rows import read_archive, rows_of_archive
 from secondread.cohorts.listing.set_aside import SetAside
 from secondread.cohorts.listing.split_file import Found, SplitFile
@@ -20,16 +28,8 @@ from secondread.cohorts.listing.tree import Tree, tree_of
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, counts_alone
 from secondread.errors import DataError, UserError
-from secondread.images.dicom.series import SLICE_MODALITIES, Unread, unread_slice
-from secondread.images.dicom.volume import all_copies
 from secondread.images.header import Header
 from secondread.images.image import ImageError
-from secondread.images.limits import ReadLimits
-from secondread.images.read_header import read_header
-from secondread.images.workers.map_in_workers import map_in_workers
-from secondread.images.workers.outcome import Done, Failed
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ def index(
     paths = [path for path in tree.files if base / path != own]
     found = None
     if split_file is not None:
-        found = SplitFile.read(split_file).find((path for path in paths if _is_text(path)), src)
+        found = SplitFile.read(split_file).find((path for path in paths if is_text(path)), src)
         paths = [path for path in paths if path in found.files]
         as_images = keep_derived = True
-    headers, aside = _headers(base, paths, workers)
+    headers, aside = headers_of(base, paths, workers)
     aside = [*tree.aside, *aside]
     if not headers:
         if aside:
@@ -115,30 +115,20 @@ def index(
         as_images=as_images,
         keep_derived=keep_derived,
         identify=hashing(secret),
-        unread=_lost_slices(base, dicom, aside, workers),
-        copies=lambda found: _hold_copies(base, found, workers),
+        unread=lost_slices(base, dicom, aside, workers),
+        copies=lambda found: hold_copies(base, found, workers),
     )
     aside += apart
     pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
     images, masks, lone_masks = (pictures, {}, []) if found else part_masks(pictures)
     rows += [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
-    unclear: list[str] = []
-    if found:
-        rows = _with_listed_columns(rows, found)
-    else:
-        rows, unclear = _with_folder_columns(rows)
-    archived: list[Row] = []
+    rows, unclear = (_with_listed_columns(rows, found), []) if found else _with_folder_columns(rows)
     archives = [path for path, header in headers.items() if header.kind == "npz"]
     if found is not None:
         aside += [SetAside(path, "an archive, and a split file names single images") for path in archives]
         archives = []
-    for path, archive in _read(base, archives, read_archive, workers):
-        try:
-            if isinstance(archive, ImageError):
-                raise archive
-            archived += rows_of_archive(archive, path, normal_class)
-        except ImageError as error:
-            aside.append(SetAside(path, _reason(error), unreadable=isinstance(archive, ImageError)))
+    archived, unread = _archived_rows(base, archives, normal_class, workers)
+    aside += unread
     rows += archived
     if channels:
         rows, unjoined = joined_channels(rows, channels, lone_masks)
@@ -150,79 +140,31 @@ def index(
     if not rows:
         raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
 
-    warnings = [*header_warnings(dicom), *unclear]
-    if found is not None:
-        warnings += found.remarks(src)
+    warnings = [*header_warnings(dicom), *unclear, *(found.remarks(src) if found is not None else ())]
     if archived:
         warnings.append(f"in archives, label {normal_class} was taken as normal and every other as abnormal")
     without = sum(map(counts_alone, rows))
     if without:
         warnings.append(f"{without} of {len(rows)} images have no patient id: each counts as its own patient")
-    rows.sort(key=lambda row: _natural(row.path))
+    rows.sort(key=lambda row: natural(row.path))
     manifest = Manifest(_only_filled(rows), base, str(src)).where(*where)
     return IndexResult(manifest, aside, warnings, key_path, list(found.missing) if found else [])
 
 
-def _headers(base: Path, paths: Sequence[str], workers: int) -> tuple[dict[str, Header], list[SetAside]]:
-    headers: dict[str, Header] = {}
+def _archived_rows(
+    base: Path, archives: Sequence[str], normal_class: int, workers: int
+) -> tuple[list[Row], list[SetAside]]:
+    """The images of archives as rows, and the archives that cannot be used."""
+    rows: list[Row] = []
     aside: list[SetAside] = []
-    named = [path for path in paths if _is_text(path)]
-    aside += [
-        SetAside(ascii(path), "a name that is not UTF-8; rename it") for path in paths if not _is_text(path)
-    ]
-    for path, header in _read(base, named, read_header, workers):
+    for path, archive in read_each(base, archives, read_archive, workers):
         try:
-            if isinstance(header, ImageError):
-                raise header
-            ReadLimits().check_count(path, header.frames, "frames")
-            headers[path] = header
+            if isinstance(archive, ImageError):
+                raise archive
+            rows += rows_of_archive(archive, path, normal_class)
         except ImageError as error:
-            aside.append(SetAside(path, _reason(error), unreadable=True))
-    return headers, aside
-
-
-def _read(
-    base: Path, paths: Sequence[str], reader: Callable[[str], T], workers: int
-) -> Iterator[tuple[str, T | ImageError]]:
-    """What `reader` finds in each file, in workers: of a file, nothing is read in this process."""
-    whole = [str(base / path) for path in paths]
-    results = map_in_workers(reader, whole, workers=min(workers, len(whole)))
-    for path, result in zip(paths, results, strict=True):
-        yield path, result.error if isinstance(result, Failed) else result.value
-
-
-def _lost_slices(
-    base: Path, dicom: Sequence[DicomFile], aside: Sequence[SetAside], workers: int
-) -> list[Unread]:
-    """Files that seem to be slices of a series and cannot be read, with their paths below the source."""
-    folders = {file.folder for file in dicom if file.header.modality in SLICE_MODALITIES and file.header.size}
-    unclear = [item.path for item in aside if item.unreadable]
-    unclear += [file.path for file in dicom if not file.header.size]
-    unclear = [path for path in unclear if str(PurePosixPath(path).parent) in folders and _is_text(path)]
-    return [
-        replace(found, path=Path(path))
-        for path, found in _read(base, unclear, unread_slice, workers)
-        if isinstance(found, Unread)
-    ]
-
-
-def _hold_copies(base: Path, found: Sequence[Sequence[tuple[str, ...]]], workers: int) -> list[bool]:
-    """For each series' files at one place, whether they are copies of one another."""
-    items = [tuple(tuple(str(base / path) for path in place) for place in places) for places in found]
-    results = map_in_workers(all_copies, items, workers=min(workers, len(items)))
-    return [isinstance(result, Done) and result.value for result in results]
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _reason(error: ImageError) -> str:
-    return f"{error.problem}; {error.advice}" if error.advice else error.problem
+            aside.append(SetAside(path, reason_of(error), unreadable=isinstance(archive, ImageError)))
+    return rows, aside
 
 
 def _key(key: str | Path | None, manifest_path: str | Path | None) -> tuple[bytes, Path]:
@@ -264,22 +206,3 @@ def _only_filled(rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows without further columns that are empty in all of them."""
     filled = {name for row in rows for name, value in row.extra.items() if value}
     return tuple(replace(row, extra={k: v for k, v in row.extra.items() if k in filled}) for row in rows)
-
-
-def _natural(path: str) -> list[tuple[int, int, str]]:
-    """A sort key in which image 2 comes before image 10."""
-    pieces: list[tuple[int, int, str]] = []
-    word = ""
-    number = ""
-    for letter in path + "\0":
-        if letter.isdecimal() and letter.isascii():
-            if word:
-                pieces.append((1, 0, word))
-                word = ""
-            number += letter
-        else:
-            if number:
-                pieces.append((0, int(number), number))
-                number = ""
-            word += letter
-    return [*pieces, (1, 0, word)]
