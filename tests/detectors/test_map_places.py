@@ -3,6 +3,7 @@ import pytest
 import torch
 from in_memory import blobs, fit, score
 
+from secondread.detectors.features.feature_subspace import FeatureSubspace
 from secondread.detectors.features.padim import PaDiM
 from secondread.detectors.features.patchcore import PatchCore
 from secondread.detectors.flows.aeflow import AEFlow
@@ -36,6 +37,8 @@ def centre_of_change(detector, images, position, name):
         (PaDiM, (95, 96), "distance", {}),
         (PaDiM, (95, 96), "distance", {"grid": 1, "image_score": "mean"}),
         (PatchCore, (95, 96), "distance", {"neighbours": 0}),
+        (FeatureSubspace, (95, 96), "level_1", {}),
+        (FeatureSubspace, (95, 96), "level_2", {}),
     ],
 )
 def test_a_bright_spot_is_drawn_where_it_is(kind, size, name, changes):
