@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -119,10 +119,7 @@ def index(
         copies=lambda found: hold_copies(base, found, workers),
     )
     aside += apart
-    pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
-    images, masks, lone_masks = (pictures, {}, []) if found else part_masks(pictures)
-    rows += [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
-    rows, unclear = (_with_listed_columns(rows, found), []) if found else _with_folder_columns(rows)
+    rows, unclear, lone_masks = _with_pictures(rows, headers, found)
     archives = [path for path, header in headers.items() if header.kind == "npz"]
     if found is not None:
         aside += [SetAside(path, "an archive, and a split file names single images") for path in archives]
@@ -141,14 +138,34 @@ def index(
         raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
 
     warnings = [*header_warnings(dicom), *unclear, *(found.remarks(src) if found is not None else ())]
-    if archived:
-        warnings.append(f"in archives, label {normal_class} was taken as normal and every other as abnormal")
-    without = sum(map(counts_alone, rows))
-    if without:
-        warnings.append(f"{without} of {len(rows)} images have no patient id: each counts as its own patient")
+    warnings += _assumptions(rows, archived, normal_class)
     rows.sort(key=lambda row: natural(row.path))
     manifest = Manifest(_only_filled(rows), base, str(src)).where(*where)
     return IndexResult(manifest, aside, warnings, key_path, list(found.missing) if found else [])
+
+
+def _with_pictures(
+    rows: Sequence[Row], headers: Mapping[str, Header], found: Found | None
+) -> tuple[list[Row], list[str], list[str]]:
+    """The rows and those of pictures and volumes, placed as folders or the split file say; what is to be said
+    of folders that are not clear; and masks that fit no one image."""
+    pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
+    images, masks, lone_masks = (pictures, {}, []) if found else part_masks(pictures)
+    drawn = [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
+    if found:
+        return _with_listed_columns([*rows, *drawn], found), [], lone_masks
+    return *_with_folder_columns([*rows, *drawn]), lone_masks
+
+
+def _assumptions(rows: Sequence[Row], archived: Sequence[Row], normal_class: int) -> list[str]:
+    """What was taken for granted of labels in archives and of patients."""
+    lines = []
+    if archived:
+        lines.append(f"in archives, label {normal_class} was taken as normal and every other as abnormal")
+    without = sum(map(counts_alone, rows))
+    if without:
+        lines.append(f"{without} of {len(rows)} images have no patient id: each counts as its own patient")
+    return lines
 
 
 def _archived_rows(
