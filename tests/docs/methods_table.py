@@ -38,10 +38,11 @@ def needs(preset: Preset) -> str:
     found = [words for cohort, words in COHORTS.items() if cohort in preset.about.needs]
     detector = Recipe.load(preset.name).detector
     settings = DETECTORS.find(detector["name"]).Settings.model_validate(detector)
-    encoder = getattr(settings, "encoder", None)
-    if encoder is not None and not encoder_kind(encoder).learns:
-        found.append(f"{encoder.name} weights")
-    return ", ".join(found)
+    several = getattr(settings, "of", None)
+    every = list(several.values()) if isinstance(several, dict) else [settings]
+    encoders = filter(None, (getattr(one, "encoder", None) for one in every))
+    weights = [f"{encoder.name} weights" for encoder in encoders if not encoder_kind(encoder).learns]
+    return ", ".join([*found, *dict.fromkeys(weights)])
 
 
 def within_marks(text: str) -> str:
