@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 LAWS = Path(__file__).resolve().parents[2] / "tests" / "laws" / "test_laws.py"
-CASE = re.compile(r"(?P<law>test_\w+)\[(?:(?:float32|bf16|early|late)-)?(?P<name>[a-z0-9-]+)-(?P<rank>[23])d")
+CASE = re.compile(r"(?P<law>test_\w+)\[(?:(?:float32|bf16)-)?(?P<name>[a-z0-9-]+)-(?P<rank>[23])d")
 
 
 class Clock:
