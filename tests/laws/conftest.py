@@ -34,28 +34,28 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
     def phantoms(rank: int) -> tuple[str, ...]:
         folder = tmp_path_factory.mktemp(f"phantoms-{rank}")
         size = (32, 32) if rank == 2 else (16, 16, 16)
-        path = make_phantoms(folder, seed=0, rank=rank, n_normal=20, n_abnormal=2, n_test_normal=2, size=size)
+        path = make_phantoms(folder, seed=0, rank=rank, n_normal=18, n_abnormal=2, n_test_normal=2, size=size)
         manifest = Manifest.read(path)
         return tuple(manifest.reference(row) for row in manifest.rows)
 
     @cache
     def others(rank: int) -> dict[str, tuple[str | None, ...]]:
-        """A mixture of four normal and four abnormal, and four abnormal, of which three have masks, none of
+        """A mixture of three normal and three abnormal, and four abnormal, of which three have masks, none of
         them among the above."""
         folder = tmp_path_factory.mktemp(f"others-{rank}")
         size = (32, 32) if rank == 2 else (16, 16, 16)
-        path = make_phantoms(folder, seed=1, rank=rank, n_normal=4, n_abnormal=8, n_test_normal=0, size=size)
+        path = make_phantoms(folder, seed=1, rank=rank, n_normal=3, n_abnormal=7, n_test_normal=0, size=size)
         manifest = Manifest.read(path)
         parts = {
             label: [manifest.reference(row) for row in manifest.rows if row.label == label]
             for label in ("normal", "abnormal")
         }
-        outlined = [row for row in manifest.rows if row.label == "abnormal"][4:]
+        outlined = [row for row in manifest.rows if row.label == "abnormal"][3:]
         masks = tuple(manifest.mask_reference(row) for row in outlined)
-        mixture = [path for pair in zip(parts["normal"], parts["abnormal"][:4], strict=True) for path in pair]
+        mixture = [path for pair in zip(parts["normal"], parts["abnormal"][:3], strict=True) for path in pair]
         return {
             "unlabelled": tuple(mixture),
-            "abnormal": tuple(parts["abnormal"][4:]),
+            "abnormal": tuple(parts["abnormal"][3:]),
             "masks": (*masks[:3], None),
         }
 
@@ -79,7 +79,7 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
     def make(channels: int, size: tuple[int, ...]) -> dict[str, ImageSource]:
         references = phantoms(len(size))
         how = preprocessing(channels, size)
-        parts = {"normal": references[:12], "validation": references[12:17], "new": references[17:23]}
+        parts = {"normal": references[:12], "validation": references[12:16], "new": references[16:20]}
         parts |= others(len(size)) | {"auxiliary": textures(len(size))}
         masks = parts.pop("masks")
         sets = {name: prepare_set(list(paths), how, workers=0) for name, paths in parts.items()}

@@ -79,4 +79,4 @@ def fit(name: str, rank: int, cohorts: Cohorts, directory: Path | None = None, *
 def scores_of(
     detector: Detector, source: ImageSource, precision: str = "float32", *, maps: bool = True
 ) -> RawScores:
-    return concatenate(list(Scorer(detector, precision=precision).set(source, batch_size=4, maps=maps)))
+    return concatenate(list(Scorer(detector, precision=precision).set(source, batch_size=3, maps=maps)))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_detectors import AutoencoderSettings, build
 
+from secondread.detectors.blocks.glow_settings import GlowFlowSettings, GlowPosteriorSettings
 from secondread.detectors.detector_settings import OptimiserSettings, ScheduleSettings, StageSettings
 from secondread.detectors.flows.glow_posterior import GlowPosterior
 from secondread.errors import UserError
@@ -87,12 +88,13 @@ def test_a_glow_that_explodes_says_so_and_keeps_a_good_checkpoint(tmp_path):
     images = np.random.default_rng(0).random((12, 1, *form.size))
     sources = {name: ArraySource(images) for name in ("normal", "unlabelled", "validation")}
     warming_up = ScheduleSettings(warmup=0.9)
-    settings = StageSettings(
+    training = StageSettings(
         epochs=60, batch_size=4, optimiser=OptimiserSettings(lr=30.0), schedule=warming_up
     )
-    stages = {**form.stages, "normal": settings}
+    stages = {**form.stages, "normal": training}
     torch.manual_seed(0)
-    detector = GlowPosterior(form.settings, form.channels, form.size)
+    settings = GlowPosteriorSettings(flow=GlowFlowSettings(levels=2, depth=2, width=16))
+    detector = GlowPosterior(settings, form.channels, form.size)
     told = fails(detector, sources, stages, tmp_path, checkpoint_seconds=0.0)
     assert "stage 'normal'" in told
     assert "lower stages.normal.optimiser.lr (now 30)" in told

@@ -15,7 +15,9 @@ CHANNELS = 256
 
 def make(pretrained=True, **changes):
     form = DensityRatio.tiny(2)
-    settings = {**form.settings.model_dump(), "form": "linear", "projection": None, **changes}
+    encoder = {"name": "resnet18", "weights": "random"}
+    given = {"encoder": encoder, "form": "linear", "projection": None, **changes}
+    settings = {**form.settings.model_dump(), **given}
     return DensityRatio(
         DensityRatioSettings.model_validate(settings), form.channels, form.size, pretrained=pretrained
     )

@@ -12,6 +12,9 @@ from secondread.recipes.recipe import Recipe
 
 EXTRA = ("latent", "log_determinant", "residual", "residual_peak")
 
+RESNET = {"encoder": {"name": "resnet18", "weights": "random"}, "decoder": {"hidden": (32, 16, 8)}}
+"""Whose map of 32×32 images is 2×2."""
+
 
 def tiny(rank, **changes):
     form = AEFlow.tiny(rank)
@@ -160,10 +163,11 @@ def test_a_lesion_raises_both_maps_where_it_lies():
     ],
 )
 def test_feature_settings_fit_and_survive_a_state_dict(features):
-    detector = tiny(2, features=features, flow={"blocks": 2, "hidden": 16, "positions": True})
+    changes = {**RESNET, "features": features, "flow": {"blocks": 2, "hidden": 16, "positions": True}}
+    detector = tiny(2, **changes)
     images = blobs(12, detector.size)
     fit(detector, images, steps=4)
-    again = tiny(2, features=features, flow={"blocks": 2, "hidden": 16, "positions": True})
+    again = tiny(2, **changes)
     again.load_fitted(detector.state_dict()).eval()
     for name, part in score(detector, images).parts.items():
         torch.testing.assert_close(score(again, images).parts[name].values, part.values)

@@ -14,6 +14,8 @@ from secondread.metrics.roc import auroc
 
 BOTH = ("unlabelled", "abnormal")
 SIZE = (32, 32)
+RESNET = {"encoder": {"name": "resnet18", "weights": "random"}, "decoder": {"hidden": (32, 16, 8)}}
+"""Whose map of 32×32 images is 2×2."""
 
 
 def tiny(rank=2, mixture=None, **changes):
@@ -96,7 +98,7 @@ def test_the_loss_is_that_of_the_mixture_and_of_the_normals_reconstruction(rank)
 
 
 def test_positions_that_padding_fills_do_not_count():
-    detector = fitted(mixture={"start": "apart"})
+    detector = fitted(mixture={"start": "apart"}, **RESNET)
     images = blobs(3, SIZE, seed=3)
     valid = torch.ones(3, 1, *SIZE, dtype=torch.bool)
     whole = score(detector, images).parts

@@ -222,14 +222,15 @@ def test_normals_that_are_all_alike_leave_scoring_in_float32():
     assert not detector.half_precision
 
 
-def test_the_gradient_map_is_the_slope_of_the_log_posterior():
-    detector = fitted(map="gradient")
+@pytest.mark.parametrize(("rank", "places"), [(2, ((3, 4), (8, 15))), (3, ((3, 4, 2), (4, 7, 0)))])
+def test_the_gradient_map_is_the_slope_of_the_log_posterior(rank, places):
+    detector = fitted(rank, map="gradient")
     assert detector.gradients_at_scoring
-    images = blobs(1, SIZES[2], seed=1)
+    images = blobs(1, SIZES[rank], seed=1)
     slope = score(detector, images).maps["gradient"]
     y = detector.dequantisation.noisy(images, drawn(images)[0])
     models = [flow.double() for flow in (detector.normal, detector.second)]
-    for place in ((3, 4), (8, 15)):
+    for place in places:
         step = torch.zeros_like(y).double()
         step[0, 0, *place] = 1e-4
         with torch.no_grad():

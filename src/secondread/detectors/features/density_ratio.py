@@ -206,11 +206,11 @@ class DensityRatio(Detector):
     def tiny(cls, rank: int) -> Tiny:
         settings = DensityRatioSettings(
             form="flow",
-            encoder=EncoderSettings(name="resnet18", weights="random"),
+            encoder=EncoderSettings(name="squeezenet1_1", weights="random", layer="features.7"),
             projection=4,
             flow=RatioFlowSettings(blocks=2, hidden=8),
         )
-        collecting, training = StageSettings(batch_size=8), StageSettings(steps=4, batch_size=4)
+        collecting, training = StageSettings(batch_size=8), StageSettings(steps=3, batch_size=6)
         stages = {"features": collecting, "normal_flow": training, "unlabelled_flow": training}
         return Tiny(settings, 1, (32,) * rank, stages)
 

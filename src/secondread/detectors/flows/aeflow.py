@@ -312,20 +312,20 @@ class AEFlow(Detector):
         flow = FlowSettings(blocks=2, hidden=16)
         if rank == 2:
             settings = AEFlowSettings(
-                encoder=EncoderSettings(name="resnet18", weights="random"),
+                encoder=EncoderSettings(name="squeezenet1_1", weights="random", layer="features.7"),
                 features=FeatureSettings(standardise="channel", projection=16),
                 flow=flow,
-                decoder=DecoderSettings(hidden=(32, 16, 8)),
+                decoder=DecoderSettings(hidden=(16, 8)),
                 map="both",
             )
-            return Tiny(settings, 1, (32, 32), {"flow": StageSettings(steps=5, batch_size=4)})
+            return Tiny(settings, 1, (32, 32), {"flow": StageSettings(steps=4, batch_size=4)})
         settings = AEFlowSettings(
             encoder=EncoderSettings(name="conv", width=8, widest=16, code=8, stride=4),
             flow=flow.model_copy(update={"positions": True}),
             decoder=DecoderSettings(hidden=(8,)),
             map="both",
         )
-        stage = StageSettings(steps=4, batch_size=4)
+        stage = StageSettings(steps=3, batch_size=6)
         return Tiny(settings, 1, (16,) * rank, {"autoencoder": stage, "flow": stage})
 
     def _features(self, batch: Batch) -> Tensor:

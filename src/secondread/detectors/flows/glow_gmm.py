@@ -184,7 +184,7 @@ class GlowGMM(GlowPosterior):
             settings = settings.model_copy(
                 update={"flow": flow, "mixture": mixture, "latents": "all", "map": "likelihood"}
             )
-        training = StageSettings(steps=4, batch_size=6)
+        training = StageSettings(steps=3, batch_size=6)
         stages = {"start": StageSettings(batch_size=6), "joint": training}
         if settings.pretrain:
             stages["normal"] = training

@@ -204,9 +204,10 @@ class GlowPosterior(Detector):
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
         settings = GlowPosteriorSettings(
-            flow=GlowFlowSettings(levels=2, depth=2, width=16), map="posterior" if rank == 2 else "gradient"
+            flow=GlowFlowSettings(levels=2, depth=1, width=16),
+            map="gradient" if rank == 2 else "posterior",
         )
-        training, collecting = StageSettings(steps=4, batch_size=4), StageSettings(batch_size=4)
+        training, collecting = StageSettings(steps=3, batch_size=6), StageSettings(batch_size=6)
         stages = {"normal": training, "mixture": training, "precision": collecting}
         return Tiny(settings, 1, (16, 16) if rank == 2 else (8, 8, 8), stages)
 

@@ -278,11 +278,13 @@ class DDAD(Detector):
         settings = DDADSettings(
             backbone=AEUSettings(network=NetworkSettings(width=4, hidden=16, latent=8)),
             members=2,
-            refiner=RefinerSettings(width=8),
+            refiners=("r_intra", "r_dual") if rank == 2 else ("r_dual",),
+            refiner=RefinerSettings(width=4),
         )
-        stage = StageSettings(steps=4, batch_size=4)
-        stages = {"normal": stage, "mixture": stage, "refine": stage}
-        return Tiny(settings, 1, (32, 32) if rank == 2 else (16, 16, 16), stages)
+        stage = StageSettings(steps=3, batch_size=6)
+        mixture = StageSettings(steps=2, batch_size=6)
+        stages = {"normal": stage, "mixture": mixture, "refine": stage}
+        return Tiny(settings, 1, (16,) * rank, stages)
 
 
 def _together(batches: list[Batch]) -> Batch:
