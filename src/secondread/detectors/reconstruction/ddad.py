@@ -282,8 +282,8 @@ class DDAD(Detector):
             refiner=RefinerSettings(width=4),
         )
         stage = StageSettings(steps=3, batch_size=6)
-        mixture = StageSettings(steps=2, batch_size=6)
-        stages = {"normal": stage, "mixture": mixture, "refine": stage}
+        shorter = StageSettings(steps=2, batch_size=6)
+        stages = {"normal": stage, "mixture": shorter, "refine": shorter}
         return Tiny(settings, 1, (16,) * rank, stages)
 
 
