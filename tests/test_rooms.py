@@ -96,6 +96,12 @@ def test_every_room_has_its_place_in_the_order():
     assert {room_of(module) for module in MODULES if module != "secondread"} == set(ROOMS)
 
 
+def test_no_two_tests_have_one_name():
+    """Pytest would import the first of them in place of the second."""
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []
+
+
 @pytest.mark.parametrize("top", ["src", "tests", "benchmarks", "docs"])
 def test_no_folder_has_more_than_twenty_files(top):
     folders = [ROOT / top, *(path for path in (ROOT / top).rglob("*") if path.is_dir())]

@@ -34,6 +34,7 @@ QUICKLY = {"device": "cpu", "workers": 0, "progress": False}
 def done(tmp_path_factory: pytest.TempPathFactory):
     """The folder in which the page's commands have been run, one after another."""
     folder = tmp_path_factory.mktemp("sitting")
+    forget_my_methods()
     for name, text in FILES.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
@@ -44,6 +45,11 @@ def done(tmp_path_factory: pytest.TempPathFactory):
         for line in COMMANDS:
             run(shlex.split(line), folder, patch)
         yield folder
+    forget_my_methods()
+
+
+def forget_my_methods() -> None:
+    """The package, which other tests have under the same name, is imported anew."""
     for module in [name for name in sys.modules if name.partition(".")[0] == "my_methods"]:
         del sys.modules[module]
 
