@@ -14,6 +14,8 @@ from changed_bundles import change_header, edit, replace_file, tensor_file
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.tensors import write_tensors
 from secondread.errors import DataError
+from secondread.fitting.fit import fit
+from secondread.recipes.recipe import Recipe
 
 MODEL, CALIBRATION, COMPANIONS = (f"{name}.safetensors" for name in ("model", "calibration", "companions"))
 SECONDS, MEGABYTES = 1.0, 200
@@ -280,3 +282,21 @@ def test_a_bank_of_another_width_or_of_nothing_is_refused(copied: Path) -> None:
         rewrite(copied, COMPANIONS, tensors | {name: other})
         assert "bank" in refused(copied)
     assert set(companions) == {"mean-intensity", "pixel-1nn", "spectrum"}
+
+
+@pytest.mark.parametrize("value", [10**6, -(10**6)])
+def test_indices_that_point_nowhere_are_one_line_at_scoring(value, phantoms, tmp_path) -> None:
+    recipe = Recipe.load(
+        "padim",
+        set=[
+            "preprocessing.size=[32,32]",
+            "detector.encoder={name: squeezenet1_1, weights: random}",
+            "detector.dimensions=4",
+        ],
+    )
+    bundle = fit(recipe, phantoms, tmp_path / "bundle", workers=0, device="cpu", progress=False)
+    bundle.detector.chosen.fill_(value)
+    bundle.save(tmp_path / "forged")
+    with pytest.raises(DataError, match="its detector cannot score") as told:
+        Bundle.load(tmp_path / "forged").judge(np.zeros((1, 1, 32, 32), np.float32))
+    assert "\n" not in str(told.value)

@@ -127,7 +127,8 @@ class Bundle:
         maps     also heat maps `[n, *size]`, on the prepared grid
 
         An image's decision does not depend on the others. Arrays as they come go to `judge_images`. Raises
-        ValueError where there is none, or the shapes are not the recipe's.
+        ValueError where there is none, or the shapes are not the recipe's; DataError where the detector fails
+        at what the bundle holds, such as indices that point nowhere.
         """
         source = ArraySource(pixels, valid)
         wanted = (self.detector.channels, *self.detector.size)
@@ -141,9 +142,15 @@ class Bundle:
         named = source.digests if digests is None else digests
         if len(named) != len(source):
             raise ValueError(f"{len(named)} digests were given for {len(source)} images")
-        return decide(
-            self.scorer, self.calibration, self.companions, source.images, source.valid, named, maps=maps
-        )
+        try:
+            return decide(
+                self.scorer, self.calibration, self.companions, source.images, source.valid, named, maps=maps
+            )
+        except (IndexError, RuntimeError, ValueError) as error:
+            raise DataError(
+                f"{self.path or self.recipe.about.title}: its detector cannot score ({one_line(error)}); the "
+                "bundle was changed or damaged, or the detector has a fault"
+            ) from error
 
     def judge_images(
         self,
