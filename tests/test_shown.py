@@ -14,7 +14,7 @@ from secondread.evaluation.evaluate import evaluate
 from secondread.images.read import read_image
 from secondread.preprocessing.prepared_set import prepare_set
 from secondread.readings.inputs import gather
-from secondread.readings.pipeline import read_images
+from secondread.readings.pipeline import read_items
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
 from secondread.recipes.recipe import Recipe
@@ -39,7 +39,7 @@ def all_objects(bundle, manifest, readings, evaluation):
     """Every object that a person holds in their hands, and what these are made of."""
     references = [manifest.reference(row) for row in manifest.where("split=test").rows]
     images = [read_image(reference) for reference in references[:3]]
-    result = next(read_images(bundle, references[:1], maps=True, workers=0))
+    result = next(read_items(bundle, gather(references[:1]).items, maps=True, workers=0))
     cases = evaluation.cases
     return [
         bundle, bundle.recipe, bundle.recipe.preprocessing, bundle.recipe.calibration, bundle.recipe.cohorts,

@@ -9,7 +9,8 @@ from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.fitting.fit import fit
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
-from secondread.readings.pipeline import read_images
+from secondread.readings.inputs import gather
+from secondread.readings.pipeline import read_items
 from secondread.recipes.recipe import Recipe
 
 
@@ -41,7 +42,9 @@ def assert_as_the_files(found, results):
 
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_images_in_memory_are_judged_bit_for_bit_as_files_are(mapping_bundle, tested, batch_size):
-    results = list(read_images(mapping_bundle, tested, maps=True, workers=0, batch_size=batch_size))
+    results = list(
+        read_items(mapping_bundle, gather(tested).items, maps=True, workers=0, batch_size=batch_size)
+    )
     found = mapping_bundle.judge_images(map(read_image, tested), maps=True)
     assert found.maps is not None
     assert found.without_complexity is not None
@@ -70,7 +73,7 @@ def test_volumes_and_what_is_drawn_at_scoring_are_those_of_the_files(tmp_path):
         progress=False,
     )  # fmt: skip
     files = [heads.reference(row) for row in heads.rows[:3]]
-    results = list(read_images(bundle, files, maps=True, workers=0))
+    results = list(read_items(bundle, gather(files).items, maps=True, workers=0))
     assert_as_the_files(bundle.judge_images(map(read_image, files), maps=True), results)
     prepared = bundle.prepare(map(read_image, files))
     pixels = np.stack([image.pixels for image in prepared])
@@ -82,7 +85,7 @@ def test_prepared_images_are_judged_as_those_that_come(mapping_bundle, tested):
     prepared = mapping_bundle.prepare(map(read_image, tested))
     pixels = np.stack([image.pixels for image in prepared])
     whole = np.ones((len(pixels), 1, *pixels.shape[2:]), bool)
-    results = list(read_images(mapping_bundle, tested, workers=0))
+    results = list(read_items(mapping_bundle, gather(tested).items, workers=0))
     digests = [image.digest for image in prepared]
     assert_as_the_files(mapping_bundle.judge(pixels, whole, digests), results)
     assert_as_the_files(mapping_bundle.judge(torch.from_numpy(pixels), digests=digests), results)
@@ -92,7 +95,7 @@ def test_arrays_are_judged_as_the_archive_that_holds_them(fitted, tmp_path):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 4096, (4, 40, 56)).astype(np.uint16)
     np.savez(tmp_path / "films.npz", films=images)
-    results = list(read_images(fitted, tmp_path / "films.npz", workers=0))
+    results = list(read_items(fitted, gather(tmp_path / "films.npz").items, workers=0))
     assert_as_the_files(fitted.judge_images(images), results)
     assert_as_the_files(fitted.judge_images(images[:, np.newaxis]), results)
     tensors = [torch.from_numpy(image) for image in images]

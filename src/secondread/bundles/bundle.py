@@ -49,6 +49,7 @@ from secondread.scoring.scorer import Scorer
 from secondread.strict.json_text import parse_json
 from secondread.strict.limits import Limits
 from secondread.wording.short import shortened
+from secondread.wording.sizes import times
 
 SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
 """Of `seen.json`: more than a million images, each with two digests and a patient."""
@@ -89,7 +90,7 @@ class Bundle:
         where = "not saved" if self.path is None else f"{shortened(self.path.name, 60)}, {self.digest[:12]}"
         return (
             f"<Bundle {shortened(title, 60)!r} ({where}): {shortened(detector, 60)} on "
-            f"{'×'.join(map(str, (self.detector.channels, *self.detector.size)))}, "
+            f"{times((self.detector.channels, *self.detector.size))}, "
             f"fitted {self.provenance.created[:19]}>"
         )
 

@@ -15,6 +15,7 @@ from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.scoring.scorer import Scorer
 from secondread.wording.html_tables import html_block, html_table
 from secondread.wording.numbers import number
+from secondread.wording.sizes import times
 
 MOST_SHOWN = 12
 
@@ -66,7 +67,7 @@ class Decisions:
         scored = self.scores[self.finite]
         between = f", scores {scored.min():.4g} to {scored.max():.4g}" if len(scored) else ""
         lost = f", {len(self) - len(scored)} not finite" if len(scored) < len(self) else ""
-        maps = "" if self.maps is None else f", maps of {'×'.join(map(str, self.maps.shape[1:]))}"
+        maps = "" if self.maps is None else f", maps of {times(self.maps.shape[1:])}"
         return f"<Decisions on {len(self)} images: {int(self.flags.sum())} flagged{between}{lost}{maps}>"
 
 

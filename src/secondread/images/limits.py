@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secondread.images.image import ImageError
-from secondread.wording.sizes import in_words
+from secondread.wording.sizes import in_words, times
 
 LARGEST_DEFLATE_RATIO = 1032
 """Bytes that one byte of gzip, zlib or zip can become at most."""
@@ -29,12 +29,12 @@ class ReadLimits:
         voxels = 1
         for length in shape:
             if length <= 0:
-                raise ImageError(path, f"the header says a size of {_times(shape)}, which holds no pixels")
+                raise ImageError(path, f"the header says a size of {times(shape)}, which holds no pixels")
             voxels *= int(length)
         if voxels > self.max_voxels:
             raise ImageError(
                 path,
-                f"the header says {_times(shape)} = {voxels:,} values; the limit is {self.max_voxels:,}",
+                f"the header says {times(shape)} = {voxels:,} values; the limit is {self.max_voxels:,}",
                 "raise max_voxels if the file is genuine",
             )
 
@@ -69,7 +69,3 @@ class ReadLimits:
                 f"the header says {count:,} {what}; the limit is {self.max_images:,} in one file",
                 "split the file",
             )
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return "×".join(str(length) for length in shape)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from secondread.images.formats.nifti_header import NO_ORIENTATION
 from secondread.images.image import Geometry, Image, ImageError
+from secondread.wording.sizes import times
 
 SAME_GRID = 0.05
 """Positions that differ by less than this share of a voxel are one position."""
@@ -119,7 +120,7 @@ def _in_picture(
         if raw:
             marked = geometry.from_file_axes(nearest(marked, stored))
     if not _same_shape(marked.shape, size):
-        raise ImageError(mask.source, f"its size {_times(marked.shape)} is not the image's {_times(size)}")
+        raise ImageError(mask.source, f"its size {times(marked.shape)} is not the image's {times(size)}")
     return nearest(marked, size)
 
 
@@ -208,7 +209,3 @@ def _refuse_apart(mask: Image, geometry: Geometry, size: tuple[int, ...], inside
             f"lies elsewhere: it and {image} share {100 * shared:.0f} % of the smaller field",
             _AS_IMAGE,
         )
-
-
-def _times(size: tuple[int, ...]) -> str:
-    return "×".join(map(str, size))

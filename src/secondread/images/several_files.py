@@ -17,6 +17,7 @@ import numpy as np
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.images.masks import same_grid, states_position
 from secondread.images.source import digest_of_parts
+from secondread.wording.sizes import times
 
 SEPARATOR = "|"
 _TO_ONE_GRID = "resample the files of a row to one grid first"
@@ -109,7 +110,7 @@ def _apart(first: Image, other: Image) -> str:
     """Why two files do not lie on one grid; empty where they do."""
     names = f"{_name(other)} and {_name(first)}"
     if other.size != first.size:
-        return f"{names} have other sizes: {_times(other.size)} and {_times(first.size)}"
+        return f"{names} have other sizes: {times(other.size)} and {times(first.size)}"
     stated = states_position(first.geometry), states_position(other.geometry)
     if all(stated):
         if same_grid(first.geometry, first.size, other.geometry, other.size):
@@ -128,7 +129,3 @@ def _other_spacing(first: Geometry, other: Geometry) -> bool:
 
 def _name(image: Image) -> str:
     return os.path.basename(image.source)
-
-
-def _times(size: tuple[int, ...]) -> str:
-    return "×".join(map(str, size))

@@ -19,6 +19,7 @@ from secondread.preprocessing.prepare import USUAL_LIMITS, prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.preprocessing.targets.target import Target
+from secondread.wording.sizes import times
 
 
 class PreparedSet(Sequence[Prepared]):
@@ -69,7 +70,7 @@ class PreparedSet(Sequence[Prepared]):
 
     def __repr__(self) -> str:
         settings = self.preprocessing.settings
-        shape = "×".join(map(str, (settings.channels, *settings.size)))
+        shape = times((settings.channels, *settings.size))
         lost = f", {len(self.errors):,} not read" if self.errors else ""
         where = "in memory" if self._cache is None else "in a cache"
         return f"<PreparedSet of {len(self):,} images of {shape} {where}{lost}>"

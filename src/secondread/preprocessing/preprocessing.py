@@ -25,6 +25,7 @@ from secondread.preprocessing.picture import picture_of
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
+from secondread.wording.sizes import times
 
 ARITHMETIC = 1
 """Counted up when the same settings would give other numbers, so that old cache entries are not used."""
@@ -54,7 +55,7 @@ class Preprocessing:
 
     def __repr__(self) -> str:
         steps = ", ".join(type(step).__name__.lower() for step in self.settings.steps) or "no step"
-        shape = "×".join(map(str, (self.settings.channels, *self.settings.size)))
+        shape = times((self.settings.channels, *self.settings.size))
         return f"<Preprocessing to {shape}: {steps}{' (not fitted)' if self.needs_fit else ''}>"
 
     @property
@@ -90,7 +91,7 @@ class Preprocessing:
         if image.rank != len(settings.size):
             raise ImageError(
                 image.source,
-                f"has {image.rank} spatial axes ({'×'.join(map(str, image.size))}), "
+                f"has {image.rank} spatial axes ({times(image.size)}), "
                 f"and the recipe prepares images with {len(settings.size)}",
                 "give volumes to a recipe for volumes and pictures to one for pictures",
             )

@@ -20,7 +20,7 @@ from secondread.images.workers.cores import available_cores
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared, stack
-from secondread.readings.inputs import Item, Source, gather
+from secondread.readings.inputs import Item
 from secondread.readings.reading import Reading
 from secondread.scoring.scorer import default_batch_size
 from secondread.wording.short import Short
@@ -51,21 +51,6 @@ class Result(Short):
 def default_workers() -> int:
     """Half of the cores decode, at least one; the others are left to compute."""
     return max(1, available_cores() // 2)
-
-
-def read_images(
-    bundle: Bundle,
-    inputs: Source | Sequence[Source],
-    *,
-    where: Sequence[str] = (),
-    maps: bool = False,
-    workers: int | None = None,
-    batch_size: int | None = None,
-) -> Iterator[Result]:
-    """A result for each image of the inputs, in their order; a file that cannot be read has an error."""
-    workers = default_workers() if workers is None else workers
-    items = gather(inputs, where=where, workers=workers).items
-    return read_items(bundle, items, maps=maps, workers=workers, batch_size=batch_size)
 
 
 def read_items(

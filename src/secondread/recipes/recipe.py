@@ -29,6 +29,7 @@ from secondread.strict.limits import check
 from secondread.strict.plain_file import Unfit, read_text
 from secondread.strict.yaml_text import RECIPE, parse_yaml
 from secondread.wording.short import shortened
+from secondread.wording.sizes import times
 
 
 class About(Settings):
@@ -70,7 +71,7 @@ class Recipe(Settings):
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
     def __repr__(self) -> str:
-        size = "×".join(map(str, self.preprocessing.size))
+        size = times(self.preprocessing.size)
         title, detector = (shortened(text, 60) for text in (self.about.title, self.detector["name"]))
         return f"<Recipe {title!r}: {detector} on {size}, seed {self.seed}>"
 

@@ -1,6 +1,8 @@
-"""Bytes as people say them."""
+"""Bytes and shapes as people say them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 def in_words(size: int) -> str:
@@ -15,3 +17,12 @@ def in_words(size: int) -> str:
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.3g} TB"
+
+
+def times(shape: Iterable[int]) -> str:
+    """Lengths along axes.
+
+    >>> times((3, 256, 256))
+    '3×256×256'
+    """
+    return "×".join(map(str, shape))

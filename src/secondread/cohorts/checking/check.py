@@ -17,6 +17,7 @@ from secondread.images.image import ImageError
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Failed
 from secondread.wording.lists import few
+from secondread.wording.sizes import times
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def _mixtures(read: Sequence[tuple[Row, Inspection]]) -> Iterator[Finding]:
     ranks = Counter("volumes" if len(seen.size) == 3 else "2-D images" for _, seen in read)
     if len(ranks) > 1:
         yield Finding("error", "size", f"volumes and 2-D images together: {_told(ranks)}")
-    sizes = Counter("×".join(map(str, seen.size)) for _, seen in read)
+    sizes = Counter(times(seen.size) for _, seen in read)
     if len(sizes) > 1:
         yield Finding("note", "size", f"{len(sizes)} image sizes: {_told(sizes)}")
     files = Counter(f"{seen.files} files" for _, seen in read)

@@ -13,6 +13,7 @@ from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, lay
 from secondread.networks.by_rank import area_resize
 from secondread.networks.encoder import EncoderSettings
 from secondread.settings.base import Settings
+from secondread.wording.sizes import times
 
 Grids = Annotated[tuple[Annotated[int, Field(ge=1, le=64)], ...], Field(min_length=1, max_length=8)]
 """Cells per axis of the grids to which a map is averaged."""
@@ -69,7 +70,7 @@ class Pooling:
     ) -> None:
         self.pool, self.grids, self.channels = settings.pool, settings.grids, tuple(channels)
         if max(self.grids) > min(grid):
-            shown = "×".join(map(str, grid))
+            shown = times(grid)
             raise ValueError(f"grids: {max(self.grids)} cells per axis, and the last map has {shown}")
         blocks = [side ** len(grid) for side in self.grids] * (1 if self.pool == "mean" else 2)
         self.widths = [width * cells for cells in blocks for width in self.channels]

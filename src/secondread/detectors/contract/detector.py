@@ -13,6 +13,7 @@ from secondread.detectors.contract.batch import Batch
 from secondread.detectors.contract.scores import Mixture, Part, Scores, ScoringNoise
 from secondread.detectors.contract.stage import Stage
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+from secondread.wording.sizes import times
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Detector(nn.Module):
     def __repr__(self) -> str:
         """One line; `list(detector.named_modules())` has the networks."""
         values = sum(parameter.numel() for parameter in self.parameters())
-        size = "×".join(str(length) for length in self.size)
+        size = times(self.size)
         kept = ", fitted buffers" if any(True for _ in self.buffers()) else ""
         return (
             f"<{type(self).__name__} {self.settings.name!r} of {self.channels}×{size}: "

@@ -35,6 +35,7 @@ from secondread.estimators.subspace import Subspace
 from secondread.networks.cells import cells_of, place
 from secondread.networks.encoder import EncoderSettings, map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
+from secondread.wording.sizes import times
 
 
 class FeatureSubspaceSettings(DetectorSettings):
@@ -114,7 +115,7 @@ class FeatureSubspace(Detector):
         pooled, places = {}, {}
         for level, (width, grid) in enumerate(zip(self.encoder.channels, self.grids, strict=True), start=1):
             if max(settings.grids) > min(grid):
-                shown = "×".join(map(str, grid))
+                shown = times(grid)
                 raise ValueError(
                     f"grids: {max(settings.grids)} cells per axis, and the map of level {level} has {shown}"
                 )

@@ -16,6 +16,7 @@ from secondread.images.limits import ReadLimits
 from secondread.images.orientation import canonical_affine, canonical_axes, to_canonical
 from secondread.images.precision import as_float
 from secondread.images.source import Reference, digest_of, member_number
+from secondread.wording.sizes import times
 
 _COLOURS = {"RGB": ("R", "G", "B"), "RGBA": ("R", "G", "B", "A")}
 
@@ -68,7 +69,7 @@ def _chosen_volume(reference: Reference, header: NiftiHeader) -> int:
     if count != 1:
         raise ImageError(
             reference.text,
-            f"{count} volumes in one file (shape {'×'.join(map(str, header.shape))})",
+            f"{count} volumes in one file (shape {times(header.shape)})",
             "name one with #frame/N, N from 0",
         )
     return 0
