@@ -11,14 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from secondread.cohorts.listing.index import index
+from secondread.cohorts.listing.npz_rows import image_members
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
 from secondread.errors import UserError
-from secondread.images.formats.npz import list_members
 from secondread.images.image import ImageError
-from secondread.images.limits import ReadLimits
 from secondread.images.several_files import files_of
-from secondread.images.workers.map_in_workers import call_in_worker
 from secondread.wording.lists import few
 
 
@@ -78,12 +76,9 @@ def _files(reference: str) -> list[str]:
 
 def _rows_of_archive(path: Path, workers: int) -> Iterable[Row]:
     try:
-        members = [m for m in call_in_worker(list_members, str(path), workers=workers) if len(m.shape) >= 3]
-        for member in members:
-            ReadLimits().check_count(str(path), member.shape[0], "images")
+        rows = [Row(f"{path.name}#{member}") for member in image_members(str(path), workers=workers)]
     except ImageError as error:
         raise UserError(f"cohorts.auxiliary: {error}") from error
-    rows = [Row(f"{path.name}#{member.name}/{n}") for member in members for n in range(member.shape[0])]
     if not rows:
         raise UserError(f"cohorts.auxiliary: {path}: no array in it holds images (three axes or more)")
     return rows

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from secondread.calibration.calibration import Calibration
+from secondread.calibration.calibration_settings import CalibrationSettings
+from secondread.calibration.gathered_scores import GatheredScores
 from secondread.cohorts.cohorts import Cohorts
 from secondread.errors import UserError
 from secondread.fitting.preparing import HELD_OUT
@@ -13,14 +15,27 @@ from secondread.recipes.recipe import Recipe
 from secondread.scoring.scorer import Scorer
 
 
+def held_out_scores(
+    scorer: Scorer,
+    sets: Mapping[str, PreparedSet],
+    cohorts: Cohorts,
+    settings: CalibrationSettings,
+    *,
+    seed: int,
+    maps: bool = True,
+) -> dict[str, GatheredScores]:
+    """What the detector says of the fit's held-out normals, by cohort."""
+    return {
+        cohort: scorer.gather(sets[cohort], getattr(cohorts, cohort), settings, seed=seed, maps=maps)
+        for cohort in HELD_OUT
+    }
+
+
 def first_calibration(
     recipe: Recipe, scorer: Scorer, sets: Mapping[str, PreparedSet], cohorts: Cohorts
 ) -> tuple[Calibration, tuple[str, ...]]:
     """The calibration from held-out normals, and the names of the detector's parts."""
-    scored = {
-        cohort: scorer.gather(sets[cohort], getattr(cohorts, cohort), recipe.calibration, seed=recipe.seed)
-        for cohort in HELD_OUT
-    }
+    scored = held_out_scores(scorer, sets, cohorts, recipe.calibration, seed=recipe.seed)
     for name, gathered in scored.items():
         if not len(gathered):
             raise UserError(f"cohort {name!r} is empty; raise cohorts.{name}")

@@ -11,7 +11,7 @@ from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.cohorts.cohorts import Cohorts
 from secondread.detectors.contract import Detector
 from secondread.detectors.trivial import BASELINES
-from secondread.fitting.preparing import HELD_OUT
+from secondread.fitting.first_calibration import held_out_scores
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.scorer import Scorer
@@ -47,12 +47,7 @@ def fit_companions(
         )
         detectors[name] = detector
         scorer = Scorer(detector, device=device, precision="float32")
-        scored = {
-            cohort: scorer.gather(
-                sets[cohort], getattr(cohorts, cohort), settings, seed=recipe.seed, maps=False
-            )
-            for cohort in HELD_OUT
-        }
+        scored = held_out_scores(scorer, sets, cohorts, settings, seed=recipe.seed, maps=False)
         calibrations[name] = Calibration.fit(
             scored["validation"], scored["calibration"], mixture=detector.mixture(), settings=settings
         )

@@ -18,7 +18,7 @@ from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import USUAL_LIMITS, prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.targets.target import Target
+from secondread.preprocessing.targets.target import Target, Targets, stacked_targets
 from secondread.wording.sizes import times
 
 
@@ -129,18 +129,11 @@ class PreparedSet(Sequence[Prepared]):
         self._targets[index] = target
         self.target_digests[index] = target.digest
 
-    def targets(self, indices: Sequence[int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-        """The masks of these images, bool `[n, 1, *size]`, and bool `[n]`, which of them have one; None where
-        none has."""
-        has = np.array([int(index) in self._targets for index in indices], bool)
-        if not has.any():
-            return None
+    def targets(self, indices: Sequence[int]) -> Targets | None:
+        """The masks of these images; None where none of them has one."""
         size = self.preprocessing.settings.size
-        marked = np.zeros((len(indices), 1, *size), bool)
-        for place, index in enumerate(indices):
-            if has[place]:
-                marked[place, 0] = self._targets[int(index)].unpack(size)
-        return marked, has
+        found = [self._targets.get(int(index)) for index in indices]
+        return stacked_targets([None if one is None else one.unpack(size) for one in found], size)
 
     def _again(self, reference: str) -> Prepared:
         """An entry that someone cleared, or whose file was touched, is prepared once more."""

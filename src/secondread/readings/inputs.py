@@ -13,13 +13,11 @@ from pathlib import Path
 from secondread import tables
 from secondread.cohorts.listing.identities import keyed_hash, read_key
 from secondread.cohorts.listing.index import index
+from secondread.cohorts.listing.npz_rows import image_members
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import DataError, UserError
-from secondread.images.formats.npz import list_members
 from secondread.images.image import ImageError
-from secondread.images.limits import ReadLimits
 from secondread.images.several_files import files_of
-from secondread.images.workers.map_in_workers import call_in_worker
 from secondread.wording.short import Short
 
 Source = str | Path | Manifest
@@ -180,14 +178,11 @@ def _items_of(source: Source, how: _Reading) -> Inputs:
 def _of_archive(path: str, workers: int) -> tuple[Item, ...]:
     """Every image of an archive; one that cannot be listed is one item with its problem."""
     try:
-        members = [m for m in call_in_worker(list_members, path, workers=workers) if len(m.shape) >= 3]
-        for member in members:
-            ReadLimits().check_count(path, member.shape[0], "images")
+        names = [f"{path}#{member}" for member in image_members(path, workers=workers)]
     except ImageError as error:
         return (
             Item(path, path, problem=f"{error.problem}; {error.advice}" if error.advice else error.problem),
         )
-    names = (f"{path}#{member.name}/{i}" for member in members for i in range(member.shape[0]))
     return tuple(Item(name, name) for name in names)
 
 

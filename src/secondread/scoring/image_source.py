@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-Targets = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
-"""bool `[n, 1, *spatial]`, True where the mask marks something; and bool `[n]`, which images have one."""
+from secondread.preprocessing.targets.target import Targets, stacked_targets
 
 
 class ImageSource(Protocol):
@@ -84,15 +83,3 @@ class ArraySource:
 
     def targets(self, indices: Sequence[int]) -> Targets | None:
         return stacked_targets([self.masks[int(row)] for row in indices], self.images.shape[2:])
-
-
-def stacked_targets(masks: Sequence[npt.NDArray[np.bool_] | None], size: Sequence[int]) -> Targets | None:
-    """Masks `[*size]`, or None for an image without one, as one array and which images have one."""
-    has = np.array([mask is not None for mask in masks], bool)
-    if not has.any():
-        return None
-    marked = np.zeros((len(masks), 1, *size), bool)
-    for place, mask in enumerate(masks):
-        if mask is not None:
-            marked[place, 0] = mask
-    return marked, has

@@ -13,6 +13,7 @@ from secondread.images.formats.npz import list_members
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.refusal import refusing
+from secondread.images.workers.map_in_workers import call_in_worker
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -43,6 +44,15 @@ def read_archive(path: str) -> Archive:
             if images in shapes and name in archive.files:
                 labels[split] = _labels(path, name, archive[name], shapes[images][:1])
     return Archive(path, shapes, labels)
+
+
+def image_members(path: str, *, workers: int) -> list[str]:
+    """`array/N` of every image in an archive, of all arrays of three axes or more, listed in a worker. Raises
+    ImageError for a file that is no such archive, and for more images than a file may hold."""
+    members = [m for m in call_in_worker(list_members, path, workers=workers) if len(m.shape) >= 3]
+    for member in members:
+        ReadLimits().check_count(path, member.shape[0], "images")
+    return [f"{member.name}/{number}" for member in members for number in range(member.shape[0])]
 
 
 def _labels(path: str, name: str, values: np.ndarray, count: tuple[int, ...]) -> NDArray[np.int64]:

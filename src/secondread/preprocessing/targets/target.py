@@ -10,6 +10,9 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+Targets = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+"""bool `[n, 1, *spatial]`, True where the mask marks something; and bool `[n]`, which images have one."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -33,3 +36,15 @@ class Target:
         if len(data) != -(-count // 8):
             raise ValueError(f"{len(data)} bytes for a mask of {count} bits")
         return np.unpackbits(np.frombuffer(data, np.uint8), count=count).view(bool).reshape(tuple(size))
+
+
+def stacked_targets(masks: Sequence[NDArray[np.bool_] | None], size: Sequence[int]) -> Targets | None:
+    """Masks `[*size]`, or None for an image without one, as one array and which images have one."""
+    has = np.array([mask is not None for mask in masks], bool)
+    if not has.any():
+        return None
+    marked = np.zeros((len(masks), 1, *size), bool)
+    for place, mask in enumerate(masks):
+        if mask is not None:
+            marked[place, 0] = mask
+    return marked, has

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from secondread.scoring.image_source import ImageSource, Targets
+from secondread.preprocessing.targets.target import Targets
+from secondread.scoring.image_source import ImageSource
 from secondread.training.batches import augment
 from secondread.training.batches.batch_plan import Indices
 from secondread.training.seeds import derive_seed
