@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -123,8 +125,13 @@ class EfficientNetLite(nn.Module):
         yield "stem", self._stem
         start = 0
         for number, end in enumerate(self.ends, start=1):
-            yield f"stage{number}", nn.Sequential(*list(self._blocks)[start:end])
+            yield f"stage{number}", partial(self._stage, start, end)
             start = end
+
+    def _stage(self, start: int, end: int, x: Tensor) -> Tensor:
+        for block in islice(self._blocks, start, end):
+            x = block(x)
+        return x
 
     def _stem(self, x: Tensor) -> Tensor:
         return convolve(same(x, self._conv_stem), self._conv_stem, self._bn0, relu=6.0)

@@ -26,6 +26,12 @@ def encoder_kind(settings: EncoderSettings) -> type[Encoder]:
     return ENCODERS.find(settings.name)
 
 
+def refuse_learning(settings: EncoderSettings, who: str = "it needs") -> None:
+    """ValueError for an encoder that a detector would have to train: it stays frozen, with its weights."""
+    if encoder_kind(settings).learns:
+        raise ValueError(f"{who} an encoder with pretrained weights, not {settings.name}")
+
+
 STRIDES = (4, 8, 16)
 """Of the layers that detectors take where nothing is said."""
 

@@ -21,8 +21,8 @@ Strides = Annotated[tuple[Annotated[int, Field(ge=1, le=1 << 14)], ...], Field(m
 """Of an encoder's levels."""
 
 
-class PooledFeaturesSettings(Settings):
-    """Which levels of an encoder, and how they are pooled."""
+class LevelsSettings(Settings):
+    """Which levels of an encoder."""
 
     encoder: AnyEncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(
@@ -31,6 +31,22 @@ class PooledFeaturesSettings(Settings):
     strides: Strides | None = Field(
         None, description="features: the layers by their strides, such as [16, 32], in place of layers"
     )
+
+    @model_validator(mode="after")
+    def _levels_said_once(self) -> Self:
+        if self.layers and self.strides:
+            raise ValueError("layers and strides both say which levels are taken; set one of them")
+        return self
+
+    def chosen_layers(self) -> tuple[str, ...] | None:
+        """The layers that are named, or those of the strides; None where neither is said. ValueError where
+        the encoder has no layer of a stride."""
+        return layers_of_strides(self.encoder, self.strides) if self.strides else self.layers or None
+
+
+class PooledFeaturesSettings(LevelsSettings):
+    """Which levels of an encoder, and how they are pooled."""
+
     pool: Literal["mean", "mean_deviation"] = Field(
         "mean",
         description="features: over valid positions; the second adds each channel's standard deviation",
@@ -42,17 +58,16 @@ class PooledFeaturesSettings(Settings):
     )
 
     @model_validator(mode="after")
-    def _levels_said_once(self) -> Self:
-        if self.layers and self.strides:
-            raise ValueError("layers and strides both say which levels are taken; set one of them")
+    def _deviations_of_whole_maps(self) -> Self:
         if self.pool == "mean_deviation" and self.grids != (1,):
             raise ValueError("pool: mean_deviation is over the whole map; set grids: [1], or pool: mean")
         return self
 
-    def chosen_layers(self) -> tuple[str, ...] | None:
-        """The layers that are named, or those of the strides; None where neither is said. ValueError where
-        the encoder has no layer of a stride."""
-        return layers_of_strides(self.encoder, self.strides) if self.strides else self.layers or None
+
+def refuse_finer(grids: Sequence[int], grid: Sequence[int], which: str) -> None:
+    """ValueError where a map of this grid has fewer cells than one of `grids`."""
+    if max(grids) > min(grid):
+        raise ValueError(f"grids: {max(grids)} cells per axis, and {which} has {times(grid)}")
 
 
 class Pooling:
@@ -69,9 +84,7 @@ class Pooling:
         self, settings: PooledFeaturesSettings, channels: Sequence[int], grid: Sequence[int]
     ) -> None:
         self.pool, self.grids, self.channels = settings.pool, settings.grids, tuple(channels)
-        if max(self.grids) > min(grid):
-            shown = times(grid)
-            raise ValueError(f"grids: {max(self.grids)} cells per axis, and the last map has {shown}")
+        refuse_finer(self.grids, grid, "the last map")
         blocks = [side ** len(grid) for side in self.grids] * (1 if self.pool == "mean" else 2)
         self.widths = [width * cells for cells in blocks for width in self.channels]
         self.dimensions = sum(self.widths)

@@ -9,10 +9,10 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from secondread.detectors.blocks.encoder_settings import STRIDES, build_encoder, encoder_kind
+from secondread.detectors.blocks.encoder_settings import STRIDES, build_encoder, encoder_kind, refuse_learning
 from secondread.detectors.blocks.pooled_features import PooledFeaturesSettings, Pooling, maps_on_last_grid
 from secondread.detectors.blocks.valid_positions import valid_on
-from secondread.detectors.contract import Batch
+from secondread.detectors.contract import Batch, Detector
 from secondread.networks.by_rank import area_resize
 from secondread.networks.encoder import map_sizes
 from secondread.settings.base import Side
@@ -35,8 +35,8 @@ class RepresentationSettings(PooledFeaturesSettings):
 
     @model_validator(mode="after")
     def _pretrained(self) -> Self:
-        if self.of == "features" and encoder_kind(self.encoder).learns:
-            raise ValueError(f"features need an encoder with pretrained weights, not {self.encoder.name}")
+        if self.of == "features":
+            refuse_learning(self.encoder, "features need")
         return self
 
 
@@ -89,6 +89,19 @@ class Representation(nn.Module):
             return area_resize(batch.images.float(), self.grid).flatten(1)
         maps = maps_on_last_grid(self.encoder(batch.images), self.grid)
         return self.pooling(maps, valid_on(batch.valid, self.grid))
+
+
+class OnVectors(Detector):
+    """A detector of one vector per image: `represent`, by settings that are `RepresentationSettings` too. It
+    takes the ranks that these take as they are set."""
+
+    ranks = frozenset({2, 3})
+    represent: Representation
+
+    def build(self, *, pretrained: bool) -> None:
+        assert isinstance(self.settings, RepresentationSettings)
+        self.represent = Representation(self.settings, self.channels, self.size, pretrained=pretrained)
+        self.ranks = self.represent.ranks
 
 
 def standardisation(rows: Tensor) -> tuple[Tensor, Tensor]:

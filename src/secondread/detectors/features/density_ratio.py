@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor
 
-from secondread.detectors.blocks.encoder_settings import build_encoder, encoder_kind
+from secondread.detectors.blocks.encoder_settings import build_encoder, refuse_learning
 from secondread.detectors.blocks.pooled_features import PooledFeaturesSettings, Pooling, maps_on_last_grid
 from secondread.detectors.blocks.representation import FLOOR, standardisation
 from secondread.detectors.blocks.valid_positions import valid_on
@@ -56,10 +56,7 @@ class DensityRatioSettings(PooledFeaturesSettings, DetectorSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> DensityRatioSettings:
-        if encoder_kind(self.encoder).learns:
-            raise ValueError(
-                f"the density ratio needs an encoder with pretrained weights, not {self.encoder.name}"
-            )
+        refuse_learning(self.encoder, "the density ratio needs")
         if self.form == "flow" and self.projection is None:
             raise ValueError("form flow needs a projection, such as 8: few images fix no density in more")
         return self

@@ -10,7 +10,11 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
+from secondread.detectors.blocks.encoder_settings import (
+    AnyEncoderSettings,
+    build_encoder,
+    refuse_learning,
+)
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
@@ -48,8 +52,7 @@ class FeatureDictionarySettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> FeatureDictionarySettings:
-        if encoder_kind(self.encoder).learns:
-            raise ValueError(f"it needs an encoder with pretrained weights, not {self.encoder.name}")
+        refuse_learning(self.encoder)
         if self.nearest > self.words:
             raise ValueError(f"nearest is {self.nearest}: there are only {self.words} words")
         if self.words > self.most:

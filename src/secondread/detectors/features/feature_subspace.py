@@ -10,12 +10,11 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from secondread.detectors.blocks.encoder_settings import (
-    AnyEncoderSettings,
     build_encoder,
     encoder_kind,
-    layers_of_strides,
+    refuse_learning,
 )
-from secondread.detectors.blocks.pooled_features import Grids, Strides, pooled_to_cells
+from secondread.detectors.blocks.pooled_features import Grids, LevelsSettings, pooled_to_cells, refuse_finer
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import (
     Batch,
@@ -35,17 +34,12 @@ from secondread.estimators.subspace import Subspace
 from secondread.networks.cells import cells_of, place
 from secondread.networks.encoder import EncoderSettings, map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
-from secondread.wording.sizes import times
 
 
-class FeatureSubspaceSettings(DetectorSettings):
+class FeatureSubspaceSettings(LevelsSettings, DetectorSettings):
     name: Literal["feature-subspace"] = "feature-subspace"
-    encoder: AnyEncoderSettings = EncoderSettings()
     layers: tuple[str, ...] | None = Field(
         None, description="the levels; empty = the last two that the encoder names by their strides"
-    )
-    strides: Strides | None = Field(
-        None, description="the levels by their strides, such as [16, 32], in place of layers"
     )
     grids: Grids = Field(
         (2, 4), description="cells per axis of the grids to which each level is averaged for the score"
@@ -65,20 +59,15 @@ class FeatureSubspaceSettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if encoder_kind(self.encoder).learns:
-            raise ValueError(f"it needs an encoder with pretrained weights, not {self.encoder.name}")
-        if self.layers and self.strides:
-            raise ValueError("layers and strides both say which levels are taken; set one of them")
+        refuse_learning(self.encoder)
         if len(set(self.grids)) < len(self.grids):
             raise ValueError("grids names a grid twice")
         return self
 
     def chosen_layers(self) -> tuple[str, ...] | None:
-        """None = the encoder's own. ValueError where it has no layer of a stride."""
-        if self.strides:
-            return layers_of_strides(self.encoder, self.strides)
+        """As said, or the last two that the encoder names by their strides; None where it names none."""
         named = encoder_kind(self.encoder).layers_by_stride
-        return self.layers or tuple(named[stride] for stride in sorted(named)[-2:]) or None
+        return super().chosen_layers() or tuple(named[stride] for stride in sorted(named)[-2:]) or None
 
 
 class FeatureSubspace(Detector):
@@ -114,11 +103,7 @@ class FeatureSubspace(Detector):
         self.cells = cells_of(self.encoder, channels, self.size)
         pooled, places = {}, {}
         for level, (width, grid) in enumerate(zip(self.encoder.channels, self.grids, strict=True), start=1):
-            if max(settings.grids) > min(grid):
-                shown = times(grid)
-                raise ValueError(
-                    f"grids: {max(settings.grids)} cells per axis, and the map of level {level} has {shown}"
-                )
+            refuse_finer(settings.grids, grid, f"the map of level {level}")
             places[f"level_{level}"] = Subspace(width)
             for side in settings.grids:
                 pooled[f"level_{level}_grid_{side}"] = Subspace(width * side**2)

@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from secondread.detectors.blocks.representation import (
-    Representation,
+    OnVectors,
     RepresentationSettings,
     standardisation,
 )
-from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
+from secondread.detectors.contract import Batch, Batches, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 from secondread.estimators.clustering import cluster_centres
@@ -40,7 +40,7 @@ class KMeansSettings(RepresentationSettings, DetectorSettings):
         return self
 
 
-class KMeans(Detector):
+class KMeans(OnVectors):
     """score = min over centres c of |x - c|, centres that minimise the sum of squares of it over normals.
 
     x is the image's representation (`detectors.representation`), standardised where asked for. The centres
@@ -54,13 +54,10 @@ class KMeans(Detector):
 
     Settings = KMeansSettings
     settings: KMeansSettings
-    ranks = frozenset({2, 3})
     part = "distance"
 
     def build(self, *, pretrained: bool) -> None:
-        settings, channels = self.settings, self.channels
-        self.represent = Representation(settings, channels, self.size, pretrained=pretrained)
-        self.ranks = self.represent.ranks
+        super().build(pretrained=pretrained)
         dimensions = self.represent.dimensions
         self.seed: Tensor
         self.mean: Tensor
@@ -69,7 +66,7 @@ class KMeans(Detector):
         self.register_buffer("seed", torch.randint(2**31 - 1, ()))
         self.register_buffer("mean", torch.zeros(dimensions))
         self.register_buffer("scale", torch.ones(dimensions))
-        self.register_buffer("centres", torch.zeros(settings.k, dimensions))
+        self.register_buffer("centres", torch.zeros(self.settings.k, dimensions))
         self.sample, self.seen = torch.empty(0, dimensions), 0
 
     def stages(self) -> Iterator[Stage]:

@@ -10,11 +10,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from secondread.detectors.blocks.representation import (
-    Representation,
+    OnVectors,
     RepresentationSettings,
     standardisation,
 )
-from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
+from secondread.detectors.contract import Batch, Batches, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
 from secondread.estimators.nearest import nearest
@@ -41,7 +41,7 @@ class KNearestNeighboursSettings(RepresentationSettings, DetectorSettings):
         return self
 
 
-class KNearestNeighbours(Detector):
+class KNearestNeighbours(OnVectors):
     """score = mean over the k nearest normals b of |x - b|, or that of the k-th (`distance: kth`).
 
     x is the image's representation (`detectors.representation`), standardised and scaled to unit length
@@ -54,14 +54,11 @@ class KNearestNeighbours(Detector):
 
     Settings = KNearestNeighboursSettings
     settings: KNearestNeighboursSettings
-    ranks = frozenset({2, 3})
     part = "distance"
     grows: Mapping[str, tuple[str | None, ...]] = {"bank": ("n", None)}
 
     def build(self, *, pretrained: bool) -> None:
-        settings, channels = self.settings, self.channels
-        self.represent = Representation(settings, channels, self.size, pretrained=pretrained)
-        self.ranks = self.represent.ranks
+        super().build(pretrained=pretrained)
         dimensions = self.represent.dimensions
         self.mean: Tensor
         self.scale: Tensor

@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, Self
+from typing import Literal
 
-import torch
-from pydantic import Field, model_validator
-from torch import Tensor
-
-from secondread.detectors.blocks.representation import Representation, RepresentationSettings
-from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
+from secondread.detectors.blocks.gaussian import ComponentsSettings, FittedGaussian
+from secondread.detectors.blocks.representation import OnVectors, RepresentationSettings
+from secondread.detectors.contract import Batch, Batches, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
-from secondread.errors import UserError
-from secondread.estimators.shrunk_gaussian import Moments, add_moments, mean_and_whitener, samples_in
-from secondread.networks.precision import full_precision
-from secondread.settings.base import Settings
-
-
-class ComponentsSettings(Settings):
-    """Along which components of the normals' covariance a distance is measured."""
-
-    least_variance: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="keeps the components of least variance, which hold this share of it; empty = all",
-    )
-    most_variance: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="keeps the components of most variance, which hold this share of it; empty = all",
-    )
-
-    @model_validator(mode="after")
-    def _one_end(self) -> Self:
-        if self.least_variance is not None and self.most_variance is not None:
-            raise ValueError("least_variance and most_variance keep opposite components; set one of them")
-        return self
 
 
 class MahalanobisSettings(ComponentsSettings, RepresentationSettings, DetectorSettings):
     name: Literal["mahalanobis"] = "mahalanobis"
 
 
-class Mahalanobis(Detector):
+class Mahalanobis(OnVectors, FittedGaussian):
     """score = sqrt((x - m)^T C^-1 (x - m)), with m and C the normals' mean and covariance.
 
     x is the image's representation (`detectors.representation`). C is shrunk towards a multiple of the
@@ -67,43 +37,25 @@ class Mahalanobis(Detector):
 
     Settings = MahalanobisSettings
     settings: MahalanobisSettings
-    ranks = frozenset({2, 3})
     part = "distance"
     grows: Mapping[str, tuple[str | None, ...]] = {"whitener": ("k", None)}
 
     def build(self, *, pretrained: bool) -> None:
-        settings, channels = self.settings, self.channels
-        self.represent = Representation(settings, channels, self.size, pretrained=pretrained)
-        self.ranks = self.represent.ranks
-        dimensions = self.represent.dimensions
-        self.mean: Tensor
-        self.whitener: Tensor
-        self.register_buffer("mean", torch.zeros(dimensions))
-        self.register_buffer("whitener", torch.eye(dimensions))
-        self.sums: Moments | None = None
+        super().build(pretrained=pretrained)
+        self.begin(self.represent.dimensions)
 
     def stages(self) -> Iterator[Stage]:
         yield Stage("moments", {"normal": 1.0}, collect=self.collect, finish=self.finish)
 
     def collect(self, batches: Batches) -> None:
-        self.sums = add_moments(self.sums, self.represent(batches["normal"]))
+        self.add(self.represent(batches["normal"]))
 
     def finish(self) -> None:
         """m and the whitening matrix. `UserError` with fewer than two normals."""
-        if self.sums is None or samples_in(self.sums) < 2:
-            raise UserError("mahalanobis needs at least two normal images")
-        settings = self.settings
-        mean, whitener = mean_and_whitener(
-            self.sums, least_variance=settings.least_variance, most_variance=settings.most_variance
-        )
-        self.sums = None
-        self.mean.copy_(mean)
-        self.whitener = whitener.to(self.mean, copy=True)
+        self.fit(self.settings, "mahalanobis")
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        centred = self.represent(batch) - self.mean
-        with full_precision(centred):
-            return self.one_part((centred @ self.whitener.T).norm(dim=1))
+        return self.one_part(self.distance(self.represent(batch)))
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -10,7 +10,8 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from secondread.detectors.blocks.encoder_settings import encoder_kind
+from secondread.detectors.blocks.encoder_settings import encoder_kind, refuse_learning
+from secondread.detectors.blocks.gaussian import ComponentsSettings, Gaussian
 from secondread.detectors.blocks.pooled_features import PooledFeaturesSettings
 from secondread.detectors.blocks.representation import Representation, RepresentationSettings
 from secondread.detectors.contract import (
@@ -25,11 +26,7 @@ from secondread.detectors.contract import (
     Tiny,
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
-from secondread.detectors.features.mahalanobis import ComponentsSettings
-from secondread.errors import UserError
-from secondread.estimators.shrunk_gaussian import Moments, add_moments, mean_and_whitener, samples_in
 from secondread.networks.encoder import EncoderSettings
-from secondread.networks.precision import full_precision
 
 
 class MahalanobisLevelsSettings(ComponentsSettings, PooledFeaturesSettings, DetectorSettings):
@@ -40,8 +37,7 @@ class MahalanobisLevelsSettings(ComponentsSettings, PooledFeaturesSettings, Dete
 
     @model_validator(mode="after")
     def _pretrained(self) -> Self:
-        if encoder_kind(self.encoder).learns:
-            raise ValueError(f"it needs an encoder with pretrained weights, not {self.encoder.name}")
+        refuse_learning(self.encoder)
         return self
 
 
@@ -81,24 +77,16 @@ class MahalanobisLevels(Detector):
 
     def collect(self, batches: Batches) -> None:
         for gaussian, rows in self._levels(batches["normal"]):
-            gaussian.sums = add_moments(gaussian.sums, rows)
+            gaussian.add(rows)
 
     def finish(self) -> None:
         """Every level's m and whitening matrix. `UserError` with fewer than two normals."""
-        settings = self.settings
         for gaussian in self.gaussians:
             assert isinstance(gaussian, Gaussian)
-            if gaussian.sums is None or samples_in(gaussian.sums) < 2:
-                raise UserError("mahalanobis-levels needs at least two normal images")
-            mean, whitener = mean_and_whitener(
-                gaussian.sums, least_variance=settings.least_variance, most_variance=settings.most_variance
-            )
-            gaussian.sums = None
-            gaussian.mean.copy_(mean)
-            gaussian.whitener = whitener.to(gaussian.mean, copy=True)
+            gaussian.fit(self.settings, "mahalanobis-levels")
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        found = [gaussian(rows) for gaussian, rows in self._levels(batch)]
+        found = [gaussian.distance(rows) for gaussian, rows in self._levels(batch)]
         return Scores({name: Part(distance) for name, distance in zip(self.names, found, strict=True)})
 
     def mixture(self) -> Mixture:
@@ -117,20 +105,3 @@ class MahalanobisLevels(Detector):
         for gaussian, rows in zip(self.gaussians, levels, strict=True):
             assert isinstance(gaussian, Gaussian)
             yield gaussian, rows
-
-
-class Gaussian(nn.Module):
-    """Mean and whitening matrix of vectors `[N, D]`, and what is added up for them in a fit."""
-
-    def __init__(self, dimensions: int) -> None:
-        super().__init__()
-        self.mean: Tensor
-        self.whitener: Tensor
-        self.register_buffer("mean", torch.zeros(dimensions))
-        self.register_buffer("whitener", torch.eye(dimensions))
-        self.sums: Moments | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The Mahalanobis distance, `[N]`."""
-        with full_precision(x):
-            return ((x.float() - self.mean) @ self.whitener.T).norm(dim=1)

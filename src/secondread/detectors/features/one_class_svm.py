@@ -10,11 +10,11 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from secondread.detectors.blocks.representation import (
-    Representation,
+    OnVectors,
     RepresentationSettings,
     standardisation,
 )
-from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
+from secondread.detectors.contract import Batch, Batches, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.principal_components import principal_components
 from secondread.estimators.reservoir import add_to_reservoir
@@ -46,7 +46,7 @@ class OneClassSVMSettings(RepresentationSettings, DetectorSettings):
     )
 
 
-class OneClassSVM(Detector):
+class OneClassSVM(OnVectors):
     """score = rho - sum_i alpha_i exp(-gamma |y - s_i|²), minus the decision function; above 0 is outside.
 
     y is the image's representation x (`detectors.representation`), standardised on the normals and projected
@@ -65,7 +65,6 @@ class OneClassSVM(Detector):
 
     Settings = OneClassSVMSettings
     settings: OneClassSVMSettings
-    ranks = frozenset({2, 3})
     part = "outside"
     grows: Mapping[str, tuple[str | None, ...]] = {
         "matrix": ("k", None),
@@ -74,9 +73,7 @@ class OneClassSVM(Detector):
     }
 
     def build(self, *, pretrained: bool) -> None:
-        settings, channels = self.settings, self.channels
-        self.represent = Representation(settings, channels, self.size, pretrained=pretrained)
-        self.ranks = self.represent.ranks
+        super().build(pretrained=pretrained)
         dimensions = self.represent.dimensions
         self.mean: Tensor
         self.matrix: Tensor

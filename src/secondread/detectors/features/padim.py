@@ -12,8 +12,8 @@ from torch import Tensor
 from secondread.detectors.blocks.encoder_settings import (
     AnyEncoderSettings,
     build_encoder,
-    encoder_kind,
     layers_of_strides,
+    refuse_learning,
 )
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
@@ -42,8 +42,7 @@ class PaDiMSettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _pretrained(self) -> PaDiMSettings:
-        if encoder_kind(self.encoder).learns:
-            raise ValueError(f"it needs an encoder with pretrained weights, not {self.encoder.name}")
+        refuse_learning(self.encoder)
         return self
 
 

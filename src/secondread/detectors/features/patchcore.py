@@ -14,8 +14,8 @@ from torch.nn.functional import adaptive_avg_pool1d, unfold
 from secondread.detectors.blocks.encoder_settings import (
     AnyEncoderSettings,
     build_encoder,
-    encoder_kind,
     layers_of_strides,
+    refuse_learning,
 )
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
@@ -64,8 +64,7 @@ class PatchCoreSettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> PatchCoreSettings:
-        if encoder_kind(self.encoder).learns:
-            raise ValueError(f"it needs an encoder with pretrained weights, not {self.encoder.name}")
+        refuse_learning(self.encoder)
         if self.pool < 4 * self.bank:
             raise ValueError(f"pool is {self.pool}: it should be at least 4 times the bank, {4 * self.bank}")
         return self
