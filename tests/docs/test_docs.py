@@ -16,7 +16,7 @@ from secondread.detectors import find
 from secondread.recipes.recipe import Recipe, presets
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 NAMES = {preset.name for preset in presets()}
 COMMANDS = typer.main.get_command(app).commands
 

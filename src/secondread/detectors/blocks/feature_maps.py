@@ -1,0 +1,110 @@
+"""Maps of several levels of a frozen encoder, and where their cells look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from pydantic import Field, field_validator, model_validator
+from torch import Tensor, nn
+from torch.nn import functional
+
+from secondread.detectors.blocks.encoder_settings import STRIDES, build_encoder, encoder_kind, refuse_learning
+from secondread.detectors.blocks.pooled_features import LevelsSettings
+from secondread.detectors.blocks.valid_positions import valid_on
+from secondread.networks.cells import cells_of, place, resample
+from secondread.networks.encoder import map_sizes
+from secondread.networks.gaussian_blur import gaussian_blur
+
+_MEAN = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
+
+
+class FeatureMapsSettings(LevelsSettings):
+    """A base beside `DetectorSettings`: its fields then stand among the detector's own. A detector whose
+    paper has other levels overrides `default_strides`."""
+
+    neighbourhood: int = Field(
+        1, ge=1, le=31, description="positions per axis over which each map is averaged; odd; 1 = as it is"
+    )
+
+    @field_validator("neighbourhood")
+    @classmethod
+    def _has_a_middle(cls, neighbourhood: int) -> int:
+        if neighbourhood % 2 == 0:
+            raise ValueError("should be odd, so that the position itself is in the middle")
+        return neighbourhood
+
+    @model_validator(mode="after")
+    def _pretrained(self) -> Self:
+        refuse_learning(self.encoder)
+        return self
+
+    @property
+    def default_strides(self) -> tuple[int, ...]:
+        """Of the layers that are taken where nothing is said."""
+        return STRIDES
+
+    def chosen_layers(self) -> tuple[str, ...] | None:
+        """As said, or those of `default_strides` that the encoder names; None where it names none of them."""
+        named = encoder_kind(self.encoder).layers_by_stride
+        by_default = tuple(named[stride] for stride in self.default_strides if stride in named)
+        said = super().chosen_layers() or (() if self.encoder.layer else by_default)
+        return said or None
+
+
+class FeatureMaps(nn.Module):
+    """Images `[N, C, *size]` to the maps of every chosen level, each `[N, channels[l], *grids[l]]`.
+
+    channels  of each level
+    grids     spatial size of each level's map
+    cells     where each level's cells look (`networks.cells`)
+
+    Nothing is fitted and nothing trains; `forward` takes no gradient, and an image's maps do not depend on
+    its batch, but for rounding. As a stage's `frozen` they are computed once per image and kept on disk.
+
+    ValueError for a rank, channels or layers that the encoder does not take.
+    """
+
+    def __init__(
+        self, settings: FeatureMapsSettings, channels: int, size: Sequence[int], *, pretrained: bool
+    ) -> None:
+        super().__init__()
+        self.neighbourhood = settings.neighbourhood
+        self.size = tuple(size)
+        layers = settings.chosen_layers()
+        self.encoder = build_encoder(
+            settings.encoder, len(self.size), channels, pretrained=pretrained, layers=layers
+        )
+        self.channels = self.encoder.channels
+        self.grids = map_sizes(self.encoder, channels, self.size)
+        self.cells = cells_of(self.encoder, channels, self.size)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self._smoothed(layer_map) for layer_map in self.encoder(images))
+
+    def valid(self, valid: Tensor | None, level: int) -> Tensor | None:
+        """A batch's `valid` on that level's grid: cells that are at least half valid (`valid_on`)."""
+        return valid_on(valid, self.grids[level])
+
+    def on_grid(self, maps: Sequence[Tensor], level: int = 0) -> Tensor:
+        """All levels' maps at the cells of one of them, side by side: `[N, sum of channels, *grid]` float32.
+        Coarser maps are interpolated at the centres of its cells, finer ones averaged around them."""
+        target, grid = self.cells[level], self.grids[level]
+        brought = [
+            resample(h.float(), cells, target, grid) for h, cells in zip(maps, self.cells, strict=True)
+        ]
+        return brought[0] if len(brought) == 1 else torch.cat(brought, dim=1)
+
+    def place(self, values: Tensor, level: int, *, smoothing: float = 0.0) -> Tensor:
+        """Values `[N, 1, *grid]` of that level's cells on the image's grid, `[N, 1, *size]`, interpolated
+        between the cells' centres and blurred by a Gaussian of `smoothing` pixels."""
+        return gaussian_blur(place(values.float(), self.cells[level], self.size), smoothing)
+
+    def _smoothed(self, layer_map: Tensor) -> Tensor:
+        """The mean over the neighbourhood, of the positions of it that lie on the map."""
+        if self.neighbourhood == 1:
+            return layer_map
+        mean, side = _MEAN[len(self.size)], self.neighbourhood
+        return mean(layer_map, side, stride=1, padding=side // 2, count_include_pad=False)
