@@ -29,7 +29,12 @@ Variants = dict[str, tuple[str, ...]]
 
 def levels(method: str) -> Variants:
     if method == "aeflow":
-        return {str(stride): (f"detector.encoder.layer={STAGE[stride]}",) for stride in (16, 32)}
+        both = f"detector.features.layers=[{STAGE[16]},{STAGE[32]}]"
+        return {
+            "16": (f"detector.encoder.layer={STAGE[16]}", "detector.features.projection=112"),
+            "32": (f"detector.encoder.layer={STAGE[32]}",),
+            "16-32": (both,),
+        }
     found = {}
     for strides in ((4, 8, 16), (8, 16, 32), (16, 32), (32,)):
         layers = f"[{','.join(STAGE[stride] for stride in strides)}]"
