@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch import nn
 
 from secondread.networks.encoders import ENCODERS
+from secondread.networks.fused_convolution import convolve
 
 
 def randomised(name):
@@ -56,3 +58,18 @@ def test_folding_leaves_no_trace_in_the_state():
     names = set(encoder.state_dict())
     encoder(torch.rand(1, 1, 64, 64))
     assert set(encoder.state_dict()) == names
+
+
+def test_statistics_that_training_moved_are_folded_anew():
+    convolution, norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+    x = torch.rand(2, 3, 8, 8)
+
+    def folded_and_plain():
+        norm.eval()
+        with torch.no_grad():
+            return convolve(x, convolution, norm), norm(convolution(x)).relu()
+
+    folded_and_plain()
+    norm.train()
+    convolve(x, convolution, norm)
+    torch.testing.assert_close(*folded_and_plain())

@@ -71,6 +71,18 @@ def test_training_lowers_the_loss_and_leaves_the_global_generator_alone(cohorts,
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_each_step_makes_a_new_version_of_what_it_trains(cohorts, tmp_path):
+    """By which folded copies of a weight know that they are old."""
+    detector = build(AutoencoderSettings())
+    seen = []
+
+    def note(stage: str, epoch: int, number: int) -> None:
+        seen.append(detector.encoder.weight._version)
+
+    fit(detector, cohorts(), StageSettings(steps=3, batch_size=4), tmp_path, after_round=note)
+    assert len(seen) == len(set(seen)) == 3
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["every round", "end of stages only"])
 @pytest.mark.parametrize("after", range(7))
 def test_a_killed_fit_resumes_to_the_result_of_an_uninterrupted_one(cohorts, tmp_path, after, seconds):

@@ -87,7 +87,8 @@ def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, dtype: torch.dtyp
     """weight * gamma / deviation, and beta + (bias - mean) * gamma / deviation."""
     tensors = [convolution.weight, convolution.bias]
     if norm is not None:
-        tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        # Training moves the running statistics without a new version of them; of the count it makes one.
+        tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked]
     stamp = (dtype, *((t.data_ptr(), t._version) for t in tensors if t is not None))
     kept = convolution.__dict__.get("_folded")
     if isinstance(kept, _Folded) and kept.stamp == stamp:

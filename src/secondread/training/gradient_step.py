@@ -64,6 +64,8 @@ def take_step(run: Run, training: StepTraining, batches: Batches, images: int, w
         for group in training.optimiser.param_groups:
             group["lr"] = training.lr * group["pace"]
         training.optimiser.step()
+        # Fused optimisers leave the versions as they are, by which a folded convolution knows that it is old.
+        torch.autograd.graph.increment_version(parameters)
         if step.after is not None:
             with torch.no_grad():
                 step.after()
