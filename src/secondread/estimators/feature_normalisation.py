@@ -62,6 +62,9 @@ class FeatureNormalisation(nn.Module):
         self.register_buffer("mean", torch.zeros(channels, *mean_at))
         self.register_buffer("scale", torch.ones(channels, *scale_at))
         self.register_buffer("matrix", None if projection is None else torch.eye(projection, channels))
+        self._sums: list[Tensor] = []
+        self._kept: list[tuple[Tensor, Tensor]] = []
+        self._seen = 0
 
     @property
     def needs_fit(self) -> bool:
@@ -76,26 +79,37 @@ class FeatureNormalisation(nn.Module):
             rows = rows / self.scale.movedim(0, -1).contiguous()
             return (rows if self.matrix is None else rows @ self.matrix.T).movedim(-1, 1)
 
-    @torch.no_grad()
     def fit(self, maps: Iterable[tuple[Tensor, Tensor | None]], generator: torch.Generator) -> None:
         """From feature maps `[N, C, *S]`, each with its valid positions `[N, 1, *S]` or None."""
-        sums: list[Tensor] = []
-        kept: list[tuple[Tensor, Tensor]] = []
-        seen = 0
+        self._forget()
         for h, valid in maps:
-            h = self._compressed(h)
-            weight = torch.ones_like(h[:, :1]) if valid is None else valid.to(h)
-            weighted = (h * weight).double()
-            new = [weight.double().sum(dim=0), weighted.sum(dim=0), (weighted * h).sum(dim=0)]
-            sums = [a + b for a, b in zip(sums, new, strict=True)] if sums else new
-            if self.matrix is not None and seen < MAPS_FOR_DIRECTIONS:
-                kept.append((h.half(), weight.half()))
-            seen += len(h)
-        if not sums:
+            self.collect(h, valid)
+        self.finish(generator)
+
+    @torch.no_grad()
+    def collect(self, h: Tensor, valid: Tensor | None) -> None:
+        """Take maps of one batch into the sums that `finish` needs."""
+        h = self._compressed(h)
+        weight = torch.ones_like(h[:, :1]) if valid is None else valid.to(h)
+        weighted = (h * weight).double()
+        new = [weight.double().sum(dim=0), weighted.sum(dim=0), (weighted * h).sum(dim=0)]
+        self._sums = [a + b for a, b in zip(self._sums, new, strict=True)] if self._sums else new
+        if self.matrix is not None and self._seen < MAPS_FOR_DIRECTIONS:
+            self._kept.append((h.half(), weight.half()))
+        self._seen += len(h)
+
+    @torch.no_grad()
+    def finish(self, generator: torch.Generator) -> None:
+        """Set the buffers from what has been collected, and forget it. ValueError where that is nothing."""
+        if not self._sums:
             raise ValueError("feature statistics need at least one image")
-        self._fit_scale(*sums)
+        self._fit_scale(*self._sums)
         if self.matrix is not None:
-            self.matrix.copy_(self._directions(kept, generator))
+            self.matrix.copy_(self._directions(self._kept, generator))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._sums, self._kept, self._seen = [], [], 0
 
     def _compressed(self, h: Tensor) -> Tensor:
         h = h.float()

@@ -1,19 +1,24 @@
-"""One step of a flow: affine coupling, global affine, permutation of the channels."""
+"""One step of a flow: affine coupling, global affine, and a fixed mixing of the channels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from secondread.networks.by_rank import channels_last
+from secondread.networks.precision import full_precision
+
+MakeSubnet = Callable[[int, int], nn.Module]
+"""`make(channels_in, channels_out)`: the network inside a coupling."""
 
 
 class CouplingBlock(nn.Module):
-    """Affine coupling with a soft clamp, then a global affine, then a fixed permutation of channels.
+    """Affine coupling with a soft clamp, then a global affine, then a fixed mixing of the channels.
 
         a, b = 0.1 * subnet(x_1, condition)
         u    = (x_1, x_2 * exp(clamp * tanh(a)) + b)
@@ -21,25 +26,28 @@ class CouplingBlock(nn.Module):
 
     x_1 is the first half of the channels (the larger one where their number is odd). `clamp` = 2.0
     bounds each log-scale to ±2; the factor 0.1 keeps the start near the identity. The same function
-    as FrEIA's AllInOneBlock with its defaults, which AE-FLOW uses (affine coupling: Dinh et
+    as FrEIA's AllInOneBlock with its defaults, which AE-FLOW and FastFlow use (affine coupling: Dinh et
     al., Real NVP, ICLR 2017; global affine: Kingma and Dhariwal, Glow, NeurIPS 2018).
 
+    P permutes the channels; with `mixing` "rotation" it is a random rotation, FrEIA's soft permutation,
+    which CFLOW-AD uses. Either is drawn once and kept as a buffer, and |det P| = 1.
+
     Shapes: x `[N, channels, *S]`, condition `[N, condition_channels, *S]`, log-determinant per position
-    `[N, 1, *S]` in nats (its sum over S is that of the whole map). The state stays in float32, also
-    where the subnet runs in bfloat16.
+    `[N, 1, *S]` in nats (its sum over S is that of the whole map). S may be empty: rows `[N, channels]`.
+    The state stays in float32, also where the subnet runs in bfloat16.
 
     Args:
-        subnet: `subnet(channels_in, channels_out) -> module`.
-        generator: draws the permutation, which is kept as a buffer; None = torch's global one.
+        generator: draws P; None = torch's global one.
     """
 
     def __init__(
         self,
         channels: int,
-        subnet: Callable[[int, int], nn.Module],
+        subnet: MakeSubnet,
         *,
         condition_channels: int = 0,
         clamp: float = 2.0,
+        mixing: Literal["permutation", "rotation"] = "permutation",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -50,8 +58,13 @@ class CouplingBlock(nn.Module):
         self.subnet = subnet(self.halves[0] + condition_channels, 2 * self.halves[1])
         self.scale_before_softplus = nn.Parameter(torch.full((channels,), 2 * math.log(math.exp(5.0) - 1)))
         self.offset = nn.Parameter(torch.zeros(channels))
-        self.permutation: Tensor
-        self.register_buffer("permutation", torch.randperm(channels, generator=generator))
+        self.permutation: Tensor | None
+        self.rotation: Tensor | None
+        rotates = mixing == "rotation"
+        self.register_buffer(
+            "permutation", None if rotates else torch.randperm(channels, generator=generator)
+        )
+        self.register_buffer("rotation", _rotation(channels, generator) if rotates else None)
 
     def scale(self) -> Tensor:
         """The global scale, `[channels]`, positive; 1 at the start."""
@@ -64,24 +77,36 @@ class CouplingBlock(nn.Module):
         log_scale, shift = self._coefficients(first, condition)
         u = torch.cat((first, torch.addcmul(shift, second, log_scale.exp())), dim=-1)
         scale = self.scale()
-        y = self._permuted(torch.addcmul(self.offset, u, scale))
+        y = self._mixed(torch.addcmul(self.offset, u, scale))
         log_determinant = log_scale.sum(dim=-1, keepdim=True) + scale.log().sum()
         return y, _channels_before(log_determinant)
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
         """The x that `forward` takes to y."""
-        u = _channels_behind(y.float()).index_select(-1, self.permutation.argsort())
+        u = self._unmixed(_channels_behind(y.float()))
         u = (u - self.offset) / self.scale()
         first, second = u.split(self.halves, dim=-1)
         log_scale, shift = self._coefficients(first, condition)
         return _channels_before(torch.cat((first, (second - shift) * (-log_scale).exp()), dim=-1))
 
-    def _permuted(self, y: Tensor) -> Tensor:
-        """`[N, *S, channels]` in the new order of channels, as `[N, channels, *S]`."""
+    def _mixed(self, y: Tensor) -> Tensor:
+        """P y: `[N, *S, channels]` to `[N, channels, *S]`."""
+        if self.rotation is not None:
+            with full_precision(y):
+                return _channels_before(y @ self.rotation.T)
+        assert self.permutation is not None
         if torch.is_grad_enabled():
             return _channels_before(y).index_select(1, self.permutation)
         rows = y.reshape(-1, y.shape[-1])  # several times faster than index_select on more axes
         return _channels_before(rows.gather(1, self.permutation.expand_as(rows)).view(y.shape))
+
+    def _unmixed(self, y: Tensor) -> Tensor:
+        """P^-1 y, `[N, *S, channels]`."""
+        if self.rotation is not None:
+            with full_precision(y):
+                return y @ self.rotation
+        assert self.permutation is not None
+        return y.index_select(-1, self.permutation.argsort())
 
     def _coefficients(self, first: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
         """From the first half `[N, *S, channels]`; both come in that order."""
@@ -90,6 +115,14 @@ class CouplingBlock(nn.Module):
         found = _channels_behind(self.subnet(channels_last(given)))
         a, b = (0.1 * found.float()).split(self.halves[1], dim=-1)
         return self.clamp * torch.tanh(a), b
+
+
+def _rotation(channels: int, generator: torch.Generator | None) -> Tensor:
+    """Uniform among the orthogonal matrices of determinant 1, `[channels, channels]` float32."""
+    q, r = torch.linalg.qr(torch.randn(channels, channels, generator=generator, dtype=torch.float64))
+    q = q * r.diagonal().sign()
+    q[:, 0] *= torch.linalg.det(q).sign()
+    return q.float()
 
 
 def _channels_behind(x: Tensor) -> Tensor:

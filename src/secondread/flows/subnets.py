@@ -9,12 +9,24 @@ from secondread.networks.fused_convolution import convolve
 
 
 class ConvSubnet(nn.Sequential):
-    """Convolution 3×3 to `hidden`, ReLU, convolution 1×1 (FastFlow's; AE-FLOW's for chest X-rays)."""
+    """Convolution to `hidden`, ReLU, convolution, both padded to the map's size.
 
-    def __init__(self, rank: int, channels_in: int, channels_out: int, hidden: int) -> None:
-        convolution = CONVOLUTION[rank]
+    `kernels`, both odd: 3 and 1 in AE-FLOW for chest X-rays; 3 and 3, or 1 and 1, in FastFlow.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        channels_in: int,
+        channels_out: int,
+        hidden: int,
+        kernels: tuple[int, int] = (3, 1),
+    ) -> None:
+        convolution, (first, last) = CONVOLUTION[rank], kernels
         super().__init__(
-            convolution(channels_in, hidden, 3, padding=1), nn.ReLU(), convolution(hidden, channels_out, 1)
+            convolution(channels_in, hidden, first, padding=first // 2),
+            nn.ReLU(),
+            convolution(hidden, channels_out, last, padding=last // 2),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -22,6 +34,14 @@ class ConvSubnet(nn.Sequential):
         if isinstance(first, nn.Conv2d) and isinstance(last, nn.Conv2d):
             return convolve(convolve(x, first), last, relu=False)
         return super().forward(x)
+
+
+class LinearSubnet(nn.Sequential):
+    """Linear to twice the width, ReLU, linear, for rows `[N, channels_in]` (CFLOW-AD's)."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        hidden = 2 * channels_in
+        super().__init__(nn.Linear(channels_in, hidden), nn.ReLU(), nn.Linear(hidden, channels_out))
 
 
 class ResNetSubnet(nn.Module):

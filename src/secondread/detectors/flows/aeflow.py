@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
+from secondread.detectors.blocks.feature_flow import FlowSettings, NormalisationSettings
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
 from secondread.detectors.contract import (
     Batch,
@@ -25,39 +26,21 @@ from secondread.detectors.contract import (
     Tiny,
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
-from secondread.estimators.feature_normalisation import FeatureNormalisation
-from secondread.flows.flow import Flow
 from secondread.networks.cells import cells_of, place
 from secondread.networks.decoder import Decoder
 from secondread.networks.encoder import EncoderSettings, chosen_channels, map_sizes
 from secondread.networks.structural_similarity import structural_similarity
-from secondread.settings.base import Layers, Settings, Width
+from secondread.settings.base import Settings, Width
 
 
-class FlowSettings(Settings):
-    blocks: Layers = 8
-    subnet: Literal["conv", "resnet"] = "conv"
-    hidden: Width = Field(256, description="width of a conv subnet")
-    clamp: float = Field(2.0, gt=0, description="bound of each log-scale")
-    positions: bool = Field(False, description="give each subnet a learned embedding of the position")
-    embedding: Width = Field(8, description="channels of that embedding")
-
-
-class FeatureSettings(Settings):
-    """Between encoder and flow; all off in the paper, whose encoder gives features of the order of one. See
-    `networks.feature_normalisation`."""
+class FeatureSettings(NormalisationSettings):
+    """Which features, and what they pass before the flow; all off in the paper, whose encoder gives features
+    of the order of one."""
 
     layers: tuple[str, ...] | None = Field(
         None, description="several layers, on the grid of the last; empty = encoder.layer alone"
     )
     channels: Width | None = Field(None, description="random channels of them kept; empty = all")
-    compress: bool = Field(False, description="sign(h) log(1 + |h|) first")
-    standardise: Literal["none", "scale", "channel", "position", "centre"] = Field(
-        "scale", description="scale: one constant; features far from the order of one start a flow badly"
-    )
-    projection: Width | None = Field(None, description="channels that reach the flow")
-    kind: Literal["pca", "random"] = "pca"
-    noise: float = Field(0.0, ge=0, description="Gaussian, added to what the flow sees in training")
 
 
 class DecoderSettings(Settings):
@@ -152,24 +135,8 @@ class AEFlow(Detector):
         kept = min(settings.features.channels or total, total)
         self.chosen: Tensor
         self.register_buffer("chosen", torch.randperm(total)[:kept].sort().values)
-        self.normalisation = FeatureNormalisation(
-            kept,
-            self.map_size,
-            compress=settings.features.compress,
-            standardise=settings.features.standardise,
-            projection=settings.features.projection,
-            kind=settings.features.kind,
-        )
-        self.flow = Flow(
-            rank,
-            self.normalisation.channels,
-            blocks=settings.flow.blocks,
-            subnet=settings.flow.subnet,
-            hidden=settings.flow.hidden,
-            clamp=settings.flow.clamp,
-            positions=self.map_size if settings.flow.positions else None,
-            embedding=settings.flow.embedding,
-        )
+        self.normalisation = settings.features.build(kept, self.map_size)
+        self.flow = settings.flow.build(rank, self.normalisation.channels, self.map_size)
         self.decoder = Decoder(
             rank,
             self.normalisation.channels,
@@ -338,10 +305,7 @@ class AEFlow(Detector):
     def _flow_of(self, h: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """From features: z' `[N, K, *map_size]`; log-determinant and -log p (standard normal latent) per
         position, `[N, 1, *map_size]`, nats. With a generator, noise is added to the normalised features."""
-        h = self.normalisation(h)
-        if generator is not None and self.settings.features.noise:
-            drawn = torch.randn(h.shape, generator=generator, device=generator.device)
-            h = h + self.settings.features.noise * drawn.to(h)
+        h = self.settings.features.noisy(self.normalisation(h), generator)
         z, log_determinant = self.flow.transform(h)
         return z, log_determinant, -(self.flow.latent.log_density_map(z) + log_determinant)
 

@@ -1,0 +1,111 @@
+"""What a person may set about a flow on feature maps, and about what the features pass before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from secondread.detectors.blocks.feature_maps import FeatureMaps
+from secondread.detectors.contract import Batch, Batches
+from secondread.estimators.feature_normalisation import FeatureNormalisation
+from secondread.flows.flow import Flow
+from secondread.settings.base import Layers, Settings, Width
+
+
+class FlowSettings(Settings):
+    blocks: Layers = 8
+    subnet: Literal["conv", "resnet"] = "conv"
+    hidden: Width = Field(256, description="width of a conv subnet")
+    clamp: float = Field(2.0, gt=0, description="bound of each log-scale")
+    positions: bool = Field(False, description="give each subnet a learned embedding of the position")
+    embedding: Width = Field(8, description="channels of that embedding")
+
+    def build(self, rank: int, channels: int, size: Sequence[int]) -> Flow:
+        """The flow of maps `[N, channels, *size]`."""
+        return Flow(
+            rank,
+            channels,
+            blocks=self.blocks,
+            subnet=self.subnet,
+            hidden=self.hidden,
+            clamp=self.clamp,
+            positions=size if self.positions else None,
+            embedding=self.embedding,
+        )
+
+
+class NormalisationSettings(Settings):
+    """Between encoder and flow. See `estimators.feature_normalisation`."""
+
+    compress: bool = Field(False, description="sign(h) log(1 + |h|) first")
+    standardise: Literal["none", "scale", "channel", "position", "centre"] = Field(
+        "scale", description="scale: one constant; features far from the order of one start a flow badly"
+    )
+    projection: Width | None = Field(None, description="channels that reach the flow; empty = all")
+    kind: Literal["pca", "random"] = "pca"
+    noise: float = Field(0.0, ge=0, description="Gaussian, added to what the flow sees in training")
+
+    def build(self, channels: int, size: Sequence[int]) -> FeatureNormalisation:
+        """Of maps `[N, channels, *size]`. ValueError where the projection has more directions than that."""
+        return FeatureNormalisation(
+            channels,
+            size,
+            compress=self.compress,
+            standardise=self.standardise,
+            projection=self.projection,
+            kind=self.kind,
+        )
+
+    def noisy(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Normalised features as a flow sees them in training; as they are where there is no generator."""
+        if generator is None or not self.noise:
+            return h
+        return h + self.noise * torch.randn(h.shape, generator=generator, device=generator.device).to(h)
+
+
+class NormalisedMaps(nn.Module):
+    """The maps of several levels of a frozen encoder as their flows take them, each normalised for itself.
+
+    channels  of each level behind its normalisation
+    """
+
+    def __init__(self, settings: NormalisationSettings, maps: FeatureMaps) -> None:
+        super().__init__()
+        self.settings = settings
+        self.maps = maps
+        self.levels = nn.ModuleList(
+            settings.build(width, grid) for width, grid in zip(maps.channels, maps.grids, strict=True)
+        )
+        self.channels = tuple(level.channels for level in self._levels())
+
+    @property
+    def prepare(self) -> Callable[[Iterator[Batches], torch.Generator], None] | None:
+        """`fit` on the normals of a stage's batches, or None where there is nothing to fit."""
+        return self.fit if any(level.needs_fit for level in self._levels()) else None
+
+    def fit(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
+        """Every level's normalisation from the batches' normals, in one pass."""
+        for cohorts in batches:
+            batch = cohorts["normal"]
+            for level, (own, h) in enumerate(zip(self._levels(), self.found(batch), strict=True)):
+                own.collect(h, self.maps.valid(batch.valid, level))
+        for own in self._levels():
+            own.finish(generator)
+
+    def found(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The maps themselves: those that the training loop kept, or computed."""
+        return batch.features or self.maps(batch.images)
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> list[Tensor]:
+        """Each level's, `[N, K, *grid]` float32; with a generator, with the noise of training."""
+        return [
+            self.settings.noisy(own(h), generator)
+            for own, h in zip(self._levels(), self.found(batch), strict=True)
+        ]
+
+    def _levels(self) -> list[FeatureNormalisation]:
+        return [level for level in self.levels if isinstance(level, FeatureNormalisation)]
