@@ -51,3 +51,13 @@ def scores_of(detector, images):
     """The parts, as everything that scores gets them."""
     digests = [f"{number:032x}" for number in range(len(images))]
     return Scorer(detector, precision="float32").batch(images.numpy(), None, digests, maps=False).parts
+
+
+def test_a_rank_that_a_detector_does_not_take_is_refused_in_words():
+    class Flat(find("spectrum")):
+        ranks = frozenset({2})
+
+    with pytest.raises(
+        ValueError, match=r"'spectrum' takes rank \[2\], and the preprocessing gives images of"
+    ):
+        Flat(Flat.tiny(2).settings, 1, (8, 8, 8))

@@ -61,7 +61,6 @@ def test_the_paper_preset_follows_the_paper_for_chest_x_ray_as_its_note_says():
         (["detector.flow.blocs=3"], "mine: detector.flow.blocs is not a setting; did you mean blocks?"),
         (["detector.name=aeflw"], "mine: detector.name is 'aeflw'; did you mean aeflow? detectors are "),
         (["stages.flo.epochs=3"], "mine: stages.flo is not a stage of aeflow; its stages are flow"),
-        (["preprocessing.size=[8, 64, 64]"], "mine: detector 'aeflow' takes rank [2], and the"),
     ],
 )  # fmt: skip
 def test_what_the_detector_does_not_take_is_told_by_its_key(settings, line):
@@ -73,7 +72,6 @@ def test_what_the_detector_does_not_take_is_told_by_its_key(settings, line):
 @pytest.mark.parametrize(
     ("preset", "settings", "line"),
     [
-        ("k-nn", ["preprocessing.size=[8, 64, 64]"], "mine: features come from encoders of 2-D images, and"),
         ("k-nn", ["detector.k=6", "detector.bank=5"], "k is 6: the bank holds at most 5 normals; set bank"),
         ("patchcore", ["detector.bank=50000"], "mine: detector: pool is 100000: it should be at least 4"),
         ("patchcore", ["detector.encoder.name=conv"], "mine: detector: it needs an encoder with pretrained"),

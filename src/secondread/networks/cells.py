@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,15 @@ class Cells:
             ),
             tuple(step * apart for step, apart in zip(self.stride, stride, strict=True)),
         )
+
+
+@runtime_checkable
+class KnowsItsCells(Protocol):
+    """A network that says itself where the cells of its maps lie."""
+
+    def map_cells(self, channels: int, size: Sequence[int]) -> tuple[Cells, ...]:
+        """Of each map that it gives of images `[channels, *size]`."""
+        ...
 
 
 def place(x: Tensor, cells: Cells, size: Sequence[int]) -> Tensor:
@@ -84,15 +93,19 @@ def _at(x: Tensor, axis: int, places: Sequence[float]) -> Tensor:
 def cells_of(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[Cells, ...]:
     """The cells of each map that `network` gives of images `[channels, *size]`.
 
-    Found by composing the kernels, strides, dilations and paddings of the convolutions and pools on the way
-    from the image, without computing them. Where maps of other places are joined by channels or added, the
-    place is the mean over the channels that each brings. `ValueError` for a step whose cells are not known.
+    As the network says itself (`KnowsItsCells`), or else found by composing the kernels, strides, dilations
+    and paddings of the convolutions and pools on the way from the image, without computing them. Where maps
+    of other places are joined by channels or added, the place is the mean over the channels that each brings.
+    `ValueError` for a step whose cells are not known.
     """
-    state = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
-    image = torch.empty(1, channels, *size, device="meta")
-    with torch.no_grad(), _Walk(image) as walk:
-        maps = functional_call(network, state, (image,))
-        return tuple(walk.cells(one) for one in maps)
+    if isinstance(network, KnowsItsCells):
+        return network.map_cells(channels, size)
+    with torch.inference_mode(False), torch.no_grad():  # in inference mode a walk would see other steps
+        state = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
+        image = torch.empty(1, channels, *size, device="meta")
+        with _Walk(image) as walk:
+            maps = functional_call(network, state, (image,))
+            return tuple(walk.cells(one) for one in maps)
 
 
 class _Walk(TorchDispatchMode):

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from secondread.networks.cells import Cells, resample
-from secondread.settings.base import Settings, Width
+from secondread.settings.base import Settings, Side, Width
+
+Axes = Annotated[tuple[Literal[0, 1, 2], ...], Field(min_length=1, max_length=3)]
+
+
+class SliceSettings(Settings):
+    """How an encoder of pictures reads a volume (`networks.slices`)."""
+
+    axes: Axes = Field(
+        (0,), description="slices are taken across these: 0 = axial, 1 = coronal, 2 = sagittal ones"
+    )
+    thickness: Side | None = Field(
+        None,
+        description="neighbouring slices in a cell; empty = as many as a cell has pixels within the slice",
+    )
+    pool: Literal["mean", "max"] = Field("mean", description="over the slices of a cell")
+
+    @field_validator("axes")
+    @classmethod
+    def _each_once(cls, axes: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(axes)) < len(axes):
+            raise ValueError("names an axis twice")
+        return axes
 
 
 class EncoderSettings(Settings):
@@ -37,6 +59,9 @@ class EncoderSettings(Settings):
         description="conv: further channels, linear filters of each cell; stride^rank of them lose nothing",
     )
     stride: Literal[4, 8, 16] = Field(8, description="conv: image size / map size")
+    slices: SliceSettings = Field(
+        SliceSettings(), description="how a volume is read by an encoder that takes pictures alone"
+    )
 
 
 class Encoder(nn.Module):

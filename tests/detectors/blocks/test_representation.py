@@ -9,7 +9,6 @@ from secondread.detectors.blocks.representation import (
     standardisation,
 )
 from secondread.detectors.contract import Batch
-from secondread.detectors.features.k_nn import KNearestNeighbours, KNearestNeighboursSettings
 
 RANDOM = EncoderSettings(name="resnet18", weights="random")
 
@@ -28,7 +27,6 @@ def test_pixels_are_a_thumbnail_of_means(size, dimensions):
     assert float(x[0, 0]) == pytest.approx(
         float(images[0, 0][(slice(0, 2), *[slice(0, 1)] * (len(size) - 1))].mean())
     )
-    assert represent.ranks == {2, 3}
 
 
 def test_features_are_the_means_of_all_layers_over_positions():
@@ -40,7 +38,6 @@ def test_features_are_the_means_of_all_layers_over_positions():
     x = represent(Batch(images))
     assert x.shape == (2, 64 + 128 + 256) == (2, represent.dimensions)
     torch.testing.assert_close(x, torch.cat([m.mean(dim=(2, 3)) for m in maps], dim=1), atol=1e-5, rtol=1e-4)
-    assert represent.ranks == {2}
 
 
 def test_a_layer_of_the_encoder_may_stand_alone_and_deviations_be_added():
@@ -50,6 +47,15 @@ def test_a_layer_of_the_encoder_may_stand_alone_and_deviations_be_added():
         (h,) = represent.encoder(images)
     expected = torch.cat((h.mean(dim=(2, 3)), h.flatten(2).std(dim=2, correction=0)), dim=1)
     torch.testing.assert_close(represent(Batch(images)), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_features_of_a_volume_are_the_means_over_its_slices():
+    represent = make(size=(6, 32, 32), layers=("layer1",))
+    volumes = blobs(2, (6, 32, 32))
+    with torch.no_grad():
+        maps = [represent.encoder.encoder(volumes[:, :, at])[0] for at in range(6)]
+    expected = torch.stack(maps).mean(dim=(0, 3, 4))
+    torch.testing.assert_close(represent(Batch(volumes)), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_padding_is_left_out_of_pooled_features():
@@ -76,10 +82,6 @@ def test_pixels_ask_nothing_of_the_encoder():
 def test_settings_that_do_not_fit_are_refused_in_words():
     with pytest.raises(ValueError, match="pretrained weights, not conv"):
         RepresentationSettings(encoder=EncoderSettings(name="conv"))
-    with pytest.raises(
-        ValueError, match=r"encoders of 2-D images.*\(16, 16, 16\); set detector.of to pixels"
-    ):
-        KNearestNeighbours(KNearestNeighboursSettings(encoder=RANDOM), 1, (16, 16, 16))
     with pytest.raises(ValueError, match="1 or 3 channels"):
         make(channels=2)
 

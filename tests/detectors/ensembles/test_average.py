@@ -101,9 +101,7 @@ def test_a_mistake_in_a_detectors_settings_is_told_with_its_place():
         build_detector(recipe, pretrained=False)
 
 
-def test_detectors_of_other_ranks_and_faulty_names_are_refused():
-    with pytest.raises(ValueError, match="2-D images"):
-        make({"a": {"name": "mahalanobis", "encoder": SUBSPACE["encoder"]}}, size=(16, 16, 16))
+def test_averages_within_averages_and_faulty_names_are_refused():
     with pytest.raises(ValidationError, match="average itself"):
         AverageSettings(of={"a": {"name": "average", "of": {"b": {"name": "mean-intensity"}}}})
     with pytest.raises(ValidationError, match="weights names 'b', and of has a"):

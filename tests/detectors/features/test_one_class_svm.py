@@ -76,6 +76,8 @@ def test_normals_that_are_all_alike_are_refused():
         fit(detector, blobs(1, size).expand(6, *[-1] * 3))
 
 
-def test_features_of_volumes_are_refused():
-    with pytest.raises(ValueError, match=r"set detector\.of to pixels"):
-        OneClassSVM(OneClassSVMSettings(of="features", encoder=RANDOM), 1, (8, 8, 8))
+def test_features_of_volumes_come_from_their_slices():
+    detector = OneClassSVM(OneClassSVMSettings(of="features", encoder=RANDOM), 1, (8, 32, 32))
+    volumes = blobs(6, (8, 32, 32))
+    fit(detector, volumes)
+    assert torch.isfinite(score(detector, volumes).parts["outside"].values).all()

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, SerializeAsAny
 
 from secondread.networks.encoder import Encoder, EncoderSettings
 from secondread.networks.encoders import ENCODERS
+from secondread.networks.slices import SliceEncoder
 from secondread.settings.mistakes import validated_by_kind
 
 
@@ -57,5 +58,18 @@ def build_encoder(
     pretrained: bool,
     layers: Sequence[str] | None = None,
 ) -> Encoder:
-    """The encoder for images `[channels, *S]` with `len(S) == rank`; `layers` overrides `layer`."""
-    return encoder_kind(settings).build(settings, rank, channels, layers=layers, pretrained=pretrained)
+    """The encoder for images `[channels, *S]` with `len(S) == rank`; `layers` overrides `layer`. One that
+    takes pictures alone reads a volume slice by slice (`networks.slices`). ValueError for another rank."""
+    kind = encoder_kind(settings)
+    if rank in kind.ranks:
+        return kind.build(settings, rank, channels, layers=layers, pretrained=pretrained)
+    if rank not in encoder_ranks(settings):
+        raise ValueError(f"encoder {settings.name} takes rank {sorted(kind.ranks)}, not {rank}")
+    encoder = kind.build(settings, 2, channels, layers=layers, pretrained=pretrained)
+    return SliceEncoder(encoder, settings.slices)
+
+
+def encoder_ranks(settings: EncoderSettings) -> frozenset[int]:
+    """Of the images for which `build_encoder` gives the encoder that settings name."""
+    ranks = encoder_kind(settings).ranks
+    return ranks | {3} if 2 in ranks else ranks

@@ -29,7 +29,7 @@ class RepresentationSettings(PooledFeaturesSettings):
     every detector."""
 
     of: Literal["pixels", "features"] = Field(
-        "features", description="pixels: a thumbnail; features: pooled maps of a frozen encoder, 2-D only"
+        "features", description="pixels: a thumbnail; features: pooled maps of a frozen encoder"
     )
     side: Side | None = Field(None, description="pixels: thumbnail's side; empty = 32 in 2-D and 16 in 3-D")
 
@@ -43,14 +43,13 @@ class RepresentationSettings(PooledFeaturesSettings):
 class Representation(nn.Module):
     """x of each image of a batch, `[N, dimensions]` float32.
 
-    pixels    the image, padding included, averaged down to `side` per axis (no axis is enlarged), flattened;
-              2-D and 3-D
+    pixels    the image, padding included, averaged down to `side` per axis (no axis is enlarged), flattened
     features  the encoder's maps, on the grid of the last layer, pooled over valid positions
-              (`blocks.pooled_features`); 2-D
+              (`blocks.pooled_features`)
 
     Nothing is fitted and nothing trains. An image's x does not depend on its batch, but for rounding.
 
-    `ValueError` for features of another rank than 2, or of channels that the encoder does not take.
+    `ValueError` for features of a rank, or of channels, that the encoder does not take.
     """
 
     def __init__(
@@ -63,25 +62,15 @@ class Representation(nn.Module):
             self.grid = tuple(min(side, length) for length in size)
             self.dimensions = channels * torch.Size(self.grid).numel()
             return
-        if len(size) != 2:
-            raise ValueError(
-                f"features come from encoders of 2-D images, and the preprocessing gives images of size "
-                f"{tuple(size)}; set detector.of to pixels"
-            )
         layers = settings.chosen_layers()
         if layers is None and settings.encoder.layer is None:
             named = encoder_kind(settings.encoder).layers_by_stride
             layers = tuple(named[stride] for stride in STRIDES if stride in named) or None
-        encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
+        encoder = build_encoder(settings.encoder, len(size), channels, pretrained=pretrained, layers=layers)
         self.grid = map_sizes(encoder, channels, size)[-1]
         self.pooling = Pooling(settings, encoder.channels, self.grid)
         self.dimensions = self.pooling.dimensions
         self.encoder = encoder
-
-    @property
-    def ranks(self) -> frozenset[int]:
-        """The ranks of images that it takes as it is set."""
-        return frozenset({2, 3} if self.encoder is None else {2})
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> Tensor:
@@ -92,8 +81,7 @@ class Representation(nn.Module):
 
 
 class OnVectors(Detector):
-    """A detector of one vector per image: `represent`, by settings that are `RepresentationSettings` too. It
-    takes the ranks that these take as they are set."""
+    """A detector of one vector per image: `represent`, by settings that are `RepresentationSettings` too."""
 
     ranks = frozenset({2, 3})
     represent: Representation
@@ -101,7 +89,6 @@ class OnVectors(Detector):
     def build(self, *, pretrained: bool) -> None:
         assert isinstance(self.settings, RepresentationSettings)
         self.represent = Representation(self.settings, self.channels, self.size, pretrained=pretrained)
-        self.ranks = self.represent.ranks
 
 
 def standardisation(rows: Tensor) -> tuple[Tensor, Tensor]:

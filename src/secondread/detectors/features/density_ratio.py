@@ -89,13 +89,18 @@ class DensityRatio(Detector):
     Settings = DensityRatioSettings
     settings: DensityRatioSettings
     part = "ratio"
+    ranks = frozenset({2, 3})
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
         self.cohorts = ("normal", settings.against)
         self.needs = frozenset(self.cohorts)
         self.encoder = build_encoder(
-            settings.encoder, 2, channels, pretrained=pretrained, layers=settings.chosen_layers()
+            settings.encoder,
+            len(self.size),
+            channels,
+            pretrained=pretrained,
+            layers=settings.chosen_layers(),
         )
         self.grid = map_sizes(self.encoder, channels, self.size)[-1]
         self.pooling = Pooling(settings, self.encoder.channels, self.grid)
@@ -209,7 +214,7 @@ class DensityRatio(Detector):
         )
         collecting, training = StageSettings(batch_size=8), StageSettings(steps=3, batch_size=6)
         stages = {"features": collecting, "normal_flow": training, "unlabelled_flow": training}
-        return Tiny(settings, 1, (32,) * rank, stages)
+        return Tiny(settings, 1, (32, 32) if rank == 2 else (8, 32, 32), stages)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:

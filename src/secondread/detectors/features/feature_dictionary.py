@@ -28,7 +28,7 @@ from secondread.networks.precision import full_precision
 from secondread.settings.base import Count, Draws, Side, Width
 
 CHUNK = 256
-"""Patches that go through the network at once."""
+"""Patches, or slices of them, that go through the network at once."""
 
 
 class FeatureDictionarySettings(DetectorSettings):
@@ -85,12 +85,13 @@ class FeatureDictionary(Detector):
     Settings = FeatureDictionarySettings
     settings: FeatureDictionarySettings
     part = "distance"
+    ranks = frozenset({2, 3})
     gives_map = True
     grows: Mapping[str, tuple[str | None, ...]] = {"matrix": ("k", None), "words": (None, "k")}
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
-        self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained)
+        self.encoder = build_encoder(settings.encoder, len(self.size), channels, pretrained=pretrained)
         self.patch = tuple(min(settings.patch, length) for length in self.size)
         self.starts = tuple(
             [*range(0, length - side, settings.stride), length - side]
@@ -163,8 +164,11 @@ class FeatureDictionary(Detector):
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
+        encoder = EncoderSettings(name="resnet18", weights="random")
+        if rank == 3:
+            encoder = EncoderSettings(name="squeezenet1_1", weights="random", layer="features.4")
         settings = FeatureDictionarySettings(
-            encoder=EncoderSettings(name="resnet18", weights="random"),
+            encoder=encoder,
             patch=16,
             stride=8,
             enlarged=32,
@@ -172,32 +176,36 @@ class FeatureDictionary(Detector):
             nearest=2,
             most=60,
         )
-        return Tiny(settings, 1, (32,) * rank, {"dictionary": StageSettings(epochs=1, batch_size=4)})
+        size = (32, 32) if rank == 2 else (16, 24, 24)
+        return Tiny(settings, 1, size, {"dictionary": StageSettings(epochs=1, batch_size=4)})
 
     def _cut(self, images: Tensor) -> Tensor:
         """The patches of each image, `[N, patches, C, *patch]`."""
-        rows, columns = (
-            torch.tensor(starts, device=images.device)[:, None] + torch.arange(side, device=images.device)
-            for starts, side in zip(self.starts, self.patch, strict=True)
-        )
-        cut = images[:, :, rows][..., columns]
-        return cut.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+        cut, rank = images, len(self.patch)
+        for starts, side in zip(self.starts, self.patch, strict=True):
+            where = torch.tensor(starts, device=images.device)[:, None]
+            # the axis in front of those that are cut already becomes two, and these go to the end
+            cut = cut[:, :, where + torch.arange(side, device=images.device)].movedim((2, 3), (-2, -1))
+        # `[N, C, patches, side, patches, side, ...]`, of which the patches go to the front
+        numbers = [2 + 2 * axis for axis in range(rank)]
+        return cut.movedim(numbers, list(range(1, 1 + rank))).flatten(1, rank)
 
     @torch.no_grad()
     def _features(self, patches: Tensor) -> Tensor:
         """Of patches `[n, C, *patch]`: `[n, features]` float32 of L1 norm 1."""
         side = self.settings.enlarged
-        maps = [self.encoder(resize(part, (side, side)))[-1].float() for part in patches.split(CHUNK)]
-        return torch.nn.functional.normalize(torch.cat(maps).mean(dim=(2, 3)), p=1.0, dim=1)
+        size = (side,) * len(self.size)
+        parts = patches.split(max(1, CHUNK // side ** (len(size) - 2)))
+        maps = [self.encoder(resize(part, size))[-1].float() for part in parts]
+        return torch.nn.functional.normalize(torch.cat(maps).flatten(2).mean(dim=2), p=1.0, dim=1)
 
     def _spread(self, values: Tensor) -> Tensor:
         """Of each pixel the mean over the patches that it lies in: `[N, *patches per axis]` to
         `[N, 1, *size]`."""
-        covers = []
-        for length, side, starts in zip(self.size, self.patch, self.starts, strict=True):
+        for axis, (length, side, starts) in enumerate(zip(self.size, self.patch, self.starts, strict=True)):
             after = torch.arange(length, device=values.device) - torch.tensor(
                 starts, device=values.device
             ).unsqueeze(1)
             cover = ((after >= 0) & (after < side)).float()
-            covers.append(cover / cover.sum(dim=0))
-        return (covers[0].T @ values @ covers[1])[:, None]
+            values = (values.movedim(1 + axis, -1) @ (cover / cover.sum(dim=0))).movedim(-1, 1 + axis)
+        return values[:, None]

@@ -73,11 +73,11 @@ class FeatureSubspaceSettings(LevelsSettings, DetectorSettings):
 class FeatureSubspace(Detector):
     """score = sum over levels l and grids g of the standardised |(I - V^T V)(x - m)|.
 
-    x is the map of level l averaged over the valid positions of each of g×g cells, all cells side by side; m
-    the normals' mean of it and the rows of V the fewest of their principal components that hold `variance`
-    of its variance. Each (l, g) is a part, `level_1_grid_2` say, and parts are standardised on held-out
-    normals: of the normals that V was fitted on the distance is too small where they are fewer than x has
-    coordinates.
+    x is the map of level l averaged over the valid positions of each cell, of g cells per axis, all cells
+    side by side; m the normals' mean of it and the rows of V the fewest of their principal components that
+    hold `variance` of its variance. Each (l, g) is a part, `level_1_grid_2` say, and parts are standardised
+    on held-out normals: of the normals that V was fitted on the distance is too small where they are fewer
+    than x has coordinates.
 
     map: at each position of level l the same distance of its own feature vector, from one subspace for all
     positions of the level, placed by the cells and blurred. Maps of levels are standardised and added up.
@@ -93,11 +93,16 @@ class FeatureSubspace(Detector):
 
     Settings = FeatureSubspaceSettings
     settings: FeatureSubspaceSettings
+    ranks = frozenset({2, 3})
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
         self.encoder = build_encoder(
-            settings.encoder, 2, channels, pretrained=pretrained, layers=settings.chosen_layers()
+            settings.encoder,
+            len(self.size),
+            channels,
+            pretrained=pretrained,
+            layers=settings.chosen_layers(),
         )
         self.grids = map_sizes(self.encoder, channels, self.size)
         self.cells = cells_of(self.encoder, channels, self.size)
@@ -106,7 +111,7 @@ class FeatureSubspace(Detector):
             refuse_finer(settings.grids, grid, f"the map of level {level}")
             places[f"level_{level}"] = Subspace(width)
             for side in settings.grids:
-                pooled[f"level_{level}_grid_{side}"] = Subspace(width * side**2)
+                pooled[f"level_{level}_grid_{side}"] = Subspace(width * side ** len(grid))
         self.pooled = nn.ModuleDict(pooled)
         self.places = nn.ModuleDict(places)
         self.grows: Mapping[str, tuple[str | None, ...]] = {
@@ -166,7 +171,8 @@ class FeatureSubspace(Detector):
             variance=0.9,
             smoothing=1.0,
         )
-        return Tiny(settings, 1, (32,) * rank, {"subspaces": StageSettings(epochs=1, batch_size=4)})
+        size = (32, 32) if rank == 2 else (16, 32, 32)
+        return Tiny(settings, 1, size, {"subspaces": StageSettings(epochs=1, batch_size=4)})
 
     @torch.no_grad()
     def _maps(self, images: Tensor) -> list[Tensor]:

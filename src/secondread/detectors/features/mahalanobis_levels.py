@@ -56,6 +56,7 @@ class MahalanobisLevels(Detector):
 
     Settings = MahalanobisLevelsSettings
     settings: MahalanobisLevelsSettings
+    ranks = frozenset({2, 3})
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
@@ -97,7 +98,8 @@ class MahalanobisLevels(Detector):
         settings = MahalanobisLevelsSettings(
             encoder=EncoderSettings(name="squeezenet1_1", weights="random"), strides=(4, 8)
         )
-        return Tiny(settings, 1, (32,) * rank, {"moments": StageSettings(epochs=1, batch_size=4)})
+        size = (32, 32) if rank == 2 else (8, 32, 32)
+        return Tiny(settings, 1, size, {"moments": StageSettings(epochs=1, batch_size=4)})
 
     def _levels(self, batch: Batch) -> Iterator[tuple[Gaussian, Tensor]]:
         """Each level's Gaussian, and its x of the images, `[N, D_l]`."""

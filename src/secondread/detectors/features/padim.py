@@ -63,12 +63,15 @@ class PaDiM(Detector):
     Settings = PaDiMSettings
     settings: PaDiMSettings
     part = "distance"
+    ranks = frozenset({2, 3})
     gives_map = True
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
         layers = settings.layers or layers_of_strides(settings.encoder)
-        self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
+        self.encoder = build_encoder(
+            settings.encoder, len(self.size), channels, pretrained=pretrained, layers=layers
+        )
         sizes = map_sizes(self.encoder, channels, self.size)
         if settings.grid >= len(sizes):
             raise ValueError(f"padim grid {settings.grid}: there are only {len(sizes)} layers, from 0")
@@ -99,10 +102,15 @@ class PaDiM(Detector):
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
+        name = "resnet18" if rank == 2 else "squeezenet1_1"
         settings = PaDiMSettings(
-            encoder=EncoderSettings(name="resnet18", weights="random"), dimensions=10, smoothing=1.0
+            encoder=EncoderSettings(name=name, weights="random"),
+            layers=None if rank == 2 else ("features.4", "features.7"),
+            dimensions=10,
+            smoothing=1.0,
         )
-        return Tiny(settings, 1, (32,) * rank, {"gaussians": StageSettings(epochs=1, batch_size=4)})
+        size = (32, 32) if rank == 2 else (8, 32, 32)
+        return Tiny(settings, 1, size, {"gaussians": StageSettings(epochs=1, batch_size=4)})
 
     def _map(self, distance: Tensor) -> Tensor:
         """`[N, 1, *size]` from the distances `[N, 1, *grid]`."""

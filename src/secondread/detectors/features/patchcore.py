@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool1d, unfold
+from torch.nn.functional import adaptive_avg_pool1d, pad
 
 from secondread.detectors.blocks.encoder_settings import (
     AnyEncoderSettings,
@@ -80,8 +80,8 @@ class PatchCore(Detector):
     between them and blurred. Positions in padding
     enter neither the bank nor the maximum, and are 0 in the map.
 
-    x_p     each layer's channels at the `neighbourhood` x `neighbourhood` positions around p, zero outside
-            the map, in one row; the row averaged down (or stretched) to `dimensions`; coarser layers
+    x_p     each layer's channels at the `neighbourhood` positions per axis around p, zero outside the map, in
+            one row; the row averaged down (or stretched) to `dimensions`; coarser layers
             interpolated at the centres of the first one's cells; the layers' rows side by side averaged
             down again
     M       a greedy coreset of the normals' patch vectors: `share` of them, at most `bank`. Of at most
@@ -104,13 +104,16 @@ class PatchCore(Detector):
     Settings = PatchCoreSettings
     settings: PatchCoreSettings
     part = "distance"
+    ranks = frozenset({2, 3})
     gives_map = True
     grows: Mapping[str, tuple[str | None, ...]] = {"bank": ("n", None)}
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
         layers = settings.layers or layers_of_strides(settings.encoder)[1:]
-        self.encoder = build_encoder(settings.encoder, 2, channels, pretrained=pretrained, layers=layers)
+        self.encoder = build_encoder(
+            settings.encoder, len(self.size), channels, pretrained=pretrained, layers=layers
+        )
         self.grid = map_sizes(self.encoder, channels, self.size)[0]
         self.cells = cells_of(self.encoder, channels, self.size)
         self.projection: Tensor
@@ -169,8 +172,10 @@ class PatchCore(Detector):
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
+        name = "resnet18" if rank == 2 else "squeezenet1_1"
         settings = PatchCoreSettings(
-            encoder=EncoderSettings(name="resnet18", weights="random"),
+            encoder=EncoderSettings(name=name, weights="random"),
+            layers=None if rank == 2 else ("features.4", "features.7"),
             dimensions=32,
             share=0.5,
             bank=20,
@@ -178,7 +183,8 @@ class PatchCore(Detector):
             projection=16,
             smoothing=1.0,
         )
-        return Tiny(settings, 1, (32,) * rank, {"bank": StageSettings(epochs=1, batch_size=4)})
+        size = (32, 32) if rank == 2 else (8, 32, 32)
+        return Tiny(settings, 1, size, {"bank": StageSettings(epochs=1, batch_size=4)})
 
     def _weight(self, patch: Tensor, distance: Tensor, index: Tensor) -> Tensor:
         """w of each image, `[N]`, from its x* `[N, D]`, |x* - m*| `[N]` and which m* is."""
@@ -211,8 +217,12 @@ class PatchCore(Detector):
         )
 
     def _looking_around(self, layer: Tensor) -> Tensor:
-        """`[1, C, h, w]` to `[1, dimensions, h, w]`: averages over channels and neighbours."""
-        width = self.settings.neighbourhood
-        rows = unfold(layer, width, padding=width // 2)[0].T
+        """`[1, C, *grid]` to `[1, dimensions, *grid]`: averages over channels and neighbours."""
+        width, grid = self.settings.neighbourhood, layer.shape[2:]
+        around = pad(layer, [width // 2] * (2 * len(grid)))
+        for axis in range(len(grid)):
+            around = around.unfold(2 + axis, width, 1)
+        # a row of each position: its channels one after another, each with its neighbours
+        rows = around[0].movedim(0, len(grid)).flatten(len(grid)).flatten(0, len(grid) - 1)
         averaged = adaptive_avg_pool1d(rows, self.settings.dimensions)
-        return averaged.T.view(1, -1, *layer.shape[2:])
+        return averaged.T.view(1, -1, *grid)

@@ -10,7 +10,12 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
+from secondread.detectors.blocks.encoder_settings import (
+    AnyEncoderSettings,
+    build_encoder,
+    encoder_kind,
+    encoder_ranks,
+)
 from secondread.detectors.blocks.feature_flow import FlowSettings, NormalisationSettings
 from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
 from secondread.detectors.contract import (
@@ -104,8 +109,8 @@ class AEFlow(Detector):
     target is 2x - 1, clipped to [-1, 1], with as many channels as the images have (the paper copies grey to
     three); SSIM is taken on [0, 1] with an 11×11 window.
 
-    Encoders: ImageNet ones (rank 2, frozen, eval mode, stride 16), with stage `flow` alone; or `conv`
-    (ranks 2 and 3), with a stage `autoencoder` (encoder and decoder, squared error) before it.
+    Encoders: ImageNet ones (frozen, eval mode, stride 16; volumes slice by slice), with stage `flow` alone;
+    or `conv`, with a stage `autoencoder` (encoder and decoder, squared error) before it.
 
     Parts: `likelihood` and `reconstruction`; on demand `latent` (mean of z'^2), `log_determinant`
     (-log|det| / D), `residual` (mean |x' - x|), `residual_peak` (its mean over the highest pixels, for small
@@ -123,7 +128,7 @@ class AEFlow(Detector):
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
-        self.ranks = encoder_kind(settings.encoder).ranks
+        self.ranks = encoder_ranks(settings.encoder)
         self.refuse_other_ranks()
         rank = len(self.size)
         self.encoder = build_encoder(
