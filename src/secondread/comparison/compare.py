@@ -18,6 +18,7 @@ from secondread.comparison.running.task_display import showing
 from secondread.errors import UserError
 from secondread.outputs.folders import output_folder
 from secondread.recipes.build import build_detector
+from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.outside_code import allow_code_of
 
 Execute = Callable[[Sequence[Task]], None]
@@ -107,7 +108,7 @@ def run_plan(plan: Plan, out: str | Path, execute: Execute | None, how: How | No
         return make_table(read_results(out, plan.within(out)), bootstrap=how.bootstrap)
     for method in plan.methods:
         allow_code_of(method.recipe)
-        build_detector(method.recipe, pretrained=False, source=method.source)
+        build_detector(with_completed_encoders(method.recipe), pretrained=False, source=method.source)
     with output_folder(out, "compare"):
         plan = plan.begin(out)
         execute([task for task in tasks(plan, out, how) if not task.done])

@@ -34,6 +34,7 @@ from secondread.preprocessing.cache.place import open_cache
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.build import build_detector
+from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.outside_code import allow_code_of
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device, process_count, process_rank
@@ -82,6 +83,7 @@ def fit(
             say(f"note: {note}", shown=progress and process_rank() == 0)
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
     allow_code_of(recipe)
+    recipe = with_completed_encoders(recipe)
     out = Path(out)
     progress = progress and process_rank() == 0
     workers = max(1, available_cores() // process_count()) if workers is None else workers

@@ -101,11 +101,20 @@ def cells_of(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[Ce
     if isinstance(network, KnowsItsCells):
         return network.map_cells(channels, size)
     with torch.inference_mode(False), torch.no_grad():  # in inference mode a walk would see other steps
-        state = {name: tensor.to("meta") for name, tensor in network.state_dict().items()}
+        state = on_meta(network)
         image = torch.empty(1, channels, *size, device="meta")
         with _Walk(image) as walk:
             maps = functional_call(network, state, (image,))
             return tuple(walk.cells(one) for one in maps)
+
+
+def on_meta(network: nn.Module) -> dict[str, Tensor]:
+    """The network's parameters and all of its buffers without their numbers, for `functional_call`."""
+    return {
+        name: tensor.to("meta")
+        for every in (network.named_parameters, network.named_buffers)
+        for name, tensor in every(remove_duplicate=False)
+    }
 
 
 class _Walk(TorchDispatchMode):

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from secondread.networks.cells import Cells, resample
+from secondread.networks.cells import Cells, on_meta, resample
 from secondread.settings.base import Settings, Side, Width
 
 Axes = Annotated[tuple[Literal[0, 1, 2], ...], Field(min_length=1, max_length=3)]
@@ -107,11 +107,16 @@ class Encoder(nn.Module):
         """
         raise NotImplementedError
 
+    @classmethod
+    def completed(cls, settings: EncoderSettings) -> EncoderSettings:
+        """With what a bundle has to know to build the encoder without its files, where settings leave that to
+        them. UserError where they are not there."""
+        return settings
+
 
 def map_sizes(encoder: nn.Module, channels: int, size: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """The spatial sizes of the encoder's maps for images `[channels, *size]`, without computing them."""
-    state = {name: tensor.to("meta") for name, tensor in encoder.state_dict().items()}
-    maps = functional_call(encoder, state, (torch.empty(1, channels, *size, device="meta"),))
+    maps = functional_call(encoder, on_meta(encoder), (torch.empty(1, channels, *size, device="meta"),))
     return tuple(tuple(m.shape[2:]) for m in maps)
 
 

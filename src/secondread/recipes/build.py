@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from secondread.detectors import DETECTORS
 from secondread.detectors.contract import LEARNT_FROM, Detector
 from secondread.errors import UserError
+from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.detector_size import plan_detector
 from secondread.recipes.recipe import Recipe
 from secondread.settings.mistakes import mistakes
@@ -32,6 +33,7 @@ def build_detector(
     take, more than a machine holds, or a cohort that no detector may learn from.
     """
     kind = DETECTORS.chosen(recipe.detector["name"], f"{source}: detector.name")
+    recipe = with_completed_encoders(recipe) if pretrained else recipe
     try:
         settings = kind.Settings.model_validate(recipe.detector)
     except ValidationError as error:
