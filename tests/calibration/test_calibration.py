@@ -253,7 +253,21 @@ def test_no_validation_normal_is_refused_and_no_calibration_normal_flags_nothing
         Calibration.fit(GatheredScores(), normals(1, 5), mixture=BOTH)
     calibration = Calibration.fit(normals(0, 9), GatheredScores(), mixture=BOTH)
     assert calibration.threshold == math.inf
-    assert "Too few" in describe(calibration)["words"][0]
+    assert not calibration.decides
+    assert "No normal has calibrated this" in describe(calibration)["words"][0]
+
+
+def test_a_calibration_of_unlabelled_images_says_so_until_normals_come():
+    ranks = Calibration.fit(normals(0, 9), GatheredScores(), mixture=BOTH, of_unlabelled=True)
+    document, arrays = ranks.state()
+    again = Calibration.from_state(document, arrays)
+    assert again.of_unlabelled
+    assert not again.decides
+    assert describe(again)["of_unlabelled"]
+    judged = again.recalibrate(normals(2, 40))
+    assert judged.decides
+    assert math.isfinite(judged.threshold)
+    assert judged.mixture == ranks.mixture
 
 
 def test_raw_scores_that_do_not_fit_are_refused():

@@ -43,6 +43,10 @@ class CutOff:
         return self.source.digests
 
     @property
+    def patients(self):
+        return self.source.patients
+
+    @property
     def target_digests(self):
         return self.source.target_digests
 

@@ -26,8 +26,9 @@ class Decisions:
 
     finite      bool `[n]`: whether the score is a finite number
     scores      float64 `[n]`, higher = more abnormal; nan where it is not finite
-    p_values    float64 `[n]`, conformal, among the calibration's normals; nan where the score is not finite
-    flags       bool `[n]`: whether the score reaches the calibrated threshold; False where it is not finite
+    p_values    float64 `[n]`, conformal, among the calibration's normals; nan where the score is not finite,
+                and where no normal has calibrated the bundle
+    flags       bool `[n]`: whether the score reaches the calibrated threshold; False without a p-value
     parts       name -> float64 `[n]`, the detector's raw statistics
     baselines   name of a companion -> its score, float64 `[n]`; nan where it is not finite
     without_complexity  float64 `[n]`, the score as it would be with `complexity: none`; None where it is that
@@ -89,8 +90,9 @@ def decide(
     finite = np.isfinite(scores)
     p_values = np.full(len(scores), np.nan)
     flags = np.zeros(len(scores), bool)
-    p_values[finite] = calibration.p_values(scores[finite])
-    flags[finite] = calibration.flag(scores[finite])
+    if calibration.decides:
+        p_values[finite] = calibration.p_values(scores[finite])
+        flags[finite] = calibration.flag(scores[finite])
     baselines = {}
     for name, companion in companions.detectors.items():
         own = Scorer(companion, device=scorer.device, precision="float32")

@@ -36,6 +36,7 @@ class Calibration:
     maps              map parts to the map; None where the detector gives none
     images, studies   conformal calibration per image and, where calibration normals have study ids,
                       per study (its score is the largest of its images')
+    of_unlabelled     the fit had no normal: `mixture` and `maps` are scaled on unlabelled images
     """
 
     settings: CalibrationSettings
@@ -49,8 +50,11 @@ class Calibration:
     without_patient: int
     images_per_study: float | None
     recalibrated: bool = False
+    of_unlabelled: bool = False
 
     def __repr__(self) -> str:
+        if not self.decides:
+            return f"<Calibration on no normal: parts {shortened(', '.join(self.mixture.parts), 80)}>"
         return (
             f"<Calibration on {self.images.scores.size:,} normals of {self.images.patients:,} patients: "
             f"threshold {self.threshold:.4g} for a false-alarm rate of {self.settings.false_alarm_rate:g}, "
@@ -68,13 +72,15 @@ class Calibration:
         settings: CalibrationSettings | None = None,
         calibration_patients: Sequence[Hashable | None] | None = None,
         calibration_studies: Sequence[str | None] | None = None,
+        of_unlabelled: bool = False,
     ) -> Self:
         """Scale and mix on `validation` normals; p-values and thresholds from `calibration` normals.
 
         Either cohort comes as RawScores or, so that no map is kept, as GatheredScores (which hold
         patients and studies themselves). Map statistics come from `map_mixture`'s parts where both
         are given; a detector with a map mixture whose scores came without maps gets no map rule. An
-        image without a patient counts as a patient of its own, which `description.describe` says.
+        image without a patient counts as a patient of its own, which `description.describe` says. Where a fit
+        has no normal, `validation` are its unlabelled images (`of_unlabelled`), and `calibration` is empty.
 
         Raises UserError where there is no validation normal, or weights name an unknown part;
         ValueError, with the index, where a score is not finite.
@@ -113,6 +119,7 @@ class Calibration:
             validation_images=len(scaling),
             without_patient=0,
             images_per_study=None,
+            of_unlabelled=of_unlabelled,
         )
         return fitted._calibrated(held_out)
 
@@ -180,6 +187,12 @@ class Calibration:
     def combine_without_complexity(self, raw: RawScores) -> Floats:
         """The score as it would be with `complexity: none`, to be shown beside it."""
         return self.mixture.combine(raw)
+
+    @property
+    def decides(self) -> bool:
+        """Whether normals have calibrated it; else there are scores alone, and no p-value or flag means
+        anything."""
+        return self.images.patients > 0
 
     def p_values(self, scores: ArrayLike) -> Floats:
         """Conformal p-values of image scores; see `Conformal.p_values`."""
@@ -253,6 +266,7 @@ class Calibration:
             "without_patient": self.without_patient,
             "images_per_study": self.images_per_study,
             "recalibrated": self.recalibrated,
+            "of_unlabelled": self.of_unlabelled,
         }
         return document, arrays
 

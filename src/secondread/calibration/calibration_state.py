@@ -35,6 +35,7 @@ class CalibrationDocument(Settings):
     without_patient: int = Field(ge=0, le=10**9)
     images_per_study: float | None
     recalibrated: bool
+    of_unlabelled: bool = False
 
     @model_validator(mode="after")
     def _divisible(self) -> CalibrationDocument:
@@ -80,6 +81,7 @@ def fields_of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
         "without_patient": said.without_patient,
         "images_per_study": said.images_per_study,
         "recalibrated": said.recalibrated,
+        "of_unlabelled": said.of_unlabelled,
     }
 
 

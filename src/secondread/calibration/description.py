@@ -21,6 +21,7 @@ def describe(calibration: Calibration) -> dict[str, Any]:
     tolerance           of ties: scores no farther apart than that count as equal
     patient_ids         "all", "some" or "none" of the calibration normals had one
     map_scale, map_threshold, complexity, parts, recalibrated
+    of_unlabelled       the fit had no normal: parts and maps are scaled on its unlabelled images
     words               the same in sentences
     """
     rate = calibration.settings.false_alarm_rate
@@ -57,6 +58,7 @@ def describe(calibration: Calibration) -> dict[str, Any]:
         "map_threshold": calibration.map_threshold,
         "pixel_false_alarm_rate": calibration.settings.pixel_false_alarm_rate,
         "recalibrated": calibration.recalibrated,
+        "of_unlabelled": calibration.of_unlabelled,
         "words": _words(calibration),
     }
 
@@ -101,9 +103,8 @@ def _words(calibration: Calibration) -> list[str]:
         if not scale.spread
     ]
     if flat:
-        words.append(
-            f"These parts do not vary among validation normals and are not scaled: {', '.join(flat)}."
-        )
+        among = "unlabelled images" if calibration.of_unlabelled else "validation normals"
+        words.append(f"These parts do not vary among {among} and are not scaled: {', '.join(flat)}.")
     if calibration.recalibrated:
         words.append(
             "Thresholds were redone on other normals; the scale of the score is that of the first fit."
@@ -114,6 +115,12 @@ def _words(calibration: Calibration) -> list[str]:
 def _promise(conformal: Conformal, rate: float, what: str) -> str:
     needed = patients_needed(rate)
     realised = conformal.realised_range(rate)
+    if not conformal.patients:
+        return (
+            "No normal has calibrated this: scores rank images, and none has a p-value or can be flagged. "
+            f"`secondread calibrate` with normals of {needed} or more patients makes both, for a false-alarm "
+            f"rate of {rate:.3g}."
+        )
     if realised is None:
         return (
             f"Too few calibration normals: {conformal.patients} patients, and a false-alarm rate of "

@@ -60,6 +60,7 @@ def build_cohorts(
     *,
     allow_shared_patients: bool = False,
     auxiliary: Manifest | None = None,
+    without_normals: bool = False,
 ) -> Cohorts:
     """The cohorts of a manifest under a recipe's settings, the same for the same seed.
 
@@ -67,7 +68,8 @@ def build_cohorts(
     cohort of that name and count towards its share. A patient of a held-out cohort has no image in
     another cohort. Rows without a patient id count as their study's, or each as its own patient. Rows of an
     unlabelled pool (see `unlabelled.in_pool`) may join `unlabelled` and nothing else. `auxiliary` lists the
-    auxiliary images (see `auxiliary.read_auxiliary`).
+    auxiliary images (see `auxiliary.read_auxiliary`). `without_normals`: the detector learns from no normal,
+    so there may be none among the training rows, and then none is held out of them.
 
     Raises UserError where the manifest has no split, where a patient stands in two splits (unless
     allowed, and then listed), or where there are too few patients or images for what is asked.
@@ -90,13 +92,20 @@ def build_cohorts(
     train = [row for row in manifest.rows if row.split == "train" and not in_pool(row)]
     given = [row for row in manifest.rows if row.split == "validation" and row.label == "normal"]
     normals = [row for row in train if row.label == "normal"]
-    if not normals:
+    if not normals and not without_normals:
         but = " but those of the unlabelled pool" if pool else ""
         raise UserError(
             f"{name}: no row{but} has split train and label normal: there is nothing to learn from"
         )
 
-    validation_patients, calibration_patients = _held_out(normals, given, settings, seed, name)
+    validation_patients, calibration_patients = set[str](), set[str]()
+    if normals:
+        validation_patients, calibration_patients = _held_out(normals, given, settings, seed, name)
+    else:
+        notes.append(
+            "no training row has label normal: no p-value, flag or false-alarm rate comes of this fit before "
+            "`secondread calibrate` is given normals"
+        )
     held_out = validation_patients | calibration_patients
     validation = given + [row for row in normals if patient_of(row) in validation_patients]
     calibration = [row for row in normals if patient_of(row) in calibration_patients]

@@ -165,6 +165,13 @@ def _too_few_calibration(images: Level) -> Warning | None:
             "No calibrated threshold",
             "The run's record names no calibration, so decisions cannot be judged against a promise.",
         )
+    if promise.patients == 0:
+        return Warning(
+            "not_calibrated",
+            "No decisions: ranks alone",
+            "No normal has calibrated the bundle, so no image has a p-value and none can be flagged. "
+            "secondread calibrate makes both from confirmed normals.",
+        )
     if promise.threshold is None:
         return Warning(
             "calibration_too_small",

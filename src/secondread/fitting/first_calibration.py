@@ -11,39 +11,39 @@ from secondread.cohorts.cohorts import Cohorts
 from secondread.errors import UserError
 from secondread.fitting.preparing import HELD_OUT
 from secondread.preprocessing.prepared_set import PreparedSet
-from secondread.recipes.recipe import Recipe
 from secondread.scoring.scorer import Scorer
 
 
-def held_out_scores(
+def first_calibration(
+    settings: CalibrationSettings,
     scorer: Scorer,
     sets: Mapping[str, PreparedSet],
     cohorts: Cohorts,
-    settings: CalibrationSettings,
     *,
     seed: int,
     maps: bool = True,
-) -> dict[str, GatheredScores]:
-    """What the detector says of the fit's held-out normals, by cohort."""
-    return {
-        cohort: scorer.gather(sets[cohort], getattr(cohorts, cohort), settings, seed=seed, maps=maps)
-        for cohort in HELD_OUT
-    }
-
-
-def first_calibration(
-    recipe: Recipe, scorer: Scorer, sets: Mapping[str, PreparedSet], cohorts: Cohorts
 ) -> tuple[Calibration, tuple[str, ...]]:
-    """The calibration from held-out normals, and the names of the detector's parts."""
-    scored = held_out_scores(scorer, sets, cohorts, recipe.calibration, seed=recipe.seed)
-    for name, gathered in scored.items():
-        if not len(gathered):
+    """The calibration from held-out normals, and the names of the detector's parts.
+
+    Of a fit without a normal the parts and maps are put on the scale of the unlabelled images, and nothing is
+    decided. UserError where normals are there and none of them is held out.
+    """
+
+    def gathered(cohort: str) -> GatheredScores:
+        return scorer.gather(sets[cohort], getattr(cohorts, cohort), settings, seed=seed, maps=maps)
+
+    scored = {cohort: gathered(cohort) for cohort in HELD_OUT}
+    for name, found in scored.items():
+        if cohorts.normal and not len(found):
             raise UserError(f"cohort {name!r} is empty; raise cohorts.{name}")
+    of_unlabelled = not len(scored["validation"])
+    scaling = gathered("unlabelled") if of_unlabelled else scored["validation"]
     calibration = Calibration.fit(
-        scored["validation"],
+        scaling,
         scored["calibration"],
         mixture=scorer.detector.mixture(),
-        map_mixture=scorer.detector.map_mixture(),
-        settings=recipe.calibration,
+        map_mixture=scorer.detector.map_mixture() if maps else None,
+        settings=settings,
+        of_unlabelled=of_unlabelled,
     )
-    return calibration, tuple(scored["validation"].raw.parts)
+    return calibration, tuple(scaling.raw.parts)

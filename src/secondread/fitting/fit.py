@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from secondread.bundles.bundle import Bundle
@@ -135,7 +136,10 @@ class _Fit:
             companions = fit_companions(recipe, learn, sets, cohorts, self.unfinished.folder, place)
         with seconds.of("calibrate"):
             scorer = Scorer(detector, device=place, precision=log.precision)
-            calibration, parts = first_calibration(recipe, scorer, sets, cohorts)
+            calibrated = partial(
+                first_calibration, recipe.calibration, scorer, sets, cohorts, seed=recipe.seed
+            )
+            calibration, parts = calibrated()
         bundle = Bundle(
             recipe=recipe,
             preprocessing=preprocessing,
@@ -151,10 +155,7 @@ class _Fit:
         )
         if process_rank() != 0:
             return bundle
-        save_epochs(
-            bundle, out, checkpoints,
-            lambda: first_calibration(recipe, scorer, sets, cohorts), shown=self.progress,
-        )  # fmt: skip
+        save_epochs(bundle, out, checkpoints, calibrated, shown=self.progress)
         saved = bundle.save(out)
         self.unfinished.clear()
         settle(cache)

@@ -11,7 +11,7 @@ from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.cohorts.cohorts import Cohorts
 from secondread.detectors.contract import Detector
 from secondread.detectors.trivial import BASELINES
-from secondread.fitting.first_calibration import held_out_scores
+from secondread.fitting.first_calibration import first_calibration
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.scorer import Scorer
@@ -26,7 +26,8 @@ def fit_companions(
     folder: Path,
     device: str,
 ) -> Companions:
-    """The trivial baselines that take this rank, fitted and calibrated on the same images."""
+    """The trivial baselines that take this rank, fitted and calibrated on the same images: on the normals or,
+    where there is none, on the unlabelled ones."""
     channels, size = recipe.preprocessing.channels, recipe.preprocessing.size
     detectors: dict[str, Detector] = {}
     calibrations: dict[str, Calibration] = {}
@@ -37,7 +38,7 @@ def fit_companions(
         detector = build_companion(name, channels, size)
         train(
             detector,
-            {"normal": learn["normal"]},
+            {"normal": learn["normal"] if "normal" in learn else learn["unlabelled"]},
             {},
             seed=recipe.seed,
             directory=folder / name,
@@ -47,8 +48,7 @@ def fit_companions(
         )
         detectors[name] = detector
         scorer = Scorer(detector, device=device, precision="float32")
-        scored = held_out_scores(scorer, sets, cohorts, settings, seed=recipe.seed, maps=False)
-        calibrations[name] = Calibration.fit(
-            scored["validation"], scored["calibration"], mixture=detector.mixture(), settings=settings
+        calibrations[name], _ = first_calibration(
+            settings, scorer, sets, cohorts, seed=recipe.seed, maps=False
         )
     return Companions(detectors, calibrations)

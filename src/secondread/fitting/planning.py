@@ -13,7 +13,7 @@ from secondread.images.several_files import SEPARATOR, files_of
 from secondread.recipes.recipe import Recipe
 from secondread.terminal.say import say
 
-AUXILIARY = "auxiliary"
+AUXILIARY, NORMAL = "auxiliary", "normal"
 
 
 def listed_auxiliary(recipe: Recipe, *, workers: int, shown: bool) -> Manifest | None:
@@ -42,6 +42,7 @@ def planned_cohorts(
         recipe.seed,
         allow_shared_patients=allow_shared_patients,
         auxiliary=auxiliary if wanted else None,
+        without_normals=not learns_from(detector, NORMAL),
     )
     if auxiliary is not None and not wanted:
         cohorts.notes.append(
@@ -74,7 +75,7 @@ def _refuse_missing_cohorts(detector: Detector, cohorts: Cohorts, recipe: Recipe
 
 
 def _refuse_other_files(recipe: Recipe, manifest: Manifest, cohorts: Cohorts) -> None:
-    counts = Counter(len(files_of(manifest.reference(row))) for row in cohorts.normal)
+    counts = Counter(len(files_of(manifest.reference(row))) for row in cohorts.normal or cohorts.unlabelled)
     if recipe.preprocessing.files in counts:
         return
     ((count, _),) = counts.most_common(1)

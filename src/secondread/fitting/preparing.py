@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from secondread.cohorts.cohorts import Cohorts
 from secondread.cohorts.manifest import Manifest
-from secondread.cohorts.row import Row
+from secondread.cohorts.row import Row, patient_of
 from secondread.errors import DataError
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepare import fit_preprocessing
@@ -29,11 +29,11 @@ MOST_UNREADABLE = 0.5
 def fitted_preprocessing(
     recipe: Recipe, manifest: Manifest, cohorts: Cohorts, cache: Cache, workers: int, shown: bool
 ) -> Preprocessing:
-    """Fitted on the normal cohort, where a step needs it."""
+    """Fitted on the normal cohort, where a step needs it; on the unlabelled one where there is no normal."""
     preprocessing = Preprocessing(recipe.preprocessing)
     if not preprocessing.needs_fit:
         return preprocessing
-    references = [manifest.reference(row) for row in cohorts.normal]
+    references = [manifest.reference(row) for row in cohorts.normal or cohorts.unlabelled]
     with counting("fitting preprocessing", shown=shown, total=len(references)) as note:
         return fit_preprocessing(references, preprocessing, cache=cache, workers=workers, progress=note)
 
@@ -62,6 +62,7 @@ def prepare_cohorts(
         references = [manifest.reference(row) for row in rows]
         with counting(f"preparing {name}", shown=shown and bool(rows), total=len(rows)) as note:
             sets[name] = prepare_set(references, preprocessing, cache=cache, workers=workers, progress=note)
+        sets[name].set_patients([patient_of(row) for row in rows])
         errors = sets[name].errors
         if len(errors) > MOST_UNREADABLE * len(rows):
             raise DataError(

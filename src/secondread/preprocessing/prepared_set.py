@@ -28,6 +28,7 @@ class PreparedSet(Sequence[Prepared]):
     references    of the images that could be prepared
     positions     where each stood in the references that were asked for
     digests, contents, acquisition, thumbnails, placements   one per image (see Prepared)
+    patients      one per image: what stands for its patient (`set_patients`), until then its digest
     target_digests  one per image: of its mask, or empty where it has none (see `targets.prepare_targets`)
     target_errors   why masks that were asked for could not be had
     errors        why each of the others could not be prepared
@@ -39,6 +40,7 @@ class PreparedSet(Sequence[Prepared]):
         self.positions: list[int] = []
         self.digests: list[str] = []
         self.contents: list[str] = []
+        self.patients: list[str] = []
         self.acquisition: list[dict[str, float | str]] = []
         self.placements: list[Placement] = []
         self.target_digests: list[str] = []
@@ -59,6 +61,7 @@ class PreparedSet(Sequence[Prepared]):
         self.positions.append(position)
         self.digests.append(found.digest)
         self.contents.append(found.content)
+        self.patients.append(found.digest)
         self.acquisition.append(dict(found.acquisition))
         self.placements.append(found.placement)
         self.target_digests.append("")
@@ -124,6 +127,10 @@ class PreparedSet(Sequence[Prepared]):
                     valid = np.ones((len(indices), 1, *settings.size), bool)
                 valid[place, 0] = prepared.valid
         return pixels, valid
+
+    def set_patients(self, patients: Sequence[str]) -> None:
+        """What stands for the patient of each reference that was asked for, in that order."""
+        self.patients = [patients[position] for position in self.positions]
 
     def set_target(self, index: int, target: Target) -> None:
         self._targets[index] = target

@@ -155,14 +155,14 @@ def _score(bundle: Bundle, images: Sequence[Prepared], seen: Recall, *, maps: bo
     pixels, valid = stack(images)
     found = bundle.judge(pixels, valid, [image.digest for image in images], maps=maps)
     for i, image in enumerate(images):
-        finite = bool(found.finite[i])
+        finite, judged = bool(found.finite[i]), not np.isnan(found.p_values[i])
         plain = found.without_complexity
         reading = Reading(
             path="",
             digest=image.digest,
             score=float(found.scores[i]) if finite else None,
-            p_value=float(found.p_values[i]) if finite else None,
-            flagged=bool(found.flags[i]) if finite else None,
+            p_value=float(found.p_values[i]) if judged else None,
+            flagged=bool(found.flags[i]) if judged else None,
             parts={name: float(values[i]) for name, values in found.parts.items()},
             baselines={
                 column_of(name): float(values[i])

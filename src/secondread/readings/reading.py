@@ -15,8 +15,8 @@ class Reading(Short):
 
     path       the reference as given to `score`: a manifest's path string, or a path
     score      higher = more abnormal; None where the image failed
-    p_value    conformal p-value among calibration normals
-    flagged    whether the score reached the calibrated threshold
+    p_value    conformal p-value among calibration normals; None where no normal has calibrated the bundle
+    flagged    whether the score reached the calibrated threshold; None without a p-value
     parts      the raw named statistics of the detector
     baselines  scores of the trivial one-class baselines, by name
     seen       the cohort in which the bundle saw these pixels (by digest), or empty

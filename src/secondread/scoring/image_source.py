@@ -20,6 +20,10 @@ class ImageSource(Protocol):
     def digests(self) -> Sequence[str]:
         """One hexadecimal digest per image, of its content and of the preprocessing."""
 
+    @property
+    def patients(self) -> Sequence[str]:
+        """What stands for each image's patient: the same for images of one patient."""
+
     def __len__(self) -> int: ...
 
     def batch(self, indices: Sequence[int]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
@@ -39,6 +43,7 @@ class ArraySource:
     images  float32 `[n, C, *spatial]`
     valid   bool `[n, 1, *spatial]`, False where an image is only padding; None = valid everywhere
     masks   for each image a bool `[*spatial]` or None; None = no image has one
+    patients  what stands for each image's patient; None = each image is a patient's of its own
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class ArraySource:
         images: npt.ArrayLike,
         valid: npt.ArrayLike | None = None,
         masks: Sequence[npt.ArrayLike | None] | None = None,
+        patients: Sequence[str] | None = None,
     ) -> None:
         self.images = np.ascontiguousarray(images, dtype=np.float32)
         self.valid = None if valid is None else np.ascontiguousarray(valid, dtype=bool)
@@ -62,10 +68,17 @@ class ArraySource:
         shapes = {mask.shape for mask in self.masks if mask is not None}
         if len(self.masks) != len(self.images) or shapes - {self.images.shape[2:]}:
             raise ValueError(f"{len(self.masks)} masks of shapes {shapes} for images {self.images.shape}")
+        if patients is not None and len(patients) != len(self.images):
+            raise ValueError(f"{len(patients)} patients for {len(self.images)} images")
+        self._patients = patients
 
     @cached_property
     def digests(self) -> Sequence[str]:
         return [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in self.images]
+
+    @property
+    def patients(self) -> Sequence[str]:
+        return self.digests if self._patients is None else self._patients
 
     @cached_property
     def target_digests(self) -> Sequence[str]:

@@ -172,7 +172,8 @@ def score_images(
     """What `score` says of the images of the batch, in their order, each as if it were alone."""
     found = []
     for row, digest in enumerate(digests):
-        alone = Batch(_own(batch.images, row, device), _padding(batch.valid, row, device))
+        image, valid = _own(batch.images, row, device), _padding(batch.valid, row, device)
+        alone = Batch(image, valid, digests=(digest,))
         with Repeatable(device), autocast(device, precision):
             found.append(raw_scores(score(alone, noise_for([digest], device))))
     return concatenate(found)

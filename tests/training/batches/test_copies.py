@@ -132,6 +132,19 @@ def test_a_batch_moves_with_its_other_views():
     assert Batch(torch.zeros(2, 1, 4, 4)).to("meta").others == ()
 
 
+@pytest.mark.parametrize("copies", [None, 2])
+def test_a_batch_says_whose_images_it_has_and_which_files(source, copies):
+    patients = [f"p{number // 2}" for number in range(len(source))]
+    mine = ArraySource(source.images, patients=patients)
+    given = mine if copies is None else ChangedCopies(mine, ALL, copies, seed=1)
+    batch = Loader({"normal": given}, CPU, augment=ALL, seed=1).cohort("normal", np.array([3, 1]), epoch=0)
+    assert batch.digests == (mine.digests[3], mine.digests[1])
+    assert batch.patients == ("p1", "p0")
+    assert batch.to("cpu").patients == ("p1", "p0")
+    alone = Loader({"normal": source}, CPU).cohort("normal", np.array([3, 1]))
+    assert alone.patients == alone.digests
+
+
 def test_copies_of_nothing_changed_are_refused():
     with pytest.raises(ValueError, match="copies needs augment, which says how they are changed"):
         StageSettings(epochs=1, copies=3)

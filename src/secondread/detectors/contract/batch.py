@@ -23,6 +23,10 @@ class Batch:
               detector that `learns_from_masks`, and None where no image of the batch has a mask
     has_target  bool `[N]`, which images have a mask; the target of the others is False everywhere and says
               nothing. None where `target` is
+    digests   one per image, hexadecimal, of its file's bytes; empty where whoever made
+              the batch does not say
+    patients  one per image, the same for images of one patient, in training batches alone; else empty. For
+              comparing: what a detector keeps must not tell them
 
     >>> import secondread, torch
     >>> len(secondread.Batch(torch.zeros(3, 1, 8, 8)))
@@ -35,6 +39,8 @@ class Batch:
     others: tuple[Batch, ...] = ()
     target: Tensor | None = None
     has_target: Tensor | None = None
+    digests: tuple[str, ...] = ()
+    patients: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,6 +53,8 @@ class Batch:
             tuple(other.to(device) for other in self.others),
             None if self.target is None else self.target.to(device),
             None if self.has_target is None else self.has_target.to(device),
+            self.digests,
+            self.patients,
         )
 
 

@@ -50,6 +50,10 @@ class ChangedCopies:
                 found.append(hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
         return found
 
+    @property
+    def patients(self) -> Sequence[str]:
+        return [patient for patient in self.source.patients for _ in range(self.forms)]
+
     def __len__(self) -> int:
         return len(self.source) * self.forms
 
@@ -86,6 +90,10 @@ class ChangedCopies:
         draws = self._draws([rows[at] for at in changed], marked.ndim - 2)
         marked[changed] = augment.apply_to_mask(torch.from_numpy(marked[changed]), draws).numpy()
         return marked, found[1]
+
+    def images(self, indices: Indices) -> Indices:
+        """The images of which these rows are forms."""
+        return np.asarray(indices, dtype=np.intp) // self.forms
 
     def _rows(self, indices: Sequence[int]) -> list[tuple[int, int]]:
         """Image and form."""

@@ -65,6 +65,9 @@ class Loader:
             ]
             images, valid = augment.apply(images, valid, draws)
             target = None if target is None else augment.apply_to_mask(target, draws)
+        shown = indices if copies is None else copies.images(indices)
+        whole = source if copies is None else copies.source
+        digests, patients = whole.digests, whole.patients
         kept = self.features[name].rows(indices) if name in self.features else None
         return Batch(
             to_device(images, self.device),
@@ -72,6 +75,8 @@ class Loader:
             None if kept is None else tuple(tensor.to(self.device) for tensor in kept),
             target=None if target is None else target.to(self.device),
             has_target=None if marked is None else torch.from_numpy(marked[1]).to(self.device),
+            digests=tuple(digests[row] for row in shown),
+            patients=tuple(patients[row] for row in shown),
         )
 
     def batches(
