@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def add_to_reservoir(bank: Tensor, seen: int, rows: Tensor, most: int) -> tuple[Tensor, int]:
-    """The bank `[n, D]` after rows `[m, D]` went by, and how many rows have gone by by then.
+    """The bank `[n, *D]` after rows `[m, *D]` went by, and how many rows have gone by by then.
 
     The bank grows to `most` rows; from then on each further row replaces a random one with the probability
     that keeps the sample uniform (J. S. Vitter, Random sampling with a reservoir, ACM Transactions on

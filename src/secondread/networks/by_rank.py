@@ -16,6 +16,10 @@ _ADAPTIVE_MEAN: dict[int, Callable[..., Tensor]] = {
     2: nn.functional.adaptive_avg_pool2d,
     3: nn.functional.adaptive_avg_pool3d,
 }
+_MEAN: dict[int, Callable[..., Tensor]] = {
+    2: nn.functional.avg_pool2d,
+    3: nn.functional.avg_pool3d,
+}
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
@@ -37,3 +41,14 @@ def area_resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
     if tuple(x.shape[2:]) == tuple(size):
         return x
     return _ADAPTIVE_MEAN[len(size)](x, size)
+
+
+def neighbourhood_mean(x: Tensor, side: int) -> Tensor:
+    """The mean of `[N, C, *spatial]` over `side` positions per axis (odd) around each, those beyond the edge
+    left out; `x` itself where it is 1."""
+    if side == 1:
+        return x
+    rank = x.dim() - 2
+    around, mean = [side // 2] * (2 * rank), _MEAN[rank]
+    share = mean(nn.functional.pad(torch.ones_like(x[:1, :1]), around), side, stride=1)
+    return mean(nn.functional.pad(x, around), side, stride=1) / share

@@ -71,11 +71,13 @@ class NormalisedMaps(nn.Module):
     """The maps of several levels of a frozen encoder as their flows take them, each normalised for itself.
 
     channels  of each level behind its normalisation
+    cohort    whose images it is fitted on
     """
 
-    def __init__(self, settings: NormalisationSettings, maps: FeatureMaps) -> None:
+    def __init__(self, settings: NormalisationSettings, maps: FeatureMaps, *, cohort: str = "normal") -> None:
         super().__init__()
         self.settings = settings
+        self.cohort = cohort
         self.maps = maps
         self.levels = nn.ModuleList(
             settings.build(width, grid) for width, grid in zip(maps.channels, maps.grids, strict=True)
@@ -84,13 +86,13 @@ class NormalisedMaps(nn.Module):
 
     @property
     def prepare(self) -> Callable[[Iterator[Batches], torch.Generator], None] | None:
-        """`fit` on the normals of a stage's batches, or None where there is nothing to fit."""
+        """`fit` on the cohort's images of a stage's batches, or None where there is nothing to fit."""
         return self.fit if any(level.needs_fit for level in self._levels()) else None
 
     def fit(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
-        """Every level's normalisation from the batches' normals, in one pass."""
+        """Every level's normalisation from the cohort's images, in one pass."""
         for cohorts in batches:
-            batch = cohorts["normal"]
+            batch = cohorts[self.cohort]
             for level, (own, h) in enumerate(zip(self._levels(), self.found(batch), strict=True)):
                 own.collect(h, self.maps.valid(batch.valid, level))
         for own in self._levels():
@@ -106,6 +108,10 @@ class NormalisedMaps(nn.Module):
             self.settings.noisy(own(h), generator)
             for own, h in zip(self._levels(), self.found(batch), strict=True)
         ]
+
+    def normalised(self, h: Tensor, level: int) -> Tensor:
+        """One level's map, `[N, K, *grid]` float32."""
+        return self._levels()[level](h)
 
     def _levels(self) -> list[FeatureNormalisation]:
         return [level for level in self.levels if isinstance(level, FeatureNormalisation)]

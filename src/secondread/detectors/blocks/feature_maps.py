@@ -8,16 +8,14 @@ from typing import Self
 import torch
 from pydantic import Field, field_validator, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from secondread.detectors.blocks.encoder_settings import STRIDES, build_encoder, encoder_kind, refuse_learning
 from secondread.detectors.blocks.pooled_features import LevelsSettings
 from secondread.detectors.blocks.valid_positions import valid_on
+from secondread.networks.by_rank import neighbourhood_mean
 from secondread.networks.cells import cells_of, place, resample
 from secondread.networks.encoder import map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
-
-_MEAN = {2: functional.avg_pool2d, 3: functional.avg_pool3d}
 
 
 class FeatureMapsSettings(LevelsSettings):
@@ -104,7 +102,4 @@ class FeatureMaps(nn.Module):
 
     def _smoothed(self, layer_map: Tensor) -> Tensor:
         """The mean over the neighbourhood, of the positions of it that lie on the map."""
-        if self.neighbourhood == 1:
-            return layer_map
-        mean, side = _MEAN[len(self.size)], self.neighbourhood
-        return mean(layer_map, side, stride=1, padding=side // 2, count_include_pad=False)
+        return neighbourhood_mean(layer_map, self.neighbourhood)

@@ -45,3 +45,14 @@ def highest_over(values: Tensor, valid: Tensor | None, share: float) -> Tensor:
     most = flat.topk(int(count.max()), dim=1).values
     chosen = torch.arange(most.shape[1], device=flat.device) < count[:, None]
     return most.masked_fill(~chosen, 0).sum(dim=1) / count
+
+
+def standardised_over(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Each image's `[N, C, *S]` brought to mean 0 and deviation 1 over all its channels and valid positions
+    (`[N, 1, *S]` or None = all)."""
+    weight = torch.ones_like(values[:, :1]) if valid is None else valid.to(values)
+    places = (-1, *[1] * (values.dim() - 1))
+    count = weight.flatten(1).sum(dim=1).view(places) * values.shape[1]
+    mean = (values * weight).flatten(1).sum(dim=1).view(places) / count
+    variance = ((values - mean).square() * weight).flatten(1).sum(dim=1).view(places) / count
+    return (values - mean) / (variance + 1e-5).sqrt()
