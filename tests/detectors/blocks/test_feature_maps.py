@@ -57,3 +57,13 @@ def test_an_even_neighbourhood_and_an_encoder_that_learns_are_refused() -> None:
         FeatureMapsSettings(neighbourhood=4)
     with pytest.raises(ValidationError, match="pretrained weights"):
         FeatureMapsSettings(encoder=EncoderSettings(name="conv"))
+
+
+def test_values_of_several_levels_are_placed_and_added_up() -> None:
+    maps = maps_of(strides=(8, 16))
+    values = [torch.rand(2, 1, *grid) for grid in maps.grids]
+    plain = maps.summed(enumerate(values))
+    torch.testing.assert_close(plain, maps.place(values[0], 0) + maps.place(values[1], 1))
+    blurred = maps.summed(enumerate(values), smoothing=2.0)
+    assert blurred.shape == (2, 1, 64, 48)
+    assert float(blurred.var()) < float(plain.var())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import torch
@@ -80,7 +80,7 @@ class FeatureMaps(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self._smoothed(layer_map) for layer_map in self.encoder(images))
+        return tuple(self.averaged(layer_map) for layer_map in self.encoder(images))
 
     def valid(self, valid: Tensor | None, level: int) -> Tensor | None:
         """A batch's `valid` on that level's grid: cells that are at least half valid (`valid_on`)."""
@@ -100,6 +100,12 @@ class FeatureMaps(nn.Module):
         between the cells' centres and blurred by a Gaussian of `smoothing` pixels."""
         return gaussian_blur(place(values.float(), self.cells[level], self.size), smoothing)
 
-    def _smoothed(self, layer_map: Tensor) -> Tensor:
+    def summed(self, values: Iterable[tuple[int, Tensor]], *, smoothing: float = 0.0) -> Tensor:
+        """Values `[N, 1, *grid]` of several levels, each with its level's number, at their places on the
+        image's grid, added up and blurred: `[N, 1, *size]`."""
+        placed = [self.place(own, level) for level, own in values]
+        return gaussian_blur(torch.stack(placed).sum(dim=0), smoothing)
+
+    def averaged(self, layer_map: Tensor) -> Tensor:
         """The mean over the neighbourhood, of the positions of it that lie on the map."""
         return neighbourhood_mean(layer_map, self.neighbourhood)

@@ -195,7 +195,7 @@ class ScaledMaps(FeatureMaps):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self._smoothed(self.encoder(area_resize(images, one))[0]) for one in self.sizes)
+        return tuple(self.averaged(self.encoder(area_resize(images, one))[0]) for one in self.sizes)
 
 
 def _of_the_whole(cells: Cells, times_smaller: int) -> Cells:
