@@ -287,7 +287,8 @@ def test_recipes_lists_and_prints() -> None:
 def test_doctor_examines(tmp_path: Path) -> None:
     assert "JPEG lossless" in run("doctor", "--cache", tmp_path / "cache")
     found = json.loads(run("doctor", "--json", "--cache", tmp_path / "cache"))
-    assert {"versions", "threads", "torchvision", "cache"} <= {finding["name"] for finding in found}
+    names = {finding["name"] for finding in found}
+    assert {"versions", "threads", "torchvision", "transformers", "own encoders", "cache"} <= names
     (cache,) = [finding["what"] for finding in found if finding["name"] == "cache"]
     assert "holds" in cache
     assert "bytes" in cache

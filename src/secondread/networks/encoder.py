@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from secondread.networks.cells import Cells, on_meta, resample
 from secondread.settings.base import Settings, Side, Width
 
+Colour = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
+"""A number for each of red, green and blue."""
+Deviations = Annotated[tuple[PositiveFloat, ...], Field(min_length=3, max_length=3)]
 Axes = Annotated[tuple[Literal[0, 1, 2], ...], Field(min_length=1, max_length=3)]
 
 
@@ -106,6 +109,11 @@ class Encoder(nn.Module):
         Raises ValueError for what the encoder does not take.
         """
         raise NotImplementedError
+
+    @classmethod
+    def ranks_of(cls, settings: EncoderSettings) -> frozenset[int]:
+        """The ranks of images that it takes as it is set."""
+        return cls.ranks
 
     @classmethod
     def completed(cls, settings: EncoderSettings) -> EncoderSettings:

@@ -40,7 +40,7 @@ class OutsideCode(Settings):
     distribution  and `version`: the installed package that it came from; empty where it was none
     """
 
-    kind: Literal["detector", "encoder", "anomaly"]
+    kind: Literal["detector", "encoder", "anomaly", "network"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.:-]+$", max_length=LONGEST)]
     place: Annotated[str, Field(pattern=PLACE, max_length=LONGEST)]
     distribution: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$", max_length=100)] = ""
@@ -84,6 +84,18 @@ def is_allowed(place: str) -> bool:
     return place in _allowed or place in named
 
 
+def how_to_allow(place: str) -> str:
+    return f"give --allow-code {place} (in Python: allow=[{place!r}]), or set {VARIABLE}"
+
+
+def forbidden(kind: str, place: str) -> UserError:
+    """For code that nobody allowed, and that is not imported therefore."""
+    return UserError(
+        f"the {kind} {place} is code from outside of secondread that nobody allowed, so it was not imported; "
+        f"if you trust it, {how_to_allow(place)}"
+    )
+
+
 def import_place(place: str) -> Any:
     """What `module:Class` is. Only for a name that a person or an installed entry point allowed.
 
@@ -104,12 +116,28 @@ def import_place(place: str) -> Any:
         raise UserError(f"{place} cannot be imported ({told})") from error
 
 
+def refuse_forbidden(code: OutsideCode, *, allowed: bool) -> None:
+    """UserError where code that a bundle was fitted with is not allowed. Nothing is imported."""
+    if allowed:
+        return
+    there = "which nobody allowed, so it was not imported; if you trust it, "
+    if not is_installed(code.place):
+        there = "which is not installed here; if you trust it, install it and "
+    raise UserError(f"fitted with {code}, {there}{how_to_allow(code.place)}")
+
+
 def is_installed(place: str) -> bool:
     """Whether the top package of a name is to be found. Imports nothing."""
     try:
         return find_spec(place.partition(":")[0].partition(".")[0]) is not None
     except (ImportError, ValueError):
         return False
+
+
+def described_network(place: str) -> OutsideCode:
+    """What a bundle says of a callable `module:name` that makes a network."""
+    distribution, version = distribution_of(place)
+    return OutsideCode(kind="network", name=place, place=place, distribution=distribution, version=version)
 
 
 @cache

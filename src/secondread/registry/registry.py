@@ -6,8 +6,8 @@ one is a new file; there is no table to keep. Names are listed without importing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
@@ -17,13 +17,13 @@ from typing import Generic, Literal, TypeVar, cast
 
 from secondread.errors import UserError
 from secondread.registry.outside import (
-    VARIABLE,
     OutsideCode,
     distribution_of,
+    forbidden,
     import_place,
     is_allowed,
-    is_installed,
     is_place,
+    refuse_forbidden,
 )
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ class Registry(Generic[T]):
     base      `module:Class` that each of them is a subclass of
     packages  the packages whose modules are the built-in ones
     spelt     from a module's name to that of what it defines
+    instead   what to do in place of names that a person may try, by name
     """
 
     kind: Literal["detector", "encoder", "anomaly"]
@@ -47,6 +48,7 @@ class Registry(Generic[T]):
     base: str
     packages: Callable[[], tuple[str, ...]]
     spelt: Callable[[str], str] = str
+    instead: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def built_in(self) -> dict[str, str]:
@@ -84,10 +86,7 @@ class Registry(Generic[T]):
         if place is None:
             raise KeyError(self.unknown(name))
         if not self.may_import(name):
-            raise UserError(
-                f"the {self.kind} {place} is code from outside of secondread that nobody allowed, so it was "
-                f"not imported; if you trust it, {how_to_allow(place)}"
-            )
+            raise forbidden(self.kind, place)
         found = import_place(place)
         base = import_place(self.base)
         if not (isinstance(found, type) and issubclass(found, base)) or found is base:
@@ -118,6 +117,8 @@ class Registry(Generic[T]):
 
     def unknown(self, name: str) -> str:
         """A name that is not known, what may have been meant, and what there is."""
+        if name in self.instead:
+            return f"{name!r}: {self.instead[name]}"
         known = [*self.built_in, *self.offered]
         near = get_close_matches(name[:80], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
@@ -162,16 +163,8 @@ class Registry(Generic[T]):
             raise UserError(f"fitted with {code}, which is not installed here; install it")
         if place != code.place:
             raise UserError(f"fitted with {code}, and here {code.name} is {place}; install the former")
-        if not self.may_import(code.name):
-            there = "which nobody allowed, so it was not imported; if you trust it, "
-            if not is_installed(place):
-                there = "which is not installed here; if you trust it, install it and "
-            raise UserError(f"fitted with {code}, {there}{how_to_allow(place)}")
+        refuse_forbidden(code, allowed=self.may_import(code.name))
         try:
             self.find(code.name)
         except UserError as error:
             raise UserError(f"fitted with {code}, and {error}") from error
-
-
-def how_to_allow(place: str) -> str:
-    return f"give --allow-code {place} (in Python: allow=[{place!r}]), or set {VARIABLE}"

@@ -61,15 +61,16 @@ def build_encoder(
     """The encoder for images `[channels, *S]` with `len(S) == rank`; `layers` overrides `layer`. One that
     takes pictures alone reads a volume slice by slice (`networks.slices`). ValueError for another rank."""
     kind = encoder_kind(settings)
-    if rank in kind.ranks:
+    own = kind.ranks_of(settings)
+    if rank in own:
         return kind.build(settings, rank, channels, layers=layers, pretrained=pretrained)
     if rank not in encoder_ranks(settings):
-        raise ValueError(f"encoder {settings.name} takes rank {sorted(kind.ranks)}, not {rank}")
+        raise ValueError(f"encoder {settings.name} takes rank {sorted(own)}, not {rank}")
     encoder = kind.build(settings, 2, channels, layers=layers, pretrained=pretrained)
     return SliceEncoder(encoder, settings.slices)
 
 
 def encoder_ranks(settings: EncoderSettings) -> frozenset[int]:
     """Of the images for which `build_encoder` gives the encoder that settings name."""
-    ranks = encoder_kind(settings).ranks
+    ranks = encoder_kind(settings).ranks_of(settings)
     return ranks | {3} if 2 in ranks else ranks

@@ -15,4 +15,9 @@ ENCODERS: Registry[Encoder] = Registry(
     group="secondread.encoders",
     base="secondread.networks.encoder:Encoder",
     packages=lambda: (__name__,),
+    instead={
+        "timm": "the package timm cannot be imported without torchvision, which secondread does without; "
+        "where both are installed, set name to module and module to timm:create_model "
+        "(docs/methods/encoders.md)"
+    },
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import torch
-from pydantic import Field, PositiveFloat
+from pydantic import Field
 from torch import Tensor, nn
 
 from secondread.networks.cells import Cells
-from secondread.networks.encoder import Encoder, EncoderSettings
+from secondread.networks.encoder import Colour, Deviations, Encoder, EncoderSettings
 from secondread.networks.vision_transformers.architecture import ArchitectureSettings
 from secondread.networks.vision_transformers.model_folder import (
     model_folder,
@@ -18,9 +18,6 @@ from secondread.networks.vision_transformers.model_folder import (
     weights_of,
 )
 from secondread.networks.weights import WeightsFile
-
-Colour = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
-Deviations = Annotated[tuple[PositiveFloat, ...], Field(min_length=3, max_length=3)]
 
 
 class TransformersSettings(EncoderSettings):

@@ -64,6 +64,13 @@ def model_folder(model: str, revision: str | None, *, download: bool) -> Path:
         ) from None
 
 
+def own_folders() -> list[Path]:
+    """The folders of models that lie in the one named by SECONDREAD_WEIGHTS."""
+    own = os.environ.get(FOLDER_VARIABLE)
+    found = sorted(Path(own).expanduser().glob("*/config.json")) if own else []
+    return [file.parent for file in found if (file.parent / FILES[1]).is_file()]
+
+
 def weights_of(folder: Path) -> WeightsFile:
     """The weights and their digest. `UserError` where they are no safetensors file."""
     file = folder / "model.safetensors"
