@@ -56,6 +56,7 @@ __all__ = [
     "sample",
     "score",
     "split",
+    "suggest",
     "write_report",
 ]
 
@@ -94,6 +95,7 @@ _HOMES = {
     "secondread.readings.readings": ("Readings",),
     "secondread.readings.score": ("score",),
     "secondread.recipes.recipe": ("Recipe", "presets"),
+    "secondread.recipes.suggest": ("suggest",),
     "secondread.reports.report": ("write_report",),
     "secondread.settings.base": ("Settings",),
 }
@@ -134,6 +136,7 @@ if TYPE_CHECKING:
     from secondread.readings.readings import Readings
     from secondread.readings.score import score
     from secondread.recipes.recipe import Recipe, presets
+    from secondread.recipes.suggest import suggest
     from secondread.reports.report import write_report
     from secondread.settings.base import Settings
 

@@ -1,0 +1,180 @@
+"""Which recipe to start with, from what a manifest holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from secondread.cohorts.manifest import Manifest, ManifestLike
+from secondread.cohorts.row import Row, patient_of
+from secondread.cohorts.unlabelled import in_pool
+from secondread.errors import UserError
+from secondread.images.image import ImageError
+from secondread.images.read import read_image
+
+FEW_UNLABELLED = 50
+"""Fewer unlabelled images than this are too few to learn a ratio from."""
+SUPERVISED = 100
+"""From so many labelled abnormal images on, a supervised classifier is worth a row."""
+TRIED = 5
+"""Images that are read until one can be, to see what kind they are."""
+PATIENTS = 19
+"""Calibration patients that a threshold for 5 % false alarms needs: 1 / 0.05 - 1."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One recipe to fit.
+
+    recipe    a preset's name
+    settings  what to set over it, `KEY=VALUE`
+    reason    why it fits this manifest, one sentence
+    cost      what it takes, in words
+    """
+
+    recipe: str
+    settings: tuple[str, ...]
+    reason: str
+    cost: str
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """What to start with.
+
+    found        what lies in the manifest, one line
+    suggestions  the first is the one to start with
+    notes        what should be known or done first, one line each
+    """
+
+    found: str
+    suggestions: tuple[Suggestion, ...]
+    notes: tuple[str, ...]
+
+
+def suggest(manifest: ManifestLike) -> Suggested:
+    """The recipes to start with for this manifest, by its cohorts and the rank of its images.
+
+    Labels and splits are counted, one image is read, and nothing is fitted. The rules follow the tables of
+    docs/results.md. UserError where no image of the training rows can be read, or there is no row to learn
+    from.
+
+    >>> import secondread
+    >>> path = secondread.make_phantoms("phantoms", seed=0, n_normal=150, n_abnormal=10)
+    >>> secondread.suggest(path).suggestions[0].recipe
+    'feature-subspace'
+    """
+    manifest = Manifest.of(manifest)
+    learnt = [row for row in manifest if row.split in ("train", "")]
+    of_label: dict[str, list[Row]] = {"normal": [], "abnormal": [], "unlabelled": []}
+    for row in learnt:
+        of_label["unlabelled" if in_pool(row) else row.label or "unlabelled"].append(row)
+    if not of_label["normal"] and not of_label["unlabelled"]:
+        raise UserError(
+            f"{manifest.source or 'manifest'}: no row of split train is normal or unlabelled, so there is "
+            "nothing to learn from; label some rows normal, or leave their label empty"
+        )
+    rank, size, unread = _kind(manifest, of_label["normal"] or of_label["unlabelled"])
+    patients = len({patient_of(row) for row in of_label["normal"]})
+    counts = ", ".join(f"{len(rows):,} {label}" for label, rows in of_label.items() if rows)
+    kind = "volumes" if rank == 3 else "images"
+    found = (
+        f"{counts} training {kind} of some {' × '.join(map(str, size))}; {patients:,} patients with normals"
+    )
+    chosen = _suggestions(rank, {label: len(rows) for label, rows in of_label.items()})
+    return Suggested(found, tuple(chosen), (*unread, *_notes(manifest, of_label, patients)))
+
+
+def _kind(manifest: Manifest, rows: list[Row]) -> tuple[int, tuple[int, ...], list[str]]:
+    """Rank and size of the first image that can be read, and a line for each before it."""
+    failed: list[str] = []
+    for row in rows[:TRIED]:
+        try:
+            image = read_image(manifest.reference(row))
+        except (ImageError, OSError) as error:
+            failed.append(f"an image cannot be read: {error}")
+            continue
+        return image.rank, image.size, failed
+    raise UserError("\n".join(failed))
+
+
+def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
+    found: list[Suggestion] = []
+    size = ("preprocessing.size=[32,128,128]",) if rank == 3 else ()
+    where = " The encoder reads volumes slice by slice." if rank == 3 else ""
+    if not counts["normal"]:
+        return [
+            Suggestion(
+                "mutual-scoring",
+                size,
+                "Without confirmed normals, images can only be held against each other; a finding that many "
+                f"patients share then counts as normal.{where}",
+                "no training; scoring grows with the number of reference images",
+            )
+        ]
+    if counts["unlabelled"] >= FEW_UNLABELLED:
+        found.append(
+            Suggestion(
+                "density-ratio",
+                size,
+                "Unlabelled images hold the abnormal ones that the ratio to the normals points at; where one "
+                f"in ten is abnormal it beats what learns from normals alone.{where}",
+                "a minute for 1,000 images",
+            )
+        )
+    found.append(
+        Suggestion(
+            "feature-subspace",
+            size,
+            f"It learns from normals alone, in one pass, and draws maps.{where}",
+            "a minute for 1,000 images",
+        )
+    )
+    found.append(
+        Suggestion(
+            "padim",
+            size,
+            f"Its maps hold each place against the same place of normals, for small findings.{where}",
+            "a minute for 1,000 images",
+        )
+    )
+    if counts["abnormal"]:
+        learns = "[unlabelled,abnormal]" if counts["unlabelled"] >= FEW_UNLABELLED else "[abnormal]"
+        found.append(
+            Suggestion(
+                "aeflow-gmm",
+                (*size, f"detector.mixture.learns_from={learns}", "cohorts.labelled={any: 1000000}"),
+                "A few labelled abnormal images move its abnormal component to where they lie.",
+                "some minutes for 1,000 images",
+            )
+        )
+    if counts["abnormal"] >= SUPERVISED:
+        found.append(
+            Suggestion(
+                "density-ratio",
+                (*size, "detector.against=abnormal", "cohorts.labelled={any: 1000000}"),
+                "With so many labels a supervised classifier of the same features is worth a look; what it "
+                "has not seen it may miss.",
+                "a minute for 1,000 images",
+            )
+        )
+    return found
+
+
+def _notes(manifest: Manifest, of_label: dict[str, list[Row]], patients: int) -> list[str]:
+    notes = []
+    if all(not row.split for row in manifest):
+        notes.append("no row has a split yet: run `secondread split` first")
+    if of_label["normal"] and round(0.2 * patients) < PATIENTS:
+        notes.append(
+            f"a threshold for 5 % false alarms needs {PATIENTS} calibration patients, a fifth of those with "
+            f"normals, and there are {patients}: readings will be ranked, and none flagged"
+        )
+    several = Counter(patient_of(row) for row in of_label["normal"]).most_common(1)
+    if several and several[0][1] == 1 and all(not row.patient_id for row in manifest):
+        notes.append("no row has a patient_id, so each image counts as a patient")
+    if not of_label["normal"]:
+        notes.append(
+            "without normals there is no p-value and no flag until `secondread calibrate` has seen some"
+        )
+    return notes

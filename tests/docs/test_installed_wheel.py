@@ -1,0 +1,91 @@
+"""The README's first example as a user runs it: from a built wheel, in an empty folder, without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from secondread import make_phantoms
+from secondread.version import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)[0]
+STEPS = [line.partition("#")[0].strip() for line in EXAMPLE.splitlines() if line.startswith("secondread ")]
+NO_NETWORK = """
+import socket
+
+def refuse(self, address, *rest):
+    if self.family != socket.AF_UNIX:
+        raise OSError(f"this test has no network, and something calls {address}")
+
+socket.socket.connect = socket.socket.connect_ex = refuse
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy of the sources, so that nothing is left beside them."""
+    copy = tmp_path_factory.mktemp("sources")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, copy)
+    shutil.copytree(
+        ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so")
+    )
+    alone = ["--no-deps", "--no-build-isolation", "--no-index", "--quiet"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", *alone, "-w", str(copy / "dist"), str(copy)], check=True
+    )
+    (built,) = (copy / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def done(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the example was run, in an environment of its own. It finds the dependencies of
+    this one by a path, and pip, which may fetch nothing, finds that all of them are there."""
+    folder = tmp_path_factory.mktemp("empty")
+    environment = folder / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    paths = {"base": str(environment), "platbase": str(environment)}
+    site = Path(sysconfig.get_path("purelib", "posix_prefix", vars=paths))
+    (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    wanted = f"secondread[weights] @ {wheel.as_uri()}"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--quiet", wanted],
+        check=True,
+    )
+    (site / "sitecustomize.py").write_text(NO_NETWORK)
+    make_phantoms(folder / "drawn", seed=2, n_normal=130, n_abnormal=16, size=(64, 64))
+    for label, name in (("normal", "normal"), ("abnormal", "pneumonia")):
+        (folder / "films" / name).mkdir(parents=True)
+        for number, file in enumerate(sorted((folder / "drawn").glob(f"*/{label}/*.png"))):
+            shutil.copy(file, folder / "films" / name / f"{number:04}.png")
+    secret = {"PYTHONPATH", "SECONDREAD_WEIGHTS", "SECONDREAD_CACHE"}
+    settings = {key: value for key, value in os.environ.items() if key not in secret}
+    settings |= {"HOME": str(folder), "PATH": f"{python.parent}{os.pathsep}{settings['PATH']}"}
+    for step in STEPS:
+        ran = subprocess.run(step.split(), cwd=folder, env=settings, capture_output=True, text=True)
+        assert ran.returncode == 0, (step, ran.stdout, ran.stderr)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_example_of_the_readme_runs_from_the_wheel_offline(done: Path) -> None:
+    assert (done / "report" / "report.html").is_file()
+    assert 0.0 <= json.loads((done / "report" / "metrics.json").read_text())["auroc"] <= 1.0
+
+
+@pytest.mark.slow
+def test_the_bundle_was_written_by_the_code_of_the_wheel(done: Path) -> None:
+    (installed,) = done.glob("environment/lib/python*/site-packages/secondread")
+    assert installed.is_dir()
+    assert json.loads((done / "bundle" / "bundle.json").read_text())["version"] == __version__
