@@ -100,6 +100,7 @@ def _kind(manifest: Manifest, rows: list[Row]) -> tuple[int, tuple[int, ...], li
 
 def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
     found: list[Suggestion] = []
+    labelled = f"cohorts.labelled={{any: {counts['abnormal']}}}"
     size = ("preprocessing.size=[32,128,128]",) if rank == 3 else ()
     where = " The encoder reads volumes slice by slice." if rank == 3 else ""
     if not counts["normal"]:
@@ -143,7 +144,7 @@ def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
         found.append(
             Suggestion(
                 "aeflow-gmm",
-                (*size, f"detector.mixture.learns_from={learns}", "cohorts.labelled={any: 1000000}"),
+                (*size, f"detector.mixture.learns_from={learns}", labelled),
                 "A few labelled abnormal images move its abnormal component to where they lie.",
                 "some minutes for 1,000 images",
             )
@@ -152,7 +153,7 @@ def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
         found.append(
             Suggestion(
                 "density-ratio",
-                (*size, "detector.against=abnormal", "cohorts.labelled={any: 1000000}"),
+                (*size, "detector.against=abnormal", labelled),
                 "With so many labels a supervised classifier of the same features is worth a look; what it "
                 "has not seen it may miss.",
                 "a minute for 1,000 images",
