@@ -7,6 +7,8 @@ from torch.nn import functional
 from secondread.detectors.contract import Batch, ScoringNoise
 from secondread.detectors.features.mutual_scoring import MutualScoring, MutualScoringSettings
 from secondread.errors import UserError
+from secondread.recipes.build import build_detector
+from secondread.recipes.recipe import Recipe
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer
 from secondread.training.loop import train
@@ -147,3 +149,12 @@ def test_too_little_memory_and_too_few_patients_are_one_line():
         fit(make(), blobs(6, SIZE), ["a", "b"] * 3)
     with pytest.raises(ValueError, match="different odd numbers"):
         make(neighbourhoods=(2,))
+
+
+def test_the_paper_preset_has_the_papers_layers_and_neighbourhoods():
+    with torch.device("meta"):
+        detector = build_detector(Recipe.load("mutual-scoring-paper"), pretrained=False)
+    assert detector.maps.grids == ((37, 37),) * 4
+    assert [level.patches.shape[1:] for level in detector.levels] == [(3, 37 * 37, 1024)] * 4
+    assert detector.most == 200
+    assert (detector.settings.share, detector.settings.rescoring) == (0.3, 3)
