@@ -68,6 +68,16 @@ def test_other_images_of_held_out_patients_are_used_nowhere(tmp_path):
     assert any("held-out patients" in note for note in got.notes)
 
 
+def test_all_labelled_images_of_a_finding_are_those_that_are_there(tmp_path):
+    manifest = made(tmp_path)
+    some = build_cohorts(manifest, CohortSettings(labelled={"any": 1}), 0)
+    every = build_cohorts(manifest, CohortSettings(labelled={"any": "all"}), 0)
+    assert {row.path for row in some.abnormal} < {row.path for row in every.abnormal}
+    assert len(every.abnormal) == sum(row.label == "abnormal" for row in manifest if row.split == "train")
+    with pytest.raises(UserError, match="asks for all training images with finding 'gout', but 0 are there"):
+        build_cohorts(manifest, CohortSettings(labelled={"gout": "all"}), 0)
+
+
 def test_labelled_findings_are_counted_out_and_more_keeps_the_few(tmp_path):
     few = build_cohorts(made(tmp_path), CohortSettings(labelled={"nodule": 2, "effusion": 1}), 0).abnormal
     more = build_cohorts(made(tmp_path), CohortSettings(labelled={"nodule": 5, "effusion": 1}), 0).abnormal

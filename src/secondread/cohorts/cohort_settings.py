@@ -28,7 +28,8 @@ class CohortSettings(Settings):
                   any (a finding that is left out is unseen in training)
     pool_draw     which images of a pool are taken: `head`, the first of each label's list, as the authors of
                   the DDAD repartition do, or `random`, by seed; without a pool it means nothing
-    labelled      how many abnormal images per finding go into `abnormal`; the finding `any` draws from all
+    labelled      how many abnormal images per finding go into `abnormal`, or `all` that are there; the
+                  finding `any` draws from all
     fold          split by the column `fold`: this fold is test, the others are train
     auxiliary     images from elsewhere that are neither normal nor abnormal, for detectors that learn from
                   such: a folder, an .npz or a manifest; relative to the recipe's file (see `auxiliary`)
@@ -43,7 +44,7 @@ class CohortSettings(Settings):
     unlabelled: Annotated[int, Field(ge=0, le=10**9)] | None = None
     unlabelled_findings: tuple[str, ...] = ()
     pool_draw: Literal["head", "random"] = "head"
-    labelled: dict[str, Annotated[int, Field(ge=0, le=10**9)]] = Field(default_factory=dict)
+    labelled: dict[str, Annotated[int, Field(ge=0, le=10**9)] | Literal["all"]] = Field(default_factory=dict)
     fold: Annotated[int, Field(ge=0, le=10**9)] | None = None
     auxiliary: Annotated[str, Field(min_length=1)] | None = None
 

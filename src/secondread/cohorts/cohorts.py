@@ -200,14 +200,15 @@ def _labelled(rows: Sequence[Row], settings: CohortSettings, seed: int, name: st
     """The few labelled abnormal images; a larger number keeps those that a smaller one had."""
     abnormal = [row for row in rows if row.label == "abnormal"]
     taken: dict[str, Row] = {}
-    for finding, count in settings.labelled.items():
+    for finding, asked in settings.labelled.items():
         pool = [row for row in abnormal if finding == ANY_FINDING or finding in row.findings]
         free = [row for row in shuffled(pool, seed, 1) if row.path not in taken]
+        count = max(1, len(free)) if asked == "all" else asked
         if len(free) < count:
             there = Counter(finding for row in abnormal for finding in row.findings)
             listed = ", ".join(f"{key} ({n})" for key, n in sorted(there.items())) or "none"
             raise UserError(
-                f"{name}: cohorts.labelled asks for {count} training images with finding {finding!r}, "
+                f"{name}: cohorts.labelled asks for {asked} training images with finding {finding!r}, "
                 f"but {len(free)} are there; findings: {listed}; {ANY_FINDING!r} draws from all"
             )
         taken.update((row.path, row) for row in free[:count])

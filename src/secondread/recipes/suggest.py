@@ -100,7 +100,7 @@ def _kind(manifest: Manifest, rows: list[Row]) -> tuple[int, tuple[int, ...], li
 
 def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
     found: list[Suggestion] = []
-    labelled = f"cohorts.labelled={{any: {counts['abnormal']}}}"
+    labelled = "cohorts.labelled={any: all}"
     size = ("preprocessing.size=[32,128,128]",) if rank == 3 else ()
     where = " The encoder reads volumes slice by slice." if rank == 3 else ""
     if not counts["normal"]:
