@@ -67,3 +67,14 @@ def test_values_of_several_levels_are_placed_and_added_up() -> None:
     blurred = maps.summed(enumerate(values), smoothing=2.0)
     assert blurred.shape == (2, 1, 64, 48)
     assert float(blurred.var()) < float(plain.var())
+
+
+def test_maps_of_volumes_come_from_their_slices() -> None:
+    settings = FeatureMapsSettings(encoder=LITE, strides=(8, 16), neighbourhood=3)
+    maps = FeatureMaps(settings, 1, (24, 64, 48), pretrained=False)
+    found = maps(torch.rand(1, 1, 24, 64, 48))
+    assert [tuple(h.shape) for h in found] == [(1, 40, 3, 8, 6), (1, 112, 2, 4, 3)]
+    assert maps.grids == ((3, 8, 6), (2, 4, 3))
+    assert maps.on_grid(found, 0).shape == (1, 40 + 112, 3, 8, 6)
+    placed = maps.place(torch.ones(1, 1, 2, 4, 3), 1, smoothing=2.0)
+    torch.testing.assert_close(placed, torch.ones(1, 1, 24, 64, 48))

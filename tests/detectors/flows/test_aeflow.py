@@ -271,3 +271,27 @@ def test_the_paper_preset_brings_features_to_unit_scale_and_says_so():
     recipe = Recipe.load("aeflow-paper")
     assert recipe.detector["features"] == {"standardise": "scale"}
     assert any("root mean square over the normals" in said for said in recipe.about.differences)
+
+
+def test_a_frozen_encoder_reads_volumes_by_slices():
+    frozen = {"name": "squeezenet1_1", "weights": "random", "layer": "features.4"}
+    settings = AEFlowSettings.model_validate(
+        {
+            "encoder": frozen,
+            "features": {"standardise": "channel", "projection": 8},
+            "flow": {"blocks": 2, "hidden": 8},
+            "decoder": {"hidden": (8,)},
+            "map": "both",
+        }
+    )
+    detector = AEFlow(settings, 1, (12, 24, 24))
+    assert detector.map_size == (3, 5, 5)
+    volumes = blobs(6, detector.size)
+    history = fit(detector, volumes, steps=12)
+    assert list(history) == ["flow"]
+    found = score(detector, volumes)
+    assert {name: tuple(values.shape) for name, values in found.maps.items()} == {
+        "residual": (6, 1, 12, 24, 24),
+        "likelihood": (6, 1, 12, 24, 24),
+    }
+    assert all(bool(part.values.isfinite().all()) for part in found.parts.values())
