@@ -72,7 +72,8 @@ class DirichletMixture(nn.Module):
     @torch.no_grad()
     def begin(self, rows: Tensor, generator: torch.Generator) -> None:
         """Means are rows `[n, D]` of the first batch, drawn without replacement; covariances that batch's
-        variances; sticks are drawn from Beta(1, 2). ValueError where it has fewer rows than components."""
+        variances; sticks are drawn from Beta(1, 2); statistics begin at 0. ValueError where it has fewer rows
+        than components."""
         count, rows = len(self.mean), rows.float()
         if len(rows) < count:
             raise ValueError(f"{count} components need as many rows to begin with, and there are {len(rows)}")
@@ -83,13 +84,9 @@ class DirichletMixture(nn.Module):
         sticks = 1 - drawn.sqrt()  # Beta(1, 2) by the inverse of its distribution function
         self.concentration.fill_(2.0)
         self._break(sticks)
-        weight = self.log_weight.exp()
+        for statistic in (self.share, self.first, self.second):
+            statistic.zero_()
         covariance = variance if self.form == "diagonal" else variance.diag()
-        outer = self.mean.square() if self.form == "diagonal" else self.mean[:, :, None] * self.mean[:, None]
-        places = (-1, *[1] * (outer.dim() - 1))
-        self.share.copy_(weight)
-        self.first.copy_(weight[:, None] * self.mean)
-        self.second.copy_(weight.view(places) * (outer + covariance))
         self._whiten(covariance.expand_as(self.spread))
 
     @torch.no_grad()

@@ -180,7 +180,7 @@ def foreground(patches: Tensor, there: Tensor | None, grid: tuple[int, ...], thr
         direction = torch.linalg.eigh(covariance.T @ covariance).eigenvectors[:, -1]
         first = (centred @ direction.to(centred)).view(1, 1, *grid)
     mask = first > threshold
-    middle = mask[(0, 0, *(slice(int(side * CENTRE), math.ceil(side * (1 - CENTRE))) for side in grid))]
+    middle = mask[(0, 0, *(slice(int(side * CENTRE), int(side * (1 - CENTRE))) for side in grid))]
     if middle.float().mean() <= LEAST_OF_CENTRE:
         mask = -first > threshold
     widest = nn.functional.max_pool2d if len(grid) == 2 else nn.functional.max_pool3d

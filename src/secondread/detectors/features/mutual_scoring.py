@@ -102,8 +102,10 @@ class MutualScoring(Detector):
 
     Sources: X. Li, Z. Huang, F. Xue, Y. Zhou, MuSc: zero-shot industrial anomaly classification and
     segmentation with mutual scoring of the unlabeled images, ICLR 2024, and the authors' code
-    (xrli-U/MuSc); for volumes Le-Gia, CS3F, 2026 (after its abstract). There the images to be judged score
-    each other, and likeness for the re-scoring is of class tokens; here of the last level's mean.
+    (xrli-U/MuSc); for volumes T. Le-Gia, CS3F: Toward training-free zero-shot anomaly detection in 3D medical
+    images, 2026, arXiv 2606.18749 (after its abstract; its step from coarse to fine is left out). There the
+    images to be judged score each other, and likeness for the re-scoring is of class tokens; here of the last
+    level's mean.
     """
 
     Settings = MutualScoringSettings
