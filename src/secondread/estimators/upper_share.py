@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 STEPS = 500
-APART = 2.0
-"""Between two means, in units of the larger deviation, where the upper one stands out."""
+APART = 1.0
+"""Between two means, in units of the larger deviation, at least, where the upper one stands out."""
 
 
 def upper_share(scores: Tensor) -> float:

@@ -13,7 +13,7 @@ from torch.nn import functional
 from secondread.detectors.blocks.feature_flow import NormalisationSettings, NormalisedMaps
 from secondread.detectors.blocks.feature_maps import FeatureMaps, FeatureMapsSettings
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
-from secondread.detectors.blocks.valid_positions import standardised_over
+from secondread.detectors.blocks.valid_positions import mean_over, standardised_over
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
@@ -93,8 +93,8 @@ class MutualScoring(Detector):
     numbers that say nothing of who they are.
 
     **What it assumes**: most patients have no finding. One that more than about `share` of the patients have
-    is near to itself in as many, and counts as normal. After the fit a mixture of two Gaussians of the
-    reference's own scores (`estimators.upper_share`) estimates which share stands out: a note, and above
+    is near to itself in as many, and counts as normal. After the fit a mixture of two Gaussians of the means
+    of the reference's own maps (`estimators.upper_share`) estimates which share stands out: a note, and above
     `warn_above` a warning. There are ranks alone until normals calibrate the bundle.
 
     UserError where there are unlabelled images of fewer than three patients; ValueError as of the encoder,
@@ -154,6 +154,7 @@ class MutualScoring(Detector):
             **{f"levels.{level}.there": ("n", None) for level in range(len(self.levels))},
         }
         self.numbers: dict[str, int] = {}
+        self.means: list[Tensor] = []
 
     @property
     def maps(self) -> FeatureMaps:
@@ -203,10 +204,13 @@ class MutualScoring(Detector):
         for row, digest in enumerate(batch.digests):
             itself = self.digests == _number(digest)
             if itself.any():
-                self.scores[itself] = self._alone(found, batch, row, itself)[0]
+                self.scores[itself], anomaly_map = self._alone(found, batch, row, itself)
+                valid = None if batch.valid is None else batch.valid[row : row + 1]
+                self.means.append(mean_over(anomaly_map, valid)[0])
 
     def estimate_rate(self) -> None:
-        self.anomaly_rate.fill_(upper_share(self.scores))
+        self.anomaly_rate.fill_(upper_share(torch.stack(self.means)))
+        self.means = []
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         found = self.maps(batch.images)
