@@ -25,5 +25,5 @@ def test_one_gaussian_or_two_that_overlap_are_one():
 
 def test_scores_that_are_all_alike_have_no_share_and_few_tell_nothing():
     assert upper_share(torch.ones(40)) == 0.0
-    assert math.isnan(upper_share(torch.arange(9.0)))
+    assert math.isnan(upper_share(torch.arange(39.0)))
     assert math.isnan(upper_share(torch.full((40,), torch.nan)))

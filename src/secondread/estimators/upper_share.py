@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 
 STEPS = 500
+FEWEST = 40
+"""Scores: of fewer the shape says too little."""
 APART = 1.0
 """Between two means, in units of the larger deviation, at least, where the upper one stands out."""
 
 
 def upper_share(scores: Tensor) -> float:
     """The share of the upper of two Gaussians of which scores `[n]` (nan left out) are made up; 0 where one
-    Gaussian describes them as well, or the two overlap too much to be told apart; nan for fewer than ten.
+    Gaussian describes them as well, or the two overlap too much to be told apart; nan for fewer than `FEWEST`.
 
     By expectation and maximisation from the halves above and below the middle between median and maximum;
     two are believed where Schwarz's criterion prefers them (3 more parameters). The mixture says what share
@@ -22,7 +24,7 @@ def upper_share(scores: Tensor) -> float:
     """
     x = scores[~scores.isnan()].double().cpu()
     n = len(x)
-    if n < 10:
+    if n < FEWEST:
         return math.nan
     scale = x.std()
     if not scale > 0:
