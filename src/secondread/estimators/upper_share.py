@@ -16,9 +16,10 @@ APART = 1.0
 
 def upper_share(scores: Tensor) -> float:
     """The share of the upper of two Gaussians of which scores `[n]` (nan left out) are made up; 0 where one
-    Gaussian describes them as well, or the two overlap too much to be told apart; nan for fewer than `FEWEST`.
+    Gaussian describes them as well, or the two overlap too much to be told apart; nan for fewer than
+    `FEWEST` scores.
 
-    By expectation and maximisation from the halves above and below the middle between median and maximum;
+    By expectation and maximisation, begun with the upper half, quarter and tenth apart from the rest;
     two are believed where Schwarz's criterion prefers them (3 more parameters). The mixture says what share
     stands out, and cannot know whether it is abnormal.
     """
