@@ -6,10 +6,12 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from secondread import Bundle, make_phantoms
 from secondread.errors import UserError
 from secondread.fitting.fit import fit
+from secondread.fitting.provenance import weight_digests
 from secondread.networks.weights import WeightsFile
 from secondread.recipes.build import build_detector
 from secondread.recipes.completed_encoders import with_completed_encoders
@@ -69,3 +71,10 @@ def test_a_recipe_whose_model_is_not_there_is_told_so(tmp_path):
         build_detector(recipe_of(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"set encoder\.model"):
         build_detector(recipe_of(tmp_path / "nowhere"), pretrained=False)
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    detector = nn.Sequential(nn.Identity(), nn.Identity(), nn.Identity())
+    for module, (place, sha256) in zip(detector, [("a", "00"), ("b", "11"), ("c", "00")], strict=True):
+        module.weights_file = WeightsFile(tmp_path / place / "model.safetensors", sha256)
+    assert weight_digests(detector) == {"model.safetensors": "00", "b/model.safetensors": "11"}

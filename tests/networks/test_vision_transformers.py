@@ -1,6 +1,8 @@
 """Vision transformers, against the forward passes of the classes that they come from."""
 
 import json
+import shutil
+import sys
 
 import pytest
 import torch
@@ -189,6 +191,33 @@ def test_what_is_missing_is_told_with_the_command_that_gets_it(tmp_path, monkeyp
     (tmp_path / "model").mkdir()
     with pytest.raises(UserError, match=r"expected config\.json"):
         model_folder(str(tmp_path / "model"), None, download=False)
+
+
+def test_a_model_in_the_hubs_cache_is_found_without_the_net(saved, tmp_path, monkeypatch):
+    monkeypatch.delenv("SECONDREAD_WEIGHTS", raising=False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    place = tmp_path / "models--owner--small" / "snapshots" / commit
+    shutil.copytree(saved["vit"][0], place)
+    (tmp_path / "models--owner--small" / "refs").mkdir()
+    (tmp_path / "models--owner--small" / "refs" / "main").write_text(commit)
+    assert model_folder("owner/small", None, download=False) == place
+    assert model_folder("owner/small", commit, download=False) == place
+    (place / "model.safetensors").unlink()
+    with pytest.raises(
+        UserError, match=r"not all of its files are on this machine; run hf download owner/small"
+    ):
+        model_folder("owner/small", None, download=False)
+
+
+def test_where_a_package_is_not_installed_one_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.delenv("SECONDREAD_WEIGHTS", raising=False)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r"run pip install 'secondread\[transformers\]', then hf download"):
+        model_folder("owner/small", None, download=False)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ValueError, match=r"needs transformers.*run pip install 'secondread\[transformers\]'"):
+        ArchitectureSettings(model_type="vit").build()
 
 
 def test_a_folder_of_the_weights_folder_is_found_by_its_name(saved, tmp_path, monkeypatch):

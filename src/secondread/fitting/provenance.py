@@ -75,6 +75,12 @@ def what_was_seen(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Seen:
 
 
 def weight_digests(detector: Detector) -> dict[str, str]:
-    """Name and SHA-256 of every file that the detector's networks were filled from, however it was found."""
+    """Name and SHA-256 of every file that the detector's networks were filled from, however it was found.
+    Files of one name and different content have their folder's name before it."""
     files = [getattr(module, "weights_file", None) for module in detector.modules()]
-    return {file.path.name: file.sha256 for file in files if isinstance(file, WeightsFile)}
+    found: dict[str, str] = {}
+    for file in files:
+        if isinstance(file, WeightsFile):
+            clash = found.get(file.path.name, file.sha256) != file.sha256
+            found[f"{file.path.parent.name}/{file.path.name}" if clash else file.path.name] = file.sha256
+    return found
