@@ -94,7 +94,7 @@ def test_every_mistake_is_told_at_once():
         ("beta", "write KEY=VALUE"),
         ("a..b=3", "write KEY=VALUE"),
         ("seed=[", "the value is not YAML"),
-        ("preprocessing.steps.9=1", "'9' is not an index from 0 to 1"),
+        ("preprocessing.steps.9=1", "'9' is not an index from 0 to 0"),
         ("seed.x=1", "the recipe has the value 0 there, and no 'x' in it"),
     ],
 )

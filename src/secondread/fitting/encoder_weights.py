@@ -30,7 +30,8 @@ def default_weights_folder() -> Path:
 def with_downloaded_weights(recipe: Recipe) -> Recipe:
     """The recipe with its encoder's weights, fetched as safetensors unless they are there already.
 
-    A detector without an ImageNet encoder, or with weights named by the recipe, is returned as it is.
+    A detector without an ImageNet encoder, or with weights that the recipe names or an installed package
+    ships, is returned as it is.
     Raises UserError where no safetensors source is known, or the download fails.
     """
     allow_code_of(recipe)
@@ -38,7 +39,7 @@ def with_downloaded_weights(recipe: Recipe) -> Recipe:
     if encoder is None or encoder.weights:
         return recipe
     name, kind = encoder.name, ENCODERS.find(encoder.name)
-    if not issubclass(kind, PretrainedEncoder):
+    if not issubclass(kind, PretrainedEncoder) or kind.source.shipped() is not None:
         return recipe
     folder = default_weights_folder()
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -31,7 +31,7 @@ class CSFlowSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings):
         NormalisationSettings(standardise="none"),
         description="of each scale, fitted on the normals; the paper has none",
     )
-    kernels: tuple[int, ...] = Field(
+    kernels: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
         (3, 3, 3, 5), min_length=1, max_length=64, description="of each block's convolutions; odd"
     )
     hidden: Width = Field(1024, description="channels between the convolutions of a subnet")
@@ -51,8 +51,8 @@ class CSFlowSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings):
 
     @model_validator(mode="after")
     def _odd(self) -> CSFlowSettings:
-        if any(kernel < 1 or kernel > 31 or kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels should be odd, 1 to 31, not {list(self.kernels)}")
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError(f"kernels should be odd, not {list(self.kernels)}")
         return self
 
 
