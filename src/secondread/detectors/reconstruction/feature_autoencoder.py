@@ -119,8 +119,8 @@ class FeatureAutoencoder(Detector):
     def tiny(cls, rank: int) -> Tiny:
         settings = FeatureAutoencoderSettings(
             encoder=EncoderSettings(name="squeezenet1_1", weights="random"),
-            strides=(4, 8),
-            widths=(8, 12),
+            strides=(4, 8) if rank == 2 else (8,),
+            widths=(8, 12) if rank == 2 else (8,),
             window=3,
             smoothing=1.0,
         )
