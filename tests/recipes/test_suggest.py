@@ -11,6 +11,7 @@ import pytest
 
 from secondread import Manifest, UserError, make_phantoms, suggest
 from secondread.cohorts.row import Row
+from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
 
 
@@ -66,12 +67,16 @@ def test_without_normals_images_are_held_against_each_other(manifest: Manifest) 
     assert any("calibrate" in note for note in suggested.notes)
 
 
-def test_volumes_get_a_size_of_three_sides(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unlabelled", [False, True])
+def test_what_is_suggested_for_volumes_takes_volumes(tmp_path: Path, unlabelled: bool) -> None:
     nibabel.save(nibabel.Nifti1Image(np.ones((9, 8, 7), np.float32), np.eye(4)), tmp_path / "one.nii.gz")
-    made = Manifest((Row(path="one.nii.gz", split="train", label="normal"),), tmp_path)
-    suggested = suggest(made)
+    labels = [""] * 60 if unlabelled else ["normal", "abnormal", *[""] * 60]
+    rows = [Row(path=f"{n}.nii.gz", split="train", label=label) for n, label in enumerate(labels)]
+    suggested = suggest(Manifest((replace(rows[0], path="one.nii.gz"), *rows[1:]), tmp_path))
     assert "volumes" in suggested.found
-    assert all("preprocessing.size=[32,128,128]" in one.settings for one in suggested.suggestions)
+    for suggestion in suggested.suggestions:
+        recipe = Recipe.load(suggestion.recipe, set=suggestion.settings)
+        assert build_detector(recipe).size == (32, 128, 128)
 
 
 def test_every_suggestion_is_a_recipe_that_loads(manifest: Manifest) -> None:

@@ -18,6 +18,13 @@ SUPERVISED = 100
 """From so many labelled abnormal images on, a supervised classifier is worth a row."""
 TRIED = 5
 """Images that are read until one can be, to see what kind they are."""
+VOLUMES = "preprocessing.size=[32,128,128]"
+FINER = {
+    "feature-subspace": ("detector.strides=[8,16]", "detector.grids=[1,2]"),
+    "padim": ("detector.layers=[stage3,stage5]", "detector.grid=1"),
+    "aeflow-gmm": ("detector.encoder.layer=stage5", "detector.features.projection=112"),
+}
+"""Levels whose maps still have several cells along the slices of such volumes."""
 PATIENTS = 19
 """Calibration patients that a threshold for 5 % false alarms needs: 1 / 0.05 - 1."""
 
@@ -101,13 +108,16 @@ def _kind(manifest: Manifest, rows: list[Row]) -> tuple[int, tuple[int, ...], li
 def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
     found: list[Suggestion] = []
     labelled = "cohorts.labelled={any: all}"
-    size = ("preprocessing.size=[32,128,128]",) if rank == 3 else ()
+
+    def of_rank(recipe: str) -> tuple[str, ...]:
+        return (VOLUMES, *FINER.get(recipe, ())) if rank == 3 else ()
+
     where = " The encoder reads volumes slice by slice." if rank == 3 else ""
     if not counts["normal"]:
         return [
             Suggestion(
                 "mutual-scoring",
-                size,
+                of_rank("mutual-scoring"),
                 "Without confirmed normals, images can only be held against each other; a finding that many "
                 f"patients share then counts as normal.{where}",
                 "no training; scoring grows with the number of reference images",
@@ -117,7 +127,7 @@ def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
         found.append(
             Suggestion(
                 "density-ratio",
-                size,
+                of_rank("density-ratio"),
                 "Unlabelled images hold the abnormal ones that the ratio to the normals points at; where one "
                 f"in ten is abnormal it beats what learns from normals alone.{where}",
                 "a minute for 1,000 images",
@@ -126,7 +136,7 @@ def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
     found.append(
         Suggestion(
             "feature-subspace",
-            size,
+            of_rank("feature-subspace"),
             f"It learns from normals alone, in one pass, and draws maps.{where}",
             "a minute for 1,000 images",
         )
@@ -134,7 +144,7 @@ def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
     found.append(
         Suggestion(
             "padim",
-            size,
+            of_rank("padim"),
             f"Its maps hold each place against the same place of normals, for small findings.{where}",
             "a minute for 1,000 images",
         )
@@ -144,7 +154,7 @@ def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
         found.append(
             Suggestion(
                 "aeflow-gmm",
-                (*size, f"detector.mixture.learns_from={learns}", labelled),
+                (*of_rank("aeflow-gmm"), f"detector.mixture.learns_from={learns}", labelled),
                 "A few labelled abnormal images move its abnormal component to where they lie.",
                 "some minutes for 1,000 images",
             )
@@ -153,7 +163,7 @@ def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
         found.append(
             Suggestion(
                 "density-ratio",
-                (*size, "detector.against=abnormal", labelled),
+                (*of_rank("density-ratio"), "detector.against=abnormal", labelled),
                 "With so many labels a supervised classifier of the same features is worth a look; what it "
                 "has not seen it may miss.",
                 "a minute for 1,000 images",
