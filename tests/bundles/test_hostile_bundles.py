@@ -291,6 +291,7 @@ def test_indices_that_point_nowhere_are_one_line_at_scoring(value, phantoms, tmp
         set=[
             "preprocessing.size=[32,32]",
             "detector.encoder={name: squeezenet1_1, weights: random}",
+            "detector.layers=null",
             "detector.dimensions=4",
         ],
     )

@@ -46,6 +46,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
+def alone_in(folder: Path) -> dict[str, str]:
+    """The variables of a user who has the folder's environment active, and set nothing of ours."""
+    ours = {"PYTHONPATH", "SECONDREAD_WEIGHTS", "SECONDREAD_CACHE"}
+    settings = {key: value for key, value in os.environ.items() if key not in ours}
+    commands = folder / "environment" / "bin"
+    return settings | {"HOME": str(folder), "PATH": f"{commands}{os.pathsep}{settings['PATH']}"}
+
+
 @pytest.fixture(scope="module")
 def done(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the example was run, in an environment of its own. It finds the dependencies of
@@ -68,11 +76,8 @@ def done(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "films" / name).mkdir(parents=True)
         for number, file in enumerate(sorted((folder / "drawn").glob(f"*/{label}/*.png"))):
             shutil.copy(file, folder / "films" / name / f"{number:04}.png")
-    secret = {"PYTHONPATH", "SECONDREAD_WEIGHTS", "SECONDREAD_CACHE"}
-    settings = {key: value for key, value in os.environ.items() if key not in secret}
-    settings |= {"HOME": str(folder), "PATH": f"{python.parent}{os.pathsep}{settings['PATH']}"}
     for step in STEPS:
-        ran = subprocess.run(step.split(), cwd=folder, env=settings, capture_output=True, text=True)
+        ran = subprocess.run(step.split(), cwd=folder, env=alone_in(folder), capture_output=True, text=True)
         assert ran.returncode == 0, (step, ran.stdout, ran.stderr)
     return folder
 
@@ -87,5 +92,7 @@ def test_the_example_of_the_readme_runs_from_the_wheel_offline(done: Path) -> No
 def test_the_code_that_ran_was_that_of_the_wheel(done: Path) -> None:
     python = done / "environment" / "bin" / "python"
     shown = "import secondread; print(secondread.__file__)"
-    ran = subprocess.run([python, "-c", shown], cwd=done, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [python, "-c", shown], cwd=done, env=alone_in(done), capture_output=True, text=True, check=True
+    )
     assert Path(ran.stdout.strip()).is_relative_to(done / "environment")

@@ -186,7 +186,8 @@ def test_missing_weights_stop_a_fit_before_any_image_is_read(
     monkeypatch.delenv("SECONDREAD_WEIGHTS", raising=False)
     missing = tuple(replace(row, path=f"missing/{row.path}") for row in phantoms.rows)
     with pytest.raises(UserError, match=r"squeezenet1_1\.safetensors"):
-        fit_here(Recipe.load("aeflow"), replace(phantoms, rows=missing), tmp_path / "bundle")
+        recipe = Recipe.load("k-nn", set=["detector.encoder.name=squeezenet1_1"])
+        fit_here(recipe, replace(phantoms, rows=missing), tmp_path / "bundle")
     assert not (tmp_path / "bundle.partial").exists()
 
 
@@ -194,7 +195,9 @@ def test_weights_found_through_the_environment_stand_in_the_provenance(
     phantoms, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECONDREAD_WEIGHTS", str(shared_data / "weights"))
-    recipe = Recipe.load("mahalanobis", set=["preprocessing.size=[64,64]"])
+    recipe = Recipe.load(
+        "mahalanobis", set=["preprocessing.size=[64,64]", "detector.encoder.name=squeezenet1_1"]
+    )
     bundle = fit_here(recipe, phantoms, tmp_path / "bundle")
     ((name, digest),) = bundle.provenance.weights.items()
     assert name.startswith("squeezenet1_1")
