@@ -68,6 +68,7 @@ def done(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     wanted = f"secondread[weights] @ {wheel.as_uri()}"
     subprocess.run(
         [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--quiet", wanted],
+        env=alone_in(folder),
         check=True,
     )
     (site / "sitecustomize.py").write_text(NO_NETWORK)

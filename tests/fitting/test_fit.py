@@ -185,8 +185,8 @@ def test_missing_weights_stop_a_fit_before_any_image_is_read(
 ) -> None:
     monkeypatch.delenv("SECONDREAD_WEIGHTS", raising=False)
     missing = tuple(replace(row, path=f"missing/{row.path}") for row in phantoms.rows)
+    recipe = Recipe.load("k-nn", set=["detector.encoder.name=squeezenet1_1"])
     with pytest.raises(UserError, match=r"squeezenet1_1\.safetensors"):
-        recipe = Recipe.load("k-nn", set=["detector.encoder.name=squeezenet1_1"])
         fit_here(recipe, replace(phantoms, rows=missing), tmp_path / "bundle")
     assert not (tmp_path / "bundle.partial").exists()
 
