@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from secondread.wording.short import described
 
@@ -18,6 +18,16 @@ Width = Annotated[int, Field(ge=1, le=1 << 16)]
 """Channels of a layer, dimensions of a vector, words and clusters."""
 Side = Annotated[int, Field(ge=1, le=1 << 14)]
 """Pixels along an axis."""
+
+
+def _has_a_middle(side: int) -> int:
+    if side % 2 == 0:
+        raise ValueError("should be odd, so that the position itself is in the middle")
+    return side
+
+
+Window = Annotated[int, Field(ge=1, le=31), AfterValidator(_has_a_middle)]
+"""Positions per axis around each one, itself in the middle: a kernel, a neighbourhood."""
 Draws = Annotated[int, Field(ge=1, le=10_000)]
 """Repetitions for each image."""
 Count = Annotated[int, Field(ge=1, le=10**9)]

@@ -117,7 +117,7 @@ def test_the_image_score_may_come_from_the_map_of_all_scales():
     [
         ({"strides": [4, 8]}, "csflow takes one layer of the encoder, not 2"),
         ({"size": (33, 32)}, "sides should be multiples of 2, not 33×32"),
-        ({"kernels": [3, 4]}, "kernels should be odd"),
+        ({"kernels": [3, 4]}, "should be odd"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, line):

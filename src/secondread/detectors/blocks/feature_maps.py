@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from secondread.detectors.blocks.encoder_settings import STRIDES, build_encoder, encoder_kind, refuse_learning
@@ -16,22 +16,16 @@ from secondread.networks.by_rank import neighbourhood_mean
 from secondread.networks.cells import cells_of, place, resample
 from secondread.networks.encoder import map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
+from secondread.settings.base import Window
 
 
 class FeatureMapsSettings(LevelsSettings):
     """A base beside `DetectorSettings`: its fields then stand among the detector's own. A detector whose
     paper has other levels overrides `default_strides`."""
 
-    neighbourhood: int = Field(
-        1, ge=1, le=31, description="positions per axis over which each map is averaged; odd; 1 = as it is"
+    neighbourhood: Window = Field(
+        1, description="positions per axis over which each map is averaged; odd; 1 = as it is"
     )
-
-    @field_validator("neighbourhood")
-    @classmethod
-    def _has_a_middle(cls, neighbourhood: int) -> int:
-        if neighbourhood % 2 == 0:
-            raise ValueError("should be odd, so that the position itself is in the middle")
-        return neighbourhood
 
     @model_validator(mode="after")
     def _pretrained(self) -> Self:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import torch
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d, pad
 
@@ -26,7 +26,7 @@ from secondread.networks.cells import cells_of, place, resample
 from secondread.networks.encoder import EncoderSettings, map_sizes
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.precision import full_precision
-from secondread.settings.base import Count, Width
+from secondread.settings.base import Count, Width, Window
 
 
 class PatchCoreSettings(DetectorSettings):
@@ -35,9 +35,7 @@ class PatchCoreSettings(DetectorSettings):
     layers: tuple[str, ...] | None = Field(
         None, description="patches lie on the first one's grid; empty = those of strides 8 and 16"
     )
-    neighbourhood: int = Field(
-        3, ge=1, le=31, description="positions per axis that a patch vector looks at; odd"
-    )
+    neighbourhood: Window = Field(3, description="positions per axis that a patch vector looks at; odd")
     dimensions: Width = Field(1024, description="of a layer's patch vector, and of all layers' together")
     share: float = Field(0.1, gt=0, le=1, description="of all patch vectors of normals, kept in the bank")
     bank: Count = Field(10_000, description="most patch vectors kept, whatever the share says")
@@ -54,13 +52,6 @@ class PatchCoreSettings(DetectorSettings):
     smoothing: float = Field(
         4.0, ge=0, le=1_000, description="standard deviation in pixels of the map's blur"
     )
-
-    @field_validator("neighbourhood")
-    @classmethod
-    def _has_a_middle(cls, neighbourhood: int) -> int:
-        if neighbourhood % 2 == 0:
-            raise ValueError("should be odd, so that the position itself is in the middle")
-        return neighbourhood
 
     @model_validator(mode="after")
     def _consistent(self) -> PatchCoreSettings:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from secondread.detectors.blocks.feature_flow import NormalisationSettings, NormalisedMaps
@@ -18,7 +18,7 @@ from secondread.flows.cross_scale import CrossScaleFlow
 from secondread.networks.by_rank import area_resize
 from secondread.networks.cells import Cells, cells_of
 from secondread.networks.encoder import EncoderSettings, map_sizes
-from secondread.settings.base import Width
+from secondread.settings.base import Width, Window
 from secondread.wording.sizes import times
 
 
@@ -31,7 +31,7 @@ class CSFlowSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings):
         NormalisationSettings(standardise="none"),
         description="of each scale, fitted on the normals; the paper has none",
     )
-    kernels: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
+    kernels: tuple[Window, ...] = Field(
         (3, 3, 3, 5), min_length=1, max_length=64, description="of each block's convolutions; odd"
     )
     hidden: Width = Field(1024, description="channels between the convolutions of a subnet")
@@ -48,12 +48,6 @@ class CSFlowSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings):
     @property
     def default_strides(self) -> tuple[int, ...]:
         return (32,)
-
-    @model_validator(mode="after")
-    def _odd(self) -> CSFlowSettings:
-        if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"kernels should be odd, not {list(self.kernels)}")
-        return self
 
 
 class CSFlow(Detector):

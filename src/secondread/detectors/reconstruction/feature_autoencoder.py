@@ -20,7 +20,7 @@ from secondread.detectors.detector_settings import DetectorSettings, StageSettin
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, TRANSPOSED_CONVOLUTION
 from secondread.networks.encoder import EncoderSettings
 from secondread.networks.structural_similarity import structural_similarity_map
-from secondread.settings.base import Width
+from secondread.settings.base import Width, Window
 
 DROPOUT: dict[int, type[nn.Module]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 
@@ -35,7 +35,7 @@ class FeatureAutoencoderSettings(FeatureMapsSettings, PooledMapSettings, Detecto
         (100, 150, 200, 300), description="channels after each halving"
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of whole channels, in training")
-    window: int = Field(11, ge=3, le=31, description="positions per axis of SSIM's window; odd")
+    window: Window = Field(11, ge=3, description="positions per axis of SSIM's window; odd")
     data_range: PositiveFloat = Field(
         1.0, description="L of SSIM's constants (0.01 L)² and (0.03 L)²; features have no range of their own"
     )
@@ -55,7 +55,7 @@ class FeatureAutoencoder(Detector):
     edges on both sides. The loss is the map's mean over valid positions of normals. Pixels at or below
     `foreground`, and padding, enter no score; where none is above it, all valid ones do.
 
-    Features are computed once and kept on disk. ValueError for an even window.
+    Features are computed once and kept on disk.
 
     Source: F. Meissen, J. Paetzold, G. Kaissis, D. Rueckert, Unsupervised anomaly localization with
     structural feature-autoencoders, BrainLes 2022 (arXiv 2208.10992), and the authors' code
@@ -70,8 +70,6 @@ class FeatureAutoencoder(Detector):
 
     def build(self, *, pretrained: bool) -> None:
         settings = self.settings
-        if settings.window % 2 == 0:
-            raise ValueError(f"window is {settings.window}: it should be odd")
         self.normalised = NormalisedMaps(
             settings.features, FeatureMaps(settings, self.channels, self.size, pretrained=pretrained)
         )
