@@ -10,8 +10,9 @@ length of its preset; networks that learn from nothing have 64×64, the papers' 
 60 epochs (the papers have 250). All learn from the same normals. Unlabelled images with hidden labels, for
 those that use them: 400 with 10 % abnormal (kermany), 100 with 30 % (lgg), 20 with 50 % (head). `supervised`
 is a logistic regression of the same features on all labelled training images: what labels would give. The
-reference is the first, `aeflow` where it is not left out. `--group` takes the six that led on development data, the other feature methods, or
-those that learn from nothing. `lgg.csv` and `head.csv` are made by `secondread split … --test 0.4 --seed 0`.
+reference is the first, `aeflow` where it is not left out. `--group` takes the six that led on development
+data, the other feature methods, or those that learn from nothing. `lgg.csv` and `head.csv` are made by
+`secondread split … --test 0.4 --seed 0` (of `head-ct` without `normal/189.png`, whose content is in train too).
 `contaminated` is of six quick methods, with 1, 5 and 10 % of the normals abnormal.
 """
 
@@ -71,7 +72,8 @@ def main() -> None:
         more += ["--contamination", "0.01,0.05,0.1"]
     command(
         [
-            "compare", str(given.manifest), "--recipes", *methods, "--reference", methods[0].partition("=")[0], *more,
+            "compare", str(given.manifest), "--recipes", *methods,
+            "--reference", methods[0].partition("=")[0], *more,
             "--seeds", str(given.seeds), "--jobs", str(given.jobs), "-o", str(given.output),
         ]
     )  # fmt: skip
