@@ -12,7 +12,7 @@ those that use them: 400 with 10 % abnormal (kermany), 100 with 30 % (lgg), 20 w
 is a logistic regression of the same features on all labelled training images: what labels would give. The
 reference is the first, `aeflow` where it is not left out. `--group` takes the six that led on development
 data, the other feature methods, or those that learn from nothing. `lgg.csv` and `head.csv` are made by
-`secondread split … --test 0.4 --seed 0` (of `head-ct` without `normal/189.png`, whose content is in train too).
+`secondread split … --test 0.4 --seed 0` (`head-ct` without `normal/189.png`, a copy of one in train).
 `contaminated` is of six quick methods, with 1, 5 and 10 % of the normals abnormal.
 """
 
