@@ -21,10 +21,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 import secondread
+from secondread.metrics.roc import auroc
 from secondread.networks.encoders.efficientnet_lite0 import EfficientNetLite0
 
 VECTORS = ("mahalanobis", "k-nn", "one-class-svm", "density-ratio")
@@ -102,15 +102,15 @@ class Remembered:
         return tuple(found[self.layers.index(layer)].float() for layer in asking.layers)
 
 
-def auroc(recipe: str, settings: list[str], manifest: Path) -> float:
-    """Of the manifest's test rows."""
+def fitted_and_judged(recipe: str, settings: list[str], manifest: Path) -> float:
+    """The AUROC of the manifest's test rows."""
     with tempfile.TemporaryDirectory() as folder:
         made = secondread.Recipe.load(recipe, set=settings)
         bundle = secondread.fit(made, manifest, Path(folder) / "bundle", workers=0, progress=False)
         readings = secondread.score(bundle, manifest, where=["split=test"], workers=0)
         labels = {row.path: row.label == "abnormal" for row in secondread.Manifest.read(manifest)}
         scores = {reading.path: reading.score for reading in readings}
-        return float(roc_auc_score([labels[path] for path in scores], list(scores.values())))
+        return auroc([labels[path] for path in scores], list(scores.values()))
 
 
 def main() -> None:
@@ -143,7 +143,7 @@ def main() -> None:
         if method == "density-ratio":
             settings += [f"cohorts.unlabelled={count}", f"cohorts.anomaly_rate={rate}"]
         started = time.perf_counter()
-        value = auroc(method, settings, given.manifest)
+        value = fitted_and_judged(method, settings, given.manifest)
         line = {"axis": given.axis, "data": given.manifest.stem, "method": method, "variant": variant}
         line |= {"auroc": round(value, 4), "seconds": round(time.perf_counter() - started, 1)}
         with given.output.open("a") as file:

@@ -16,8 +16,10 @@ either way, along the first principal component of 16×16 thumbnails of all norm
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -64,15 +66,10 @@ def development_split(
 
 def _patients_of_so_many(rows: Sequence[Row], number: int, seed: int) -> list[str]:
     """Patients drawn one after another, until they have `number` rows."""
-    each: dict[str, int] = {}
-    for row in rows:
-        each[patient_of(row)] = each.get(patient_of(row), 0) + 1
-    drawn: list[str] = []
-    for patient in np.random.default_rng(seed).permutation(sorted(each)):
-        if sum(each[one] for one in drawn) >= number:
-            break
-        drawn.append(str(patient))
-    return drawn
+    each = Counter(map(patient_of, rows))
+    order = [str(patient) for patient in np.random.default_rng(seed).permutation(sorted(each))]
+    before = [0, *accumulate(each[patient] for patient in order)]
+    return [patient for patient, there in zip(order, before, strict=False) if there < number]
 
 
 def least_usual(normal: Sequence[Row], base: Path) -> list[str]:

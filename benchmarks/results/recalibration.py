@@ -14,14 +14,13 @@ from __future__ import annotations
 import argparse
 import csv
 from collections import defaultdict
-from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 
 from secondread.calibration.conformal import Conformal
 from secondread.cohorts.manifest import Manifest
-from secondread.cohorts.row import patient_of
+from secondread.evaluation.cases import join
 from secondread.readings.readings import Readings
 
 DRAWS = 50
@@ -50,16 +49,16 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args()
-    rows = {row.path: row for row in Manifest.read(given.manifest)}
+    manifest = Manifest.read(given.manifest)
     gathered: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     with (given.comparison / "results.csv").open(newline="") as file:
         runs = [run for run in csv.DictReader(file) if run["folder"] and run["false_alarm_rate_promised"]]
     for run in runs:
         readings = Readings.read(given.comparison / run["folder"] / "readings" / "readings.csv")
-        read = [(rows[_in(rows, one.path)], one.score) for one in readings if not one.failed]
-        ill = np.array([row.label == "abnormal" for row, _ in read])
-        scores = np.array([score for _, score in read])
-        patients = [patient_of(row) for row, _ in read if row.label == "normal"]
+        cases = join(readings, manifest).cases
+        ill = np.array([case.abnormal for case in cases])
+        scores = np.array([case.score for case in cases])
+        patients = [case.group for case in cases if not case.abnormal]
         rate = float(run["false_alarm_rate_promised"])
         alarms, found = recalibrated(scores, ill, patients, rate)
         gathered[run["method"]].append(
@@ -86,14 +85,6 @@ def main() -> None:
     print(table)
     if given.output:
         given.output.write_text(table + "\n")
-
-
-def _in(rows: Collection[str], path: str) -> str:
-    """The manifest's own spelling of a reading's path."""
-    if path in rows:
-        return path
-    (own,) = [name for name in rows if Path(name).parts[-2:] == Path(path).parts[-2:]]
-    return own
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
+from secondread.calibration.calibration_settings import CalibrationSettings
+from secondread.calibration.conformal import patients_needed
+from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.manifest import Manifest, ManifestLike
-from secondread.cohorts.row import Row, patient_of
+from secondread.cohorts.row import Row, counts_alone, patient_of
 from secondread.cohorts.unlabelled import in_pool
 from secondread.errors import UserError
 from secondread.images.image import ImageError
@@ -18,6 +20,8 @@ SUPERVISED = 100
 """From so many labelled abnormal images on, a supervised classifier is worth a row."""
 TRIED = 5
 """Images that are read until one can be, to see what kind they are."""
+LABELLED = "cohorts.labelled={any: all}"
+MINUTE, MINUTES = "a minute for 1,000 images", "some minutes for 1,000 images"
 VOLUMES = "preprocessing.size=[32,128,128]"
 FINER = {
     "feature-posterior": ("detector.strides=[8,16]",),
@@ -26,8 +30,6 @@ FINER = {
     "aeflow-gmm": ("detector.encoder.layer=stage5", "detector.features.projection=112"),
 }
 """Levels whose maps still have several cells along the slices of such volumes."""
-PATIENTS = 19
-"""Calibration patients that a threshold for 5 % false alarms needs: 1 / 0.05 - 1."""
 
 
 @dataclass(frozen=True)
@@ -107,73 +109,60 @@ def _kind(manifest: Manifest, rows: list[Row]) -> tuple[int, tuple[int, ...], li
 
 
 def _suggestions(rank: int, counts: dict[str, int]) -> list[Suggestion]:
-    found: list[Suggestion] = []
-    labelled = "cohorts.labelled={any: all}"
-
-    def of_rank(recipe: str) -> tuple[str, ...]:
-        return (VOLUMES, *FINER.get(recipe, ())) if rank == 3 else ()
-
     where = " The encoder reads volumes slice by slice." if rank == 3 else ""
+
+    def of(recipe: str, reason: str, cost: str, *settings: str) -> Suggestion:
+        of_rank = (VOLUMES, *FINER.get(recipe, ())) if rank == 3 else ()
+        return Suggestion(recipe, (*of_rank, *settings), reason, cost)
+
     if not counts["normal"]:
         return [
-            Suggestion(
+            of(
                 "mutual-scoring",
-                of_rank("mutual-scoring"),
                 "Without confirmed normals, images can only be held against each other; a finding that many "
                 f"patients share then counts as normal.{where}",
                 "no training; scoring grows with the number of reference images",
             )
         ]
+    found: list[Suggestion] = []
     if counts["unlabelled"] >= FEW_UNLABELLED:
         found += [
-            Suggestion(
+            of(
                 "feature-posterior",
-                of_rank("feature-posterior"),
                 "Unlabelled images hold the abnormal ones that the ratio to the normals points at; where one "
                 f"in ten is abnormal it beats what learns from normals alone, and it draws maps.{where}",
-                "some minutes for 1,000 images",
+                MINUTES,
             ),
-            Suggestion(
-                "density-ratio",
-                of_rank("density-ratio"),
-                f"The same ratio of one vector per image, without maps.{where}",
-                "a minute for 1,000 images",
-            ),
+            of("density-ratio", f"The same ratio of one vector per image, without maps.{where}", MINUTE),
         ]
-    found.append(
-        Suggestion(
-            "feature-subspace",
-            of_rank("feature-subspace"),
-            f"It learns from normals alone, in one pass, and draws maps.{where}",
-            "a minute for 1,000 images",
-        )
-    )
-    found.append(
-        Suggestion(
+    found += [
+        of("feature-subspace", f"It learns from normals alone, in one pass, and draws maps.{where}", MINUTE),
+        of(
             "padim",
-            of_rank("padim"),
             f"Its maps hold each place against the same place of normals, for small findings.{where}",
-            "a minute for 1,000 images",
-        )
-    )
+            MINUTE,
+        ),
+    ]
     if counts["abnormal"]:
         learns = "[unlabelled,abnormal]" if counts["unlabelled"] >= FEW_UNLABELLED else "[abnormal]"
         found.append(
-            Suggestion(
+            of(
                 "aeflow-gmm",
-                (*of_rank("aeflow-gmm"), f"detector.mixture.learns_from={learns}", labelled),
                 "A few labelled abnormal images move its abnormal component to where they lie.",
-                "some minutes for 1,000 images",
+                MINUTES,
+                f"detector.mixture.learns_from={learns}",
+                LABELLED,
             )
         )
     if counts["abnormal"] >= SUPERVISED:
         found.append(
-            Suggestion(
+            of(
                 "density-ratio",
-                (*of_rank("density-ratio"), "detector.against=abnormal", labelled),
                 "With so many labels a supervised classifier of the same features is worth a look; what it "
                 "has not seen it may miss.",
-                "a minute for 1,000 images",
+                MINUTE,
+                "detector.against=abnormal",
+                LABELLED,
             )
         )
     return found
@@ -183,13 +172,14 @@ def _notes(manifest: Manifest, of_label: dict[str, list[Row]], patients: int) ->
     notes = []
     if all(not row.split for row in manifest):
         notes.append("no row has a split yet: run `secondread split` first")
-    if of_label["normal"] and round(0.2 * patients) < PATIENTS:
+    rate = CalibrationSettings().false_alarm_rate
+    needed = patients_needed(rate)
+    if of_label["normal"] and round(CohortSettings().calibration * patients) < needed:
         notes.append(
-            f"a threshold for 5 % false alarms needs {PATIENTS} calibration patients, a fifth of those with "
-            f"normals, and there are {patients}: readings will be ranked, and none flagged"
+            f"a threshold for {100 * rate:.0f} % false alarms needs {needed} calibration patients, a fifth "
+            f"of those with normals, and there are {patients}: readings will be ranked, and none flagged"
         )
-    several = Counter(patient_of(row) for row in of_label["normal"]).most_common(1)
-    if several and several[0][1] == 1 and all(not row.patient_id for row in manifest):
+    if of_label["normal"] and all(map(counts_alone, manifest)):
         notes.append("no row has a patient_id, so each image counts as a patient")
     if not of_label["normal"]:
         notes.append(

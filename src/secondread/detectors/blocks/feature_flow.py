@@ -93,20 +93,16 @@ class NormalisedMaps(nn.Module):
         """Every level's normalisation from the cohort's images, in one pass."""
         for cohorts in batches:
             batch = cohorts[self.cohort]
-            for level, (own, h) in enumerate(zip(self._levels(), self.found(batch), strict=True)):
+            for level, (own, h) in enumerate(zip(self._levels(), self.maps.of(batch), strict=True)):
                 own.collect(h, self.maps.valid(batch.valid, level))
         for own in self._levels():
             own.finish(generator)
-
-    def found(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The maps themselves: those that the training loop kept, or computed."""
-        return batch.features or self.maps(batch.images)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> list[Tensor]:
         """Each level's, `[N, K, *grid]` float32; with a generator, with the noise of training."""
         return [
             self.settings.noisy(own(h), generator)
-            for own, h in zip(self._levels(), self.found(batch), strict=True)
+            for own, h in zip(self._levels(), self.maps.of(batch), strict=True)
         ]
 
     def normalised(self, h: Tensor, level: int) -> Tensor:

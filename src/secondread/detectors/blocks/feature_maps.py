@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from secondread.detectors.blocks.encoder_settings import STRIDES, build_encoder, encoder_kind, refuse_learning
 from secondread.detectors.blocks.pooled_features import LevelsSettings
 from secondread.detectors.blocks.valid_positions import valid_on
+from secondread.detectors.contract import Batch
 from secondread.networks.by_rank import neighbourhood_mean
 from secondread.networks.cells import cells_of, place, resample
 from secondread.networks.encoder import map_sizes
@@ -76,6 +77,10 @@ class FeatureMaps(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.averaged(layer_map) for layer_map in self.encoder(images))
 
+    def of(self, batch: Batch) -> tuple[Tensor, ...]:
+        """A batch's maps: those that the training loop kept, or computed."""
+        return batch.features or self(batch.images)
+
     def valid(self, valid: Tensor | None, level: int) -> Tensor | None:
         """A batch's `valid` on that level's grid: cells that are at least half valid (`valid_on`)."""
         return valid_on(valid, self.grids[level])
@@ -97,9 +102,16 @@ class FeatureMaps(nn.Module):
     def summed(self, values: Iterable[tuple[int, Tensor]], *, smoothing: float = 0.0) -> Tensor:
         """Values `[N, 1, *grid]` of several levels, each with its level's number, at their places on the
         image's grid, added up and blurred: `[N, 1, *size]`."""
-        placed = [self.place(own, level) for level, own in values]
-        return gaussian_blur(torch.stack(placed).sum(dim=0), smoothing)
+        return gaussian_blur(self._placed(values).sum(dim=0), smoothing)
+
+    def mean(self, values: Iterable[tuple[int, Tensor]], *, smoothing: float = 0.0) -> Tensor:
+        """The same, the mean over the levels in place of their sum."""
+        return gaussian_blur(self._placed(values).mean(dim=0), smoothing)
 
     def averaged(self, layer_map: Tensor) -> Tensor:
         """The mean over the neighbourhood, of the positions of it that lie on the map."""
         return neighbourhood_mean(layer_map, self.neighbourhood)
+
+    def _placed(self, values: Iterable[tuple[int, Tensor]]) -> Tensor:
+        """`[levels, N, 1, *size]`."""
+        return torch.stack([self.place(own, level) for level, own in values])

@@ -83,12 +83,12 @@ class RD4AD(Detector):
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         batch = batches["normal"]
-        teacher = self._teacher(batch)
+        teacher = self.maps.of(batch)
         valid = [self.maps.valid(batch.valid, level) for level in range(len(teacher))]
         return {"distance": levels_distance(teacher, self._rebuilt(teacher), self.settings.loss, valid)}
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        teacher = self._teacher(batch)
+        teacher = self.maps.of(batch)
         distances = map(cosine_distance_map, teacher, self._rebuilt(teacher))
         anomaly_map = self.maps.summed(enumerate(distances), smoothing=self.settings.smoothing)
         value = self.settings.pooled(anomaly_map, batch.valid)
@@ -103,9 +103,6 @@ class RD4AD(Detector):
             smoothing=1.0,
         )
         return Tiny(settings, 1, (4, 32, 32)[-rank:], {"student": StageSettings(steps=4, batch_size=4)})
-
-    def _teacher(self, batch: Batch) -> Sequence[Tensor]:
-        return self.maps(batch.images) if batch.features is None else batch.features
 
     def _rebuilt(self, teacher: Sequence[Tensor]) -> Sequence[Tensor]:
         return self.student(teacher)[0]

@@ -157,8 +157,7 @@ class ReContrast(Detector):
     def _encoded(self, batch: Batch) -> tuple[Maps, Maps]:
         """E's levels and F's."""
         own = [self.maps.averaged(x) for x in self.trained(batch.images)]
-        frozen = self.maps(batch.images) if batch.features is None else batch.features
-        return own, frozen
+        return own, self.maps.of(batch)
 
     def _decoded(self, own: Maps, frozen: Maps) -> tuple[Maps, Maps]:
         """Head 1 of what comes from E, which should be F's levels, and head 2 of what comes from F. Both pass

@@ -22,7 +22,6 @@ from secondread.estimators.reservoir import add_to_reservoir
 from secondread.estimators.upper_share import upper_share
 from secondread.networks.by_rank import neighbourhood_mean
 from secondread.networks.encoder import EncoderSettings
-from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.settings.base import Count
 from secondread.wording.numbers import percent
 
@@ -30,13 +29,10 @@ FEWEST = 3
 """Patients without whom nothing can be said of what most others have."""
 
 
-Side = Annotated[int, Field(ge=1, le=31)]
-
-
 class MutualScoringSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings):
     name: Literal["mutual-scoring"] = "mutual-scoring"
     neighbourhood: Literal[1] = Field(1, description="of the maps as they are taken; see neighbourhoods")
-    neighbourhoods: tuple[Side, ...] = Field(
+    neighbourhoods: tuple[Annotated[int, Field(ge=1, le=31)], ...] = Field(
         (1, 3, 5),
         min_length=1,
         max_length=8,
@@ -286,12 +282,12 @@ class MutualScoring(Detector):
         valid = None if batch.valid is None else batch.valid[row : row + 1]
         own = tuple(h[row : row + 1] for h in found)
         left_out = self._of_patient(itself)
-        placed = []
+        shown = []
         for level, reference in enumerate(self._levels()):
             patches = self._patches(own, valid, level)[0]
             scores = reference(patches, self.patients, left_out, self.settings.share)
-            placed.append(self.maps.place(scores.view(1, 1, *self.maps.grids[level]), level))
-        anomaly_map = gaussian_blur(torch.stack(placed).mean(dim=0), self.settings.smoothing)
+            shown.append((level, scores.view(1, 1, *self.maps.grids[level])))
+        anomaly_map = self.maps.mean(shown, smoothing=self.settings.smoothing)
         return self.settings.pooled(anomaly_map, valid)[0], anomaly_map
 
 

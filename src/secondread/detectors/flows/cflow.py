@@ -135,14 +135,13 @@ class CFlow(Detector):
         self.seen = []
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        placed = []
-        for level, likelihood in enumerate(self._likelihoods(batch)):
-            values = -likelihood
-            if self.settings.form == "exp":
-                values = 1 - torch.exp(likelihood - self.highest[level])
-            placed.append(self.normalised.maps.place(values, level, smoothing=self.settings.smoothing))
-        levels = torch.stack(placed)
-        anomaly_map = levels.sum(dim=0) if self.settings.form == "exp" else levels.mean(dim=0)
+        maps_of, likelihoods = self.normalised.maps, list(enumerate(self._likelihoods(batch)))
+        if self.settings.form == "exp":
+            shown = [(level, 1 - torch.exp(own - self.highest[level])) for level, own in likelihoods]
+            anomaly_map = maps_of.summed(shown, smoothing=self.settings.smoothing)
+        else:
+            shown = [(level, -own) for level, own in likelihoods]
+            anomaly_map = maps_of.mean(shown, smoothing=self.settings.smoothing)
         value = self.settings.pooled(anomaly_map, batch.valid)
         return self.one_part(value, anomaly_map if maps else None)
 

@@ -116,11 +116,7 @@ class CSFlow(Detector):
         if by_scales and not maps:
             return self.one_part(self._mean(batch, values))
         shown = values if self.settings.map_scales == "all" else values[:1]
-        placed = [
-            self.normalised.maps.place(one, scale, smoothing=self.settings.smoothing)
-            for scale, one in enumerate(shown)
-        ]
-        anomaly_map = torch.stack(placed).mean(dim=0)
+        anomaly_map = self.normalised.maps.mean(enumerate(shown), smoothing=self.settings.smoothing)
         value = self._mean(batch, values) if by_scales else self.settings.pooled(anomaly_map, batch.valid)
         return self.one_part(value, anomaly_map if maps else None)
 

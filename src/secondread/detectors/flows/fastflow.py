@@ -130,7 +130,7 @@ class FastFlow(Detector):
         return terms
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        placed = []
+        shown = []
         for level, (z, log_density) in enumerate(self._flowed(batch, None)):
             half = 0.5 * z.square().mean(dim=1, keepdim=True)
             match self.settings.form:
@@ -140,8 +140,8 @@ class FastFlow(Detector):
                     values = half
                 case "density":
                     values = -log_density / z.shape[1]
-            placed.append(self.normalised.maps.place(values, level, smoothing=self.settings.smoothing))
-        anomaly_map = torch.stack(placed).mean(dim=0)
+            shown.append((level, values))
+        anomaly_map = self.normalised.maps.mean(shown, smoothing=self.settings.smoothing)
         value = self.settings.pooled(anomaly_map, batch.valid)
         return self.one_part(value, anomaly_map if maps else None)
 

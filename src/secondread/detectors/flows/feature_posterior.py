@@ -171,7 +171,7 @@ class FeaturePosterior(Detector):
 
     def _joined(self, batch: Batch) -> Tensor:
         """All levels on one grid, `[N, sum of channels, *grid]`."""
-        return self.maps.on_grid(batch.features or self.maps(batch.images), self.settings.grid)
+        return self.maps.on_grid(self.maps.of(batch), self.settings.grid)
 
     def _valid(self, batch: Batch) -> Tensor | None:
         return self.maps.valid(batch.valid, self.settings.grid)
