@@ -8,9 +8,9 @@ from secondread.errors import UserError
 from secondread.networks.structural_similarity import structural_similarity
 
 
-def small(loss="l2", channels=1, size=(32, 32)):
+def small(loss="l2", channels=1, size=(32, 32), **more):
     network = {"width": 4, "hidden": 16, "latent": 8}
-    return AE(AESettings(loss=loss, network=network), channels, size)
+    return AE(AESettings(loss=loss, network=network, **more), channels, size)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,20 @@ def test_the_loss_is_the_mean_of_the_map():
         x = 2 * images - 1
         expected = (x - detector.network(x)).square().mean()
     assert loss["reconstruction"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("sign", "kept"), [("positive", 1), ("negative", -1)])
+def test_a_one_sided_residual_counts_in_map_and_score_and_not_in_the_loss(sign, kept):
+    detector, images = small(residual=sign, channels=3), blobs(3, (32, 32), channels=3)
+    x = 2 * images - 1
+    loss = detector.loss({"normal": Batch(images)}, torch.Generator())["reconstruction"]
+    with torch.no_grad():
+        assert loss.item() == pytest.approx((x - detector.network(x)).square().mean().item(), rel=1e-5)
+        found = score(detector.eval(), images)
+        residual = kept * (x - detector.network(x))
+    expected = residual.clamp_min(0).square().mean(dim=1, keepdim=True)
+    torch.testing.assert_close(found.maps["reconstruction"], expected)
+    torch.testing.assert_close(found.parts["reconstruction"].values, expected.mean(dim=(1, 2, 3)))
 
 
 def test_ssim_is_taken_on_zero_to_one():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from secondread.detectors.blocks.valid_positions import mean_over
@@ -25,8 +26,16 @@ class NetworkSettings(Settings):
     latent: Width = 16
 
 
+Sign = Literal["both", "positive", "negative"]
+
+
 class ReconstructionSettings(DetectorSettings):
     network: NetworkSettings = NetworkSettings()
+    residual: Sign = Field(
+        "both",
+        description="what counts as error at scoring: positive = where the image is brighter than its "
+        "reconstruction, negative = where it is darker",
+    )
 
 
 class ReconstructionDetector(Detector):
@@ -36,6 +45,10 @@ class ReconstructionDetector(Detector):
     A subclass says with `build_network`, `terms`, `mean`, `variance` and `error` what its network is, what it
     learns by, and what counts as error; they are class methods on the settings, so that ensembles of such
     networks (`detectors.ddad`) use the same.
+
+    With `residual: positive` x is raised at scoring to its reconstruction wherever it is below it
+    (`one_sided`), so that no error is left there; with `negative` it is lowered to it where it is above. The
+    loss has both sides.
 
     Stage `reconstruction` on normals. Part and map: `reconstruction`; padding is left out of the loss and
     of the part. The network runs in float32 at scoring.
@@ -102,6 +115,7 @@ class ReconstructionDetector(Detector):
         x = symmetric(batch.images)
         with full_precision(x):
             output = self.network(x)
+        x = one_sided(x, self.mean(output), self.settings.residual)
         value = self.image_error(self.settings, output, x, batch.valid)
         return self.one_part(value, self.error(self.settings, output, x) if maps else None)
 
@@ -115,6 +129,18 @@ class ReconstructionDetector(Detector):
 def symmetric(images: Tensor) -> Tensor:
     """Images in [0, 1] on [-1, 1], clipped, float32."""
     return (2 * images.float() - 1).clamp(-1, 1)
+
+
+def one_sided(x: Tensor, rebuilt: Tensor, sign: Sign) -> Tensor:
+    """x as it is compared with its reconstruction: where the residual x - rebuilt has the other sign, x is
+    rebuilt itself."""
+    match sign:
+        case "both":
+            return x
+        case "positive":
+            return torch.maximum(x, rebuilt)
+        case "negative":
+            return torch.minimum(x, rebuilt)
 
 
 def refuse_one_image(module: nn.Module, count: int) -> None:

@@ -16,6 +16,7 @@ from secondread.detectors.blocks.drawn_anomalies import pixel_areas
 from secondread.detectors.blocks.reconstruction import (
     NetworkSettings,
     ReconstructionDetector,
+    one_sided,
     refuse_one_image,
     symmetric,
 )
@@ -187,7 +188,8 @@ class DDAD(Detector):
             known = [variance for variance in variances if variance is not None]
             deviation = torch.stack(known).mean(dim=0).sqrt() if known else torch.ones_like(centre)
             spread = (rebuilt - centre).square().sum(dim=0) / (len(rebuilt) - 1)
-            maps = {"rec": ((x - centre) / deviation).square(), "intra": spread.sqrt() / deviation}
+            seen = one_sided(x, centre, backbone.residual)
+            maps = {"rec": ((seen - centre) / deviation).square(), "intra": spread.sqrt() / deviation}
             if self.mixed is not None:
                 mixed = torch.stack([self.kind.mean(output) for output in self.mixed.each(x)])
                 maps["inter"] = (mixed.mean(dim=0) - centre).abs() / deviation
@@ -258,7 +260,9 @@ class DDAD(Detector):
         for name in self.refiners:
             found[name] = self.abnormal(name, found)
         parts = {name: Part(mean_over(values, batch.valid)) for name, values in found.items()}
-        single = self.kind.image_error(self.settings.backbone, outputs[0], x, batch.valid)
+        backbone = self.settings.backbone
+        seen = one_sided(x, self.kind.mean(outputs[0]), backbone.residual)
+        single = self.kind.image_error(backbone, outputs[0], seen, batch.valid)
         chosen = self.scored
         return Scores({**parts, "single": Part(single)}, {chosen: found[chosen]} if maps else {})
 
