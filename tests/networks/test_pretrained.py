@@ -11,6 +11,7 @@ PARAMETERS = {
     "resnet50": 25_557_032,
     "wide_resnet50_2": 68_883_240,
     "squeezenet1_1": 1_235_496,
+    "vgg19": 143_667_240,
 }
 
 
@@ -44,6 +45,7 @@ def test_parameter_names_are_those_of_torchvision():
         ("resnet50", (1024, 16, 16)),
         ("wide_resnet50_2", (1024, 16, 16)),
         ("squeezenet1_1", (512, 15, 15)),
+        ("vgg19", (512, 16, 16)),
     ],
 )
 def test_the_default_map_has_stride_16(name, shape):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from secondread.networks.memory import Memory, entropy
-from secondread.networks.reconstruction import Autoencoder, MemoryAutoencoder
+from secondread.networks.reconstruction import Autoencoder, MemoryAutoencoder, SpatialAutoencoder
 
 
 def count(module) -> int:
@@ -25,6 +25,16 @@ def test_the_memory_adds_its_slots_alone():
         plain = Autoencoder(2, 1, 1, (64, 64))
         with_memory = MemoryAutoencoder(2, 1, 1, (64, 64), slots=25)
     assert count(with_memory) == count(plain) + 25 * 16
+
+
+def test_the_spatial_autoencoder_has_one_by_one_convolutions_in_the_middle():
+    with torch.device("meta"):
+        network = SpatialAutoencoder(2, 1, 1, (64, 64), hidden=1024, latent=16)
+        code = network.encode(torch.empty(2, 1, 64, 64))
+    ends = count(network.encoder) + count(network.decoder)
+    assert count(network) - ends == 2 * (64 * 1024 + 1024 * 16) + 2 * 2 * 1024
+    assert code.shape == (2, 16, 4, 4)
+    assert network.decode(code).shape == (2, 1, 64, 64)
 
 
 @pytest.mark.parametrize("size", [(32, 48), (64, 64), (16, 32, 32)])

@@ -6,7 +6,10 @@ from secondread.recipes.recipe import Recipe, presets
 
 OF_A_PAPER = [preset.name for preset in presets() if preset.about.paper and preset.about.state != "baseline"]
 AUTOENCODERS = [
-    name for name in OF_A_PAPER if Recipe.load(name).detector["name"] in ("ae", "memae", "aeu", "ddad")
+    name
+    for name in OF_A_PAPER
+    if Recipe.load(name).detector["name"] in ("ae", "memae", "aeu", "ddad")
+    and "MedIAnomaly" not in Recipe.load(name).about.paper
 ]
 AE_FLOW = [name for name in OF_A_PAPER if Recipe.load(name).detector["name"] == "aeflow"]
 

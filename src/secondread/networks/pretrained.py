@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor
 
 from secondread.networks.by_rank import channels_last
-from secondread.networks.efficientnet_lite import EfficientNetLite
 from secondread.networks.encoder import Encoder, EncoderSettings
-from secondread.networks.resnet import ResNet
-from secondread.networks.squeezenet import SqueezeNet
 from secondread.networks.weights import WeightsFile, WeightsSource, load_weights
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -38,7 +35,7 @@ class PretrainedEncoder(Encoder):
     """
 
     name: ClassVar[str]
-    make_network: ClassVar[Callable[[], ResNet | SqueezeNet | EfficientNetLite]]
+    make_network: ClassVar[Callable[[], Any]]
     source: ClassVar[WeightsSource]
     statistics: ClassVar[tuple[tuple[float, ...], tuple[float, ...]]] = IMAGENET
     """Mean and standard deviation, of [0, 1], with which the network was trained."""

@@ -25,6 +25,9 @@ class Autoencoder(nn.Module):
     discrepancy, Medical Image Analysis 2023 (hidden 2048).
     """
 
+    numbers_per_latent = 1
+    """That the encoder gives for each latent number."""
+
     def __init__(
         self,
         rank: int,
@@ -44,23 +47,32 @@ class Autoencoder(nn.Module):
             )
         widths = (width, 2 * width, 4 * width, 4 * width)
         self.map_shape = (widths[-1], *(length // 2**HALVINGS for length in size))
-        cells = math.prod(self.map_shape)
         norm = BATCH_NORM[rank]
         down: list[nn.Module] = []
         for before, after in zip((channels, *widths), widths, strict=False):
             down += [CONVOLUTION[rank](before, after, 4, 2, 1, bias=False), norm(after), nn.ReLU()]
         self.encoder = nn.Sequential(*down)
-        self.to_latent = nn.Sequential(
-            nn.Linear(cells, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, latent)
-        )
-        self.from_latent = nn.Sequential(
-            nn.Linear(latent, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, cells)
-        )
+        self.to_latent, self.from_latent = self.bottleneck(rank, hidden, latent)
         up: list[nn.Module] = []
         for before, after in zip(widths[:0:-1], widths[-2::-1], strict=True):
             up += [TRANSPOSED_CONVOLUTION[rank](before, after, 4, 2, 1, bias=False), norm(after), nn.ReLU()]
         up.append(TRANSPOSED_CONVOLUTION[rank](width, channels_out, 4, 2, 1, bias=False))
         self.decoder = nn.Sequential(*up)
+
+    def bottleneck(self, rank: int, hidden: int, latent: int) -> tuple[nn.Module, nn.Module]:
+        """From the encoder's map, flattened, to the latent numbers, and back."""
+        cells = math.prod(self.map_shape)
+        return (
+            nn.Sequential(
+                nn.Linear(cells, hidden),
+                nn.BatchNorm1d(hidden),
+                nn.ReLU(),
+                nn.Linear(hidden, self.numbers_per_latent * latent),
+            ),
+            nn.Sequential(
+                nn.Linear(latent, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, cells)
+            ),
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         """`[N, C, *size]` to `[N, latent]`."""
@@ -99,3 +111,29 @@ class MemoryAutoencoder(Autoencoder):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         read, addresses = self.memory(self.encode(x))
         return self.decode(read), addresses
+
+
+class SpatialAutoencoder(Autoencoder):
+    """An autoencoder that keeps places: its code is a map, `[N, latent, *size / 16]`.
+
+    In place of the linear layers are 1×1 convolutions without bias: to `hidden` channels, batch
+    normalisation, ReLU, to `latent` channels; and the same back (Cai et al., MedIAnomaly, hidden 1024).
+    """
+
+    def bottleneck(self, rank: int, hidden: int, latent: int) -> tuple[nn.Module, nn.Module]:
+        one, norm, width = CONVOLUTION[rank], BATCH_NORM[rank], self.map_shape[0]
+
+        def through(before: int, after: int) -> nn.Sequential:
+            return nn.Sequential(
+                one(before, hidden, 1, bias=False), norm(hidden), nn.ReLU(), one(hidden, after, 1, bias=False)
+            )
+
+        return through(width, latent), through(latent, width)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """`[N, C, *size]` to `[N, latent, *size / 16]`."""
+        return self.to_latent(self.encoder(x))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The other way, to `[N, channels_out, *size]`."""
+        return self.decoder(self.from_latent(z))

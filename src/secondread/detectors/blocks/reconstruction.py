@@ -121,9 +121,8 @@ class ReconstructionDetector(Detector):
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
-        settings = cls.Settings(network=NetworkSettings(width=4, hidden=16, latent=8))  # type: ignore[call-arg]
-        stage = StageSettings(steps=8, batch_size=4)
-        return Tiny(settings, 1, (32, 32) if rank == 2 else (16, 16, 16), {"reconstruction": stage})
+        settings = cls.Settings(network=NetworkSettings(width=2, hidden=8, latent=4))  # type: ignore[call-arg]
+        return Tiny(settings, 1, (16,) * rank, {"reconstruction": StageSettings(steps=4, batch_size=6)})
 
 
 def symmetric(images: Tensor) -> Tensor:
