@@ -39,3 +39,14 @@ AllowSharedPatients = Annotated[
     bool,
     typer.Option("--allow-shared-patients", help="Accept test patients in train; every report will say so."),
 ]
+Every = Annotated[
+    int,
+    typer.Option("--every", min=1, help="Of a sequence take only each Nth frame, from the first on."),
+]
+FoldersAsSequences = Annotated[
+    bool,
+    typer.Option(
+        "--folders-as-sequences",
+        help="The pictures of each folder are the frames of one study, in the order of their numbers.",
+    ),
+]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from secondread.cohorts.sequences import PLACES
 from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import (
     Estimate,
@@ -73,8 +74,9 @@ def per_finding(cases: Sequence[Case], units: Units, promise: Promise, how: Resa
 def per_subgroup(
     cases: Sequence[Case], units: Units, promise: Promise, how: Resampling
 ) -> dict[str, tuple[Group, ...]]:
-    """For every further column of the manifest with 2 to 12 values among the cases: each value's figures."""
-    columns = list(dict.fromkeys(column for case in cases for column in case.extra))
+    """For every further column of the manifest with 2 to 12 values among the cases: each value's figures. The
+    place in a sequence makes no group."""
+    columns = list(dict.fromkeys(column for case in cases for column in case.extra if column not in PLACES))
     tables = {}
     for column in columns:
         values = np.array([case.extra.get(column, "(empty)") for case in cases], str)

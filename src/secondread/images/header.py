@@ -16,6 +16,7 @@ class Header:
     position, orientation   DICOM's LPS numbers as in the file, () where missing
     spacing      millimetres along each axis of `size`, () where not said
     pixel_spacing   DICOM's PixelSpacing (rows, columns) in the patient, () where missing
+    frame_times  seconds from the first frame to each, () where not said
     names        parts of the patient's name and id that must not stand in a path
     series       what the files of one DICOM series share (`dicom_series.series_name`)
     identity     whose image it is (`dicom_series.identity_of`)
@@ -42,6 +43,7 @@ class Header:
     pixel_spacing: tuple[float, ...] = ()
     slice_thickness: float | None = None
     frames: int = 1
+    frame_times: tuple[float, ...] = ()
     view: str = ""
     laterality: str = ""
     body_part: str = ""

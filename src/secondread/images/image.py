@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from secondread.wording.short import Short
 
+FRAMES_IN_TIME = "frames_in_time"
+"""In the header of an image whose first spatial axis is time: a clip that was read whole."""
+
 
 class ImageError(Exception):
     """A file that gives no image: which file, what is wrong with it, what to do.

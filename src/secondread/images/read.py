@@ -10,6 +10,7 @@ from secondread.images.dicom.volume import read_series
 from secondread.images.first_bytes import ZIP_MAGIC, format_of, what_else
 from secondread.images.formats.npz import Member, list_members, read_npz
 from secondread.images.image import Image, ImageError
+from secondread.images.kept_file import kept_bytes, let_go
 from secondread.images.limits import ReadLimits
 from secondread.images.refusal import refusing
 from secondread.images.several_files import as_one_image, files_of
@@ -67,6 +68,14 @@ def _with_word_of_alpha(image: Image) -> Image:
     return replace(image, geometry=replace(image.geometry, remarks=remarks))
 
 
+def _bytes_of(reference: Reference, limits: ReadLimits) -> bytes:
+    """The file's bytes; those of a file of which one frame is asked for are kept for the next one."""
+    if reference.member is not None:
+        return kept_bytes(reference.path, lambda: read_bytes(reference.path, limits))
+    let_go()
+    return read_bytes(reference.path, limits)
+
+
 def _read(reference: Reference, limits: ReadLimits) -> Image:
     if reference.path.is_dir():
         return read_series(reference, limits)
@@ -75,7 +84,7 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
     with reference.path.open("rb") as stream:
         if stream.read(4) == ZIP_MAGIC:
             return read_npz(reference, limits)
-    data = read_bytes(reference.path, limits)
+    data = _bytes_of(reference, limits)
     kind = format_of(data)
     if kind == "dicom":
         from secondread.images.dicom.file import read_dicom

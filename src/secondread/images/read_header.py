@@ -83,7 +83,7 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
         plane = (rows, columns) if turn is None else turn.size(rows, columns)
         count *= int(page.imagedepth)
         whole = plane if count == 1 else (count, *plane)
-        return Header(path, kind, whole, len(whole), int(page.samplesperpixel))
+        return Header(path, kind, whole, len(whole), int(page.samplesperpixel), frames=len(tiff.pages))
 
 
 def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:

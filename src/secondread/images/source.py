@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secondread.images.image import ImageError
+from secondread.images.kept_file import made_once
 from secondread.images.limits import ReadLimits
 
 
@@ -56,7 +57,7 @@ def read_bytes(path: Path, limits: ReadLimits) -> bytes:
 
 def digest_of(data: bytes | memoryview) -> str:
     """Hex BLAKE2b-160 of one file's bytes."""
-    return hashlib.blake2b(data, digest_size=20).hexdigest()
+    return made_once(data, "digest", lambda: hashlib.blake2b(data, digest_size=20).hexdigest())
 
 
 def digest_of_parts(digests: Iterable[str]) -> str:

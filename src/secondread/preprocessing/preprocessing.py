@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from secondread.errors import UserError
 from secondread.images.acquisition import acquisition, thumbnail
 from secondread.images.content import content_digest
-from secondread.images.image import Image, ImageError
+from secondread.images.image import FRAMES_IN_TIME, Image, ImageError
 from secondread.images.several_files import channels_of
 from secondread.images.source import digest_of_parts
 from secondread.preprocessing.alignment.align import Aligner
@@ -88,13 +88,7 @@ class Preprocessing:
         """
         self._require_fit()
         settings = self.settings
-        if image.rank != len(settings.size):
-            raise ImageError(
-                image.source,
-                f"has {image.rank} spatial axes ({times(image.size)}), "
-                f"and the recipe prepares images with {len(settings.size)}",
-                "give volumes to a recipe for volumes and pictures to one for pictures",
-            )
+        _refuse_other_rank(image, len(settings.size))
         files = channels_of(image, settings.files)
         factors = None if settings.resample is None else settings.resample.factors(image)
         grid = fit_grid(image.size, settings.size, settings.fit, factors)
@@ -214,3 +208,24 @@ def _constancy(pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> 
     if seen.size and float(seen.max()) != lowest:
         return ()
     return (f"constant after preprocessing (every value is {lowest:g}): nothing can be seen in it",)
+
+
+def _refuse_other_rank(image: Image, rank: int) -> None:
+    """Raises ImageError where the image has more or fewer axes than the recipe prepares, or is a clip whose
+    first axis is time and no depth."""
+    clip = image.rank == 3 and FRAMES_IN_TIME in image.header
+    if image.rank != rank:
+        raise ImageError(
+            image.source,
+            f"has {image.rank} spatial axes ({times(image.size)}), "
+            f"and the recipe prepares images with {rank}",
+            "name its frames one by one, as `secondread index` lists them (#frame/N)"
+            if clip
+            else "give volumes to a recipe for volumes and pictures to one for pictures",
+        )
+    if clip:
+        raise ImageError(
+            image.source,
+            f"its {image.size[0]} frames follow one another in time, and the recipe prepares volumes",
+            "give it to a recipe for pictures, which reads each frame as an image",
+        )

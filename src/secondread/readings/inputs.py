@@ -6,21 +6,31 @@ import contextlib
 import csv
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from secondread import tables
 from secondread.cohorts.listing.identities import keyed_hash, read_key
-from secondread.cohorts.listing.index import index
+from secondread.cohorts.listing.index import IndexResult, index
 from secondread.cohorts.listing.npz_rows import image_members
 from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
+from secondread.cohorts.sequences import frame_of, frames_of, time_of
 from secondread.errors import DataError, UserError
+from secondread.images.dicom.dataset import is_dicom
+from secondread.images.first_bytes import TIFF_MAGICS
 from secondread.images.image import ImageError
+from secondread.images.read_header import read_header
 from secondread.images.several_files import files_of
+from secondread.images.workers.map_in_workers import map_in_workers
+from secondread.images.workers.outcome import Done
 from secondread.wording.short import Short
 
 Source = str | Path | Manifest
+_START = 256
+"""Bytes that tell DICOM and TIFF."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +41,7 @@ class Item:
     reference  what opens it from anywhere
     study_id   the study that it belongs to, or empty
     patient_id its patient, or empty
+    frame, time_s   its place in a sequence (see `cohorts.sequences`); None where it is no frame of one
     problem    why it cannot be read, where that is known already, or empty
     """
 
@@ -39,6 +50,19 @@ class Item:
     study_id: str = ""
     patient_id: str = ""
     problem: str = ""
+    frame: int | None = None
+    time_s: float | None = None
+
+    @classmethod
+    def of_rows(
+        cls, rows: Sequence[Row], named: Callable[[Row], str], opens: Callable[[Row], str]
+    ) -> list[Self]:
+        """The rows of a manifest; `named` gives what the readings call one, `opens` its reference."""
+        frames = frames_of(rows)
+        return [
+            cls(named(row), opens(row), row.study_id, row.patient_id, frame=frame, time_s=time_of(row))
+            for row, frame in zip(rows, frames, strict=True)
+        ]
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,12 +88,30 @@ class Inputs(Short):
 
 @dataclass(frozen=True)
 class _Reading:
-    """How folders are read: filters, processes, and the key under which DICOM ids are hashed."""
+    """How folders and clips are read: filters, processes, the key under which DICOM ids are hashed, the rank
+    of the images that are wanted (0 = any), and which frames."""
 
     where: Sequence[str]
     workers: int
     key: Path | None
     beside: Path
+    rank: int
+    every: int
+    folders_as_sequences: bool
+
+    def index(self, source: Path, *, keep_derived: bool = False) -> IndexResult:
+        return index(
+            source,
+            manifest_path=self.beside,
+            as_images=self.rank == 2,
+            keep_derived=keep_derived,
+            key=self.key,
+            where=self.where,
+            every=self.every,
+            folders_as_sequences=self.folders_as_sequences,
+            clips_whole=self.rank == 3,
+            workers=self.workers,
+        )
 
 
 def gather(
@@ -79,12 +121,20 @@ def gather(
     workers: int = 1,
     key: str | Path | None = None,
     key_beside: str | Path | None = None,
+    rank: int = 0,
+    every: int = 1,
+    folders_as_sequences: bool = False,
 ) -> Inputs:
     """The images of one or several sources.
 
     key         file with the key under which the ids of DICOM folders are hashed (see `identities`)
     key_beside  without `key`: the key is `<key_beside>.key`, made where it is needed and missing; without
                 both, a key is drawn and not kept, so that study ids hold for these inputs alone
+    rank        of the images that are wanted: for 2 a DICOM or TIFF of several frames, given or in a folder,
+                gives each of its frames as an image of one study, and folders give slices as images; for 3
+                it is one image; 0 = as `index` lists folders, and files as they are
+    every       of the frames of a file or folder, only each `every`th; a manifest says itself which it wants
+    folders_as_sequences   the pictures of each folder are the frames of one study
 
     A CSV with a column `path` is a manifest; a folder is walked as `secondread index` does; an npz gives
     all its images; anything else is one image. Raises UserError where a source does not exist, there is
@@ -101,8 +151,20 @@ def gather(
         if key_beside is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="secondread-"))
             key_beside = Path(scratch, "manifest.csv")
-        how = _Reading(where, workers, None if key is None else Path(key), Path(key_beside))
-        gathered = [_items_of(source, how) for source in listed]
+        how = _Reading(
+            where,
+            workers,
+            None if key is None else Path(key),
+            Path(key_beside),
+            rank,
+            every,
+            folders_as_sequences,
+        )
+        clips = _clips_among(listed, how) if rank == 2 else set()
+        gathered = [
+            _of_clip(str(source), how) if position in clips else _items_of(source, how)
+            for position, source in enumerate(listed)
+        ]
     items = [item for found in gathered for item in found.items]
     return Inputs(
         _unique(items),
@@ -137,7 +199,7 @@ def is_table(path: Path) -> bool:
 
 
 def of_manifest(manifest: Manifest) -> Inputs:
-    items = (Item(row.path, manifest.reference(row), row.study_id, row.patient_id) for row in manifest.rows)
+    items = Item.of_rows(manifest.rows, lambda row: row.path, manifest.reference)
     return Inputs(
         items=_unique(items),
         manifest=str(Path(manifest.source).absolute()) if manifest.source else None,
@@ -155,24 +217,69 @@ def _items_of(source: Source, how: _Reading) -> Inputs:
     manifest = as_manifest(source)
     if manifest is not None:
         kept = manifest.where(*how.where)
-        return Inputs(
-            tuple(Item(kept.reference(r), kept.reference(r), r.study_id, r.patient_id) for r in kept.rows),
-            notes=kept.notes,
-        )
+        return Inputs(tuple(Item.of_rows(kept.rows, kept.reference, kept.reference)), notes=kept.notes)
     if isinstance(source, Manifest):  # pragma: no cover - as_manifest has returned it
         raise TypeError
     text = str(source)
     file = Path(text)
     if file.is_dir():
         return _of_folder(file, how)
-    if how.where:
-        raise UserError(f"{text}: --where filters rows of a manifest or folder, and this is one file")
+    _refuse_conditions(text, how)
     if file.suffix.lower() == ".npz" and file.is_file():
         return Inputs(_of_archive(text, how.workers))
     for part in files_of(text):
         if not Path(part).exists() and not Path(part.rpartition("#")[0] or part).exists():
             raise UserError(f"{part}: no such file or folder")
-    return Inputs((Item(text, text),))
+    return Inputs((Item(text, text, frame=frame_of(Row(text))),))
+
+
+def _refuse_conditions(file: str, how: _Reading) -> None:
+    if how.where:
+        raise UserError(f"{file}: --where filters rows of a manifest or folder, and this is one file")
+
+
+def _clips_among(sources: Sequence[Source], how: _Reading) -> set[int]:
+    """Which of the sources, by position, are files of several frames; their headers are read in workers."""
+    files = {
+        position: str(source)
+        for position, source in enumerate(sources)
+        if isinstance(source, str | Path) and _may_hold_frames(Path(source))
+    }
+    headers = map_in_workers(read_header, list(files.values()), workers=min(how.workers, len(files)))
+    return {
+        position
+        for position, found in zip(files, headers, strict=True)
+        if isinstance(found, Done) and found.value.frames > 1
+    }
+
+
+def _may_hold_frames(path: Path) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start = file.read(_START)
+        return start.startswith(TIFF_MAGICS) or is_dicom(start)
+    except OSError:
+        return False
+
+
+def _of_clip(path: str, how: _Reading) -> Inputs:
+    """The frames of one file, as `index` lists them."""
+    _refuse_conditions(path, how)
+    folder = Path(path).parent
+    try:
+        found = how.index(Path(path), keep_derived=True)
+    except (UserError, DataError):
+        return Inputs((Item(path, path),))  # read as it is, it says itself what is wrong
+    return Inputs(_listed(found, folder), key_mark=_mark_of(found))
+
+
+def _listed(found: IndexResult, folder: Path) -> tuple[Item, ...]:
+    def whole(row: Row) -> str:
+        return str(folder / row.path)
+
+    return tuple(Item.of_rows(found.manifest.rows, whole, whole))
 
 
 def _of_archive(path: str, workers: int) -> tuple[Item, ...]:
@@ -189,11 +296,8 @@ def _of_archive(path: str, workers: int) -> tuple[Item, ...]:
 def _of_folder(folder: Path, how: _Reading) -> Inputs:
     """Every image below a folder. A file that cannot be read is an item with its problem, and what
     `index` sets apart on purpose is listed."""
-    found = index(folder, manifest_path=how.beside, key=how.key, where=how.where, workers=how.workers)
-    items = [
-        Item(str(folder / row.path), str(folder / row.path), row.study_id, row.patient_id)
-        for row in found.manifest.rows
-    ]
+    found = how.index(folder)
+    items = list(_listed(found, folder))
     broken = [aside for aside in found.set_aside if aside.unreadable]
     items += [
         Item(str(folder / aside.path), str(folder / aside.path), problem=aside.reason) for aside in broken
@@ -203,5 +307,9 @@ def _of_folder(folder: Path, how: _Reading) -> Inputs:
     return Inputs(
         tuple(items),
         set_apart=tuple(str(aside) for aside in found.set_aside if not aside.unreadable),
-        key_mark=None if found.key_path is None else keyed_hash(read_key(found.key_path), "study", "mark"),
+        key_mark=_mark_of(found),
     )
+
+
+def _mark_of(found: IndexResult) -> str | None:
+    return None if found.key_path is None else keyed_hash(read_key(found.key_path), "study", "mark")

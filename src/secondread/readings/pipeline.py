@@ -145,10 +145,14 @@ def read_batch(bundle: Bundle, gathered: Gathered, seen: Recall, *, maps: bool) 
     for item, prepared in gathered:
         if isinstance(prepared, ImageError):
             problem = f"{prepared.problem}; {prepared.advice}" if prepared.advice else prepared.problem
-            yield Result(Reading(path=item.path, study_id=item.study_id, error=problem))
+            yield Result(_named(Reading(path="", error=problem), item))
         else:
             result = next(scored)
-            yield replace(result, reading=replace(result.reading, path=item.path, study_id=item.study_id))
+            yield replace(result, reading=_named(result.reading, item))
+
+
+def _named(reading: Reading, item: Item) -> Reading:
+    return replace(reading, path=item.path, study_id=item.study_id, frame=item.frame, time_s=item.time_s)
 
 
 def _score(bundle: Bundle, images: Sequence[Prepared], seen: Recall, *, maps: bool) -> Iterator[Result]:

@@ -14,6 +14,8 @@ class Reading(Short):
     """One image's result, as scoring wrote it.
 
     path       the reference as given to `score`: a manifest's path string, or a path
+    frame      its place in the sequence that it is a frame of, from 0; None where it is none
+    time_s     its seconds from the first frame, where the header says so
     score      higher = more abnormal; None where the image failed
     p_value    conformal p-value among calibration normals; None where no normal has calibrated the bundle
     flagged    whether the score reached the calibrated threshold; None without a p-value
@@ -28,6 +30,8 @@ class Reading(Short):
     path: str
     digest: str = ""
     study_id: str = ""
+    frame: int | None = None
+    time_s: float | None = None
     score: float | None = None
     p_value: float | None = None
     flagged: bool | None = None

@@ -104,19 +104,24 @@ class Readings:
             html_table(("without a score", "reason"), failed[:MOST_SHOWN], left=2) if failed else "",
         )
 
+    @property
+    def _places(self) -> tuple[str, ...]:
+        return ("frame", "time_s") if any(row.frame is not None for row in self.rows) else ()
+
     def _picture(self, path: str) -> str:
         values = self.thumbnails.get(path)
         return "" if values is None else html_picture(np.nan_to_num(values))
 
     def to_pandas(self) -> pandas.DataFrame:
-        """One line per image: path, study, score, p-value, flag, each part (`part_NAME`) and baseline
-        (`baseline_NAME`), where it was seen, its map and error; what an image lacks is missing.
+        """One line per image: path, study, of frames their place and time, score, p-value, flag, each part
+        (`part_NAME`) and baseline (`baseline_NAME`), where it was seen, its map and error; what an image
+        lacks is missing.
 
         Raises UserError where pandas is not installed.
         """
         columns: dict[str, list[Any]] = {
             name: [getattr(row, name) for row in self.rows]
-            for name in ("path", "study_id", "score", "p_value", "flagged")
+            for name in ("path", "study_id", *self._places, "score", "p_value", "flagged")
         }
         for group, kind in (("parts", "part"), ("baselines", "baseline")):
             for name in dict.fromkeys(name for row in self.rows for name in getattr(row, group)):

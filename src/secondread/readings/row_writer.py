@@ -76,7 +76,14 @@ class RowWriter:
             if error.errno in NO_ROOM:
                 raise
             problem = f"its map cannot be written ({error.strerror or error})"
-            return Reading(reading.path, reading.digest, reading.study_id, error=problem)
+            return Reading(
+                reading.path,
+                reading.digest,
+                reading.study_id,
+                frame=reading.frame,
+                time_s=reading.time_s,
+                error=problem,
+            )
 
     def __enter__(self) -> Self:
         self.thread.start()

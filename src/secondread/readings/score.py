@@ -43,6 +43,8 @@ def score(
     resume: bool = True,
     cache: Cache | None = None,
     key: str | Path | None = None,
+    every: int = 1,
+    folders_as_sequences: bool = False,
     timeout_s: float = 60.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Readings:
@@ -59,7 +61,7 @@ def score(
     where      conditions on a manifest's columns, such as `split=test`
     spacing    millimetres along each axis of arrays, where the recipe resamples
     workers    processes that decode; None = half of the cores, 0 = this one
-    resume, key, timeout_s, progress   as `readings.score_into` has them
+    resume, key, every, folders_as_sequences, timeout_s, progress   as `readings.score_into` has them
 
     A file or array that cannot be read is a reading with an `error`. Raises UserError where inputs and
     arguments do not go together, where there is nothing to read, and as `readings.score_into` does.
@@ -96,12 +98,16 @@ def score(
         score_into(
             bundle, given, out,
             maps=maps, where=where, workers=workers, batch_size=batch_size, resume=resume, cache=cache,
-            key=key, timeout_s=timeout_s, progress=progress,
+            key=key, every=every, folders_as_sequences=folders_as_sequences, timeout_s=timeout_s,
+            progress=progress,
         )  # fmt: skip
         return Readings.read(out)
     if maps:
         raise UserError("maps are files: give a folder as out, or use Bundle.judge_images(images, maps=True)")
-    found = gather(given, where=where, workers=workers, key=key)
+    found = gather(
+        given, where=where, workers=workers, key=key,
+        rank=len(bundle.detector.size), every=every, folders_as_sequences=folders_as_sequences,
+    )  # fmt: skip
     results = read_items(
         bundle, found.items, workers=workers, batch_size=batch_size, cache=cache, timeout_s=timeout_s
     )

@@ -28,7 +28,7 @@ from secondread.readings.readings import Readings
 from secondread.readings.row_writer import RowWriter
 from secondread.readings.same_file import Files, Known
 from secondread.readings.studies import read_studies, write_studies
-from secondread.readings.table_writer import READINGS, Columns, Kept, ReadingsTable
+from secondread.readings.table_writer import READINGS, Columns, Kept, ReadingsTable, has_places
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def score_into(
     where: Sequence[str] = (),
     cache: Cache | None = None,
     key: str | Path | None = None,
+    every: int = 1,
+    folders_as_sequences: bool = False,
     timeout_s: float = 60.0,
     command: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
@@ -81,6 +83,7 @@ def score_into(
     resume     skip images that have a reading; False = refuse a folder that has readings
     key        file with the key under which patient and study ids of DICOM folders are hashed; without one
                it is `readings.csv.key` in `out`, made where it is needed and missing
+    every, folders_as_sequences   how clips and folders of frames are read (see `inputs.gather`)
     timeout_s  longest time to decode one file
     command    what the person typed, for `run.json`
     progress   called with images done and images in all
@@ -96,7 +99,10 @@ def score_into(
     with output_folder(out, "score"):
         if not resume and (out / READINGS).is_file():
             raise UserError(f"{out}: there are readings already; choose another folder with -o")
-        found = gather(inputs, where=where, workers=workers, key=key, key_beside=out / READINGS)
+        found = gather(
+            inputs, where=where, workers=workers, key=key, key_beside=out / READINGS,
+            rank=len(bundle.detector.size), every=every, folders_as_sequences=folders_as_sequences,
+        )  # fmt: skip
         refuse_other_readings(out, bundle, found)
         run = _Run(
             bundle, found, out, RunRecord("score", command),
@@ -131,6 +137,7 @@ class _Run:
             bundle.parts,
             tuple(column_of(name) for name in bundle.companions.names),
             without_complexity=bundle.has_complexity,
+            places=any(item.frame is not None for item in items) or has_places(self.out),
         )
         table = ReadingsTable(
             self.out, columns, bundle=bundle.digest, holds=self.holds(), with_maps=self.maps

@@ -97,6 +97,8 @@ def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> 
         path=name,
         digest=row.get("digest", "").strip(),
         study_id=row.get("study_id", "").strip(),
+        frame=None if (place := number("frame")) is None else int(place),
+        time_s=number("time_s"),
         score=score,
         p_value=number("p_value"),
         flagged=None if not flagged or score is None else flagged in {"1", "true", "yes"},

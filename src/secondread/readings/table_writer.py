@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,28 +20,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread import tables
+from secondread.cohorts.sequences import PLACES
 from secondread.errors import UserError
 from secondread.outputs.whole import write_whole
 from secondread.readings.reading import Reading
 from secondread.readings.table_reader import FACTS, read_facts
 
-FIRST = ("path", "digest", "study_id", "score", "p_value", "flagged")
+FIRST = ("path", "digest", "study_id")
+JUDGED = ("score", "p_value", "flagged")
 LAST = ("seen", "map", "remarks", "error")
 READINGS = "readings.csv"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which columns a table of readings has, besides those that all have."""
+    """Which columns a table of readings has, besides those that all have; `places` where an image is a frame
+    of a sequence."""
 
     parts: tuple[str, ...]
     baselines: tuple[str, ...]
     without_complexity: bool = False
+    places: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
         return (
             *FIRST,
+            *(PLACES if self.places else ()),
+            *JUDGED,
             *(("score_without_complexity",) if self.without_complexity else ()),
             *(f"part_{name}" for name in self.parts),
             *(f"baseline_{name}" for name in self.baselines),
@@ -53,6 +59,8 @@ class Columns:
             "path": reading.path,
             "digest": reading.digest,
             "study_id": reading.study_id,
+            "frame": reading.frame,
+            "time_s": reading.time_s,
             "score": reading.score,
             "p_value": reading.p_value,
             "flagged": reading.flagged,
@@ -76,6 +84,22 @@ def as_text(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return repr(float(value))
     return str(value)
+
+
+def has_places(folder: Path) -> bool:
+    """Whether the table of readings in a folder has the columns of frames."""
+    path = folder / READINGS
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        first = file.readline().decode("utf-8", "replace")
+    return set(PLACES) <= set(next(iter(tables.read_text(first)), []))
+
+
+def _with_places(row: Sequence[str], header: Sequence[str], names: Sequence[str]) -> list[str]:
+    """A row of a table without the columns of frames as one of a table that has them."""
+    cells = dict(zip(header, row, strict=True))
+    return [cells.get(name, "") for name in names]
 
 
 @dataclass(frozen=True)
@@ -135,7 +159,11 @@ class ReadingsTable:
         header, *rows = tables.read_text(whole) or [[]]
         if not header:
             return []
-        if tuple(header) != self.columns.names:
+        names = self.columns.names
+        if tuple(header) == tuple(name for name in names if name not in PLACES) != names:
+            rows = [_with_places(row, header, names) for row in rows if len(row) == len(header)]
+            header = list(names)
+        if tuple(header) != names:
             raise UserError(
                 f"{path}: a table with other columns than this bundle's readings have; "
                 "choose another folder with -o"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from secondread.cli.failures import FINDINGS, one_line
-from secondread.cli.options import Quiet, Where, Workers
+from secondread.cli.options import Every, FoldersAsSequences, Quiet, Where, Workers
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
 
@@ -20,7 +20,7 @@ def index(
     output: Annotated[Path, typer.Option("--output", "-o", help="Manifest to write (CSV).")],
     shape: Annotated[
         Literal["volumes", "images"],
-        typer.Option("--as", help="CT, MR and PT slices as volumes or as images."),
+        typer.Option("--as", help="CT, MR and PT slices, and pages of a TIFF, as volumes or as images."),
     ] = "volumes",
     keep_ids: Annotated[
         bool, typer.Option("--keep-ids", help="Leave DICOM ids as they are instead of keyed hashes.")
@@ -40,6 +40,8 @@ def index(
             help="Words in the names of files that are one image's channels, in order: t1,t1ce,t2,flair."
         ),
     ] = "",
+    every: Every = 1,
+    folders_as_sequences: FoldersAsSequences = False,
     where: Where = None,
     workers: Workers = None,
     quiet: Quiet = False,
@@ -64,6 +66,8 @@ def index(
         normal_class=normal_class,
         split_file=split_file,
         channels=channels.split(",") if channels else (),
+        every=every,
+        folders_as_sequences=folders_as_sequences,
         workers=available_cores() if workers is None else workers,
     )
     result.manifest.write(output)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
-from secondread.cli.options import AllowCode, Device, Quiet, Where, Workers
+from secondread.cli.options import AllowCode, Device, Every, FoldersAsSequences, Quiet, Where, Workers
 from secondread.cli.promise_lines import say_promise
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
@@ -30,6 +30,8 @@ def score(
         Path | None,
         typer.Option("--key", help="File with the key of hashed ids in DICOM folders; kept in -o without."),
     ] = None,
+    every: Every = 1,
+    folders_as_sequences: FoldersAsSequences = False,
     cache: Annotated[
         Path | None,
         typer.Option("--cache", help="Keep prepared images in this folder; none are kept without it."),
@@ -58,6 +60,8 @@ def score(
             timeout_s=timeout,
             cache=None if cache is None else open_cache(cache),
             key=key,
+            every=every,
+            folders_as_sequences=folders_as_sequences,
             command=sys.argv,
             progress=show,
         )

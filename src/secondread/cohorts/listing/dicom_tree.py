@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Literal
 
 from secondread.cohorts.listing.dicom_volumes import Copies, DicomFile, candidates, judged
 from secondread.cohorts.listing.set_aside import SetAside
 from secondread.cohorts.row import Row
+from secondread.cohorts.sequences import place_of
 from secondread.images.dicom.series import SLICE_MODALITIES, Unread, series_key
 from secondread.images.header import Header
 
@@ -44,6 +46,8 @@ def rows_of_dicom(
     identify: Identify,
     unread: Sequence[Unread] = (),
     copies: Copies,
+    every: int = 1,
+    clips_whole: bool = False,
 ) -> tuple[list[Row], list[SetAside]]:
     """Rows and what was set apart.
 
@@ -51,9 +55,10 @@ def rows_of_dicom(
     each at its own position, form one volume `folder#<series key>`; `as_images` keeps them as images.
     Localisers, derived series, and series that mix patients, orientations, grids or positions are set apart,
     and so are series of which slices inside are missing while files beside them cannot be read (`unread`,
-    paths below the source). Files of other modalities are images of their own (one per frame), unless theirs
-    holds none. `identify` turns the ids of patients and studies into what the manifest says; `copies` tells
-    whether files at one position are copies, of which one counts.
+    paths below the source). Files of other modalities are images of their own (one per frame, of a clip each
+    `every`th; with `clips_whole` one per file), unless theirs holds none. `identify` turns the ids of
+    patients and studies into what the manifest says; `copies` tells whether files at one position are copies,
+    of which one counts.
     """
     rows: list[Row] = []
     aside: list[SetAside] = []
@@ -70,7 +75,7 @@ def rows_of_dicom(
             elif file.is_derived and not keep_derived:
                 aside.append(SetAside(file.path, "derived image"))
             elif as_images:
-                rows += _frames(file, identify)
+                rows += _frames(file, identify, every)
             elif header.no_volume:
                 aside.append(SetAside(file.path, f"{header.no_volume}; index with --as images"))
             elif header.frames > 1:
@@ -79,8 +84,10 @@ def rows_of_dicom(
                 slices.append(file)
         elif header.no_volume and not as_images:
             aside.append(SetAside(file.path, f"{header.no_volume}; index with --as images"))
+        elif clips_whole:
+            rows.append(_row(file.path, header, identify, header.spacing, header.remarks))
         else:
-            rows += _frames(file, identify)
+            rows += _frames(file, identify, every)
 
     gathered = {file.path for file in slices}
     apart = [file for file in files if file.path not in gathered]
@@ -97,13 +104,18 @@ def rows_of_dicom(
     return rows, _gathered(aside, files)
 
 
-def _frames(file: DicomFile, identify: Identify) -> list[Row]:
-    """The file as one image, or each of its frames as one."""
+def _frames(file: DicomFile, identify: Identify, every: int) -> list[Row]:
+    """The file as one image, or each `every`th of its frames as one."""
     header = file.header
-    spacing = header.spacing if header.frames == 1 else header.pixel_spacing
     if header.frames == 1:
-        return [_row(file.path, header, identify, spacing)]
-    return [_row(f"{file.path}#frame/{i}", header, identify, spacing) for i in range(header.frames)]
+        return [_row(file.path, header, identify, header.spacing)]
+    rows = []
+    for number in range(0, header.frames, every):
+        row = _row(f"{file.path}#frame/{number}", header, identify, header.pixel_spacing)
+        time = f"{header.frame_times[number]:.6g}" if header.frame_times else ""
+        study = row.study_id or identify("study", header.series_uid) or file.path
+        rows.append(replace(row, study_id=study, extra={**row.extra, **place_of(number, time)}))
+    return rows
 
 
 def _row(

@@ -27,6 +27,7 @@ from secondread.cohorts.listing.split_file import Found, SplitFile
 from secondread.cohorts.listing.tree import Tree, tree_of
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, counts_alone
+from secondread.cohorts.sequences import place_of, sequences_of_folders
 from secondread.errors import DataError, UserError
 from secondread.images.header import Header
 from secondread.images.image import ImageError
@@ -59,13 +60,16 @@ def index(
     normal_class: int = 0,
     split_file: str | Path | None = None,
     channels: Sequence[str] = (),
+    every: int = 1,
+    folders_as_sequences: bool = False,
+    clips_whole: bool = False,
     workers: int = 2,
 ) -> IndexResult:
     """List the images of a file or folder; nothing is written but, where it is needed, the key.
 
     src            a folder, searched to its end, or one file
     manifest_path  where the manifest will be written; the key of hashed ids lies beside it
-    as_images      keep CT, MR and PT slices as images
+    as_images      keep CT, MR and PT slices, and the pages of a TIFF, as images
     keep_ids       leave the headers' patient and study ids as they are, instead of keyed hashes
     keep_derived   take derived CT, MR and PT series too
     key            a file with the key (see `identities`)
@@ -75,6 +79,10 @@ def index(
                    image, derived series too; it fills split and label, and no folder name does; no masks
     channels       words in the names of files that are the channels of one image, in their order (see
                    `joined_channels`)
+    every          of a file's frames, or of a sequence in a folder, only each `every`th is listed
+    folders_as_sequences   the pictures of one folder are the frames of one study, in the order in which
+                   people count their names
+    clips_whole    a DICOM file of several frames is one row, whatever its modality
     workers        processes that read headers, archives' contents and labels; 0 = this one, without limits
 
     Raises UserError where the source is missing or nothing in it is an image or meets the filters, or where
@@ -86,6 +94,8 @@ def index(
     >>> len(found.manifest.rows)
     6
     """
+    if every < 1:
+        raise UserError(f"each {every}th frame: give 1 for all, 2 for every other one, and so on")
     src = Path(src)
     if not src.exists():
         raise UserError(f"{src}: no such file or folder")
@@ -108,7 +118,7 @@ def index(
         raise UserError(f"{src}: no image in this folder")
 
     dicom = [DicomFile(path, header) for path, header in headers.items() if header.kind == "dicom"]
-    hashed = any(file.header.patient_id or file.header.study_uid for file in dicom) and not keep_ids
+    hashed = any(map(_names_someone, dicom)) and not keep_ids
     secret, key_path = _key(key, manifest_path) if hashed else (None, None)
     rows, apart = rows_of_dicom(
         dicom,
@@ -117,9 +127,12 @@ def index(
         identify=hashing(secret),
         unread=lost_slices(base, dicom, aside, workers),
         copies=lambda found: hold_copies(base, found, workers),
+        every=every,
+        clips_whole=clips_whole,
     )
     aside += apart
-    rows, unclear, lone_masks = _with_pictures(rows, headers, found)
+    how = _Pictures(as_images, every, base.name if folders_as_sequences else "")
+    rows, unclear, lone_masks = _with_pictures(rows, headers, found, how)
     archives = [path for path, header in headers.items() if header.kind == "npz"]
     if found is not None:
         aside += [SetAside(path, "an archive, and a split file names single images") for path in archives]
@@ -144,14 +157,32 @@ def index(
     return IndexResult(manifest, aside, warnings, key_path, list(found.missing) if found else [])
 
 
+@dataclass(frozen=True)
+class _Pictures:
+    """How pictures are listed: `pages` of a TIFF each as an image, each `every`th of a sequence, and the name
+    of the source's own folder where folders are sequences."""
+
+    pages: bool
+    every: int
+    folder: str
+
+
+def _names_someone(file: DicomFile) -> bool:
+    """Whether a header has an id that a row would carry; a clip without a study has its series' id."""
+    header = file.header
+    return bool(header.patient_id or header.study_uid or (header.frames > 1 and header.series_uid))
+
+
 def _with_pictures(
-    rows: Sequence[Row], headers: Mapping[str, Header], found: Found | None
+    rows: Sequence[Row], headers: Mapping[str, Header], found: Found | None, how: _Pictures
 ) -> tuple[list[Row], list[str], list[str]]:
     """The rows and those of pictures and volumes, placed as folders or the split file say; what is to be said
     of folders that are not clear; and masks that fit no one image."""
     pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
     images, masks, lone_masks = (pictures, {}, []) if found else part_masks(pictures)
-    drawn = [row for path in images for row in _picture_rows(path, headers[path], masks.get(path, ""))]
+    drawn = [row for path in images for row in _picture_rows(path, headers, masks.get(path, ""), how)]
+    if how.folder:
+        drawn = sequences_of_folders(drawn, how.folder, how.every)
     if found:
         return _with_listed_columns([*rows, *drawn], found), [], lone_masks
     return *_with_folder_columns([*rows, *drawn]), lone_masks
@@ -194,11 +225,25 @@ def _key(key: str | Path | None, manifest_path: str | Path | None) -> tuple[byte
     return key_beside(manifest_path)
 
 
-def _picture_rows(path: str, header: Header, mask: str) -> list[Row]:
-    """A picture or volume as one row, or each volume of a 4-D NIfTI as one."""
-    if header.frames == 1:
+def _picture_rows(path: str, headers: Mapping[str, Header], mask: str, how: _Pictures) -> list[Row]:
+    """A picture or volume as one row, or each volume of a 4-D NIfTI and, where they are asked for, each page
+    of a TIFF as one. A mask of as many pages has one for each."""
+    header = headers[path]
+    if header.frames == 1 or (header.kind == "tiff" and not how.pages):
         return [Row(path, mask=mask)]
-    return [Row(f"{path}#frame/{i}", mask=mask) for i in range(header.frames)]
+    numbers = range(0, header.frames, how.every)
+    if header.kind != "tiff":
+        return [Row(f"{path}#frame/{number}", mask=mask) for number in numbers]
+    paged = bool(mask) and headers[mask].kind == "tiff" and headers[mask].frames == header.frames
+    return [
+        Row(
+            f"{path}#frame/{number}",
+            mask=f"{mask}#frame/{number}" if paged else mask,
+            study_id=path,
+            extra=place_of(number),
+        )
+        for number in numbers
+    ]
 
 
 def _with_folder_columns(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:

@@ -16,8 +16,10 @@ from secondread.images.dicom.mosaic import mosaic_planes, mosaic_tiles, take_apa
 from secondread.images.dicom.numbers import header_of
 from secondread.images.dicom.pixels import frame_count, stored_values
 from secondread.images.dicom.stack import stack, without_copies
+from secondread.images.dicom.times import frame_times
 from secondread.images.dicom.values import physical_values
-from secondread.images.image import Geometry, Image, ImageError
+from secondread.images.image import FRAMES_IN_TIME, Geometry, Image, ImageError
+from secondread.images.kept_file import made_once
 from secondread.images.limits import ReadLimits
 from secondread.images.orientation import turned
 from secondread.images.source import Reference, digest_of, member_number
@@ -41,7 +43,7 @@ def read_dicom(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
 
 def _read(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     path = reference.text
-    dataset = parse_dicom(path, data, limits)
+    dataset = made_once(data, "dataset", lambda: parse_dicom(path, data, limits))
     wanted = None if reference.member is None else member_number(reference, "frame")
     tiles = mosaic_tiles(dataset)
     stored, photometric = stored_values(path, dataset, limits, wanted if tiles is None else None)
@@ -77,6 +79,8 @@ def _read(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     if len(pixels) == 1 and geometry.file_axes is None:
         pixels, padding = pixels[0], None if padding is None else padding[0]
     facts = acquisition_facts(dataset)
+    if len(frames) > 1 and planes is None and frame_times(dataset, len(frames)):
+        facts[FRAMES_IN_TIME] = "yes"
     facts["file_bytes"] = str(len(data))
     facts["mode"] = photometric
     pixels = channels_first(pixels, facts)

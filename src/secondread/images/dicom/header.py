@@ -13,6 +13,7 @@ from secondread.images.dicom.mosaic import MOSAIC_TAGS, mosaic_planes, mosaic_ti
 from secondread.images.dicom.numbers import header_of, numbers, whole_number
 from secondread.images.dicom.series import identity_of, name_of_series
 from secondread.images.dicom.stack import stack
+from secondread.images.dicom.times import TIME_TAGS, frame_times
 from secondread.images.header import Header
 from secondread.images.image import Geometry, ImageError
 from secondread.images.orientation import canonical_stack
@@ -56,6 +57,7 @@ _TAGS = (
     "PatientBirthDate",
     *PERSONS,
     *MOSAIC_TAGS,
+    *TIME_TAGS,
 )
 _WITHOUT_PIXELS = ("RTPLAN", "RTSTRUCT", "SR", "PR", "KO")
 _MOST_PLANES = 5000
@@ -125,6 +127,7 @@ def _from_dataset(path: str, dataset: Dataset) -> Header:
         pixel_spacing=_group(dataset, "PixelMeasuresSequence", "PixelSpacing", 2),
         slice_thickness=next(iter(_group(dataset, "PixelMeasuresSequence", "SliceThickness", 1)), None),
         frames=frames,
+        frame_times=frame_times(dataset, frames) if tiles is None else (),
         view=facts.get("view", ""),
         laterality=facts.get("laterality", ""),
         body_part=facts.get("body_part", ""),

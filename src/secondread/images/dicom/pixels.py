@@ -55,7 +55,7 @@ def stored_values(
     samples = whole_number(dataset, "SamplesPerPixel", 1)
     frames = frame_count(dataset)
     if frame is not None and frame >= frames:
-        raise ImageError(path, f"the file has frames 0 to {frames - 1}")
+        raise ImageError(path, f"the file has frames 0 to {frames - 1}", "name one of these with #frame/N")
     wanted = frames if frame is None else 1
     limits.check_shape(path, (samples, wanted, rows, columns))
     _set_transfer_syntax(path, dataset)

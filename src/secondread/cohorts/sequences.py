@@ -1,0 +1,84 @@
+"""Frames of one sequence: their places in it, as the manifest's columns `frame` and `time_s` say them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from secondread.cohorts.listing.natural_order import natural
+from secondread.cohorts.row import Row, shared_file
+
+FRAME, TIME = "frame", "time_s"
+PLACES = (FRAME, TIME)
+"""The manifest's columns of frames."""
+_FEWEST = 3
+_NUMBERED = re.compile(r"(.*?)([0-9]+)([^0-9/]*\.(?:png|jpe?g|tiff?))", re.IGNORECASE | re.DOTALL)
+"""A picture's path before, in and after its last number. Slices in DICOM files are numbered too, and lie in
+space."""
+
+
+def place_of(number: int, time: str = "") -> dict[str, str]:
+    """The columns of a frame: its number, from 0, and its seconds from the first frame as text."""
+    return {FRAME: str(number), TIME: time}
+
+
+def frame_of(row: Row) -> int | None:
+    """The number of a row's frame: what the column says, else `#frame/N` of its path; None = no frame."""
+    written = row.extra.get(FRAME, "").strip() or (
+        row.path.rpartition("#frame/")[2] if shared_file(row.path) else ""
+    )
+    return int(written) if written.isdecimal() and written.isascii() and len(written) < 10 else None
+
+
+def frames_of(rows: Sequence[Row]) -> list[int | None]:
+    """The number of each row's frame, None = no frame.
+
+    Beside rows that say it themselves (see `frame_of`), pictures of one study are frames of a sequence where
+    three or more lie in one folder and their names differ in their last number alone; then it is their place
+    in the order of these numbers.
+    """
+    found = [frame_of(row) for row in rows]
+    alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for at, row in enumerate(rows):
+        if found[at] is None and row.study_id and (name := _NUMBERED.fullmatch(row.path)):
+            alike[row.patient_id, row.study_id, name[1], name[3]].append(at)
+    for places in alike.values():
+        if len(places) >= _FEWEST:
+            ordered = sorted(places, key=lambda at: natural(rows[at].path))
+            for number, at in enumerate(ordered):
+                found[at] = number
+    return found
+
+
+def time_of(row: Row) -> float | None:
+    """The seconds in a row's column `time_s`; None where there is no finite number."""
+    try:
+        seconds = float(row.extra.get(TIME, ""))
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) else None
+
+
+def sequences_of_folders(rows: Sequence[Row], base: str, every: int = 1) -> list[Row]:
+    """Rows of pictures of which each folder's are one study, in the order in which people count their names,
+    each `every`th of them. `base` names the folder that all paths are relative to. Rows that are frames of a
+    file already stay as they are."""
+    folders: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        folders[row.path if shared_file(row.path) else str(PurePosixPath(row.path).parent)].append(row)
+    found: list[Row] = []
+    for folder, inside in folders.items():
+        if shared_file(folder) or len(inside) == 1:
+            found += inside
+            continue
+        ordered = sorted(inside, key=lambda row: natural(row.path))
+        study = base if folder == "." else folder
+        found += [
+            replace(row, study_id=study, extra={**row.extra, **place_of(number)})
+            for number, row in list(enumerate(ordered))[::every]
+        ]
+    return found
