@@ -31,7 +31,6 @@ ROOMS = (
     "estimators",
     "anomalies",
     "detectors",
-    "postprocessing",
     "calibration",
     "scoring",
     "training",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveFloat, field_validator, model_validator
 
@@ -28,13 +28,38 @@ class OptimiserSettings(Settings):
     betas: tuple[float, float] = (0.9, 0.999)
     momentum: float = 0.0
     weight_decay: float = 0.0
+    amsgrad: bool = Field(
+        False, description="of adam and adamw: the step is by the largest second moment so far"
+    )
+
+    @model_validator(mode="after")
+    def _amsgrad_of_adam(self) -> Self:
+        if self.amsgrad and self.name not in ("adam", "adamw"):
+            raise ValueError(f"amsgrad belongs to adam and adamw, and the optimiser is {self.name}")
+        return self
 
 
 class ScheduleSettings(Settings):
-    """The learning rate over the stage: linear warm-up over `warmup` of all steps, then `name`."""
+    """The learning rate over the stage: linear warm-up over `warmup` of all steps, then `name`.
 
-    name: Literal["constant", "cosine", "linear"] = "constant"
+    With t from 0 to 1 over the steps that follow: cosine (1 + cos(pi `falls` t)) / 2, linear 1 - t,
+    polynomial (1 - t)^`power`, each times the optimiser's rate.
+    """
+
+    name: Literal["constant", "cosine", "linear", "polynomial"] = "constant"
     warmup: float = Field(0.0, ge=0.0, le=1.0, description="share of all steps")
+    falls: Annotated[int, Field(ge=1, le=10_001)] = Field(
+        1,
+        description="half periods of the cosine, which rises again in every second one; odd, to end at 0",
+    )
+    power: PositiveFloat = Field(0.9, description="of polynomial")
+
+    @field_validator("falls")
+    @classmethod
+    def _ends_at_zero(cls, falls: int) -> int:
+        if falls % 2 == 0:
+            raise ValueError("should be odd, so that the rate ends at 0")
+        return falls
 
 
 class EarlyStopSettings(Settings):

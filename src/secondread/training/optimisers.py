@@ -35,9 +35,13 @@ def make_optimiser(step: Step, settings: OptimiserSettings) -> Optimizer:
     parameters = [{"params": group, "pace": factor} for factor, group in by_pace.items()]
     match settings.name:
         case "adam":
-            return torch.optim.Adam(parameters, lr, settings.betas, weight_decay=decay, fused=True)
+            return torch.optim.Adam(
+                parameters, lr, settings.betas, weight_decay=decay, amsgrad=settings.amsgrad, fused=True
+            )
         case "adamw":
-            return torch.optim.AdamW(parameters, lr, settings.betas, weight_decay=decay, fused=True)
+            return torch.optim.AdamW(
+                parameters, lr, settings.betas, weight_decay=decay, amsgrad=settings.amsgrad, fused=True
+            )
         case "adamax":
             return torch.optim.Adamax(parameters, lr, settings.betas, weight_decay=decay)
         case "sgd":
@@ -63,7 +67,7 @@ class StepTraining:
 
 
 def learning_rate(settings: ScheduleSettings, base: float, step: int, total: int) -> float:
-    """The rate at `step` of `total` (from 0): linear warm-up, then constant, cosine or linear to 0."""
+    """The rate at `step` of `total` (from 0): linear warm-up, then as `settings.name` says."""
     warmup = round(settings.warmup * total)
     if step < warmup:
         return base * (step + 1) / warmup
@@ -72,9 +76,11 @@ def learning_rate(settings: ScheduleSettings, base: float, step: int, total: int
         case "constant":
             return base
         case "cosine":
-            return base * 0.5 * (1 + math.cos(math.pi * done))
+            return base * 0.5 * (1 + math.cos(math.pi * settings.falls * done))
         case "linear":
             return base * (1 - done)
+        case "polynomial":
+            return base * (1 - done) ** settings.power
 
 
 @contextmanager

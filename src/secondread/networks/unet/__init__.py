@@ -1,0 +1,1 @@
+"""The U-Net that denoises, and its convolutions."""
