@@ -31,6 +31,7 @@ ROOMS = (
     "estimators",
     "anomalies",
     "detectors",
+    "postprocessing",
     "calibration",
     "scoring",
     "training",

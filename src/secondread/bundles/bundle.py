@@ -109,7 +109,12 @@ class Bundle:
     @property
     def scorer(self) -> Scorer:
         """What asks its detector, on its device and in its precision."""
-        return Scorer(self.detector, device=self.device, precision=self.precision)
+        return Scorer(
+            self.detector,
+            device=self.device,
+            precision=self.precision,
+            processing=self.calibration.processing,
+        )
 
     def judge(
         self,
@@ -268,6 +273,7 @@ class Bundle:
                 document.companions, files[COMPANIONS].read(), detector.channels, detector.size
             )
             calibration.require_parts(document.parts)
+            calibration.require_size(recipe.preprocessing.size)
         except (
             UserError,
             ValueError,

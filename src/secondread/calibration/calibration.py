@@ -20,6 +20,7 @@ from secondread.calibration.part_mixture import PartMixture, require_finite
 from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.calibration.studies import study_scores
 from secondread.errors import UserError
+from secondread.postprocessing.map_processing import MapProcessing
 from secondread.wording.short import shortened
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Calibration:
     adjusted          the same where complexity is taken out; None without complexity
     line              complexity: residual, its line
     maps              map parts to the map; None where the detector gives none
+    processing        what was done with map parts before, and is done with the map after; None = nothing
     images, studies   conformal calibration per image and, where calibration normals have study ids,
                       per study (its score is the largest of its images')
     of_unlabelled     the fit had no normal: `mixture` and `maps` are scaled on unlabelled images
@@ -51,6 +53,7 @@ class Calibration:
     images_per_study: float | None
     recalibrated: bool = False
     of_unlabelled: bool = False
+    processing: MapProcessing | None = None
 
     def __repr__(self) -> str:
         if not self.decides:
@@ -73,6 +76,7 @@ class Calibration:
         calibration_patients: Sequence[Hashable | None] | None = None,
         calibration_studies: Sequence[str | None] | None = None,
         of_unlabelled: bool = False,
+        processing: MapProcessing | None = None,
     ) -> Self:
         """Scale and mix on `validation` normals; p-values and thresholds from `calibration` normals.
 
@@ -81,6 +85,7 @@ class Calibration:
         are given; a detector with a map mixture whose scores came without maps gets no map rule. An
         image without a patient counts as a patient of its own, which `description.describe` says. Where a fit
         has no normal, `validation` are its unlabelled images (`of_unlabelled`), and `calibration` is empty.
+        `processing` is what the maps have been through.
 
         Raises UserError where there is no validation normal, or weights name an unknown part;
         ValueError, with the index, where a score is not finite.
@@ -120,6 +125,7 @@ class Calibration:
             without_patient=0,
             images_per_study=None,
             of_unlabelled=of_unlabelled,
+            processing=processing,
         )
         return fitted._calibrated(held_out)
 
@@ -232,7 +238,8 @@ class Calibration:
         """Maps `[n, *size]`, higher = more abnormal. ValueError where there are none."""
         if self.maps is None or raw.maps is None:
             raise ValueError("there are no maps to combine")
-        return self.maps.combine(raw.maps)
+        mixed = self.maps.combine(raw.maps)
+        return mixed if self.processing is None else self.processing.finish(mixed, self.map_threshold)
 
     @property
     def map_scale(self) -> tuple[float, float] | None:
@@ -268,6 +275,9 @@ class Calibration:
             "recalibrated": self.recalibrated,
             "of_unlabelled": self.of_unlabelled,
         }
+        if self.processing is not None:
+            document["processing"], normal = self.processing.state()
+            arrays |= normal
         return document, arrays
 
     @classmethod
@@ -275,6 +285,11 @@ class Calibration:
         """Raises ValueError or KeyError where the state does not fit together. A state of before ties had a
         tolerance gets one from its scores."""
         return cls(**fields_of(document, arrays))
+
+    def require_size(self, size: tuple[int, ...]) -> None:
+        """ValueError where what it knows of maps is not of that size."""
+        if self.processing is not None:
+            self.processing.require_size(size)
 
     def require_parts(self, parts: Sequence[str]) -> None:
         """ValueError where the score mixes a part that is not among a detector's."""

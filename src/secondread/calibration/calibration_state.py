@@ -14,6 +14,7 @@ from secondread.calibration.complexity_line import ComplexityLine
 from secondread.calibration.conformal import Conformal, tolerance
 from secondread.calibration.map_mixture import CalibratedMaps
 from secondread.calibration.part_mixture import PartMixture
+from secondread.postprocessing.map_processing import NORMAL, MapProcessing, MapProcessingDocument
 from secondread.settings.base import Settings
 
 FORMAT = 1
@@ -36,6 +37,7 @@ class CalibrationDocument(Settings):
     images_per_study: float | None
     recalibrated: bool
     of_unlabelled: bool = False
+    processing: MapProcessingDocument | None = None
 
     @model_validator(mode="after")
     def _divisible(self) -> CalibrationDocument:
@@ -65,6 +67,8 @@ def fields_of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
         raise ValueError(f"calibration.{where}: {problem['msg']}") from error
     expected = {"image_scores", "image_weights"}
     expected |= set() if said.study_patients is None else {"study_scores", "study_weights"}
+    if said.processing is not None and said.processing.settings.subtract_normal:
+        expected |= {f"{NORMAL}{name}" for name in said.processing.lowest}
     if set(arrays) != expected:
         raise ValueError(f"calibration has the arrays {sorted(arrays)} where it needs {sorted(expected)}")
     ties = tolerance(arrays["image_scores"]) if said.tolerance is None else said.tolerance
@@ -82,6 +86,7 @@ def fields_of(document: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -
         "images_per_study": said.images_per_study,
         "recalibrated": said.recalibrated,
         "of_unlabelled": said.of_unlabelled,
+        "processing": None if said.processing is None else MapProcessing.from_state(said.processing, arrays),
     }
 
 

@@ -27,9 +27,10 @@ class MapPartScale:
 class CalibratedMaps:
     """The rule that mixes map parts.
 
-    low, high   common colour scale: quantiles of validation normals' pixels
-    threshold   pixels at or above it: `pixel_false_alarm_rate` of calibration normals' pixels; None
-                where calibration came without maps
+    low, high   common colour scale: quantiles of validation normals' pixels; where most are alike (a map that
+                is at its lowest there), the upper one is of the pixels above them
+    threshold   pixels at or above it: `pixel_false_alarm_rate` of calibration normals' pixels, or fewer where
+                many are alike; None where calibration came without maps
     """
 
     scaled: bool
@@ -60,11 +61,18 @@ class CalibratedMaps:
         unscaled = cls(scaled, parts, 0.0, 0.0)
         pixels = unscaled.combine(validation.sample())
         low, high = np.quantile(pixels, [settings.map_low_quantile, settings.map_quantile])
+        if not high > low and (above := pixels[pixels > low]).size:
+            high = np.quantile(above, settings.map_quantile)
         return replace(unscaled, low=float(low), high=float(high))
 
     def with_threshold(self, calibration: MapMoments, rate: float) -> Self:
         """The threshold from calibration normals' maps."""
-        return replace(self, threshold=float(np.quantile(self.combine(calibration.sample()), 1.0 - rate)))
+        pixels = self.combine(calibration.sample())
+        threshold = float(np.quantile(pixels, 1.0 - rate))
+        if np.count_nonzero(pixels >= threshold) > rate * len(pixels) + 1:  # so many are alike
+            above = pixels[pixels > threshold]
+            threshold = float(above.min() if above.size else np.nextafter(pixels.max(), np.float32(np.inf)))
+        return replace(self, threshold=threshold)
 
     def combine(self, maps: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """Map parts of one shape, float32, to the map of that shape; pixel by pixel."""

@@ -114,7 +114,12 @@ def _renewed(
         scorer = Scorer(detector, device=bundle.device, precision="float32")
         scored = scorer.gather(images, rows, former.settings, seed=bundle.recipe.seed, maps=False)
         companions[name] = former.recalibrate(scored, false_alarm_rate=false_alarm_rate)
-    scorer = Scorer(bundle.detector, device=bundle.device, precision=bundle.recipe.precision)
+    scorer = Scorer(
+        bundle.detector,
+        device=bundle.device,
+        precision=bundle.recipe.precision,
+        processing=bundle.calibration.processing,
+    )
     scored = scorer.gather(images, rows, bundle.calibration.settings, seed=bundle.recipe.seed)
     calibration = bundle.calibration.recalibrate(scored, false_alarm_rate=false_alarm_rate)
     done = {

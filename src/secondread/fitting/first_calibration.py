@@ -9,7 +9,9 @@ from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.cohorts.cohorts import Cohorts
 from secondread.errors import UserError
+from secondread.fitting.map_normals import fitted_processing
 from secondread.fitting.preparing import HELD_OUT
+from secondread.postprocessing.map_settings import MapSettings
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.scoring.scorer import Scorer
 
@@ -22,15 +24,24 @@ def first_calibration(
     *,
     seed: int,
     maps: bool = True,
+    processing: MapSettings | None = None,
 ) -> tuple[Calibration, tuple[str, ...]]:
     """The calibration from held-out normals, and the names of the detector's parts.
+
+    `processing` is fitted first, so that all scales and thresholds are of processed maps.
 
     Of a fit without a normal the parts and maps are put on the scale of the unlabelled images, and nothing is
     decided. UserError where normals are there and none of them is held out.
     """
 
+    learnt = None
+    if processing is not None:
+        of_normals = sets["validation"]
+        learnt = fitted_processing(processing, scorer, of_normals if len(of_normals) else sets["unlabelled"])
+    asked = scorer if learnt is None else scorer.with_processing(learnt)
+
     def gathered(cohort: str) -> GatheredScores:
-        return scorer.gather(sets[cohort], getattr(cohorts, cohort), settings, seed=seed, maps=maps)
+        return asked.gather(sets[cohort], getattr(cohorts, cohort), settings, seed=seed, maps=maps)
 
     scored = {cohort: gathered(cohort) for cohort in HELD_OUT}
     for name, found in scored.items():
@@ -45,5 +56,6 @@ def first_calibration(
         map_mixture=scorer.detector.map_mixture() if maps else None,
         settings=settings,
         of_unlabelled=of_unlabelled,
+        processing=learnt,
     )
     return calibration, tuple(scaling.raw.parts)

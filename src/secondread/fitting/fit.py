@@ -23,6 +23,7 @@ from secondread.fitting.finished import finished_before
 from secondread.fitting.first_calibration import first_calibration
 from secondread.fitting.fit_companions import fit_companions
 from secondread.fitting.identity import identity_of
+from secondread.fitting.map_normals import refuse_empty_maps
 from secondread.fitting.planning import listed_auxiliary, planned_cohorts
 from secondread.fitting.preparing import fitted_preprocessing, prepare_cohorts, without_copies
 from secondread.fitting.provenance import Seconds, provenance, weight_digests, what_was_seen
@@ -128,6 +129,7 @@ class _Fit:
         seconds, cache = Seconds(), open_cache(self.cache)
         with seconds.of("prepare"):
             preprocessing, cohorts, sets = self._prepare(detector, cohorts, cache)
+        refuse_empty_maps(recipe.maps, sets["validation"] if len(sets["validation"]) else sets["unlabelled"])
         learn = {name: images for name, images in sets.items() if name != "calibration" and len(images)}
         with seconds.of("train"):
             log = self._train(detector, learn, checkpoints)
@@ -137,7 +139,13 @@ class _Fit:
         with seconds.of("calibrate"):
             scorer = Scorer(detector, device=place, precision=log.precision)
             calibrated = partial(
-                first_calibration, recipe.calibration, scorer, sets, cohorts, seed=recipe.seed
+                first_calibration,
+                recipe.calibration,
+                scorer,
+                sets,
+                cohorts,
+                seed=recipe.seed,
+                processing=recipe.processed_maps,
             )
             calibration, parts = calibrated()
         bundle = Bundle(

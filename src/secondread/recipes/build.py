@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from secondread.detectors import DETECTORS
 from secondread.detectors.contract import LEARNT_FROM, Detector
 from secondread.errors import UserError
+from secondread.postprocessing.map_settings import MapSettings
 from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.detector_size import plan_detector
 from secondread.recipes.recipe import Recipe
@@ -53,6 +54,7 @@ def build_detector(
             raise UserError(f"{source}: {error}") from error
     _check_cohorts(recipe, detector, source)
     _check_stages(recipe, detector, source)
+    _check_maps(recipe, detector, source)
     return detector
 
 
@@ -78,4 +80,18 @@ def _check_stages(recipe: Recipe, detector: Detector, source: str) -> None:
         raise UserError(
             f"{source}: stages.{unknown[0]} is not a stage of {recipe.detector['name']}; "
             f"its stages are {', '.join(names) or 'none'}"
+        )
+
+
+def _check_maps(recipe: Recipe, detector: Detector, source: str) -> None:
+    """Maps are there to be processed, and to be summed where they give a score."""
+    if recipe.maps == MapSettings():
+        return
+    name, mixture = recipe.detector["name"], detector.map_mixture()
+    if mixture is None:
+        raise UserError(f"{source}: detector {name} gives no map, and maps says what is done with its maps")
+    if recipe.maps.score != "none" and mixture.scaled and len(mixture.weights) > 1:
+        raise UserError(
+            f"{source}: maps.score is of one map, and detector {name} mixes {len(mixture.weights)} on "
+            "the scale of validation normals, which is known after the scores; leave maps.score at none"
         )

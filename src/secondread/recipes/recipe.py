@@ -22,6 +22,7 @@ from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
+from secondread.postprocessing.map_settings import MapSettings
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 from secondread.settings.base import Settings
 from secondread.settings.mistakes import LONGEST, mistakes
@@ -54,6 +55,7 @@ class Recipe(Settings):
 
     detector  its `name`, and its own settings beside it; the detector checks them when it is built
     stages    training settings by the name of the detector's stage
+    maps      what is done with the detector's maps before anything is calibrated on them
 
     >>> import secondread
     >>> recipe = secondread.Recipe.load("padim", set=["preprocessing.size=[128,128]"])
@@ -67,6 +69,7 @@ class Recipe(Settings):
     preprocessing: PreprocessingSettings
     detector: dict[str, Any]
     stages: dict[str, StageSettings] = Field(default_factory=dict)
+    maps: MapSettings = MapSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     precision: Literal["auto", "float32", "bf16"] = "auto"
 
@@ -83,6 +86,11 @@ class Recipe(Settings):
         if not isinstance(detector.get("name"), str):
             raise ValueError("needs a name, such as name: aeflow")
         return detector
+
+    @property
+    def processed_maps(self) -> MapSettings | None:
+        """What is done with maps; None where they stay as the detector gives them."""
+        return None if self.maps == MapSettings() else self.maps
 
     @classmethod
     def load(cls, name_or_path: str | Path, set: Sequence[str] = ()) -> Self:

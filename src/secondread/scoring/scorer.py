@@ -34,6 +34,7 @@ from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.cohorts.row import Row, shared_file
 from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise
 from secondread.errors import UserError
+from secondread.postprocessing.map_processing import MapProcessing
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.scoring.device import (
     Precision,
@@ -46,6 +47,8 @@ from secondread.scoring.device import (
 from secondread.scoring.image_source import ImageSource
 
 ELEMENTS_PER_BATCH = 1 << 19
+MAP_PART = "map"
+"""The part of RawScores that a processed map gives."""
 Score = Callable[[Batch, ScoringNoise], Scores]
 
 
@@ -65,15 +68,22 @@ class Scorer:
     """A detector that is asked on one device, in one precision.
 
     precision  auto, float32 or bf16, and from then on what that is on this device (`choose_precision`)
+    processing what every map goes through before anyone sees it; None = nothing
 
     Before each batch the detector is moved to the device and put in eval mode, whatever was done with it
     since the last.
     """
 
     def __init__(
-        self, detector: Detector, *, device: torch.device | str = "cpu", precision: str = "auto"
+        self,
+        detector: Detector,
+        *,
+        device: torch.device | str = "cpu",
+        precision: str = "auto",
+        processing: MapProcessing | None = None,
     ) -> None:
         self.detector = detector
+        self.processing = processing
         self.device = torch.device(device)
         self.precision = choose_precision(precision, self.device)
 
@@ -91,7 +101,8 @@ class Scorer:
         """The detector's raw parts (float64 `[n]`) and, with `maps`, its maps (float32 `[n, *spatial]`).
 
         images `[n, C, *spatial]`, valid `[n, 1, *spatial]` or None. What comes out is float32 in either
-        precision. Which images come together changes nothing (see above).
+        precision. Which images come together changes nothing (see above). Maps are the processed ones; where
+        they give a part (`maps.score`), it is there without `maps` too.
         """
         self.detector.eval()
         place(self.detector, self.device)
@@ -101,8 +112,19 @@ class Scorer:
         )
         quietly = torch.no_grad() if self.detector.gradients_at_scoring else torch.inference_mode()
         with quietly:
-            score = partial(self.detector.score, maps=maps)
-            return score_images(score, batch, digests, device=self.device, precision=self.precision)
+            score = partial(self.detector.score, maps=maps or self._scores_maps)
+            raw = score_images(score, batch, digests, device=self.device, precision=self.precision)
+        if self.processing is not None and raw.maps is not None:
+            raw = processed(raw, images, valid, self.processing)
+        return raw if maps else raw.without_maps()
+
+    @property
+    def _scores_maps(self) -> bool:
+        return self.processing is not None and self.processing.scores
+
+    def with_processing(self, processing: MapProcessing) -> Scorer:
+        """The same, whose maps go through that."""
+        return Scorer(self.detector, device=self.device, precision=self.precision, processing=processing)
 
     def set(self, source: ImageSource, *, batch_size: int = 16, maps: bool = True) -> Iterator[RawScores]:
         """`batch` over a set in its order, one result per batch; the next is read meanwhile."""
@@ -141,7 +163,7 @@ class Scorer:
                 raw,
                 patients=[row.patient_id or shared_file(row.path) or None for row in used],
                 studies=[row.study_id or None for row in used],
-                valid=valid,
+                valid=valid if self.processing is None else self.processing.area(valid),
             )
         return gathered
 
@@ -177,6 +199,19 @@ def score_images(
         with Repeatable(device), autocast(device, precision):
             found.append(raw_scores(score(alone, noise_for([digest], device))))
     return concatenate(found)
+
+
+def processed(
+    raw: RawScores,
+    images: npt.NDArray[np.float32],
+    valid: npt.NDArray[np.bool_] | None,
+    processing: MapProcessing,
+) -> RawScores:
+    """The raw scores of prepared images with their maps processed and, where it is asked for, the part that
+    these give."""
+    maps = processing.apply(raw.maps or {}, images, valid)
+    done = RawScores(raw.parts, raw.tails, maps)
+    return done.with_part(MAP_PART, processing.image_scores(maps, valid)) if processing.scores else done
 
 
 def raw_scores(scores: Scores) -> RawScores:
