@@ -32,6 +32,7 @@ ROOMS = (
     "anomalies",
     "detectors",
     "postprocessing",
+    "tiling",
     "calibration",
     "scoring",
     "training",

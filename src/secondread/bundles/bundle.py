@@ -90,7 +90,7 @@ class Bundle:
         where = "not saved" if self.path is None else f"{shortened(self.path.name, 60)}, {self.digest[:12]}"
         return (
             f"<Bundle {shortened(title, 60)!r} ({where}): {shortened(detector, 60)} on "
-            f"{times((self.detector.channels, *self.detector.size))}, "
+            f"{times((self.detector.channels, *self.recipe.preprocessing.size))}, "
             f"fitted {self.provenance.created[:19]}>"
         )
 
@@ -113,6 +113,7 @@ class Bundle:
             self.detector,
             device=self.device,
             precision=self.precision,
+            window=self.recipe.window,
             processing=self.calibration.processing,
         )
 
@@ -137,7 +138,7 @@ class Bundle:
         at what the bundle holds, such as indices that point nowhere.
         """
         source = ArraySource(pixels, valid)
-        wanted = (self.detector.channels, *self.detector.size)
+        wanted = (self.detector.channels, *self.recipe.preprocessing.size)
         if source.images.shape[1:] != wanted:
             raise ValueError(
                 f"prepared images of shape {source.images.shape} were given, and this bundle judges "
@@ -261,7 +262,8 @@ class Bundle:
             detector = build_detector(
                 recipe, pretrained=False, plan=lambda make: plan_fitted(make, files[MODEL].forms)
             )
-            Companions.plan(document.companions, files[COMPANIONS].forms, detector.channels, detector.size)
+            size = recipe.preprocessing.size
+            Companions.plan(document.companions, files[COMPANIONS].forms, detector.channels, size)
             for name in (PREPROCESSING, CALIBRATION):
                 refuse_large(name, files[name].forms)
             detector = detector.load_fitted(files[MODEL].read()).eval()
@@ -270,7 +272,7 @@ class Bundle:
             )
             calibration = Calibration.from_state(document.calibration, to_arrays(files[CALIBRATION].read()))
             companions = Companions.from_state(
-                document.companions, files[COMPANIONS].read(), detector.channels, detector.size
+                document.companions, files[COMPANIONS].read(), detector.channels, size
             )
             calibration.require_parts(document.parts)
             calibration.require_size(recipe.preprocessing.size)

@@ -118,6 +118,7 @@ def _renewed(
         bundle.detector,
         device=bundle.device,
         precision=bundle.recipe.precision,
+        window=bundle.recipe.window,
         processing=bundle.calibration.processing,
     )
     scored = scorer.gather(images, rows, bundle.calibration.settings, seed=bundle.recipe.seed)

@@ -40,8 +40,10 @@ from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.outside_code import allow_code_of
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device, process_count, process_rank
+from secondread.scoring.image_source import ImageSource
 from secondread.scoring.scorer import Scorer
 from secondread.terminal.say import say
+from secondread.training.batches.patches import Patches
 from secondread.training.log import TrainingLog
 from secondread.training.loop import train
 
@@ -137,7 +139,7 @@ class _Fit:
         with seconds.of("companions"):
             companions = fit_companions(recipe, learn, sets, cohorts, self.unfinished.folder, place)
         with seconds.of("calibrate"):
-            scorer = Scorer(detector, device=place, precision=log.precision)
+            scorer = Scorer(detector, device=place, precision=log.precision, window=recipe.window)
             calibrated = partial(
                 first_calibration,
                 recipe.calibration,
@@ -185,9 +187,13 @@ class _Fit:
         return preprocessing, cohorts, sets
 
     def _train(self, detector: Detector, learn: Mapping[str, PreparedSet], directory: Path) -> TrainingLog:
+        window, size = self.recipe.window, self.recipe.preprocessing.size
+        seen: Mapping[str, ImageSource] = learn
+        if window is not None:
+            seen = {name: Patches(images, window, size, self.recipe.seed) for name, images in learn.items()}
         log = train(
             detector,
-            learn,
+            seen,
             self.recipe.stages,
             seed=self.recipe.seed,
             directory=directory,

@@ -128,6 +128,12 @@ class PreparedSet(Sequence[Prepared]):
                 valid[place, 0] = prepared.valid
         return pixels, valid
 
+    def one(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+        """Pixels `[C, *size]` and where they are valid `[*size]` (None = everywhere), not copied: of a cache
+        they lie in its file and are read where they are looked at."""
+        prepared = self[index]
+        return prepared.pixels, prepared.valid
+
     def set_patients(self, patients: Sequence[str]) -> None:
         """What stands for the patient of each reference that was asked for, in that order."""
         self.patients = [patients[position] for position in self.positions]

@@ -40,6 +40,7 @@ from secondread.previews.planes import Planes, bounded, eight_bits, planes
 from secondread.previews.training_images import TrainingImages, from_bundle
 from secondread.scoring.scorer import default_batch_size
 from secondread.training.seeds import seeded_generator
+from secondread.wording.sizes import times
 
 TOGETHER = 8
 STEPS = 8
@@ -47,6 +48,11 @@ STEPS = 8
 
 def generative(bundle: Bundle) -> Generative:
     """The bundle's detector, where it draws images. Raises UserError that names the detectors that do."""
+    if bundle.recipe.window is not None:
+        raise UserError(
+            f"{bundle.path}: its detector sees patches of {times(bundle.recipe.window.size)} through a "
+            "window, and images are drawn whole; fit the recipe without its window section to draw some"
+        )
     if isinstance(bundle.detector, Generative):
         return bundle.detector
     able = [name for name in DETECTORS if issubclass(find(name), Generative)]

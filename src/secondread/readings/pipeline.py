@@ -66,7 +66,7 @@ def read_items(
     """A result for each item, in order."""
     seen = bundle.seen.recall()
     workers = default_workers() if workers is None else workers
-    size = batch_size or default_batch_size(bundle.detector.size)
+    size = batch_size or default_batch_size(bundle.recipe.preprocessing.size)
 
     def prepared() -> Iterator[tuple[Item, Prepared | ImageError]]:
         broken = {item.path for item in items if item.problem}

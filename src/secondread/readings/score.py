@@ -144,7 +144,7 @@ def read_arrays(
                 yield item, error
 
     seen = bundle.seen.recall()
-    for gathered in batches(prepared(), batch_size or default_batch_size(bundle.detector.size)):
+    for gathered in batches(prepared(), batch_size or default_batch_size(bundle.recipe.preprocessing.size)):
         yield from read_batch(bundle, gathered, seen, maps=False)
 
 

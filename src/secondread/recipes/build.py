@@ -39,11 +39,10 @@ def build_detector(
         settings = kind.Settings.model_validate(recipe.detector)
     except ValidationError as error:
         raise UserError("\n".join(mistakes(error, kind.Settings, source, below="detector"))) from None
-    preprocessing = recipe.preprocessing
 
     def make(pretrained: bool = False) -> Detector:
         torch.manual_seed(recipe.seed)
-        return kind(settings, preprocessing.channels, preprocessing.size, pretrained=pretrained)
+        return kind(settings, recipe.preprocessing.channels, recipe.detector_size, pretrained=pretrained)
 
     with torch.random.fork_rng():
         try:

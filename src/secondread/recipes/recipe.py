@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.cohorts.cohort_settings import CohortSettings
@@ -29,6 +29,7 @@ from secondread.settings.mistakes import LONGEST, mistakes
 from secondread.strict.limits import check
 from secondread.strict.plain_file import Unfit, read_text
 from secondread.strict.yaml_text import RECIPE, parse_yaml
+from secondread.tiling.window_settings import WindowSettings
 from secondread.wording.short import shortened
 from secondread.wording.sizes import times
 
@@ -53,6 +54,7 @@ class About(Settings):
 class Recipe(Settings):
     """Everything about a fit.
 
+    window    the detector sees patches of the images in training and tiles of them at scoring; empty = images
     detector  its `name`, and its own settings beside it; the detector checks them when it is built
     stages    training settings by the name of the detector's stage
     maps      what is done with the detector's maps before anything is calibrated on them
@@ -67,6 +69,7 @@ class Recipe(Settings):
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] = 0
     cohorts: CohortSettings = CohortSettings()
     preprocessing: PreprocessingSettings
+    window: WindowSettings | None = None
     detector: dict[str, Any]
     stages: dict[str, StageSettings] = Field(default_factory=dict)
     maps: MapSettings = MapSettings()
@@ -91,6 +94,17 @@ class Recipe(Settings):
     def processed_maps(self) -> MapSettings | None:
         """What is done with maps; None where they stay as the detector gives them."""
         return None if self.maps == MapSettings() else self.maps
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> Self:
+        if self.window is not None:
+            self.window.refuse_misfit(self.preprocessing.size)
+        return self
+
+    @property
+    def detector_size(self) -> tuple[int, ...]:
+        """Of the images as the detector sees them: the window's, else the prepared images'."""
+        return self.preprocessing.size if self.window is None else self.window.size
 
     @classmethod
     def load(cls, name_or_path: str | Path, set: Sequence[str] = ()) -> Self:

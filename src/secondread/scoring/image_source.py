@@ -94,5 +94,9 @@ class ArraySource:
         rows = np.asarray(indices, dtype=np.intp)
         return self.images[rows], None if self.valid is None else self.valid[rows]
 
+    def one(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_] | None]:
+        """The image `[C, *size]` and where it is valid `[*size]`, not copied."""
+        return self.images[index], None if self.valid is None else self.valid[index, 0]
+
     def targets(self, indices: Sequence[int]) -> Targets | None:
         return stacked_targets([self.masks[int(row)] for row in indices], self.images.shape[2:])

@@ -18,7 +18,7 @@ What is promised of a score:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -45,11 +45,12 @@ from secondread.scoring.device import (
     place,
 )
 from secondread.scoring.image_source import ImageSource
+from secondread.tiling.tile_scores import Score, TileScores
+from secondread.tiling.window_settings import WindowSettings
 
 ELEMENTS_PER_BATCH = 1 << 19
 MAP_PART = "map"
 """The part of RawScores that a processed map gives."""
-Score = Callable[[Batch, ScoringNoise], Scores]
 
 
 def default_batch_size(size: Sequence[int]) -> int:
@@ -68,6 +69,7 @@ class Scorer:
     """A detector that is asked on one device, in one precision.
 
     precision  auto, float32 or bf16, and from then on what that is on this device (`choose_precision`)
+    window     the detector sees the image's tiles (`tiling.tile_scores`); None = the image
     processing what every map goes through before anyone sees it; None = nothing
 
     Before each batch the detector is moved to the device and put in eval mode, whatever was done with it
@@ -80,9 +82,11 @@ class Scorer:
         *,
         device: torch.device | str = "cpu",
         precision: str = "auto",
+        window: WindowSettings | None = None,
         processing: MapProcessing | None = None,
     ) -> None:
         self.detector = detector
+        self.window = window
         self.processing = processing
         self.device = torch.device(device)
         self.precision = choose_precision(precision, self.device)
@@ -112,7 +116,9 @@ class Scorer:
         )
         quietly = torch.no_grad() if self.detector.gradients_at_scoring else torch.inference_mode()
         with quietly:
-            score = partial(self.detector.score, maps=maps or self._scores_maps)
+            score: Score = partial(self.detector.score, maps=maps or self._scores_maps)
+            if self.window is not None:
+                score = TileScores(score, self.window)
             raw = score_images(score, batch, digests, device=self.device, precision=self.precision)
         if self.processing is not None and raw.maps is not None:
             raw = processed(raw, images, valid, self.processing)
@@ -124,7 +130,13 @@ class Scorer:
 
     def with_processing(self, processing: MapProcessing) -> Scorer:
         """The same, whose maps go through that."""
-        return Scorer(self.detector, device=self.device, precision=self.precision, processing=processing)
+        return Scorer(
+            self.detector,
+            device=self.device,
+            precision=self.precision,
+            window=self.window,
+            processing=processing,
+        )
 
     def set(self, source: ImageSource, *, batch_size: int = 16, maps: bool = True) -> Iterator[RawScores]:
         """`batch` over a set in its order, one result per batch; the next is read meanwhile."""

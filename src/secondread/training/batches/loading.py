@@ -17,6 +17,7 @@ from secondread.training.batches.augment import ROTATION_DEGREES
 from secondread.training.batches.batch_plan import BatchIndices, Indices
 from secondread.training.batches.copies import ChangedCopies
 from secondread.training.batches.frozen_features import FrozenFeatures
+from secondread.training.batches.patches import Patches
 from secondread.training.seeds import derive_seed
 
 
@@ -46,6 +47,8 @@ class Loader:
 
     def _view(self, name: str, indices: Indices, epoch: int | None, view: int) -> Batch:
         source = self.sources[name]
+        if isinstance(source, Patches) and epoch is not None and name not in self.features:
+            source = source.in_epoch(epoch)
         copies = source if isinstance(source, ChangedCopies) else None
         if copies is not None:
             indices = copies.unchanged(indices) if epoch is None else copies.drawn(indices, epoch, view)
@@ -66,7 +69,7 @@ class Loader:
             images, valid = augment.apply(images, valid, draws)
             target = None if target is None else augment.apply_to_mask(target, draws)
         shown = indices if copies is None else copies.images(indices)
-        whole = source if copies is None else copies.source
+        whole = self.sources[name] if copies is None else copies.source
         digests, patients = whole.digests, whole.patients
         kept = self.features[name].rows(indices) if name in self.features else None
         return Batch(

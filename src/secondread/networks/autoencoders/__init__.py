@@ -1,0 +1,1 @@
+"""Autoencoders whose shape is not that of the shared backbone."""
