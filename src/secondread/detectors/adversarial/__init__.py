@@ -1,0 +1,1 @@
+"""Methods in which a generator plays against a critic."""

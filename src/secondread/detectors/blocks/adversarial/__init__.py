@@ -1,0 +1,1 @@
+"""What adversarial methods share: images drawn from a latent, and the signs of collapse."""
