@@ -46,7 +46,7 @@ def test_parts_and_map_are_those_of_the_equations():
     ("encoder", "scored"), [("izi_f", "izi_f"), ("izi", "residual"), ("ziz", "residual")]
 )
 def test_the_score_is_what_the_encoder_learns_by_as_far_as_there_is_an_image(encoder, scored):
-    assert small(encoder=encoder).mixture().weights == {scored: 1.0}
+    assert small(encoder_training=encoder).mixture().weights == {scored: 1.0}
 
 
 def test_each_encoder_learns_by_its_own_terms():
@@ -55,7 +55,7 @@ def test_each_encoder_learns_by_its_own_terms():
     torch.manual_seed(0)
     found = {}
     for encoder in ("ziz", "izi", "izi_f"):
-        detector = small(encoder=encoder, kappa=0.25).eval()
+        detector = small(encoder_training=encoder, kappa=0.25).eval()
         found[encoder] = detector.encoder_loss(batch, generator.manual_seed(3))
         if encoder == "ziz":
             z = torch.randn(4, 4, generator=generator.manual_seed(3))
@@ -125,7 +125,7 @@ def test_training_brings_the_reconstruction_nearer():
         "game": StageSettings(steps=1, batch_size=4),
         "encoder": StageSettings(steps=20, batch_size=4, optimiser={"lr": 1e-2}),
     }
-    log = train_on(small(encoder="izi", critic_steps=1), {"normal": blobs(8, SIZE)}, stages)
+    log = train_on(small(encoder_training="izi", critic_steps=1), {"normal": blobs(8, SIZE)}, stages)
     losses = [epoch.losses["residual"] for epoch in log.stages[1].epochs]
     assert losses[-1] < 0.9 * losses[0]
 

@@ -55,7 +55,7 @@ class FAnoGANSettings(DetectorSettings):
     network: ResidualSettings = ResidualSettings()
     penalty: float = Field(10.0, ge=0, description="weight of the critic's gradient penalty")
     critic_steps: CriticSteps = 5
-    encoder: Literal["ziz", "izi", "izi_f"] = Field("izi_f", description="how the encoder learns")
+    encoder_training: Literal["ziz", "izi", "izi_f"] = Field("izi_f", description="how the encoder learns")
     code: Literal["tanh", "linear"] = Field("tanh", description="the end of the encoder")
     kappa: float = Field(1.0, ge=0, description="weight of the critic's features, in loss and score")
 
@@ -134,7 +134,7 @@ class FAnoGAN(LatentImages, Detector):
     def encoder_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         batch = batches["normal"]
         refuse_one_image(self, len(batch))
-        if self.settings.encoder == "ziz":
+        if self.settings.encoder_training == "ziz":
             z = self.drawn(len(batch), generator)
             with torch.no_grad():
                 x = self.generator(z)
@@ -142,7 +142,7 @@ class FAnoGAN(LatentImages, Detector):
         x = symmetric(batch.images)
         rebuilt = self.generator(self.latents(x))
         terms = {"residual": self.residual(x, rebuilt, batch.valid).mean()}
-        if self.settings.encoder == "izi_f":
+        if self.settings.encoder_training == "izi_f":
             terms["features"] = self.settings.kappa * self.feature_distance(x, rebuilt).mean()
         return terms
 
@@ -207,7 +207,7 @@ class FAnoGAN(LatentImages, Detector):
         return Scores({name: Part(value) for name, value in values.items()}, shown)
 
     def mixture(self) -> Mixture:
-        chosen = "izi_f" if self.settings.encoder == "izi_f" else "residual"
+        chosen = "izi_f" if self.settings.encoder_training == "izi_f" else "residual"
         return Mixture({chosen: 1.0}, scaled=False)
 
     def map_mixture(self) -> Mixture:
