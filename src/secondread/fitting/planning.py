@@ -76,10 +76,17 @@ def _refuse_missing_cohorts(detector: Detector, cohorts: Cohorts, recipe: Recipe
 
 def _refuse_other_files(recipe: Recipe, manifest: Manifest, cohorts: Cohorts) -> None:
     counts = Counter(len(files_of(manifest.reference(row))) for row in cohorts.normal or cohorts.unlabelled)
-    if recipe.preprocessing.files in counts:
+    preprocessing = recipe.preprocessing
+    if preprocessing.named_files in counts:
         return
     ((count, _),) = counts.most_common(1)
-    wanted, named = recipe.preprocessing.files, f"{count} files" if count > 1 else "one file"
+    wanted, named = preprocessing.named_files, f"{count} files" if count > 1 else "one file"
+    if preprocessing.foreground == "given":
+        raise UserError(
+            f"{manifest.source or 'manifest'}: each row's path names {named}, and the recipe prepares images "
+            f"of {preprocessing.files} and a mask of the foreground; name {wanted} files in each path, "
+            f"separated by {SEPARATOR}, the mask last, or set preprocessing.foreground=none"
+        )
     raise UserError(
         f"{manifest.source or 'manifest'}: each row's path names {named}, and the recipe prepares images of "
         f"{wanted}; set preprocessing.files={count}, or name {wanted} in each path, separated by {SEPARATOR}"

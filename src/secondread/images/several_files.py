@@ -80,17 +80,26 @@ def as_one_image(parts: Sequence[Image], reference: str) -> SeveralFiles:
     )
 
 
-def channels_of(image: Image, count: int) -> tuple[Image, ...]:
-    """The images that give one channel each, where a recipe prepares `count` files as one image. An array in
-    memory, which no file stands behind, has its channels in its first axis.
+def channels_of(image: Image, count: int, *, masked: bool = False) -> tuple[Image, ...]:
+    """The images that give one channel each, where a recipe prepares `count` files as one image, and with
+    `masked` that of a mask after them. An array in memory, which no file stands behind, has its channels, and
+    the mask, in its first axis.
 
     Raises ImageError where there are not so many.
     """
+    channels, count = count, count + masked
     parts = image.parts if isinstance(image, SeveralFiles) else (image,)
     if len(parts) == 1 and count > 1 and not image.header and len(image.pixels) == count:
         return tuple(replace(image, pixels=image.pixels[channel : channel + 1]) for channel in range(count))
     if len(parts) != count:
         named = f"names {len(parts)} files" if len(parts) > 1 else "names one file"
+        if masked:
+            raise ImageError(
+                image.source,
+                f"{named}, and the recipe prepares images of {channels} and a mask of the foreground",
+                f"name {count} files, separated by {SEPARATOR}, the mask last, or set "
+                "preprocessing.foreground=none",
+            )
         raise ImageError(
             image.source,
             f"{named}, and the recipe prepares images of {count} (preprocessing.files)",

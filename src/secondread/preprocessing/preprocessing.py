@@ -20,6 +20,7 @@ from secondread.images.several_files import channels_of
 from secondread.images.source import digest_of_parts
 from secondread.preprocessing.alignment.align import Aligner
 from secondread.preprocessing.colour import to_grey, to_rgb
+from secondread.preprocessing.foreground import cut, within, without_mask
 from secondread.preprocessing.grid import Grid, fit_grid
 from secondread.preprocessing.picture import picture_of
 from secondread.preprocessing.placement import Placement
@@ -43,8 +44,8 @@ class _Placed:
 class Preprocessing:
     """Settings, with what normals have taught (the mean normal image, where the recipe aligns).
 
-        each file ─► values: window, percentiles, standardise ─► grid: resample, fit to size ─►
-        align ─► Prepared
+        each file (in a given foreground) ─► values: window, percentiles, standardise ─► grid: resample,
+        fit to size ─► foreground by a threshold ─► align ─► Prepared
 
     Deterministic: equal images give equal arrays.
     """
@@ -89,14 +90,27 @@ class Preprocessing:
         self._require_fit()
         settings = self.settings
         _refuse_other_rank(image, len(settings.size))
+        marked = None
+        if settings.foreground == "given":
+            image, marked = without_mask(image, settings.files)
         files = channels_of(image, settings.files)
         factors = None if settings.resample is None else settings.resample.factors(image)
         grid = fit_grid(image.size, settings.size, settings.fit, factors)
-        placed = [self._placed(file, grid) for file in files]
+        seen = files if marked is None else [within(file, marked) for file in files]
+        placed = [self._placed(file, grid) for file in seen]
         pixels = placed[0].pixels if len(placed) == 1 else np.concatenate([each.pixels for each in placed])
         held = [each.valid for each in placed if each.valid is not None]
         valid = np.logical_and.reduce(held) if held else None
+        if marked is not None and valid is not None and not valid.any():
+            raise ImageError(
+                image.source,
+                "nothing of its foreground is left on the prepared grid",
+                "prepare it with another fit or size, or look at the mask",
+            )
         told: list[str] = []
+        if settings.threshold is not None:
+            pixels, valid, remarked = cut(pixels, valid, settings.threshold)
+            told += remarked
         for file, each in zip(files, placed, strict=True):
             name = f"{os.path.basename(file.source)}: " if len(files) > 1 else ""
             told += [name + remark for remark in (*each.remarks, *_constancy(each.pixels, valid))]
@@ -189,7 +203,10 @@ class Preprocessing:
         self._require_fit()
         hashed = hashlib.blake2b(digest_size=20)
         data, arrays = self.state()
-        document = {"settings": self.settings.model_dump(mode="json"), "state": data}
+        settings = self.settings.model_dump(mode="json")
+        if self.settings.foreground == "none":  # so are digests of before there was a foreground
+            del settings["foreground"]
+        document = {"settings": settings, "state": data}
         hashed.update(json.dumps(document, sort_keys=True).encode())
         for name in sorted(arrays):
             hashed.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())

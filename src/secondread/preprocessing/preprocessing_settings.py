@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from secondread.preprocessing.alignment.align import Align
 from secondread.preprocessing.colour import Colour
+from secondread.preprocessing.foreground import Above, Foreground
 from secondread.preprocessing.grid import Fit, Resample
 from secondread.preprocessing.percentiles import Percentiles
 from secondread.preprocessing.standardise import Standardise
@@ -51,6 +52,10 @@ class PreprocessingSettings(Settings):
             names them separated by `|`. More than one go with `grey`: of each file the luminance
     colour  channels of the result: `grey` is the luminance of colour, `rgb` repeats grey three times
     fit     how an image comes to `size` (see `grid.fit_grid`): stretch, pad, crop, or place without scaling
+    foreground  none; or a threshold on prepared values, `{above: 0.05}` (see `foreground.Above`); or given: a
+            path names one file more than `files`, and the last is a mask, which is not 0 on the foreground.
+            What lies outside is not valid, so that nothing counts it, and has the lowest value. The
+            intensity steps look at the foreground alone where it is given
     steps   in order, on the file's own grid: `window`, `percentiles` and `standardise` change
             values; then `resample` brings to a spacing in millimetres, then the image is fitted to `size`,
             and `align` comes last. Values lie in [0, 1] after window or percentiles
@@ -60,6 +65,7 @@ class PreprocessingSettings(Settings):
     files: Annotated[int, Field(ge=1, le=64)] = 1
     colour: Colour = "grey"
     fit: Fit = "stretch"
+    foreground: Foreground = "none"
     steps: tuple[Step, ...] = Field((Window(window="header"),), max_length=16)
 
     @model_validator(mode="after")
@@ -109,6 +115,16 @@ class PreprocessingSettings(Settings):
     @property
     def align(self) -> Align | None:
         return next((step for step in self.steps if isinstance(step, Align)), None)
+
+    @property
+    def threshold(self) -> Above | None:
+        """By which the foreground is found; None where it is given, or there is none."""
+        return self.foreground if isinstance(self.foreground, Above) else None
+
+    @property
+    def named_files(self) -> int:
+        """How many files a path names: one for each channel and, where it is given, the foreground's mask."""
+        return self.files + (self.foreground == "given")
 
     @property
     def channels(self) -> int:

@@ -90,10 +90,22 @@ class Recipe(Settings):
             raise ValueError("needs a name, such as name: aeflow")
         return detector
 
+    @model_validator(mode="after")
+    def _has_an_edge_to_erode(self) -> Self:
+        preprocessing = self.preprocessing
+        filled = preprocessing.fit in ("stretch", "crop") and preprocessing.align is None
+        if self.maps.erode and preprocessing.foreground == "none" and filled:
+            raise ValueError(
+                f"maps.erode: {self.maps.erode} takes pixels off the foreground's edge, and there is no "
+                "foreground; set preprocessing.foreground, such as {above: 0.05}"
+            )
+        return self
+
     @property
     def processed_maps(self) -> MapSettings | None:
         """What is done with maps; None where they stay as the detector gives them."""
-        return None if self.maps == MapSettings() else self.maps
+        changed = self.maps != MapSettings() or self.preprocessing.foreground != "none"
+        return self.maps if changed else None
 
     @model_validator(mode="after")
     def _window_fits(self) -> Self:
