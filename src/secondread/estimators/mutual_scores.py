@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from secondread.estimators.coarse_to_fine import CoarseCells
 from secondread.estimators.reservoir import add_to_reservoir
 from secondread.networks.precision import full_precision
 
@@ -38,10 +39,19 @@ class MutualReference(nn.Module):
         there = there | ~there.any(dim=1, keepdim=True)
         self.there, _ = add_to_reservoir(self.there, seen, there, most)
 
-    def forward(self, x: Tensor, patients: Tensor, left_out: Tensor, share: float) -> Tensor:
-        """The mutual scores of an image's patches `[forms, P, D]`, averaged over the forms: `[P]`."""
+    def forward(
+        self,
+        x: Tensor,
+        patients: Tensor,
+        left_out: Tensor,
+        share: float,
+        cells: CoarseCells | None = None,
+    ) -> Tensor:
+        """The mutual scores of an image's patches `[forms, P, D]`, averaged over the forms: `[P]`. With
+        `cells` the nearest patches are looked for from coarse to fine."""
+        least = least_distances if cells is None else cells.least_distances
         found = [
-            mutual_scores(least_distances(own, self.patches[:, form], self.there), patients, left_out, share)
+            mutual_scores(least(own, self.patches[:, form], self.there), patients, left_out, share)
             for form, own in enumerate(x)
         ]
         return torch.stack(found).mean(dim=0)

@@ -63,6 +63,17 @@ def test_the_score_is_the_equation_on_a_small_set(standardise):
     torch.testing.assert_close(found.parts["strangeness"].values, shown.mean()[None], atol=1e-3, rtol=0)
 
 
+def test_from_coarse_to_fine_with_every_cell_is_the_same_score():
+    images = blobs(5, SIZE)
+    found = []
+    for more in ({}, {"coarse": 2, "matches": 99}, {"coarse": 2, "matches": 1}):
+        detector = make(rescoring=1, half_precision=False, **more)
+        fit(detector, images[:4])
+        found.append(detector.score(Batch(images[4:]), noise(1), maps=True).maps["strangeness"])
+    torch.testing.assert_close(found[1], found[0], atol=2e-3, rtol=0)
+    assert (found[2] >= found[0] - 2e-3).all()
+
+
 def test_an_image_of_the_reference_leaves_itself_and_its_patient_out():
     images = blobs(6, SIZE)
     patients = ["a", "a", "b", "b", "c", "d"]

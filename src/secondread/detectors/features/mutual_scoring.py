@@ -17,6 +17,7 @@ from secondread.detectors.blocks.valid_positions import mean_over, standardised_
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.errors import UserError
+from secondread.estimators.coarse_to_fine import CoarseCells
 from secondread.estimators.mutual_scores import MutualReference, smoothed_score
 from secondread.estimators.reservoir import add_to_reservoir
 from secondread.estimators.upper_share import upper_share
@@ -53,6 +54,14 @@ class MutualScoringSettings(FeatureMapsSettings, PooledMapSettings, DetectorSett
     thinning: int = Field(
         1, ge=1, le=16, description="every so many-th position per axis of reference images is kept"
     )
+    coarse: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="positions per axis of a coarse cell; a patch is compared with those in the cells most "
+        "alike to its own (CS3F); 1 = with all patches",
+    )
+    matches: Count = Field(4, description="of each reference image, the coarse cells that are looked through")
     half_precision: bool = Field(True, description="of the patches that are kept")
     rescoring: int = Field(
         1,
@@ -99,7 +108,7 @@ class MutualScoring(Detector):
     Sources: X. Li, Z. Huang, F. Xue, Y. Zhou, MuSc: zero-shot industrial anomaly classification and
     segmentation with mutual scoring of the unlabeled images, ICLR 2024, and the authors' code
     (xrli-U/MuSc); for volumes T. Le-Gia, CS3F: Toward training-free zero-shot anomaly detection in 3D medical
-    images, 2026, arXiv 2606.18749 (after its abstract; its step from coarse to fine is left out). There the
+    images, 2026, arXiv 2606.18749 (after its abstract; `coarse` is its step from coarse to fine). There the
     images to be judged score each other, and likeness for the re-scoring is of class tokens; here of the last
     level's mean.
     """
@@ -120,6 +129,10 @@ class MutualScoring(Detector):
         )
         precision = torch.float16 if settings.half_precision else torch.float32
         self.positions = [_thinned(grid, settings.thinning) for grid in self.maps.grids]
+        self.cells = [
+            None if settings.coarse == 1 else CoarseCells.of(grid, settings.coarse, kept, settings.matches)
+            for grid, kept in zip(self.maps.grids, self.positions, strict=True)
+        ]
         self.levels = nn.ModuleList(
             MutualReference(len(settings.neighbourhoods), len(kept), width, precision)
             for width, kept in zip(self.maps.channels, self.positions, strict=True)
@@ -285,7 +298,7 @@ class MutualScoring(Detector):
         shown = []
         for level, reference in enumerate(self._levels()):
             patches = self._patches(own, valid, level)[0]
-            scores = reference(patches, self.patients, left_out, self.settings.share)
+            scores = reference(patches, self.patients, left_out, self.settings.share, self.cells[level])
             shown.append((level, scores.view(1, 1, *self.maps.grids[level])))
         anomaly_map = self.maps.mean(shown, smoothing=self.settings.smoothing)
         return self.settings.pooled(anomaly_map, valid)[0], anomaly_map
