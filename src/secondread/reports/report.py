@@ -18,6 +18,7 @@ from secondread.reports.cards import data_card, data_name, model_card, model_nam
 from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
 from secondread.reports.palette import HEAT
+from secondread.reports.sequences import sequences_section
 from secondread.reports.templates import environment, own_file
 from secondread.version import __version__
 
@@ -54,6 +55,7 @@ def write_report(
             evaluation=evaluation,
             figures=draw_figures(evaluation, folder / "figures"),
             gallery=make_gallery(evaluation, workers=cores),
+            sequences=_sequences(evaluation, folder / "figures", cores),
             name=model_name(evaluation),
             data=data_name(evaluation),
             data_card=data_card(evaluation),
@@ -68,3 +70,12 @@ def write_report(
     report = folder / "report.html"
     write_whole(report, page.encode())
     return report
+
+
+def _sequences(evaluation: Evaluation, figures: Path, workers: int) -> Markup:
+    """The section on sequences of test frames, those without a score among them."""
+    cases = evaluation.cases
+    labels = {case.reading.path: case.abnormal for case in cases.cases}
+    tested = labels.keys() | {failure.path for failure in cases.failures}
+    rows = [row for row in evaluation.readings.rows if row.path in tested]
+    return sequences_section(evaluation.readings, rows, figures, workers=workers, labels=labels)

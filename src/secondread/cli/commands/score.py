@@ -68,6 +68,7 @@ def score(
     if summary.nothing_readable:
         path, error = summary.failed[0] if summary.failed else (str(output), "nothing to read")
         stop(f"none of {len(summary.failed)} images can be read; first: {path}: {error}", UNREADABLE)
+    page = _scores_over_time(summary.readings, workers)
     if not quiet:
         for note in summary.notes:
             say(f"note: {note}")
@@ -82,7 +83,21 @@ def score(
             f"{total} images scored{earlier}, {summary.flagged} flagged, {len(summary.failed)} not read. "
             "Research use, not a medical device."
         )
+        if page is not None:
+            say(f"scores over time: {page}")
         say_promise(describe(loaded.calibration))
     typer.echo(summary.readings)
     if summary.failed:
         raise typer.Exit(FINDINGS)
+
+
+def _scores_over_time(table: Path, workers: int | None) -> Path | None:
+    """The page of sequences beside the readings; None where they have none."""
+    from secondread.readings.table_writer import has_places
+
+    if not has_places(table.parent):
+        return None
+    from secondread.readings.readings import Readings
+    from secondread.reports.sequences import write_sequences
+
+    return write_sequences(Readings.read(table), workers=workers)
