@@ -13,6 +13,7 @@ of MedIAnomaly's published network, written down plainly, at its batch of 64 ima
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -143,7 +144,7 @@ def medianomaly(width: int = 16, hidden: int = 1024, latent: int = 16) -> nn.Mod
     """The layers of MedIAnomaly's autoencoder for images of 64x64, as its paper and code state them."""
     widths = (1, width, 2 * width, 4 * width, 4 * width)
     down, up = [], []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in itertools.pairwise(widths):
         down += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
     cells = widths[-1] * 16
     middle = [
