@@ -46,6 +46,7 @@ class Autoencoder(nn.Module):
                 f"not {tuple(size)}"
             )
         widths = (width, 2 * width, 4 * width, 4 * width)
+        self.latent = latent
         self.map_shape = (widths[-1], *(length // 2**HALVINGS for length in size))
         norm = BATCH_NORM[rank]
         down: list[nn.Module] = []

@@ -1,0 +1,1 @@
+"""What variational detectors share."""

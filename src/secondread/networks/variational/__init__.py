@@ -1,0 +1,1 @@
+"""Networks of variational autoencoders."""
