@@ -10,6 +10,7 @@ import pytest
 from PIL import Image as Picture
 from scipy.ndimage import gaussian_filter
 
+from cohorts.dicom_files import write_series
 from images.dicom.made_clips import write_clip, write_jpeg_clip
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.listing.index import index
@@ -137,6 +138,18 @@ def test_a_recipe_for_volumes_says_what_to_do_with_a_clip(tmp_path: Path) -> Non
     pictures = Preprocessing(PreprocessingSettings(size=(24, 24)))
     with pytest.raises(ImageError, match=r"name its frames one by one.*#frame/N"):
         pictures.apply(read_image(path))
+
+
+def test_slices_in_a_folder_are_images_for_a_recipe_for_pictures_and_a_volume_for_the_others(
+    tmp_path: Path,
+) -> None:
+    write_series(tmp_path / "ct", count=3)
+    pictures = gather(str(tmp_path), rank=2, workers=0).items
+    assert [Path(item.path).name for item in pictures] == ["0.dcm", "1.dcm", "2.dcm"]
+    assert {item.frame for item in pictures} == {None}
+    for rank in (0, 3):
+        (volume,) = gather(str(tmp_path), rank=rank, workers=0).items
+        assert "ct#" in volume.path
 
 
 def test_a_table_goes_on_with_frames_though_it_began_without(bundle: Bundle, tmp_path: Path) -> None:

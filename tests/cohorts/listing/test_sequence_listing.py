@@ -9,6 +9,7 @@ from cohorts.dicom_files import write_dicom
 from images.dicom.made_clips import PATIENT, SERIES, STUDY, write_clip
 from secondread.cohorts.listing.identities import keyed_hash, read_key
 from secondread.cohorts.listing.index import index
+from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
 from secondread.cohorts.sequences import frames_of
 from secondread.errors import UserError
@@ -85,6 +86,9 @@ def test_a_tiff_is_one_volume_and_its_pages_with_their_masks_when_images_are_ask
         (f"images/clip.tif#frame/{n}", f"masks/clip.tif#frame/{n}", "images/clip.tif") for n in (0, 2, 4)
     ]
     np.testing.assert_array_equal(read_image(found.reference(found.rows[1])).pixels[0], FRAMES[2])
+    moved = Manifest.read(found.write(tmp_path / "elsewhere" / "m.csv"))
+    mask = read_image(moved.mask_reference(moved.rows[1]) or "")
+    np.testing.assert_array_equal(mask.pixels[0], FRAMES[2] // 255)
 
 
 def test_the_pictures_of_a_folder_are_one_sequence_in_the_order_of_their_numbers(tmp_path):

@@ -103,6 +103,7 @@ def index(
     tree = tree_of(base) if src.is_dir() else Tree([src.name], [])
     own = Path(manifest_path).resolve() if manifest_path else None
     paths = [path for path in tree.files if base / path != own]
+    how = _Pictures(as_images, every, base.name if folders_as_sequences else "")
     found = None
     if split_file is not None:
         found = SplitFile.read(split_file).find((path for path in paths if is_text(path)), src)
@@ -131,7 +132,6 @@ def index(
         clips_whole=clips_whole,
     )
     aside += apart
-    how = _Pictures(as_images, every, base.name if folders_as_sequences else "")
     rows, unclear, lone_masks = _with_pictures(rows, headers, found, how)
     archives = [path for path, header in headers.items() if header.kind == "npz"]
     if found is not None:

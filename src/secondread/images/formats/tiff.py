@@ -37,9 +37,9 @@ def read_tiff(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong stands in the error, once
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as tiff:
-            pages = list(tiff.pages[:]) if len(tiff.pages) <= _MOST_PAGES else []
-            _refuse_hidden_planes(reference, tiff, len(pages))
-            numbers, pages = _chosen_pages(reference, pages)
+            count = len(tiff.pages) if len(tiff.pages) <= _MOST_PAGES else 0
+            _refuse_hidden_planes(reference, tiff, count)
+            numbers, pages = _chosen_pages(reference, tiff, count)
             first: Any = pages[0]
             limits.check_shape(reference.text, (len(pages), *first.shape))
             turn = _turn(first)
@@ -66,14 +66,15 @@ def read_tiff(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     return finish(reference, data, pixels, header, turn, (f"{what} without positions: spacing is unknown",))
 
 
-def _chosen_pages(reference: Reference, pages: list[Any]) -> tuple[list[int], list[Any]]:
-    if not pages:
+def _chosen_pages(reference: Reference, tiff: Any, count: int) -> tuple[list[int], list[Any]]:
+    if not count:
         raise ImageError(reference.text, "a TIFF without pages that can be read")
     if reference.member is not None:
         number = member_number(reference, "frame")
-        if number >= len(pages):
-            raise ImageError(reference.text, f"the file has pages 0 to {len(pages) - 1}")
-        return [number], [pages[number]]
+        if number >= count:
+            raise ImageError(reference.text, f"the file has pages 0 to {count - 1}")
+        return [number], [tiff.pages[number]]
+    pages = list(tiff.pages[:])
     if len({page.shape for page in pages}) > 1:
         raise ImageError(reference.text, f"{len(pages)} pages of different sizes", "choose one with #frame/N")
     if len({(page.photometric, page.dtype, _turn(page)) for page in pages}) > 1:
