@@ -74,7 +74,7 @@ def test_reconstructions_that_do_not_depend_on_the_image_are_told_of():
 
 
 def test_training_lowers_the_generators_loss():
-    losses = fit(small(), blobs(16, SIZE), steps=30)["game"]
+    losses = fit(small(), blobs(16, SIZE), steps=20)["game"]
     assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
 
 

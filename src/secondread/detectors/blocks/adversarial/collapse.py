@@ -105,8 +105,9 @@ class CollapseSigns(nn.Module):
             )
         if self["preferred"] < UPSIDE_DOWN:
             told.append(
-                f"the critic takes {self.reals} for {self.fakes} (it prefers them in "
-                f"{100 * self['preferred']:.0f} % of pairs): it has learnt its training images by heart"
+                f"the critic leads the wrong way: it puts {self.reals} above {self.fakes} in "
+                f"{100 * self['preferred']:.0f} % of pairs only, as one does that has learnt its training "
+                "images by heart"
             )
         if self["entropy"] < CERTAIN:
             told.append(
