@@ -38,3 +38,7 @@ def test_a_speck_goes_and_what_lies_outside_the_area_has_no_say():
 
 def test_a_side_of_one_changes_nothing():
     assert masked_median(VALUES, None, 1) is VALUES
+
+
+def test_where_nothing_is_in_the_area_nothing_changes():
+    np.testing.assert_array_equal(masked_median(VALUES, np.zeros(VALUES.shape, bool), 3), VALUES)

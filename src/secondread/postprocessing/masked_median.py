@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter, minimum_filter
+from scipy.ndimage import find_objects, median_filter, minimum_filter
 
 AT_ONCE = 1 << 22
 """Values of windows that are gathered together."""
@@ -22,10 +22,20 @@ def masked_median(
     """
     if side == 1:
         return values
-    area = np.ones(values.shape, bool) if area is None else area
+    if area is None:
+        return _filtered(values, np.ones(values.shape, bool), side)
+    boxes = find_objects(area.astype(np.uint8))
+    if not boxes:
+        return values
+    box, done = boxes[0], values.copy()
+    done[box] = _filtered(values[box], area[box], side)
+    return done
+
+
+def _filtered(values: NDArray[np.float32], area: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
+    """The same where the area reaches the edges: windows that lie wholly in it are left to scipy."""
     whole = minimum_filter(area.astype(np.uint8), side, mode="constant", cval=0) > 0
-    filtered = np.where(whole, median_filter(values, side, mode="nearest"), values) if whole.any() else values
-    filtered = np.array(filtered, np.float32)
+    filtered = np.where(whole, median_filter(values, side), values) if whole.any() else values.copy()
     windows = sliding_window_view(
         np.pad(np.where(area, values, np.nan), side // 2, constant_values=np.nan), (side,) * values.ndim
     )
