@@ -3,7 +3,11 @@ import torch
 from monai.metrics import SSIMMetric
 
 from secondread.networks.decoder import Decoder
-from secondread.networks.structural_similarity import structural_similarity, structural_similarity_map
+from secondread.networks.structural_similarity import (
+    multiscale_similarity,
+    structural_similarity,
+    structural_similarity_map,
+)
 
 
 def test_the_paper_decoder_gives_the_paper_shapes():
@@ -59,3 +63,32 @@ def test_padding_does_not_count():
     valid[..., 20:] = False
     torch.testing.assert_close(structural_similarity(x, y, valid), torch.ones(1))
     assert float(structural_similarity(x, y)) < 0.9
+
+
+def test_several_scales_multiply_the_mean_structure_of_each_to_its_weight():
+    """Against a plain computation, scale by scale, with the windows of one axis after the other."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 2, 24, 20, generator=generator)
+    y = (x + 0.2 * torch.rand(x.shape, generator=generator)).clamp(0, 1)
+    line = torch.exp(-((torch.arange(5) - 2.0) ** 2) / (2 * 1.5**2))
+    kernel = (torch.outer(line, line) / line.sum() ** 2).expand(2, 1, 5, 5)
+
+    def blur(z):
+        return torch.nn.functional.conv2d(z, kernel, groups=2)
+
+    product, a, b = torch.ones(2, 2), x, y
+    for scale, weight in enumerate((0.2, 0.3, 0.5)):
+        mx, my = blur(a), blur(b)
+        vx, vy, v = blur(a * a) - mx**2, blur(b * b) - my**2, blur(a * b) - mx * my
+        found = (2 * v + 0.03**2) / (vx + vy + 0.03**2)
+        if scale == 2:
+            found = found * (2 * mx * my + 0.01**2) / (mx**2 + my**2 + 0.01**2)
+        product = product * found.mean(dim=(2, 3)).clamp_min(0) ** weight
+        a, b = torch.nn.functional.avg_pool2d(a, 2), torch.nn.functional.avg_pool2d(b, 2)
+    similarity = multiscale_similarity(x, y, (0.2, 0.3, 0.5), window=5)
+    torch.testing.assert_close(similarity, product.mean(dim=1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(multiscale_similarity(x, x, (0.5, 0.5)), torch.ones(2), rtol=1e-5, atol=1e-5)
+    volume = torch.rand(1, 1, 8, 8, 8, generator=generator)
+    assert multiscale_similarity(volume, volume, (0.5, 0.5), window=3).item() == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ValueError, match="3 scales need at least 4 pixels"):
+        multiscale_similarity(x[..., :2], y[..., :2], (0.2, 0.3, 0.5))

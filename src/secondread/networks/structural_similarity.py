@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from secondread.networks.gaussian_blur import blur_axis
 from secondread.networks.precision import full_precision
 
 CHUNK = 1 << 17
 """Elements that are compared at a time, so that they stay in the processor's cache."""
+SMALLEST = 1e-6
+"""In place of 0 or less, of which a power has no gradient."""
+HALVED: dict[int, Callable[..., Tensor]] = {
+    2: nn.functional.avg_pool2d,
+    3: nn.functional.avg_pool3d,
+}
 
 
 def structural_similarity_map(
@@ -35,7 +43,43 @@ def structural_similarity_map(
         )
 
 
+def multiscale_similarity(
+    x: Tensor, y: Tensor, weights: Sequence[float], *, data_range: float = 1.0, window: int = 11
+) -> Tensor:
+    """Multi-scale SSIM of each image of `[N, C, *S]`, in [0, 1]: `[N]`.
+
+        product over scales j of s_j^w_j
+
+    with s_j the mean over positions of the second factor of SSIM (contrast and structure), and on the last
+    scale of all of it; negative means count as 0. Each scale has half the size of the one before, by means of
+    2 (an odd length loses its last position). Mean over channels of the products. Always float32.
+    `ValueError` where the last scale would be empty.
+
+    Source: Z. Wang, E. P. Simoncelli, A. C. Bovik, Multiscale structural similarity for image quality
+    assessment, Asilomar 2003.
+    """
+    rank, last = x.dim() - 2, len(weights) - 1
+    if min(x.shape[2:]) < 2**last:
+        raise ValueError(f"{len(weights)} scales need at least {2**last} pixels, not {tuple(x.shape[2:])}")
+    with full_precision(x):
+        x, y = x.float(), y.float()
+        product = torch.ones((), device=x.device)
+        for scale, weight in enumerate(weights):
+            luminance, structure = _factors(x, y, data_range, window, 1.5)
+            compared = structure if scale < last else luminance * structure
+            product = product * compared.flatten(2).mean(dim=2).clamp_min(SMALLEST) ** weight
+            if scale < last:
+                x, y = (HALVED[rank](values, 2) for values in (x, y))
+        return product.mean(dim=1)
+
+
 def _similarity(x: Tensor, y: Tensor, data_range: float, window: int, deviation: float) -> Tensor:
+    luminance, structure = _factors(x, y, data_range, window, deviation)
+    return (luminance * structure).mean(dim=1, keepdim=True)
+
+
+def _factors(x: Tensor, y: Tensor, data_range: float, window: int, deviation: float) -> tuple[Tensor, Tensor]:
+    """Luminance, and contrast with structure, at every position and of every channel."""
     pairs = torch.cat((x, y, x * x + y * y, x * y))
     for axis, length in enumerate(x.shape[2:]):
         pairs = blur_axis(pairs, axis, deviation, min(window, length))
@@ -45,7 +89,7 @@ def _similarity(x: Tensor, y: Tensor, data_range: float, window: int, deviation:
     luminance = (2 * product_of_means + c1) / (squares_of_means + c1)
     covariance = product - product_of_means
     variances = (squares - squares_of_means).clamp_min(0)
-    return (luminance * (2 * covariance + c2) / (variances + c2)).mean(dim=1, keepdim=True)
+    return luminance, (2 * covariance + c2) / (variances + c2)
 
 
 def structural_similarity(
