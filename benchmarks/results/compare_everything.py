@@ -4,6 +4,7 @@
     python benchmarks/results/compare_everything.py lgg lgg.csv -o OUT
     python benchmarks/results/compare_everything.py head head.csv -o OUT
     python benchmarks/results/compare_everything.py contaminated kermany-cxr/manifest.csv -o OUT
+    python benchmarks/results/compare_everything.py development development.csv -o OUT --group NAME
 
 The size, declared before a run: every method on frozen features has EfficientNet-Lite 0 and the size and
 length of its preset; networks that learn from nothing have 64×64, the papers' size, and `ae`, `memae`, `aeu`
@@ -11,9 +12,11 @@ length of its preset; networks that learn from nothing have 64×64, the papers' 
 those that use them: 400 with 10 % abnormal (kermany), 100 with 30 % (lgg), 20 with 50 % (head). `supervised`
 is a logistic regression of the same features on all labelled training images: what labels would give. The
 reference is the first, `aeflow` where it is not left out. `--group` takes the six that led on development
-data, the other feature methods, or those that learn from nothing. `lgg.csv` and `head.csv` are made by
+data, the other feature methods, those that learn from nothing, or the families of reconstruction and
+adversarial methods (of which presets of 250 epochs have 60, and each its preset's size, 64×64 but for two). `lgg.csv` and `head.csv` are made by
 `secondread split … --test 0.4 --seed 0` (`head-ct` without `normal/189.png`, a copy of one in train).
-`contaminated` is of six quick methods, with 1, 5 and 10 % of the normals abnormal.
+`development`, of rows that `development_split.py` made, learns from 200 normals and has none unlabelled: it
+says which six lead. `contaminated` is of six quick methods, with 1, 5 and 10 % of the normals abnormal.
 """
 
 from __future__ import annotations
@@ -32,16 +35,42 @@ FEATURES = (
 FROM_NOTHING = (
     "intensity", "ae", "memae", "aeu", "ddad=ddad-aeu-fast", "glow-cxr-small", "glow-gmm-small",
 )  # fmt: skip
-GROUPS = {"leading": LEADING, "features": ("aeflow", *FEATURES), "nothing": ("aeflow", *FROM_NOTHING)}
+RECONSTRUCTION = (
+    "ae", "ae-l1", "ae-ssim", "spatial-ae", "perceptual-ae", "constrained-ae", "context-ae", "memae", "aeu",
+    "denoising-ae", "igd", "patch-ae", "vae", "vae-combined", "cevae", "gmvae", "vqvae2",
+)  # fmt: skip
+ADVERSARIAL = (
+    "f-anogan", "izi=f-anogan", "ziz=f-anogan", "ganomaly", "anogan", "bigan", "ali=bigan", "aae",
+    "anovaegan", "tang",
+)  # fmt: skip
+GROUPS = {
+    "leading": LEADING,
+    "features": ("aeflow", *FEATURES),
+    "nothing": ("aeflow", *FROM_NOTHING),
+    "reconstruction": RECONSTRUCTION,
+    "adversarial": ADVERSARIAL,
+}
+EPOCHS = 60
+"""Of presets that have the 250 of their papers."""
+LONG = (
+    "ae", "ae-l1", "ae-ssim", "spatial-ae", "constrained-ae", "context-ae", "memae", "aeu", "vae",
+)  # fmt: skip
+VARIANTS = {
+    "izi": "detector.encoder_training=izi",
+    "ziz": "detector.encoder_training=ziz",
+    "ali": "detector.stochastic=true",
+}
 QUICK = ("aeflow", "padim", "k-nn", "mahalanobis", "k-means", "one-class-svm")
 SMALL = ("ae", "memae", "aeu", "ddad", "glow-cxr-small", "glow-gmm-small")
+DEVELOPMENT_NORMALS = 200
 UNLABELLED = {"kermany": (400, 0.1), "lgg": (100, 0.3), "head": (20, 0.5)}
 
 
 def settings(methods: tuple[str, ...], data: str) -> list[str]:
     names = [method.partition("=")[0] for method in methods]
     found = [f"{name}:preprocessing.size=[64,64]" for name in SMALL if name in names]
-    found += [f"{name}:stages.reconstruction.epochs=60" for name in ("ae", "memae", "aeu") if name in names]
+    found += [f"{name}:stages.reconstruction.epochs={EPOCHS}" for name in LONG if name in names]
+    found += [f"{name}:{setting}" for name, setting in VARIANTS.items() if name in names]
     if "supervised" in names:
         found += ["supervised:detector.against=abnormal", "supervised:cohorts.labelled={any: all}"]
     if data in UNLABELLED:
@@ -55,7 +84,7 @@ def settings(methods: tuple[str, ...], data: str) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", choices=[*UNLABELLED, "contaminated"])
+    parser.add_argument("data", choices=[*UNLABELLED, "development", "contaminated"])
     parser.add_argument("manifest", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--group", choices=list(GROUPS), default="leading")
@@ -63,9 +92,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
-    methods = GROUPS[given.group] if given.data in UNLABELLED else QUICK
+    methods = QUICK if given.data == "contaminated" else GROUPS[given.group]
     methods = tuple(method for method in methods if method.partition("=")[0] not in given.without)
     more = [part for setting in settings(methods, given.data) for part in ("--set", setting)]
+    if given.data == "development":
+        more += ["--set", f"cohorts.max_normal={DEVELOPMENT_NORMALS}"]
     if given.data == "kermany":
         more += ["--published", "kermany-cxr"]
     if given.data == "contaminated":
