@@ -38,7 +38,7 @@ def recipe_of(maps: dict, name: str = "intensity", **others) -> Recipe:
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     folder = tmp_path_factory.mktemp("films")
-    return Manifest.read(make_phantoms(folder, seed=0, n_normal=60, n_abnormal=6, size=(40, 36)))
+    return Manifest.read(make_phantoms(folder, seed=0, n_normal=36, n_abnormal=4, size=(40, 36)))
 
 
 def fitted(recipe: Recipe, films: Manifest, folder: Path) -> Bundle:
@@ -119,7 +119,7 @@ def test_the_maps_part_may_be_the_score(films, tmp_path) -> None:
 
 
 def test_calibrating_elsewhere_keeps_what_was_learnt_of_maps(films, bundle, tmp_path) -> None:
-    there = Manifest.read(make_phantoms(tmp_path / "there", seed=1, n_normal=30, n_abnormal=0, size=(40, 36)))
+    there = Manifest.read(make_phantoms(tmp_path / "there", seed=1, n_normal=12, n_abnormal=0, size=(40, 36)))
     others = tuple(replace(row, patient_id=f"there-{row.patient_id}") for row in there.rows)
     moved = calibrate(bundle, replace(there, rows=others), tmp_path / "moved", workers=0, progress=False)
     again = Bundle.load(tmp_path / "moved").calibration
