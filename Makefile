@@ -39,7 +39,7 @@ processors: env
 processors-quick: env
 	$(BIN)/python benchmarks/machines/processors.py --quick
 
-# The README's table of methods, from the presets.
+# The lists of methods in the README and in docs/presets.md, from the presets.
 methods: env
 	$(BIN)/python tests/docs/methods_table.py
 

@@ -1,27 +1,73 @@
-"""The README's table of methods, made from the presets and their detectors. `make methods` writes it."""
+"""The lists of methods in the README and in docs/presets.md, made from the presets and their detectors.
+`make methods` writes them."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import secondread.recipes
 from secondread.detectors import DETECTORS
 from secondread.detectors.blocks.encoder_settings import encoder_kind
 from secondread.recipes.recipe import Preset, Recipe, presets
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+PRESETS = Path(secondread.recipes.__file__).parent / "presets"
 MARKS = ("<!-- methods: made by `make methods` -->\n", "<!-- end of methods -->\n")
 COHORTS = {"normal": "normals", "unlabelled": "unlabelled images", "abnormal": "labelled abnormal images"}
+FAMILIES = {
+    "features": "Frozen features: distances, densities, subspaces, patches",
+    "feature_flows": "Frozen features: normalizing flows",
+    "distillation": "Frozen features: distillation",
+    "flows": "Normalizing flows",
+    "reconstruction": "Reconstruction",
+    "variational": "Variational and quantised reconstruction",
+    "adversarial": "Adversarial",
+    "ensembles": "Ensembles",
+    "trivial": "Trivial baselines",
+}
+"""The folders of presets, in the order in which they are shown."""
 
 
-def methods_table() -> str:
-    lines = ["| preset | method | needs | takes | state |", "|---|---|---|---|---|"]
+def by_family() -> dict[str, list[Preset]]:
+    """The presets of each family, by its title."""
+    folders = {file.stem: file.parent.name for file in PRESETS.glob("*/*.yaml")}
+    found: dict[str, list[Preset]] = {title: [] for title in FAMILIES.values()}
     for preset in presets():
-        takes = ", ".join(f"{rank}-D" for rank in preset.ranks)
-        lines.append(
-            f"| `{preset.name}` | {title(preset)} | {needs(preset)} | {takes} | {preset.about.state} |"
-        )
+        found[FAMILIES[folders[preset.name]]].append(preset)
+    return found
+
+
+def families_table() -> str:
+    """What the README shows: a line for each family. A preset with its paper's values stands behind its
+    stable form."""
+    lines = ["| family | presets |", "|---|---|"]
+    for title, members in by_family().items():
+        names = {preset.name for preset in members}
+        shown = [
+            f"`{name}`" + (" (and `-paper`)" if f"{name}-paper" in names else "")
+            for name in sorted(names)
+            if not (name.endswith("-paper") and name.removesuffix("-paper") in names)
+        ]
+        lines.append(f"| {title} | {', '.join(shown)} |")
     return "\n".join(lines) + "\n"
+
+
+def presets_table() -> str:
+    """What docs/presets.md shows: a table for each family."""
+    found = []
+    for family, members in by_family().items():
+        lines = [f"## {family}", "", "| preset | method | needs | takes | state |", "|---|---|---|---|---|"]
+        for preset in members:
+            takes = ", ".join(f"{rank}-D" for rank in preset.ranks)
+            lines.append(
+                f"| `{preset.name}` | {title(preset)} | {needs(preset)} | {takes} | {preset.about.state} |"
+            )
+        found.append("\n".join(lines) + "\n")
+    return "\n".join(found)
+
+
+LISTS = {ROOT / "README.md": families_table, ROOT / "docs" / "presets.md": presets_table}
 
 
 def title(preset: Preset) -> str:
@@ -50,5 +96,6 @@ def within_marks(text: str) -> str:
 
 
 if __name__ == "__main__":
-    text = README.read_text(encoding="utf-8")
-    README.write_text(text.replace(within_marks(text), methods_table()), encoding="utf-8")
+    for page, made in LISTS.items():
+        before, rest = page.read_text(encoding="utf-8").split(MARKS[0])
+        page.write_text(before + MARKS[0] + made() + MARKS[1] + rest.split(MARKS[1])[1], encoding="utf-8")
