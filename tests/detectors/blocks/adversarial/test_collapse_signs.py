@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from secondread.detectors.blocks.adversarial.collapse import CollapseSigns, spread
+from secondread.detectors.blocks.adversarial.collapse import CollapseSigns, held_out_images, spread
+from secondread.detectors.contract import Batch
 
 
 def test_the_spread_is_the_mean_over_pairs_of_the_root_mean_square_difference():
@@ -61,3 +62,9 @@ def test_a_discriminator_that_errs_now_and_then_is_fine():
     signs, figures = critic([2.0, -1.0], [1.0, -2.0], wasserstein=False)
     assert figures["critic's accuracy on held-out normals"] == 0.5
     assert signs.warnings() == ()
+
+
+@pytest.mark.parametrize(("side", "kept"), [(8, 64), (256, 32), (1024, 8)])
+def test_of_large_images_fewer_are_taken(side, kept):
+    batches = (Batch(torch.zeros(1, 1, side, side).expand(8, 1, side, side)) for _ in range(9))
+    assert len(held_out_images(batches)) == kept

@@ -10,7 +10,7 @@ def terms(z, rows):
 
 
 def test_a_search_ends_near_the_nearest_latent_of_each_image():
-    settings = SearchSettings(steps=200, rate=0.05)
+    settings = SearchSettings(steps=90, rate=0.05)
     z, residual, distance = nearest_latents(terms, torch.zeros(2, 1, 2), 0.5, settings)
     torch.testing.assert_close(z, WANTED, atol=0.1, rtol=0)
     torch.testing.assert_close(residual, (z - WANTED).abs().sum(dim=1))

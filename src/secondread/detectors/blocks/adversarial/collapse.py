@@ -12,8 +12,8 @@ from secondread.detectors.blocks.reconstruction import symmetric
 from secondread.detectors.contract import Batch
 from secondread.networks.adversarial.losses import told_fake, told_real
 
-MOST_IMAGES = 64
-"""Held-out normals that the signs are taken from."""
+MOST_IMAGES, FEWEST_IMAGES, MOST_PIXELS = 64, 8, 1 << 21
+"""Held-out normals that the signs are taken from: fewer than the most where they would have more pixels."""
 NARROW = 0.2
 """Of the normals' spread: below it, what is generated, or rebuilt, hardly differs from image to image."""
 FLAT, STEEP = 0.01, 10.0
@@ -140,13 +140,15 @@ def spread(x: Tensor) -> float:
 
 
 def held_out_images(held_out: Iterator[Batch]) -> Tensor:
-    """At most `MOST_IMAGES` of them, in [-1, 1]."""
+    """Some of them, in [-1, 1]: at most 64, and fewer of large images, which pass the networks together."""
     kept: list[Tensor] = []
+    most = MOST_IMAGES
     for batch in held_out:
         kept.append(symmetric(batch.images))
-        if sum(map(len, kept)) >= MOST_IMAGES:
+        most = min(MOST_IMAGES, max(FEWEST_IMAGES, MOST_PIXELS // kept[0][0].numel()))
+        if sum(map(len, kept)) >= most:
             break
-    return torch.cat(kept)[:MOST_IMAGES]
+    return torch.cat(kept)[:most]
 
 
 def _ratio(x: Tensor, of: Tensor) -> float:
