@@ -134,6 +134,19 @@ def test_a_restoration_is_a_part_and_a_map_and_its_weight_is_chosen_on_held_out_
     )
 
 
+def test_a_restoration_lowers_sums_over_pixels_where_the_loss_has_means():
+    """256 (mean (x - x')² + w mean KL) of 5 latent numbers is sum (x - x')² + 256/5 w sum KL."""
+    restoration = {"steps": 3, "rate": 0.01}
+    given = {"maps": ("restoration",), "restoration": restoration}
+    means, sums = (
+        small(CONVOLUTIONAL, kl_weight=weight, reduction=reduction, **given)
+        for weight, reduction in ((0.5, "mean"), (0.5 * 256 / 5, "sum"))
+    )
+    images = blobs(2, SIZE)
+    one, other = (score(detector, images).maps["restoration"] for detector in (means, sums))
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
 def test_padding_is_in_neither_loss_nor_score():
     detector, images = small(), blobs(2, SIZE)
     valid = torch.ones(2, 1, *SIZE, dtype=torch.bool)

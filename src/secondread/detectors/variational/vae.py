@@ -256,9 +256,13 @@ class VAE(Detector):
         return (one_sided(x, target, self.settings.residual) - target).abs().mean(dim=1, keepdim=True)
 
     def energy(self, x: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The elbo of each image, `[N]`, and what is rebuilt."""
+        """What a restoration lowers: the elbo of each image, `[N]`, as often as it has pixels where it is of
+        means, since the total variation is a sum; and what is rebuilt."""
         found = self.energies(x, valid)
-        return self.elbo(found), found.rebuilt
+        elbo = self.elbo(found)
+        if self.settings.reduction == "mean":
+            elbo = elbo * (x[0].numel() if valid is None else valid.flatten(1).sum(dim=1) * self.channels)
+        return elbo, found.rebuilt
 
     def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
         """The range of |d KL/dx| among held-out normals, and the weight that changes them least."""
