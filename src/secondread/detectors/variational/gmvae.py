@@ -13,7 +13,7 @@ from secondread.detectors.blocks.reconstruction import Sign, one_sided, refuse_o
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.blocks.variational.mixture_energy import (
     choice_divergence,
-    component_probabilities,
+    component_log_probabilities,
     conditional_divergence,
     normal_divergence,
 )
@@ -168,7 +168,7 @@ class GMVAE(Detector):
         )
         rebuilt = network.decode(z).float()
         mean, log_precision = network.prior(w)
-        chosen = component_probabilities(z, mean, log_precision)
+        chosen = component_log_probabilities(z, mean, log_precision)
         error = (x - rebuilt).abs()
         places = {
             "reconstruction": error if valid is None else error * valid,

@@ -48,7 +48,8 @@ def test_the_weight_that_changes_normals_least_is_found_on_so_many_of_them():
 
     counted: list[int] = []
     x = torch.tensor([0.0, 1.0]).repeat(5, 1, 1, 1)
-    settings = RestorationSettings(steps=1, rate=0.1, weights=(0.0, 3.0), images=3)
+    given = {"weights": (0.0, 3.0), "images": 3, "variation": "reconstruction"}
+    settings = RestorationSettings(steps=1, rate=0.1, **given)
     found = chosen_weight(iter([(x[:2], None), (x[2:], None)]), seen, settings)
     assert counted == [2, 2, 1, 1]
     assert found[0.0] == pytest.approx(0.1)  # of 0 and 1 the second moves by 0.1 * 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from torch import Tensor
 
 
@@ -19,19 +18,19 @@ def log_density(z: Tensor, mean: Tensor, log_precision: Tensor) -> Tensor:
     return -0.5 * (distance - log_precision + math.log(2 * math.pi)).sum(dim=2)
 
 
-def component_probabilities(z: Tensor, mean: Tensor, log_precision: Tensor) -> Tensor:
-    """p(c | z, w) of components that are equally likely beforehand, `[N, K, *grid]`."""
-    return log_density(z, mean, log_precision).softmax(dim=1)
+def component_log_probabilities(z: Tensor, mean: Tensor, log_precision: Tensor) -> Tensor:
+    """log p(c | z, w) of components that are equally likely beforehand, `[N, K, *grid]`."""
+    return log_density(z, mean, log_precision).log_softmax(dim=1)
 
 
 def conditional_divergence(
-    z_mean: Tensor, z_log_variance: Tensor, mean: Tensor, log_precision: Tensor, chosen: Tensor
+    z_mean: Tensor, z_log_variance: Tensor, mean: Tensor, log_precision: Tensor, log_chosen: Tensor
 ) -> Tensor:
-    """sum over c of p(c | z, w) KL(q(z | x) || N(m_c, s_c²)), `[N, *grid]`."""
+    """sum over c of p(c | z, w) KL(q(z | x) || N(m_c, s_c²)), `[N, *grid]`, from log p(c | z, w)."""
     variance = z_log_variance.exp()[:, None]
     ratio = (variance + (z_mean[:, None] - mean).square()) * log_precision.exp()
     each = 0.5 * (ratio - log_precision - z_log_variance[:, None] - 1).sum(dim=2)
-    return (chosen * each).sum(dim=1)
+    return (log_chosen.exp() * each).sum(dim=1)
 
 
 def normal_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -39,6 +38,7 @@ def normal_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1)
 
 
-def choice_divergence(chosen: Tensor) -> Tensor:
-    """KL(p(c | z, w) || uniform) = sum over c of p log(K p), `[N, *grid]`."""
-    return torch.special.xlogy(chosen, chosen).sum(dim=1) + math.log(chosen.shape[1])
+def choice_divergence(log_chosen: Tensor) -> Tensor:
+    """KL(p(c | z, w) || uniform) = sum over c of p log(K p), `[N, *grid]`, from log p(c | z, w): a component
+    that is next to impossible then costs nothing, and has a finite slope."""
+    return (log_chosen.exp() * log_chosen).sum(dim=1) + math.log(log_chosen.shape[1])

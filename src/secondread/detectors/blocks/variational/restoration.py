@@ -19,7 +19,7 @@ Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=
 
 
 class RestorationSettings(Settings):
-    """The defaults are those of Baur et al. for images in [0, 1]."""
+    """Steps, rate and weight are those of Baur et al. for images in [0, 1]."""
 
     steps: Draws = 150
     rate: PositiveFloat = Field(1e-3, description="of gradient descent on the image's values")
@@ -32,10 +32,10 @@ class RestorationSettings(Settings):
         Field(tuple(number / 10 for number in range(20)), description="among which one is chosen")
     )
     images: Draws = Field(16, description="held-out normals on which it is chosen, at most")
-    variation: Literal["reconstruction", "start"] = Field(
-        "reconstruction",
-        description="total variation of the image minus its reconstruction (Baur et al.), or minus the image "
-        "as it was (You et al.)",
+    variation: Literal["start", "reconstruction"] = Field(
+        "start",
+        description="total variation of the image minus the image as it was (You et al.), or minus its "
+        "reconstruction (Baur et al.)",
     )
 
 
@@ -46,12 +46,12 @@ def restored(
 
         x <- x - rate * d/dx [energy(x) + weight * TV(x - r)]
 
-    with r the reconstruction of x, or the image as it was (`variation`), and TV the sum of the absolute
+    with r the image as it was, or the reconstruction of x (`variation`), and TV the sum of the absolute
     differences of neighbours along each axis. Padding stays as it is. Nothing
     is drawn, so that an image's restoration is its own.
 
     Sources: S. You, K. C. Tezcan, X. Chen, E. Konukoglu, Unsupervised lesion detection via image restoration
-    with a normative prior, MIDL 2019; steps, rate and the first form of TV as in C. Baur et al., Autoencoders
+    with a normative prior, MIDL 2019; steps, rate and the other form of TV as in C. Baur et al., Autoencoders
     for unsupervised anomaly segmentation in brain MR images, Medical Image Analysis 2021.
     """
     start = x
