@@ -56,6 +56,8 @@ EPOCHS = 60
 LONG = (
     "ae", "ae-l1", "ae-ssim", "spatial-ae", "constrained-ae", "context-ae", "memae", "aeu", "vae",
 )  # fmt: skip
+FILMS = ("denoising-ae:detector.foreground=null", "denoising-ae:preprocessing.steps=[{window: header}]")
+"""What its page says of images without a dark background; the preset is for brain MR."""
 VARIANTS = {
     "izi": "detector.encoder_training=izi",
     "ziz": "detector.encoder_training=ziz",
@@ -67,11 +69,12 @@ DEVELOPMENT_NORMALS = 200
 UNLABELLED = {"kermany": (400, 0.1), "lgg": (100, 0.3), "head": (20, 0.5)}
 
 
-def settings(methods: tuple[str, ...], data: str) -> list[str]:
+def settings(methods: tuple[str, ...], data: str, films: bool) -> list[str]:
     names = [method.partition("=")[0] for method in methods]
     found = [f"{name}:preprocessing.size=[64,64]" for name in SMALL if name in names]
     found += [f"{name}:stages.reconstruction.epochs={EPOCHS}" for name in LONG if name in names]
     found += [f"{name}:{setting}" for name, setting in VARIANTS.items() if name in names]
+    found += FILMS if films and "denoising-ae" in names else ()
     if "supervised" in names:
         found += ["supervised:detector.against=abnormal", "supervised:cohorts.labelled={any: all}"]
     if data in UNLABELLED:
@@ -89,13 +92,18 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--group", choices=list(GROUPS), default="leading")
+    parser.add_argument("--films", action="store_true", help="development rows are of chest films")
     parser.add_argument("--without", nargs="*", default=[], help="names to leave out")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
     methods = QUICK if given.data == "contaminated" else GROUPS[given.group]
     methods = tuple(method for method in methods if method.partition("=")[0] not in given.without)
-    more = [part for setting in settings(methods, given.data) for part in ("--set", setting)]
+    more = [
+        part
+        for setting in settings(methods, given.data, given.films or given.data == "kermany")
+        for part in ("--set", setting)
+    ]
     if given.data == "development":
         more += ["--set", f"cohorts.max_normal={DEVELOPMENT_NORMALS}"]
     if given.data == "kermany":
