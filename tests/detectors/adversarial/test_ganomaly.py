@@ -50,16 +50,20 @@ def test_the_generators_terms_are_weighted_means(medianomaly):
     assert found["latent"].item() == pytest.approx((z - again).square().mean().item(), rel=1e-4)
 
 
-def test_a_discriminator_that_is_certain_starts_anew():
-    detector = small(restart_below=0.5)
+@pytest.mark.parametrize(("below", "anew"), [(0.5, False), (0.9, True), (0.0, False)])
+def test_a_discriminator_that_is_certain_starts_anew_after_an_epoch(below, anew):
+    """Near log 2 on both sides, it knows nothing yet."""
+    detector, batches = small(restart_below=below).eval(), [{"normal": Batch(blobs(3, SIZE))}]
     before = detector.discriminator.last.weight.clone()
-    detector.critic_loss({"normal": Batch(blobs(3, SIZE))}, torch.Generator())
-    assert 0.6 < detector.lower_loss < 0.8  # near log 2: it knows nothing yet
-    detector.restart()
-    assert torch.equal(detector.discriminator.last.weight, before)
-    detector.lower_loss = 0.4
-    detector.restart()
-    assert not torch.equal(detector.discriminator.last.weight, before)
+    state = torch.random.get_rng_state()
+    with torch.no_grad():
+        detector.restart_where_certain(3, iter(batches))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(detector.discriminator.last.weight, before) != anew
+    drawn = detector.discriminator.last.weight.clone()
+    with torch.no_grad():
+        detector.restart_where_certain(3, iter(batches))
+    assert torch.equal(detector.discriminator.last.weight, drawn)
 
 
 def test_reconstructions_that_do_not_depend_on_the_image_are_told_of():

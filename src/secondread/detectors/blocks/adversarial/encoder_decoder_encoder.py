@@ -25,7 +25,7 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.detector_settings import DetectorSettings
 from secondread.networks.adversarial.losses import between, slopes, told_fake, told_real, values_of
-from secondread.networks.adversarial.pyramid import DownPyramid, UpPyramid, start
+from secondread.networks.adversarial.pyramid import DownPyramid, UpPyramid
 from secondread.networks.precision import full_precision
 from secondread.settings.base import Settings, Width
 
@@ -49,7 +49,7 @@ class EncoderDecoderEncoderSettings(DetectorSettings):
     restart_below: float = Field(
         1e-5,
         ge=0,
-        description="the discriminator starts anew where its loss on one side falls below; 0 = never",
+        description="loss on one side, below which the discriminator starts anew after an epoch",
     )
 
 
@@ -79,9 +79,8 @@ class EncoderDecoderEncoder(Detector):
         self.encoder = DownPyramid(rank, self.channels, self.size, network.latent, **form)
         self.decoder = UpPyramid(rank, self.channels, self.size, network.latent, skips=self.skips(), **form)
         self.second_encoder = DownPyramid(rank, self.channels, self.size, network.latent, **form)
-        self.discriminator = DownPyramid(rank, self.channels, self.size, 1, **form)
+        self.discriminator = self.new_discriminator()
         self.signs = CollapseSigns(wasserstein=False, fakes="reconstructions")
-        self.lower_loss = 0.0
 
     def skips(self) -> tuple[int, ...]:
         return ()
@@ -93,9 +92,11 @@ class EncoderDecoderEncoder(Detector):
             {"normal": 1.0},
             [
                 Step(generator, self.generator_loss, name="generator"),
-                Step((self.discriminator,), self.critic_loss, name="discriminator", after=self.restart),
+                Step((self.discriminator,), self.critic_loss, name="discriminator"),
             ],
             validate=self.held_out_loss,
+            keeps=("discriminator",),
+            each_epoch=self.restart_where_certain,
             examine=self.examine,
         )
 
@@ -132,13 +133,24 @@ class EncoderDecoderEncoder(Detector):
         with torch.no_grad():
             _, image, _ = self.rebuilt(x)
         real, fake = told_real(self.discriminator(x)), told_fake(self.discriminator(image))
-        self.lower_loss = float(torch.minimum(real, fake).detach())
         return {"real": real / 2, "fake": fake / 2}
 
-    def restart(self) -> None:
-        """A discriminator that is certain teaches nothing: its weights are drawn anew, as the authors do."""
-        if self.lower_loss < self.settings.restart_below:
-            start(self.discriminator)
+    def restart_where_certain(self, epoch: int, batches: Iterator[Batches]) -> None:
+        """A discriminator that is certain of the first batch, on one side, teaches nothing: its weights are
+        drawn anew, the same ones in every process."""
+        if not self.settings.restart_below:
+            return
+        x = symmetric(next(iter(batches))["normal"].images)
+        with full_precision(x):
+            _, image, _ = self.rebuilt(x)
+            sides = told_real(self.discriminator(x)), told_fake(self.discriminator(image))
+        if float(torch.minimum(*sides)) < self.settings.restart_below:
+            with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+                torch.manual_seed(epoch)
+                self.discriminator.load_state_dict(self.new_discriminator().state_dict())
+
+    def new_discriminator(self) -> DownPyramid:
+        return DownPyramid(len(self.size), self.channels, self.size, 1, width=self.settings.network.width)
 
     def held_out_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         """The generator's own terms; the game's are no measure of how well it goes."""
