@@ -5,6 +5,7 @@
     python benchmarks/results/compare_everything.py head head.csv -o OUT
     python benchmarks/results/compare_everything.py contaminated kermany-cxr/manifest.csv -o OUT
     python benchmarks/results/compare_everything.py development development.csv -o OUT --group NAME
+    python benchmarks/results/compare_everything.py volumes VOLUMES/manifest.csv -o OUT --group NAME
 
 The size, declared before a run: every method on frozen features has EfficientNet-Lite 0 and the size and
 length of its preset; networks that learn from nothing have 64×64, the papers' size, and `ae`, `memae`, `aeu`
@@ -16,8 +17,8 @@ data, the other feature methods, those that learn from nothing, or the families 
 adversarial methods (of which presets of 250 epochs have 60, and each its preset's size, 64×64 but for two).
 `lgg.csv` and `head.csv` are made by `secondread split … --test 0.4 --seed 0` (`head-ct` without
 `normal/189.png`, a copy of one in train). `development`, of rows that `development_split.py` made, learns
-from 200 normals and has none unlabelled: it says which six lead. `contaminated` is of six quick
-methods, with 1, 5 and 10 % of the normals abnormal.
+from 200 normals and has none unlabelled: it says which six lead. `volumes`, of `lesion_volumes.py`, has
+32×32×32 and 600 steps a stage. `contaminated` is of six quick methods, with 1, 5 and 10 % of the normals abnormal.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ import argparse
 from pathlib import Path
 
 from rows import command
+
+from secondread.recipes.recipe import Recipe
 
 LEADING = ("aeflow", "feature-posterior", "density-ratio", "feature-subspace", "mahalanobis", "fastflow")
 FEATURES = (
@@ -66,6 +69,9 @@ VARIANTS = {
 QUICK = ("aeflow", "padim", "k-nn", "mahalanobis", "k-means", "one-class-svm")
 SMALL = ("ae", "memae", "aeu", "ddad", "glow-cxr-small", "glow-gmm-small")
 DEVELOPMENT_NORMALS = 200
+LAYERS_32 = "[[2, 1, 8], [7, 2, 16], [5, 2, 32], [5, 1, 64]]"
+"""Kernel, stride and channels of BiGAN's convolutions, for 32 pixels."""
+VOLUME_STEPS = "[{percentiles: {low: 1, high: 99, over: foreground}}]"
 UNLABELLED = {"kermany": (400, 0.1), "lgg": (100, 0.3), "head": (20, 0.5)}
 
 
@@ -86,9 +92,26 @@ def settings(methods: tuple[str, ...], data: str, films: bool) -> list[str]:
     return found
 
 
+def of_volumes(methods: tuple[str, ...]) -> list[str]:
+    """Settings that make presets for pictures ones for volumes, all at one size and length."""
+    found = []
+    for method in methods:
+        name, _, preset = method.partition("=")
+        found += [f"{name}:preprocessing.{key}" for key in ("size=[32,32,32]", f"steps={VOLUME_STEPS}")]
+        for stage in Recipe.load(preset or name).stages:
+            found += [f"{name}:stages.{stage}.{key}" for key in ("steps=600", "epochs=null", "batch_size=16")]
+    if "denoising-ae" in methods:
+        found.append("denoising-ae:detector.foreground=0.05")
+    if "patch-ae" in methods:
+        found.append("patch-ae:window.size=[16,16,16]")
+    names = [method.partition("=")[0] for method in methods]
+    found += [f"{name}:detector.layers={LAYERS_32}" for name in ("bigan", "ali") if name in names]
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("data", choices=[*UNLABELLED, "development", "contaminated"])
+    parser.add_argument("data", choices=[*UNLABELLED, "volumes", "development", "contaminated"])
     parser.add_argument("manifest", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--group", choices=list(GROUPS), default="leading")
@@ -106,6 +129,8 @@ def main() -> None:
     ]
     if given.data == "development":
         more += ["--set", f"cohorts.max_normal={DEVELOPMENT_NORMALS}"]
+    if given.data == "volumes":
+        more += [part for setting in of_volumes(methods) for part in ("--set", setting)]
     if given.data == "kermany":
         more += ["--published", "kermany-cxr"]
     if given.data == "contaminated":
