@@ -18,7 +18,8 @@ adversarial methods (of which presets of 250 epochs have 60, and each its preset
 `lgg.csv` and `head.csv` are made by `secondread split … --test 0.4 --seed 0` (`head-ct` without
 `normal/189.png`, a copy of one in train). `development`, of rows that `development_split.py` made, learns
 from 200 normals and has none unlabelled: it says which six lead. `volumes`, of `lesion_volumes.py`, has
-32×32×32 and 600 steps a stage. `contaminated` is of six quick methods, with 1, 5 and 10 % of the normals abnormal.
+32×32×32 and 600 steps a stage. `contaminated` is of six quick methods, with 1, 5 and 10 % of the
+normals abnormal.
 """
 
 from __future__ import annotations
