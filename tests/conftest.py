@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from work_units import ByFile, long_units_first
+
 if TYPE_CHECKING:
+    from xdist.remote import Producer
+
     from secondread.bundles.bundle import Bundle
     from secondread.cohorts.manifest import Manifest
     from secondread.recipes.recipe import Recipe
@@ -29,11 +33,22 @@ NUMERICAL = frozenset(
 """The folders whose tests rest on floating-point arithmetic: they run in every form of `make processors`."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile | None:
+    """Where no other way of sharing out the tests is asked for."""
+    if config.getoption("dist") != "load":
+        return None
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in NUMERICAL:
             item.add_marker(pytest.mark.numerical)
+    if hasattr(config, "workerinput"):
+        long_units_first(items)
 
 
 @pytest.fixture(scope="session")

@@ -73,22 +73,24 @@ def imports_of(file: Path) -> set[str]:
     return found & MODULES.keys()
 
 
-IMPORTS = {module: imports_of(file) - {module} for module, file in MODULES.items()}
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    return {module: imports_of(file) - {module} for module, file in MODULES.items()}
 
 
 def room_of(module: str) -> str:
     return module.split(".")[1]
 
 
-def test_no_files_import_one_another_in_a_circle():
-    TopologicalSorter(IMPORTS).prepare()  # raises CycleError, which names the circle
+def test_no_files_import_one_another_in_a_circle(imports):
+    TopologicalSorter(imports).prepare()  # raises CycleError, which names the circle
 
 
-def test_rooms_import_only_from_rooms_below():
+def test_rooms_import_only_from_rooms_below(imports):
     upwards = [
         f"{module} imports {other}"
-        for module in IMPORTS.keys() - {"secondread"}
-        for other in IMPORTS[module]
+        for module in imports.keys() - {"secondread"}
+        for other in imports[module]
         if other == "secondread" or ROOMS.index(room_of(module)) < ROOMS.index(room_of(other))
     ]
     assert upwards == []

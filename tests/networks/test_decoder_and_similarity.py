@@ -1,6 +1,5 @@
 import pytest
 import torch
-from monai.metrics import SSIMMetric
 
 from secondread.networks.decoder import Decoder
 from secondread.networks.structural_similarity import (
@@ -40,6 +39,8 @@ def test_a_decoder_ends_at_the_size_of_the_image_within_tanh(rank, size):
 
 @pytest.mark.parametrize("size", [(24, 30), (12, 14, 16)])
 def test_similarity_agrees_with_monai(size):
+    from monai.metrics import SSIMMetric  # which takes two seconds to import, in every worker that collects
+
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(2, 1, *size, generator=generator)
     y = (x + 0.1 * torch.randn(x.shape, generator=generator)).clamp(0, 1)
