@@ -17,16 +17,18 @@ SHARED = ["preprocessing.size=[32,32]", "cohorts.validation=0.2", "cohorts.calib
 SMALL = ["detector.network.width=4", "detector.network.hidden=16", "precision=float32"]
 
 
-def intensity_task(folder: Path, manifest: Path, seed: int = 0) -> Task:
-    return _task(folder, manifest, "mean-intensity", SHARED, seed)
+def intensity_task(folder: Path, manifest: Path, seed: int = 0, workers: int = 0) -> Task:
+    return _task(folder, manifest, "mean-intensity", SHARED, seed, workers)
 
 
-def trained_task(folder: Path, manifest: Path, epochs: int, seed: int = 0) -> Task:
+def trained_task(folder: Path, manifest: Path, epochs: int, seed: int = 0, workers: int = 0) -> Task:
+    """Without a worker to read its images, unless a test asks for one: each takes a second to start, several
+    times in a run."""
     stage = [f"stages.reconstruction.{each}" for each in (f"epochs={epochs}", "batch_size=8")]
-    return _task(folder, manifest, "ae", [*SHARED, *SMALL, *stage], seed)
+    return _task(folder, manifest, "ae", [*SHARED, *SMALL, *stage], seed, workers)
 
 
-def _task(folder: Path, manifest: Path, name: str, settings: list[str], seed: int) -> Task:
+def _task(folder: Path, manifest: Path, name: str, settings: list[str], seed: int, workers: int) -> Task:
     recipe = Recipe.load(name, set=settings).model_copy(update={"seed": seed})
     return Task(
         folder=str(folder / "runs" / name / f"seed-{seed}"),
@@ -35,6 +37,7 @@ def _task(folder: Path, manifest: Path, name: str, settings: list[str], seed: in
         maps=False,
         device="cpu",
         cache=str(folder.parent / "cache"),
+        workers=workers,
         bootstrap=20,
     )
 

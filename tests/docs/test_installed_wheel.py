@@ -72,7 +72,7 @@ def done(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
     )
     (site / "sitecustomize.py").write_text(NO_NETWORK)
-    make_phantoms(folder / "drawn", seed=2, n_normal=130, n_abnormal=16, size=(64, 64))
+    make_phantoms(folder / "drawn", seed=2, n_normal=70, n_abnormal=8, size=(64, 64))
     for label, name in (("normal", "normal"), ("abnormal", "pneumonia")):
         (folder / "films" / name).mkdir(parents=True)
         for number, file in enumerate(sorted((folder / "drawn").glob(f"*/{label}/*.png"))):

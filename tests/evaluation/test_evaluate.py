@@ -26,13 +26,19 @@ def made(tmp_path_factory):
     return make_readings(tmp_path_factory.mktemp("readings"), maps=True, masks=True, studies=True)
 
 
+@pytest.fixture(scope="module")
+def evaluation(made):
+    """For all who only look at it."""
+    return judged(made)
+
+
 @pytest.fixture
 def fresh(tmp_path):
     return make_readings(tmp_path, normal=14, abnormal=10)
 
 
-def test_metrics_have_every_key_of_the_schema_and_are_strict_json(made):
-    metrics = judged(made).metrics()
+def test_metrics_have_every_key_of_the_schema_and_are_strict_json(evaluation):
+    metrics = evaluation.metrics()
     assert set(metrics) >= SCHEMA
     assert set(metrics["baselines"]) == {"mean_intensity", "pixel_1nn", "spectrum", "flag_everything_f1"}
     assert set(metrics["oracle"]) == {"youden", "best_f1"}
@@ -41,8 +47,8 @@ def test_metrics_have_every_key_of_the_schema_and_are_strict_json(made):
     json.dumps(metrics, allow_nan=False)
 
 
-def test_figures_equal_those_of_scikit_learn_on_the_same_rows(made):
-    metrics = judged(made).metrics()
+def test_figures_equal_those_of_scikit_learn_on_the_same_rows(made, evaluation):
+    metrics = evaluation.metrics()
     labels = [row["label"] == "abnormal" for row in made.rows]
     scores = [float(reading["score"]) for reading in made.readings]
     flags = np.array([reading["flagged"] == "true" for reading in made.readings])
@@ -54,8 +60,8 @@ def test_figures_equal_those_of_scikit_learn_on_the_same_rows(made):
     assert low < metrics["auroc"] < high
 
 
-def test_the_promised_rate_stands_beside_the_observed_one(made):
-    metrics = judged(made).metrics()
+def test_the_promised_rate_stands_beside_the_observed_one(evaluation):
+    metrics = evaluation.metrics()
     assert metrics["false_alarm_rate_promised"] == 0.1
     assert metrics["false_alarm_rate_promised_range"] == [0.05, 0.17]
     assert metrics["false_alarm_rate"] == pytest.approx(1 - metrics["specificity"])
@@ -65,8 +71,8 @@ def test_the_same_seed_gives_the_same_metrics(made):
     assert judged(made, seed=3).metrics() == judged(made, seed=3).metrics()
 
 
-def test_studies_are_judged_by_their_highest_image(made):
-    studies = judged(made).studies
+def test_studies_are_judged_by_their_highest_image(made, evaluation):
+    studies = evaluation.studies
     assert studies is not None
     best = max(float(r["score"]) for r in made.readings if r["study_id"] == studies.units.names[0])
     assert studies.units.scores[0] == best
@@ -82,8 +88,8 @@ def test_studies_scored_with_images_outside_the_test_get_no_decisions(tmp_path):
     assert studies.calibrated is None
 
 
-def test_pixel_metrics_follow_the_maps(made):
-    pixel = judged(made).metrics()["pixel"]
+def test_pixel_metrics_follow_the_maps(evaluation):
+    pixel = evaluation.metrics()["pixel"]
     assert pixel["auroc"] > 0.8
     assert 0 < pixel["dice_calibrated"] <= pixel["dice_oracle"] < 1
     assert pixel["images"] == 70
@@ -101,14 +107,13 @@ def test_volumes_are_judged_voxel_by_voxel(tmp_path):
     assert judged(made).metrics()["pixel"]["auroc"] > 0.8
 
 
-def test_each_finding_meets_all_normals(made):
-    found = judged(made).metrics()["per_finding"]
+def test_each_finding_meets_all_normals(evaluation):
+    found = evaluation.metrics()["per_finding"]
     assert found["bright spot"]["n"] == {"normal": 40, "abnormal": 30}
     assert found["double"]["n"] == {"normal": 40, "abnormal": 10}
 
 
-def test_columns_with_a_few_values_become_subgroups(made):
-    evaluation = judged(made)
+def test_columns_with_a_few_values_become_subgroups(evaluation):
     assert list(evaluation.subgroups) == ["site"]
     assert [group.name for group in evaluation.subgroups["site"]] == ["north", "south"]
 

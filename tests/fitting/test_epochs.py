@@ -37,13 +37,14 @@ def scores(bundle: Bundle, phantoms) -> list[float]:
     return [reading.score for reading in score(bundle, phantoms.where("split=test"), workers=0).rows]
 
 
-@pytest.fixture
-def kept(phantoms, tmp_path) -> Bundle:
-    return fit_here(recipe(keep_every=3, keep="best"), phantoms, tmp_path / "bundle")
+@pytest.fixture(scope="module")
+def kept(phantoms, tmp_path_factory) -> Bundle:
+    folder = tmp_path_factory.mktemp("kept")
+    return fit_here(recipe(keep_every=3, keep="best"), phantoms, folder / "bundle")
 
 
 def test_each_kept_epoch_is_a_bundle_like_that_of_a_fit_that_ended_there(kept, phantoms, tmp_path):
-    folder = tmp_path / "bundle.epochs"
+    folder = Path(kept.path).with_name("bundle.epochs")
     assert sorted(path.name for path in folder.iterdir()) == ["epoch-00003", "epoch-00004"]
     for epochs in (3, 4):
         ended = fit_here(recipe(epochs=epochs), phantoms, tmp_path / f"ended-{epochs}")
@@ -56,7 +57,7 @@ def test_each_kept_epoch_is_a_bundle_like_that_of_a_fit_that_ended_there(kept, p
 def test_keeping_epochs_leaves_the_bundle_as_it_is(kept, phantoms, tmp_path):
     plain = fit_here(recipe(keep="best"), phantoms, tmp_path / "plain")
     np.testing.assert_array_equal(scores(kept, phantoms), scores(plain, phantoms))
-    loaded = Bundle.load(tmp_path / "bundle")
+    loaded = Bundle.load(kept.path)
     np.testing.assert_array_equal(scores(loaded, phantoms), scores(plain, phantoms))
 
 
@@ -76,7 +77,10 @@ def test_a_stopped_fit_that_is_continued_has_the_same_epochs(kept, phantoms, tmp
         fit_here(recipe(keep_every=3, keep="best"), phantoms, tmp_path / "again")
     fit_here(recipe(keep_every=3, keep="best"), phantoms, tmp_path / "again", resume=True)
     for name in ("epoch-00003", "epoch-00004"):
-        one, other = (Bundle.load(tmp_path / f"{fit}.epochs" / name) for fit in ("bundle", "again"))
+        one, other = (
+            Bundle.load(bundle.with_name(f"{bundle.name}.epochs") / name)
+            for bundle in (Path(kept.path), tmp_path / "again")
+        )
         np.testing.assert_array_equal(scores(one, phantoms), scores(other, phantoms))
     assert not (tmp_path / "again.partial").exists()
 

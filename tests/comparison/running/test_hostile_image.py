@@ -49,7 +49,7 @@ def test_it_costs_its_rows_and_not_the_run(phantoms: Manifest, tmp_path: Path) -
     rows = [replace(row, path=phantoms.reference(row)) for row in phantoms.rows]
     rows += [Row(path, split=split, label="normal", patient_id=split) for split, path in bad.items()]
     Manifest(tuple(rows), tmp_path).write(tmp_path / "manifest.csv")
-    task = intensity_task(tmp_path / "comparison", tmp_path / "manifest.csv")
+    task = intensity_task(tmp_path / "comparison", tmp_path / "manifest.csv", workers=1)
     work(task)
     readings = {reading.path: reading for reading in Readings.read(task.place / "readings").rows}
     assert task.done

@@ -62,7 +62,7 @@ def test_two_at_once_give_the_numbers_of_one_and_a_failing_third_does_not_stop_t
 ):
     folder = tmp_path / "comparison"
     failing = intensity_task(folder, tmp_path / "missing.csv", seed=5)
-    good = [trained_task(folder, manifest, EPOCHS), intensity_task(folder, manifest)]
+    good = [trained_task(folder, manifest, EPOCHS), intensity_task(folder, manifest, workers=1)]
     told = io.StringIO()
     run_locally([failing, *good], jobs=2, show=Lines(told))
     assert {task.place.parent.name: scores(task) for task in good} == undisturbed

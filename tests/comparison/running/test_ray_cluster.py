@@ -49,7 +49,7 @@ def test_with_a_worker_killed_nothing_is_lost_and_the_numbers_are_those_of_undis
     undisturbed = [trained_task(here, manifest, EPOCHS), intensity_task(here, manifest)]
     tasks = [
         trained_task(there, manifest, EPOCHS),
-        intensity_task(there, manifest),
+        intensity_task(there, manifest, workers=1),
         intensity_task(there, tmp_path / "missing.csv", seed=5),
     ]
     killer = threading.Thread(target=kill_once_under_way, args=(tasks[0],))
