@@ -195,9 +195,7 @@ def test_weights_found_through_the_environment_stand_in_the_provenance(
     phantoms, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECONDREAD_WEIGHTS", str(shared_data / "weights"))
-    recipe = Recipe.load(
-        "mahalanobis", set=["preprocessing.size=[64,64]", "detector.encoder.name=squeezenet1_1"]
-    )
+    recipe = Recipe.load("k-nn", set=["preprocessing.size=[64,64]", "detector.encoder.name=squeezenet1_1"])
     bundle = fit_here(recipe, phantoms, tmp_path / "bundle")
     ((name, digest),) = bundle.provenance.weights.items()
     assert name.startswith("squeezenet1_1")

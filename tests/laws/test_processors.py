@@ -24,6 +24,7 @@ FORMS = {
         "ATEN_CPU_CAPABILITY": "avx2",
         "ONEDNN_MAX_CPU_ISA": "AVX2",
         "OMP_NUM_THREADS": "2",
+        "OMP_WAIT_POLICY": "PASSIVE",  # where all cores are busy, threads that wait would take their time
     },
 }
 

@@ -178,7 +178,7 @@ def test_the_refiner_learns_to_see_changed_places():
     detector = small(
         "ae", refiners=("r_intra",), score="r_intra", anomalies={"name": "blobs", "contrast": (3.0, 4.0)}
     )
-    losses = fit(detector, images, steps=120, batch_size=24, lr=5e-3)["refine"]
+    losses = fit(detector, images, steps=60, batch_size=24, lr=5e-3)["refine"]
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
 
 

@@ -18,7 +18,7 @@ def smooth(n, size, generator):
     return x + 0.01 * torch.randn(x.shape, generator=generator)
 
 
-def trained(rank, scheme, *, steps=50, **options):
+def trained(rank, scheme, *, steps=30, **options):
     """In float32, as everywhere outside these tests."""
     generator = torch.Generator().manual_seed(0)
     glow = Glow(
