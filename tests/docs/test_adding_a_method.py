@@ -64,7 +64,7 @@ def run(words: list[str], folder: Path, patch: pytest.MonkeyPatch) -> None:
         case ["python", script]:
             runpy.run_path(script, run_name="__main__")
         case ["secondread", *rest]:
-            if rest[0] in ("fit", "score", "evaluate"):
+            if rest[0] in ("fit", "score"):
                 rest += ["--workers", "0"]  # a worker takes a second to start, in each command
             result = CliRunner().invoke(app, rest)
             assert result.exit_code == 0, (words, result.output, result.exception)
