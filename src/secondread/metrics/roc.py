@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
 
 from secondread.metrics.labelled_scores import Floats, labelled_scores
 
@@ -56,6 +55,8 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
 
     ValueError where a class is missing or a score is not finite.
     """
+    from scipy.stats import rankdata  # takes most of a second to import, which a fit need not wait for
+
     abnormal, values = labelled_scores(labels, scores)
     positives = int(abnormal.sum())
     negatives = abnormal.size - positives
