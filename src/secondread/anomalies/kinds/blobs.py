@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import torch
@@ -21,7 +20,9 @@ from secondread.anomalies.anomaly import (
     refuse_misfits,
     uniform,
 )
-from secondread.anomalies.placement import Box, centres, positions, valid_box
+from secondread.anomalies.ellipses import ellipse_distance, soft_edge, turned_anyhow
+from secondread.anomalies.placement import Box, centres, valid_box
+from secondread.anomalies.values import values_of
 from secondread.settings.base import Draws
 
 
@@ -107,32 +108,5 @@ class Blobs(MakeAnomalies):
         centre = centres(drawn[:, :rank], box, settings.core)
         radii = between(drawn[:, rank:-1], settings.radius).clamp_min(1e-3)
         edge = per_image(between(drawn[:, -1], settings.edge).clamp_min(1e-3), rank)
-        turns = torch.randn(count, rank, rank, generator=generator, device=generator.device)
-        axes = torch.linalg.qr(turns.cpu()).Q.to(images.device)
-        scaled = axes / radii[..., None] / box.side.clamp_min(1)[:, None]
-        offsets = [
-            position - per_image(centre[:, axis], rank)
-            for axis, position in enumerate(positions(images.shape[2:], images.device))
-        ]
-        square = torch.zeros(count, 1, *images.shape[2:], device=images.device)
-        for own in range(rank):
-            along = torch.zeros_like(square)
-            for axis, offset in enumerate(offsets):
-                along += per_image(scaled[:, own, axis], rank) * offset
-            square += along.square_()
-        way = ((square.sqrt_() - 1 + edge) / (2 * edge)).clamp_(0, 1)
-        return way.mul_(math.pi).cos_().add_(1).div_(2)
-
-
-def values_of(images: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Lowest and highest value and standard deviation of each image's valid positions, `[N, 1, 1, …]`; of an
-    image without any, 0."""
-    rank, flat = images.dim() - 2, images.flatten(1)
-    kept = torch.ones_like(flat, dtype=torch.bool) if valid is None else valid.expand_as(images).flatten(1)
-    some = kept.any(dim=1)
-    lowest = flat.masked_fill(~kept, math.inf).amin(dim=1).where(some, 0)
-    highest = flat.masked_fill(~kept, -math.inf).amax(dim=1).where(some, 0)
-    number = kept.sum(dim=1).clamp_min(1)
-    mean = (flat * kept).sum(dim=1) / number
-    deviation = (((flat - mean[:, None]) * kept).square().sum(dim=1) / number).sqrt()
-    return per_image(lowest, rank), per_image(highest, rank), per_image(deviation, rank)
+        axes = turned_anyhow(generator, count, rank, images.device)
+        return soft_edge(ellipse_distance(centre, radii, axes, box, images.shape[2:]), edge)
