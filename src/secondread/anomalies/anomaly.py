@@ -19,11 +19,14 @@ class Anomalies:
     images  `[N, C, *S]`, of the type of the originals; equal to them, bit for bit, where `mask` is False
     mask    bool `[N, 1, *S]`, where the image was changed; all False for an image that was left as it was
     target  float32 `[N, 1, *S]` in [0, 1], what a network learns to give; 0 where `mask` is False
+    classes int64 `[N]`, which of a kind's variants each image got, 0 for an image that was left as it was;
+            None of a kind that has no variants
     """
 
     images: Tensor
     mask: Tensor
     target: Tensor
+    classes: Tensor | None = None
 
     @property
     def changed(self) -> Tensor:
@@ -59,7 +62,8 @@ class MakeAnomalies:
     images        float `[N, C, *S]`, prepared images of any rank, which stay as they are
     generator     all randomness, on any device; one of the CPU draws the same for images on every device.
                   Equal generators, equal anomalies
-    donors        float `[M, C, *S]`, images to take something from; none = the batch's own others
+    donors        float `[M, C, *S]`, images to take something from; none = the batch's own others,
+                  or what the kind draws itself
     valid         bool `[N, 1, *S]`, False where preprocessing padded (or what else must stay as it is, such
                   as the air around a head): nothing is changed there; None = valid everywhere
     donors_valid  the same of the donors `[M, 1, *S]`: nothing is taken from there

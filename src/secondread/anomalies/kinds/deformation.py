@@ -106,7 +106,10 @@ class Deformations(MakeAnomalies):
         seen = mask & (greatest >= settings.visible * deviation)
         target = seen.float()
         if settings.target == "displacement":
-            moved = way * square.sqrt()
+            away = torch.zeros_like(way)
+            for axis, position in enumerate(positions(size, images.device)):
+                away = away + (position - per_image(centre[:, axis], rank)).square()
+            moved = way * away.sqrt()
             target = target * moved / per_image(moved.flatten(1).amax(dim=1).clamp_min(1e-6), rank)
         return Anomalies(torch.where(mask, changed, images), mask, target)
 
