@@ -162,6 +162,23 @@ def test_where_both_are_equal_ddad_marks_the_patch_and_fpi_does_not():
     assert torch.equal(fpi.mask, ddad.images != x)
 
 
+def test_differences_within_the_tolerance_are_mixed_but_are_no_target():
+    x = torch.rand(6, 1, 32, 32, generator=generator())
+    make = ForeignPatches(ForeignPatchSettings(share=1.0, differing=True, tolerance=0.4))
+    d = torch.rand(1, 1, 32, 32, generator=generator(1))
+    found = make(x, generator(), donors=d)
+    assert torch.equal(found.mask, found.images != x)
+    assert torch.equal(found.target > 0, found.mask & ((d - x).abs() > 0.4))
+
+
+def test_levels_give_factors_for_classes():
+    found = patches(200, (32, 32), levels=4)
+    alphas = found.target.flatten(1).amax(dim=1)
+    values, counts = alphas.unique(return_counts=True)
+    assert values.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert int(counts.min()) > 30
+
+
 def test_one_image_without_donors_is_refused():
     with pytest.raises(UserError, match="the batch holds one"):
         ForeignPatches()(torch.rand(1, 1, 16, 16), generator())

@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
-from secondread.anomalies.anomaly import (
-    Anomalies,
-    AnomalySettings,
-    MakeAnomalies,
-    ShareRange,
-    between,
-    per_image,
-    refuse_misfits,
-    uniform,
-)
-from secondread.anomalies.placement import below, centres, cuboids, valid_box
-from secondread.errors import UserError
+from secondread.anomalies.anomaly import Anomalies, MakeAnomalies, refuse_misfits
+from secondread.anomalies.foreign import SamePlaceSettings, same_place
 
 
-class ForeignPatchSettings(AnomalySettings):
-    """The defaults are DDAD's; FPI has `share: 1, alpha: [0.05, 0.95], target: alpha, differing: true`."""
+class ForeignPatchSettings(SamePlaceSettings):
+    """The defaults are DDAD's; FPI has `share: 1, alpha: [0.05, 0.95], target: alpha, differing: true`, for
+    brains `core: 0.5`, and with the five classes of its abdomens `levels: 4` in place of alpha."""
 
     name: Literal["fpi"] = "fpi"
-    alpha: ShareRange = Field((0.0, 1.0), description="weight of the other image; never 0 itself")
-    half_width: ShareRange = Field((0.05, 0.2), description="of the patch, as share of the image's side")
-    core: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.8, description="share of each side, about its middle, in which centres lie"
-    )
     target: Literal["mask", "alpha"] = Field("mask", description="1 inside the patch, or alpha inside it")
     differing: bool = Field(
         False, description="leave out of mask and target where both images are equal, such as in black air"
+    )
+    tolerance: NonNegativeFloat = Field(
+        0.0,
+        description="with `differing`: leave out of the target where both images differ by no more than this",
     )
 
 
@@ -50,7 +40,8 @@ class ForeignPatches(MakeAnomalies):
     MELBA 2022 (arXiv 2011.04197); with the defaults as in Y. Cai, H. Chen, X. Yang, Y. Zhou, K.-T. Cheng,
     Dual-distribution discrepancy with self-supervised refinement for anomaly detection in medical images,
     Medical Image Analysis 2023. FPI changes both images of a pair, by alpha and by 1 - alpha; here each
-    image draws its own.
+    image draws its own. Its code compares both images on a grid of steps as wide as the tolerance, so that
+    equal differences may count or not; here the difference itself is compared.
     """
 
     Settings = ForeignPatchSettings
@@ -70,41 +61,13 @@ class ForeignPatches(MakeAnomalies):
         """See `MakeAnomalies`. Each image draws its donor from `donors`, or from the others of the batch;
         UserError where there is none."""
         refuse_misfits(images, valid, donors, donors_valid)
-        settings, rank = self.settings, images.dim() - 2
-        drawn = uniform(generator, images, 4 + rank)
-        donor = chosen(drawn[:, 0], len(images), donors)
-        if donors is None:
-            donors, donors_valid = images, valid
-        other = donors[donor]
-        if donors_valid is not None:
-            valid = donors_valid[donor] if valid is None else valid & donors_valid[donor]
-        box = valid_box(images, valid)
-        centre = centres(drawn[:, 4:], box, settings.core)
-        narrow, wide = (torch.round(box.side * share) for share in settings.half_width)
-        half = below(drawn[:, 1:2], narrow, wide).clamp_min(1)
-        mask = cuboids(centre - half, centre + half, images.shape[2:])
-        mask &= per_image(drawn[:, 2] < settings.share, rank)
-        if valid is not None:
-            mask &= valid
+        settings = self.settings
+        patch = same_place(images, generator, settings, donors=donors, valid=valid, donors_valid=donors_valid)
+        mask = seen = patch.mask
         if settings.differing:
-            mask &= (other != images).any(dim=1, keepdim=True)
-        alpha = per_image(between(1 - drawn[:, 3], settings.alpha), rank)
-        mixed = torch.where(mask, torch.lerp(images, other, alpha.to(images.dtype)), images)
-        return Anomalies(mixed, mask, mask * alpha if settings.target == "alpha" else mask.float())
-
-
-def chosen(drawn: Tensor, count: int, donors: Tensor | None) -> Tensor:
-    """Which donor each of `count` images gets, from U[0, 1) `[count]`: one of the donors, or another of the
-    batch, each as likely. UserError where there is no other image."""
-    if donors is None and count == 1:
-        raise UserError(
-            "fpi takes a patch from another image, and the batch holds one; "
-            "make batches of at least two images, or give donors"
-        )
-    others = count - 1 if donors is None else len(donors)
-    if others == 0 and count:
-        raise UserError("fpi takes a patch from another image, and no donors are given; give at least one")
-    step = below(drawn, torch.zeros_like(drawn), torch.full_like(drawn, others)).long()
-    if donors is not None:
-        return step
-    return (torch.arange(count, device=drawn.device) + 1 + step) % max(count, 1)
+            apart = (patch.others - images).abs().amax(dim=1, keepdim=True)
+            mask = mask & (apart > 0)
+            seen = mask & (apart > settings.tolerance)
+        alpha = patch.alpha
+        mixed = torch.where(mask, torch.lerp(images, patch.others, alpha.to(images.dtype)), images)
+        return Anomalies(mixed, mask, seen * alpha if settings.target == "alpha" else seen.float())
