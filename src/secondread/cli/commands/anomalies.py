@@ -19,7 +19,7 @@ def anomalies(
     manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with a split.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the page and the sheet.")],
     kind: Annotated[
-        str, typer.Option("--kind", help="How they are made: fpi, blobs, or module:Class of your own.")
+        str, typer.Option("--kind", help="fpi, cutpaste, draem or another kind, or module:Class of your own.")
     ] = "fpi",
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Images shown.")] = 12,
     recipe: Annotated[
