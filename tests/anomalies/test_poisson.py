@@ -88,7 +88,7 @@ def test_a_source_that_differs_by_a_constant_changes_nothing():
     inside = torch.zeros(1, 1, 16, 16, dtype=torch.bool)
     inside[..., 2:14, 3:12] = True
     found = blended(x, x + 5, inside, torch.zeros(1), torch.ones(1), torch.zeros(1, dtype=torch.bool))
-    torch.testing.assert_close(found, x, rtol=0, atol=1e-12)
+    assert float((found - x).abs().max()) < 1e-12
 
 
 def test_a_region_on_the_border_of_the_grid_is_refused():
