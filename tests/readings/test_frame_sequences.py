@@ -32,3 +32,12 @@ def test_a_sequence_of_which_no_frame_has_a_score_comes_last():
     rows += [frame(f"b.dcm#frame/{n}", n, -5.0) for n in range(2)]
     last = sequences_of(rows)[-1]
     assert (last.source, last.worst) == ("a.dcm", None)
+
+
+def test_two_sequences_of_a_study_in_one_folder_are_told_apart_by_their_names():
+    rows = [
+        frame(f"b/{name}_{n}.png", n, score) for n in range(2) for name, score in (("lax", 1), ("sax", 2))
+    ]
+    short, long = sequences_of(rows)
+    assert (short.source, long.source) == ("b/sax_", "b/lax_")
+    assert short.places == long.places == (0.0, 1.0)

@@ -54,6 +54,12 @@ def frames_of(rows: Sequence[Row]) -> list[int | None]:
     return found
 
 
+def before_number(path: str) -> str:
+    """What the names of the frames of one sequence begin with: a picture's path before its last number."""
+    name = _NUMBERED.fullmatch(path)
+    return name[1] if name else path
+
+
 def time_of(row: Row) -> float | None:
     """The seconds in a row's column `time_s`; None where there is no finite number."""
     try:

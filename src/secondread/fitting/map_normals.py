@@ -15,7 +15,7 @@ from secondread.scoring.scorer import Scorer, read_ahead
 def fitted_processing(settings: MapSettings, scorer: Scorer, normals: ImageSource) -> MapProcessing | None:
     """The processing, fitted on the raw maps of validation normals; None where the detector gives no map.
 
-    Raises UserError where no position of any of them counts.
+    Raises ValueError where no position of any of them counts (`refuse_empty_maps` says so before a fit).
     """
     mixture = scorer.detector.map_mixture()
     if mixture is None or not len(normals):

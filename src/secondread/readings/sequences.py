@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from secondread.cohorts.row import shared_file
+from secondread.cohorts.sequences import before_number
 from secondread.readings.reading import Reading
 from secondread.wording.short import Short
 
@@ -15,7 +16,8 @@ from secondread.wording.short import Short
 class FrameSequence(Short):
     """Frames of one file or folder, in their order.
 
-    source  the file, or the folder, as the readings name it
+    source  the file or the folder, as the readings name it; of a folder with several sequences of one study,
+            what the names of this one's frames begin with
     """
 
     study_id: str
@@ -54,12 +56,25 @@ def sequences_of(rows: Iterable[Reading]) -> list[FrameSequence]:
         if row.study_id and row.frame is not None:
             source = shared_file(row.path) or str(PurePosixPath(row.path).parent)
             found.setdefault((row.study_id, source), []).append(row)
+    found = {key: frames for whole in found.items() for key, frames in _apart(*whole)}
     sequences = [
         FrameSequence(study, source, tuple(sorted(frames, key=lambda frame: frame.frame or 0)))
         for (study, source), frames in found.items()
         if len(frames) > 1
     ]
     return sorted(sequences, key=_falling)
+
+
+def _apart(place: tuple[str, str], frames: list[Reading]) -> Iterator[tuple[tuple[str, str], list[Reading]]]:
+    """The frames of one file or folder; where two have one number, those apart whose names begin alike."""
+    study, _ = place
+    if len({frame.frame for frame in frames}) == len(frames):
+        yield place, frames
+        return
+    alike: dict[tuple[str, str], list[Reading]] = {}
+    for frame in frames:
+        alike.setdefault((study, before_number(frame.path)), []).append(frame)
+    yield from alike.items()
 
 
 def _falling(sequence: FrameSequence) -> tuple[bool, float]:

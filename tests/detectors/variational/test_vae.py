@@ -100,6 +100,16 @@ def test_the_combined_map_is_normalised_by_held_out_normals_and_not_by_the_image
     torch.testing.assert_close(score(detector, images[:1]).maps["combined"], found["combined"][:1])
 
 
+def test_padding_of_held_out_normals_has_no_say_in_the_range_of_slopes():
+    detector, normals = small(maps=("combined", "kl_gradient"), smoothing=0.0), blobs(4, SIZE)
+    valid = torch.zeros(4, 1, *SIZE, dtype=torch.bool)
+    valid[..., 4:12] = True
+    detector.examine(iter([Batch(normals, valid)]), torch.Generator())
+    slopes = score(detector, normals).maps["kl_gradient"]
+    torch.testing.assert_close(detector.slopes, torch.stack((slopes[valid].min(), slopes[valid].max())))
+    assert slopes.max() > slopes[valid].max() or slopes.min() < slopes[valid].min()
+
+
 def test_only_the_maps_that_are_asked_for_are_computed(monkeypatch):
     detector = small(maps=("reconstruction", "kl_gradient"))
     asked = []

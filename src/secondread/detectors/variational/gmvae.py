@@ -18,7 +18,7 @@ from secondread.detectors.blocks.variational.mixture_energy import (
     normal_divergence,
 )
 from secondread.detectors.blocks.variational.networks import has_batch_statistics
-from secondread.detectors.blocks.variational.restoration import RestorationSettings, chosen_weight, restored
+from secondread.detectors.blocks.variational.restoration import RestorationSettings, choose_weight, restored
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -204,10 +204,7 @@ class GMVAE(Detector):
         assert self.weight is not None
         images = ((batch.images.float().clamp(0, 1), batch.valid) for batch in held_out)
         with full_precision(self.weight):
-            found = chosen_weight(images, self.bound, self.settings.restoration)
-        best = min(found, key=lambda weight: found[weight])
-        self.weight.fill_(best)
-        return {"weight of the total variation": best, "change of normals": found[best]}
+            return choose_weight(self.weight, images, self.bound, self.settings.restoration)
 
     def mixture(self) -> Mixture:
         return Mixture({self.settings.score: 1.0}, scaled=False)

@@ -22,7 +22,7 @@ from secondread.detectors.blocks.variational.networks import (
 )
 from secondread.detectors.blocks.variational.restoration import (
     RestorationSettings,
-    chosen_weight,
+    choose_weight,
     restored,
 )
 from secondread.detectors.contract import (
@@ -103,9 +103,9 @@ class VAE(Detector):
         combined                         the map `reconstruction` * (|d KL/dx| blurred - low) / (high - low)
         restoration                      |x - T(x)|, T by gradient steps (`blocks.variational.restoration`)
 
-    low and high are the least and the largest value of the blurred slope among held-out normals, found when
-    training ends; the authors take them per image or per test set. With `residual: positive` x is raised to
-    x' wherever it is below it before rec and the map are taken, at scoring alone.
+    low and high are the least and the largest value of the blurred slope at valid places of held-out normals,
+    found when training ends; the authors take them per image or per test set. With `residual: positive` x is
+    raised to x' wherever it is below it before rec and the map are taken, at scoring alone.
 
     Stage `reconstruction`. Padding is in neither rec nor its map.
 
@@ -266,20 +266,24 @@ class VAE(Detector):
 
     def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
         """The range of |d KL/dx| among held-out normals, and the weight that changes them least."""
-        batches = [(symmetric(batch.images), batch.valid) for batch in held_out]
+        settings, low, high = self.settings.restoration, math.inf, -math.inf
+        chosen = self.weight is not None and settings.weight is None
+        few: list[tuple[Tensor, Tensor | None]] = []
         figures: dict[str, float] = {}
-        with full_precision(batches[0][0]):
+        with full_precision(next(self.parameters())):
+            for batch in held_out:
+                x, valid = symmetric(batch.images), batch.valid
+                if self.slopes is not None:
+                    slope = self.slope("kl_gradient", x, valid)
+                    counted = slope if valid is None or not valid.any() else slope[valid]
+                    low, high = min(low, float(counted.min())), max(high, float(counted.max()))
+                if chosen and sum(len(images) for images, _ in few) < settings.images:
+                    few.append((x, valid))
             if self.slopes is not None:
-                slopes = [self.slope("kl_gradient", x, valid) for x, valid in batches]
-                low = min(float(slope.min()) for slope in slopes)
-                high = max(float(slope.max()) for slope in slopes)
                 figures |= {"least slope of KL": low, "largest slope of KL": high}
                 self.slopes.copy_(torch.tensor([low, high if high > low else low + 1.0]))
-            if self.weight is not None and self.settings.restoration.weight is None:
-                found = chosen_weight(iter(batches), self.energy, self.settings.restoration)
-                best = min(found, key=lambda weight: found[weight])
-                self.weight.fill_(best)
-                figures |= {"weight of the total variation": best, "change of normals": found[best]}
+            if chosen and self.weight is not None:
+                figures |= choose_weight(self.weight, iter(few), self.energy, settings)
         return figures
 
     def mixture(self) -> Mixture:

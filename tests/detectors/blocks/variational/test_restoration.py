@@ -3,7 +3,8 @@ import torch
 
 from secondread.detectors.blocks.variational.restoration import (
     RestorationSettings,
-    chosen_weight,
+    changes_of_normals,
+    choose_weight,
     restored,
     total_variation,
 )
@@ -50,7 +51,12 @@ def test_the_weight_that_changes_normals_least_is_found_on_so_many_of_them():
     x = torch.tensor([0.0, 1.0]).repeat(5, 1, 1, 1)
     given = {"weights": (0.0, 3.0), "images": 3, "variation": "reconstruction"}
     settings = RestorationSettings(steps=1, rate=0.1, **given)
-    found = chosen_weight(iter([(x[:2], None), (x[2:], None)]), seen, settings)
+    found = changes_of_normals(iter([(x[:2], None), (x[2:], None)]), seen, settings)
     assert counted == [2, 2, 1, 1]
     assert found[0.0] == pytest.approx(0.1)  # of 0 and 1 the second moves by 0.1 * 2
     assert found[3.0] == pytest.approx((0.15 + 0.35) / 2)
+    weight = torch.tensor(0.0)
+    assert choose_weight(weight, iter([(x[:2], None), (x[2:], None)]), seen, settings)[
+        "change of normals"
+    ] == pytest.approx(0.1)
+    assert weight == 0.0

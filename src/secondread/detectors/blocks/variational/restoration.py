@@ -13,8 +13,6 @@ from secondread.settings.base import Draws, Settings
 
 Energy = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """Images `[N, C, *size]` and their valid places to the model's loss of each, `[N]`, and what it rebuilds."""
-
-
 Weights = Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=100)]
 
 
@@ -28,8 +26,8 @@ class RestorationSettings(Settings):
         ge=0,
         description="of the total variation; empty = the one of `weights` that changes normals least",
     )
-    weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1, max_length=100)] = (
-        Field(tuple(number / 10 for number in range(20)), description="among which one is chosen")
+    weights: Weights = Field(
+        tuple(number / 10 for number in range(20)), description="among which one is chosen"
     )
     images: Draws = Field(16, description="held-out normals on which it is chosen, at most")
     variation: Literal["start", "reconstruction"] = Field(
@@ -47,8 +45,8 @@ def restored(
         x <- x - rate * d/dx [energy(x) + weight * TV(x - r)]
 
     with r the image as it was, or the reconstruction of x (`variation`), and TV the sum of the absolute
-    differences of neighbours along each axis. Padding stays as it is. Nothing
-    is drawn, so that an image's restoration is its own.
+    differences of neighbours along each axis. Padding stays as it is. Nothing is drawn, so that
+    an image's restoration is its own.
 
     Sources: S. You, K. C. Tezcan, X. Chen, E. Konukoglu, Unsupervised lesion detection via image restoration
     with a normative prior, MIDL 2019; steps, rate and the other form of TV as in C. Baur et al., Autoencoders
@@ -71,10 +69,10 @@ def total_variation(x: Tensor) -> Tensor:
     return torch.stack(along).sum(dim=0)
 
 
-def chosen_weight(
+def changes_of_normals(
     images: Iterator[tuple[Tensor, Tensor | None]], energy: Energy, settings: RestorationSettings
 ) -> dict[float, float]:
-    """For each of `weights` the mean |x - restored x| over some normals; the smallest is to be taken."""
+    """For each of `weights` the mean |x - restored x| over some normals."""
     changes = dict.fromkeys(settings.weights, 0.0)
     left, seen = settings.images, 0
     for x, valid in images:
@@ -86,3 +84,17 @@ def chosen_weight(
             change = (x - restored(x, valid, energy, settings, weight)).abs().flatten(1).mean(dim=1)
             changes[weight] += float(change.sum())
     return {weight: change / max(seen, 1) for weight, change in changes.items()}
+
+
+def choose_weight(
+    weight: Tensor,
+    images: Iterator[tuple[Tensor, Tensor | None]],
+    energy: Energy,
+    settings: RestorationSettings,
+) -> dict[str, float]:
+    """Puts the one of `weights` that changes these normals least into the buffer `weight`; figures for the
+    log."""
+    changes = changes_of_normals(images, energy, settings)
+    best = min(changes, key=lambda each: changes[each])
+    weight.fill_(best)
+    return {"weight of the total variation": best, "change of normals": changes[best]}
