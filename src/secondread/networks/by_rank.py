@@ -43,6 +43,12 @@ def area_resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return _ADAPTIVE_MEAN[len(size)](x, size)
 
 
+def halved(x: Tensor) -> Tensor:
+    """`[N, C, *spatial]` on a grid half as fine, by means of 2 along each axis; an odd length loses its last
+    position."""
+    return _MEAN[x.dim() - 2](x, 2)
+
+
 def neighbourhood_mean(x: Tensor, side: int) -> Tensor:
     """The mean of `[N, C, *spatial]` over `side` positions per axis (odd) around each, those beyond the edge
     left out; `x` itself where it is 1."""

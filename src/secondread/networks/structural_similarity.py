@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from secondread.networks.by_rank import halved
 from secondread.networks.gaussian_blur import blur_axis
 from secondread.networks.precision import full_precision
 
@@ -14,10 +15,6 @@ CHUNK = 1 << 17
 """Elements that are compared at a time, so that they stay in the processor's cache."""
 SMALLEST = 1e-6
 """In place of 0 or less, of which a power has no gradient."""
-HALVED: dict[int, Callable[..., Tensor]] = {
-    2: nn.functional.avg_pool2d,
-    3: nn.functional.avg_pool3d,
-}
 
 
 def structural_similarity_map(
@@ -58,7 +55,7 @@ def multiscale_similarity(
     Source: Z. Wang, E. P. Simoncelli, A. C. Bovik, Multiscale structural similarity for image quality
     assessment, Asilomar 2003.
     """
-    rank, last = x.dim() - 2, len(weights) - 1
+    last = len(weights) - 1
     if min(x.shape[2:]) < 2**last:
         raise ValueError(f"{len(weights)} scales need at least {2**last} pixels, not {tuple(x.shape[2:])}")
     with full_precision(x):
@@ -69,7 +66,7 @@ def multiscale_similarity(
             compared = structure if scale < last else luminance * structure
             product = product * compared.flatten(2).mean(dim=2).clamp_min(SMALLEST) ** weight
             if scale < last:
-                x, y = (HALVED[rank](values, 2) for values in (x, y))
+                x, y = halved(x), halved(y)
         return product.mean(dim=1)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from secondread.detectors.blocks.adversarial.collapse import CollapseSigns, held_out_images
 from secondread.detectors.blocks.adversarial.latent_images import LatentImages
-from secondread.detectors.blocks.adversarial.unified_settings import Normalisation, UnifiedSettings
+from secondread.detectors.blocks.adversarial.unified_settings import UnifiedSettings
 from secondread.detectors.blocks.reconstruction import refuse_one_image, symmetric
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import (
@@ -34,6 +34,7 @@ from secondread.networks.adversarial.losses import (
     wasserstein_critic,
     wasserstein_generator,
 )
+from secondread.networks.adversarial.normalisation import Norm
 from secondread.networks.adversarial.unified import UnifiedDecoder, UnifiedEncoder, code_critic
 from secondread.networks.precision import full_precision
 from secondread.settings.base import Width
@@ -44,7 +45,7 @@ class AAESettings(DetectorSettings):
 
     name: Literal["aae"] = "aae"
     network: UnifiedSettings = UnifiedSettings()
-    norm: Normalisation = "batch"
+    norm: Norm = "batch"
     hidden: Width = Field(50, description="of the critic's two layers")
     penalty: float = Field(10.0, ge=0, description="weight of the critic's gradient penalty")
     critic_steps: int = Field(20, ge=1, le=100)
@@ -138,9 +139,6 @@ class AAE(LatentImages, Detector):
         images: Tensor = self.decoder(z)
         return images
 
-    def place(self) -> Tensor:
-        return self.signs.found
-
     def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
         x = held_out_images(held_out)
         with full_precision(x):
@@ -151,9 +149,6 @@ class AAE(LatentImages, Detector):
                 **self.signs.of_rebuilt(self.decoder(codes), x),
                 **self.signs.of_critic(values_of(self.critic, prior), values_of(self.critic, codes), steep),
             }
-
-    def warnings(self) -> tuple[str, ...]:
-        return self.signs.warnings()
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)

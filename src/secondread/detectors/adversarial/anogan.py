@@ -91,7 +91,7 @@ class AnoGAN(LatentImages, Detector):
     def drawn(self, n: int, generator: torch.Generator) -> Tensor:
         if self.settings.prior == "normal":
             return super().drawn(n, generator)
-        return (2 * torch.rand(n, *self.latent_shape, generator=generator) - 1).to(self.place().device)
+        return (2 * torch.rand(n, *self.latent_shape, generator=generator) - 1).to(self.place.device)
 
     def critic_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         x = symmetric(batches["normal"].images)
@@ -117,9 +117,6 @@ class AnoGAN(LatentImages, Detector):
         start = self.drawn(1, torch.Generator().manual_seed(0)).expand(len(x), 1, -1)
         return self.searched(x, start, None)[0]
 
-    def place(self) -> Tensor:
-        return self.signs.found
-
     def searched(self, x: Tensor, starts: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """z* `[N, latent]`, R and F `[N]`, from starts `[N, restarts, latent]`."""
         features, share = self.discriminator.features, self.settings.feature_share
@@ -141,9 +138,6 @@ class AnoGAN(LatentImages, Detector):
                 **self.signs.of_generated(fakes, x),
                 **self.signs.of_critic(values_of(critic, x), values_of(critic, fakes), steep),
             }
-
-    def warnings(self) -> tuple[str, ...]:
-        return self.signs.warnings()
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from secondread.detectors.blocks.adversarial.collapse import CollapseSigns, held_out_images
 from secondread.detectors.blocks.adversarial.latent_images import LatentImages
-from secondread.detectors.blocks.adversarial.unified_settings import Normalisation, UnifiedSettings
+from secondread.detectors.blocks.adversarial.unified_settings import UnifiedSettings
 from secondread.detectors.blocks.reconstruction import refuse_one_image, symmetric
 from secondread.detectors.blocks.valid_positions import mean_over
+from secondread.detectors.blocks.variational.normal_divergence import normal_divergence
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -34,6 +35,7 @@ from secondread.networks.adversarial.losses import (
     wasserstein_critic,
     wasserstein_generator,
 )
+from secondread.networks.adversarial.normalisation import Norm
 from secondread.networks.adversarial.unified import UnifiedCritic, UnifiedDecoder, UnifiedEncoder
 from secondread.networks.precision import full_precision
 
@@ -43,8 +45,8 @@ class AnoVAEGANSettings(DetectorSettings):
 
     name: Literal["anovaegan"] = "anovaegan"
     network: UnifiedSettings = UnifiedSettings()
-    encoder_norm: Normalisation = "batch"
-    decoder_norm: Normalisation = "layer"
+    encoder_norm: Norm = "batch"
+    decoder_norm: Norm = "layer"
     kl_weight: float = Field(1.0, ge=0)
     penalty: float = Field(10.0, ge=0, description="weight of the critic's gradient penalty")
     critic_steps: int = Field(5, ge=1, le=100)
@@ -160,9 +162,6 @@ class AnoVAEGAN(LatentImages, Detector):
         images: Tensor = self.decoder(z)
         return images
 
-    def place(self) -> Tensor:
-        return self.signs.found
-
     def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
         x = held_out_images(held_out)
         with full_precision(x):
@@ -172,9 +171,6 @@ class AnoVAEGAN(LatentImages, Detector):
                 **self.signs.of_rebuilt(rebuilt, x),
                 **self.signs.of_critic(values_of(self.critic, x), values_of(self.critic, rebuilt), steep),
             }
-
-    def warnings(self) -> tuple[str, ...]:
-        return self.signs.warnings()
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)
@@ -203,4 +199,4 @@ class AnoVAEGAN(LatentImages, Detector):
 
 def divergence(mean: Tensor, log_deviation: Tensor) -> Tensor:
     """KL(N(m, s^2) || N(0, I)) in nats, `[N]`."""
-    return 0.5 * (mean.square() + (2 * log_deviation).exp() - 2 * log_deviation - 1).sum(dim=1)
+    return normal_divergence(mean, 2 * log_deviation).sum(dim=1)

@@ -142,9 +142,6 @@ class BiGAN(LatentImages, Detector):
         images: Tensor = self.generator(z)
         return images
 
-    def place(self) -> Tensor:
-        return self.signs.found
-
     def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
         x = held_out_images(held_out)
         with full_precision(x):
@@ -165,9 +162,6 @@ class BiGAN(LatentImages, Detector):
                 **self.signs.of_rebuilt(self.generator(code), x),
                 **self.signs.of_critic(critic(joined), critic(generated), steep),
             }
-
-    def warnings(self) -> tuple[str, ...]:
-        return self.signs.warnings()
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)

@@ -128,7 +128,7 @@ class FAnoGAN(LatentImages, Detector):
     def generator_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         n = len(batches["normal"])
         refuse_one_image(self, n)
-        with full_precision(self.place()):
+        with full_precision(self.place):
             return wasserstein_generator(self.critic, self.generator(self.drawn(n, generator)))
 
     def encoder_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
@@ -153,9 +153,6 @@ class FAnoGAN(LatentImages, Detector):
     def generated(self, z: Tensor) -> Tensor:
         images: Tensor = self.generator(z)
         return images
-
-    def place(self) -> Tensor:
-        return self.signs.found
 
     def residual(self, x: Tensor, rebuilt: Tensor, valid: Tensor | None) -> Tensor:
         """A_R `[N]`."""
@@ -186,9 +183,6 @@ class FAnoGAN(LatentImages, Detector):
         x = held_out_images(held_out)
         with full_precision(x):
             return self.signs.of_rebuilt(self.generator(self.latents(x)), x)
-
-    def warnings(self) -> tuple[str, ...]:
-        return self.signs.warnings()
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)

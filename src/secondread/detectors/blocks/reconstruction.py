@@ -130,6 +130,11 @@ def symmetric(images: Tensor) -> Tensor:
     return (2 * images.float() - 1).clamp(-1, 1)
 
 
+def picture(x: Tensor) -> Tensor:
+    """Images in [-1, 1] on [0, 1], clipped, float32."""
+    return ((x.float() + 1) / 2).clamp(0, 1)
+
+
 def one_sided(x: Tensor, rebuilt: Tensor, sign: Sign) -> Tensor:
     """x as it is compared with its reconstruction: where the residual x - rebuilt has the other sign, x is
     rebuilt itself."""

@@ -15,9 +15,9 @@ from secondread.detectors.blocks.variational.mixture_energy import (
     choice_divergence,
     component_log_probabilities,
     conditional_divergence,
-    normal_divergence,
 )
 from secondread.detectors.blocks.variational.networks import has_batch_statistics
+from secondread.detectors.blocks.variational.normal_divergence import normal_divergence
 from secondread.detectors.blocks.variational.restoration import RestorationSettings, choose_weight, restored
 from secondread.detectors.contract import (
     Batch,
@@ -173,7 +173,7 @@ class GMVAE(Detector):
         places = {
             "reconstruction": error if valid is None else error * valid,
             "z": conditional_divergence(z_mean, z_log_variance, mean, log_precision, chosen),
-            "w": normal_divergence(w_mean, w_log_variance),
+            "w": normal_divergence(w_mean, w_log_variance).sum(dim=1),
             "c": choice_divergence(chosen).clamp_min(self.settings.free_choice),
         }
         return {name: values.flatten(1).sum(dim=1) for name, values in places.items()}, rebuilt

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from secondread.detectors.blocks.reconstruction import Sign, one_sided, refuse_one_image, symmetric
+from secondread.detectors.blocks.reconstruction import Sign, one_sided, picture, refuse_one_image, symmetric
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.blocks.variational.networks import (
     ConvolutionalNetworkSettings,
@@ -20,6 +20,7 @@ from secondread.detectors.blocks.variational.networks import (
     VariationalNetworkSettings,
     has_batch_statistics,
 )
+from secondread.detectors.blocks.variational.normal_divergence import normal_divergence
 from secondread.detectors.blocks.variational.restoration import (
     RestorationSettings,
     choose_weight,
@@ -178,7 +179,7 @@ class VAE(Detector):
             z = mean + drawn * (0.5 * log_variance).exp()
         rebuilt = self.network.decode(z).float()
         seen = one_sided(x if against is None else against, rebuilt, sign)
-        divergence = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1)
+        divergence = normal_divergence(mean, log_variance)
         kl = divergence.mean(dim=1) if self.settings.reduction == "mean" else divergence.sum(dim=1)
         return Energies(self.reduced(self.pixel_loss(seen, rebuilt), valid), kl, rebuilt)
 
@@ -307,7 +308,7 @@ class VAE(Detector):
 
     def images_of(self, z: Tensor) -> Tensor:
         with full_precision(z):
-            return ((self.network.decode(z).float() + 1) / 2).clamp(0, 1)
+            return picture(self.network.decode(z))
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from secondread.detectors.blocks.reconstruction import Sign, one_sided, symmetric
+from secondread.detectors.blocks.reconstruction import Sign, one_sided, picture, symmetric
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import (
     Batch,
@@ -254,7 +254,9 @@ class VQVAE2(Detector):
         )
         draws = torch.rand(n, sum(math.prod(grid) for grid in self.network.grids), generator=generator)
         with full_precision(self.network.top.codes):
-            return shown(self.network.of_codes(self.redraw(blank, draws.to(device), temperature=temperature)))
+            return picture(
+                self.network.of_codes(self.redraw(blank, draws.to(device), temperature=temperature))
+            )
 
     @torch.no_grad()
     def interpolate(self, first: Tensor, second: Tensor, steps: int) -> Tensor:
@@ -266,7 +268,7 @@ class VQVAE2(Detector):
             along = torch.linspace(0, 1, steps, device=x.device).view(-1, *[1] * (x.dim() - 1))
             top, bottom = (z[:1].lerp(z[1:], along) for z in latents)
             chosen = Codes(self.network.top.nearest(top), self.network.bottom.nearest(bottom))
-            return shown(self.network.of_codes(chosen))
+            return picture(self.network.of_codes(chosen))
 
     def mixture(self) -> Mixture:
         return Mixture({"reconstruction": 0.5, "likelihood": 0.5})
@@ -289,8 +291,3 @@ class VQVAE2(Detector):
         stage = StageSettings(steps=4, batch_size=4)
         size = (16, 16) if rank == 2 else (16, 8, 8)
         return Tiny(settings, 1, size, {"codes": stage, "prior": stage})
-
-
-def shown(x: Tensor) -> Tensor:
-    """From [-1, 1] to an image in [0, 1]."""
-    return ((x + 1) / 2).clamp(0, 1)

@@ -21,9 +21,3 @@ def coarse_grid(what: str, size: Sequence[int], rank: int, halvings: int) -> tup
 def enlarged(x: Tensor) -> Tensor:
     """`[N, C, *S]` on a grid twice as fine, each value copied to the 2x2 (2x2x2) cells in its place."""
     return nn.functional.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
-def halved(x: Tensor) -> Tensor:
-    """`[N, C, *S]` on a grid half as fine: means of 2x2 (2x2x2)."""
-    mean = nn.functional.avg_pool2d if x.dim() == 4 else nn.functional.avg_pool3d
-    return mean(x, 2)

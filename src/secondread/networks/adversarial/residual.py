@@ -9,18 +9,12 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from secondread.networks.adversarial.grid import coarse_grid, enlarged, halved
-from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION
+from secondread.networks.adversarial.grid import coarse_grid, enlarged
+from secondread.networks.adversarial.normalisation import Norm, normalisation
+from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, halved
 
 WIDEST = 8
 """Of the widths, in multiples of the narrowest."""
-Norm = Literal["batch", "layer"]
-
-
-def normalisation(norm: Norm, rank: int, channels: int) -> nn.Module:
-    """Batch normalisation; or, of each image by itself, over all its channels and positions, with a scale and
-    an offset for each channel, which a gradient penalty for each image asks for."""
-    return BATCH_NORM[rank](channels) if norm == "batch" else nn.GroupNorm(1, channels)
 
 
 class ResidualBlock(nn.Module):

@@ -5,27 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
 
 from torch import Tensor, nn
 
 from secondread.networks.adversarial.grid import coarse_grid
-from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, TRANSPOSED_CONVOLUTION
+from secondread.networks.adversarial.normalisation import Norm, normalisation
+from secondread.networks.by_rank import CONVOLUTION, TRANSPOSED_CONVOLUTION
 
-Norm = Literal["batch", "layer", "none"]
 SLOPE = 0.3
 NARROWING = 8
 """Of the channels by the 1x1 convolution before the code."""
-
-
-def normalisation(norm: Norm, rank: int, channels: int) -> nn.Module:
-    match norm:
-        case "batch":
-            return BATCH_NORM[rank](channels)
-        case "layer":
-            return nn.GroupNorm(1, channels)
-        case "none":
-            return nn.Identity()
 
 
 def down(rank: int, channels: int, widths: Sequence[int], norm: Norm) -> nn.Sequential:

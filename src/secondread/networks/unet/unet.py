@@ -8,11 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.by_rank import TRANSPOSED_CONVOLUTION, channels_last
+from secondread.networks.by_rank import CONVOLUTION, TRANSPOSED_CONVOLUTION, channels_last, halved
 from secondread.networks.unet.standardised_convolution import STANDARDISED_CONVOLUTION
-
-POINTWISE: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
-HALVE: dict[int, type[nn.Module]] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
 class UNet(nn.Module):
@@ -43,19 +40,18 @@ class UNet(nn.Module):
             double_convolution(rank, before, after)
             for before, after in zip((channels_in, *widths), widths, strict=False)
         )
-        self.halve = HALVE[rank](2)
         above = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.grow = nn.ModuleList(
             TRANSPOSED_CONVOLUTION[rank](before, after, 2, 2) for before, after in above
         )
         self.up = nn.ModuleList(double_convolution(rank, 2 * after, after) for _, after in above)
-        self.last = POINTWISE[rank](width, channels_out, 1)
+        self.last = CONVOLUTION[rank](width, channels_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         x = channels_last(x)
         kept = []
         for level, block in enumerate(self.down):
-            x = block(x if level == 0 else self.halve(x))
+            x = block(x if level == 0 else halved(x))
             kept.append(x)
         kept.pop()
         for grow, block in zip(self.grow, self.up, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
@@ -20,6 +20,3 @@ class UnifiedSettings(Settings):
 
     def body(self) -> dict[str, Any]:
         return {"width": self.width, "widest": self.widest, "halvings": self.halvings}
-
-
-Normalisation = Literal["batch", "layer", "none"]

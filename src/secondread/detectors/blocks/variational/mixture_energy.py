@@ -33,11 +33,6 @@ def conditional_divergence(
     return (log_chosen.exp() * each).sum(dim=1)
 
 
-def normal_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL(q || N(0, I)) of `[N, dims, *grid]`, `[N, *grid]`."""
-    return 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(dim=1)
-
-
 def choice_divergence(log_chosen: Tensor) -> Tensor:
     """KL(p(c | z, w) || uniform) = sum over c of p log(K p), `[N, *grid]`, from log p(c | z, w): a component
     that is next to impossible then costs nothing, and has a finite slope."""
