@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secondread.detectors.blocks.adversarial.collapse import CollapseSigns, held_out_images
 from secondread.detectors.blocks.adversarial.latent_images import LatentImages
 from secondread.detectors.blocks.adversarial.unified_settings import UnifiedSettings
-from secondread.detectors.blocks.reconstruction import refuse_one_image, symmetric
+from secondread.detectors.blocks.reconstruction import Residual, one_sided, refuse_one_image, symmetric
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import (
     Batch,
@@ -52,6 +52,7 @@ class AAESettings(DetectorSettings):
     code_weight: float = Field(
         0.0, ge=0, description="of mean (z - z')^2, z' the code of the reconstruction: a constrained AAE"
     )
+    residual: Residual = "both"
     scored: Literal["residual", "squared"] = Field("residual", description="which part is the score")
 
 
@@ -153,7 +154,8 @@ class AAE(LatentImages, Detector):
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)
         with full_precision(x):
-            difference = x - self.decoder(self.latents(x))
+            rebuilt = self.decoder(self.latents(x))
+        difference = one_sided(x, rebuilt, self.settings.residual) - rebuilt
         residual = difference.abs().mean(dim=1, keepdim=True)
         parts = {
             "residual": Part(mean_over(residual, batch.valid)),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secondread.detectors.blocks.adversarial.collapse import CollapseSigns, held_out_images
 from secondread.detectors.blocks.adversarial.latent_images import LatentImages
 from secondread.detectors.blocks.adversarial.unified_settings import UnifiedSettings
-from secondread.detectors.blocks.reconstruction import refuse_one_image, symmetric
+from secondread.detectors.blocks.reconstruction import Residual, one_sided, refuse_one_image, symmetric
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.blocks.variational.normal_divergence import normal_divergence
 from secondread.detectors.contract import (
@@ -50,6 +50,7 @@ class AnoVAEGANSettings(DetectorSettings):
     kl_weight: float = Field(1.0, ge=0)
     penalty: float = Field(10.0, ge=0, description="weight of the critic's gradient penalty")
     critic_steps: int = Field(5, ge=1, le=100)
+    residual: Residual = "both"
 
 
 class AnoVAEGAN(LatentImages, Detector):
@@ -176,7 +177,9 @@ class AnoVAEGAN(LatentImages, Detector):
         x = symmetric(batch.images)
         with full_precision(x):
             mean, log_deviation = self.code(x)
-            residual = (x - self.decoder(mean)).abs().mean(dim=1, keepdim=True)
+            rebuilt = self.decoder(mean)
+        seen = one_sided(x, rebuilt, self.settings.residual)
+        residual = (seen - rebuilt).abs().mean(dim=1, keepdim=True)
         parts = {
             "residual": Part(mean_over(residual, batch.valid)),
             "kl": Part(divergence(mean, log_deviation)),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from secondread.detectors.blocks.adversarial.collapse import CollapseSigns, held_out_images
 from secondread.detectors.blocks.adversarial.latent_images import LatentImages
-from secondread.detectors.blocks.reconstruction import refuse_one_image, symmetric
+from secondread.detectors.blocks.reconstruction import Residual, one_sided, refuse_one_image, symmetric
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -59,6 +59,7 @@ class BiGANSettings(DetectorSettings):
     )
     dropout: float = Field(0.2, ge=0, lt=1)
     residual_share: float = Field(0.9, ge=0, le=1, description="of the residual in `mixed`")
+    residual: Residual = "both"
     scored: Literal["residual", "mixed"] = Field("mixed", description="which part is the score")
 
 
@@ -168,7 +169,7 @@ class BiGAN(LatentImages, Detector):
         with full_precision(x):
             z = self.latents(x)
             rebuilt = self.generator(z)
-            difference = (x - rebuilt).abs()
+            difference = (one_sided(x, rebuilt, self.settings.residual) - rebuilt).abs()
             counted = difference if batch.valid is None else difference * batch.valid
             residual = counted.flatten(1).sum(dim=1)
             features = (self.critic.features(x, z) - self.critic.features(rebuilt, z)).abs().sum(dim=1)

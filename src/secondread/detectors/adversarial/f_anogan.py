@@ -11,7 +11,7 @@ from torch import Tensor
 
 from secondread.detectors.blocks.adversarial.collapse import CollapseSigns, held_out_images
 from secondread.detectors.blocks.adversarial.latent_images import LatentImages
-from secondread.detectors.blocks.reconstruction import refuse_one_image, symmetric
+from secondread.detectors.blocks.reconstruction import Residual, one_sided, refuse_one_image, symmetric
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import (
     Batch,
@@ -57,6 +57,7 @@ class FAnoGANSettings(DetectorSettings):
     critic_steps: CriticSteps = 5
     encoder_training: Literal["ziz", "izi", "izi_f"] = Field("izi_f", description="how the encoder learns")
     code: Literal["tanh", "linear"] = Field("tanh", description="the end of the encoder")
+    residual: Residual = "both"
     kappa: float = Field(1.0, ge=0, description="weight of the critic's features, in loss and score")
 
 
@@ -189,7 +190,8 @@ class FAnoGAN(LatentImages, Detector):
         with full_precision(x):
             z = self.latents(x)
             rebuilt = self.generator(z)
-            residual, features = self.residual(x, rebuilt, batch.valid), self.feature_distance(x, rebuilt)
+            seen = one_sided(x, rebuilt, self.settings.residual)
+            residual, features = self.residual(seen, rebuilt, batch.valid), self.feature_distance(x, rebuilt)
             values = {
                 "residual": residual,
                 "features": features,
@@ -197,7 +199,7 @@ class FAnoGAN(LatentImages, Detector):
                 "critic": -values_of(self.critic, x),
                 "latent": (z - self.latents(rebuilt)).square().mean(dim=1),
             }
-            shown = {"residual": (x - rebuilt).abs().mean(dim=1, keepdim=True)} if maps else {}
+            shown = {"residual": (seen - rebuilt).abs().mean(dim=1, keepdim=True)} if maps else {}
         return Scores({name: Part(value) for name, value in values.items()}, shown)
 
     def mixture(self) -> Mixture:

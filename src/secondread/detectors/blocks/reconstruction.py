@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,15 +27,19 @@ class NetworkSettings(Settings):
 
 
 Sign = Literal["both", "positive", "negative"]
+Residual = Annotated[
+    Sign,
+    Field(
+        description="what counts as error at scoring: positive = where the image is brighter than its "
+        "reconstruction, negative = where it is darker"
+    ),
+]
+"""The setting `residual` of a detector."""
 
 
 class ReconstructionSettings(DetectorSettings):
     network: NetworkSettings = NetworkSettings()
-    residual: Sign = Field(
-        "both",
-        description="what counts as error at scoring: positive = where the image is brighter than its "
-        "reconstruction, negative = where it is darker",
-    )
+    residual: Residual = "both"
 
 
 class ReconstructionDetector(Detector):

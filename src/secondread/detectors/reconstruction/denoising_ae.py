@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from secondread.detectors.blocks.neighbourhood import eroded, neighbourhood_median
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
-from secondread.detectors.blocks.reconstruction import Sign, one_sided
+from secondread.detectors.blocks.reconstruction import Residual, one_sided
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.networks.by_rank import INTERPOLATION
@@ -39,11 +39,7 @@ class DenoisingAESettings(PooledMapSettings, DetectorSettings):
         description="only places whose sum over channels is above it are foreground; paper: 0.01; empty = "
         "all that is valid",
     )
-    residual: Sign = Field(
-        "both",
-        description="what counts as error at scoring: positive = where the image is brighter than what the "
-        "network makes of it, negative = where it is darker",
-    )
+    residual: Residual = "both"
     erosion: Window = Field(5, description="side of the square by which the foreground is eroded; 1 = not")
     median: Window = Field(5, description="side of the map's median filter; 1 = none")
     image_score: Literal["max", "mean", "top"] = "mean"

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from secondread.detectors.blocks.reconstruction import Sign, one_sided, refuse_one_image
+from secondread.detectors.blocks.reconstruction import Residual, one_sided, refuse_one_image
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.blocks.variational.mixture_energy import (
     choice_divergence,
@@ -73,9 +73,7 @@ class GMVAESettings(DetectorSettings):
     free_choice: float = Field(
         1.0, ge=0, description="nats at each place that the choice of a component costs at least"
     )
-    residual: Sign = Field(
-        "both", description="what counts as error at scoring: positive = where the image is brighter"
-    )
+    residual: Residual = "both"
     score: Literal["restoration", "reconstruction", "bound"] = "restoration"
     maps: Annotated[tuple[Literal["restoration", "reconstruction"], ...], Field(min_length=1)] = Field(
         ("restoration",), description="which are computed; the first one is the map"

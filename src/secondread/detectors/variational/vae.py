@@ -11,7 +11,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from secondread.detectors.blocks.reconstruction import Sign, one_sided, picture, refuse_one_image, symmetric
+from secondread.detectors.blocks.reconstruction import (
+    Residual,
+    Sign,
+    one_sided,
+    picture,
+    refuse_one_image,
+    symmetric,
+)
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.blocks.variational.networks import (
     ConvolutionalNetworkSettings,
@@ -59,9 +66,7 @@ class VAESettings(DetectorSettings):
         "mean", description="of the error over pixels, and of KL over latent numbers"
     )
     kl_weight: float = Field(0.005, ge=0)
-    residual: Sign = Field(
-        "both", description="what counts as error at scoring: positive = where the image is brighter"
-    )
+    residual: Residual = "both"
     score: Literal["reconstruction", "kl", "elbo", "restoration"] = "reconstruction"
     maps: Annotated[tuple[MapName, ...], Field(min_length=1, max_length=6)] = Field(
         ("reconstruction",), description="which are computed; the first one is the map"

@@ -12,7 +12,7 @@ import torch
 from pydantic import Field, PositiveFloat
 from torch import Tensor
 
-from secondread.detectors.blocks.reconstruction import Sign, one_sided, picture, symmetric
+from secondread.detectors.blocks.reconstruction import Residual, one_sided, picture, symmetric
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import (
     Batch,
@@ -76,11 +76,7 @@ class VQVAE2Settings(DetectorSettings):
     unlikely_above: float = Field(7.0, description="nats of -log p above which a code is counted as unlikely")
     maps: Annotated[tuple[MapName, ...], Field(min_length=1, max_length=3)] = ("reconstruction",)
     restoration: RestorationSettings = RestorationSettings()
-    residual: Sign = Field(
-        "both",
-        description="what counts as error at scoring: positive = where the image is brighter than its "
-        "reconstruction, negative = where it is darker",
-    )
+    residual: Residual = "both"
 
 
 class VQVAE2(Detector):

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from secondread.detectors.blocks.adversarial.collapse import CollapseSigns, held_out_images
-from secondread.detectors.blocks.reconstruction import refuse_one_image, symmetric
+from secondread.detectors.blocks.reconstruction import Residual, one_sided, refuse_one_image, symmetric
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import (
     Batch,
@@ -46,6 +46,7 @@ class EncoderDecoderEncoderSettings(DetectorSettings):
     adversarial_weight: float = Field(1.0, ge=0)
     reconstruction_weight: float = Field(50.0, ge=0)
     latent_weight: float = Field(1.0, ge=0)
+    residual: Residual = "both"
     restart_below: float = Field(
         1e-5,
         ge=0,
@@ -176,7 +177,8 @@ class EncoderDecoderEncoder(Detector):
         x = symmetric(batch.images)
         with full_precision(x):
             z, image, again = self.rebuilt(x)
-        residual = (x - image).abs().mean(dim=1, keepdim=True)
+        seen = one_sided(x, image, self.settings.residual)
+        residual = (seen - image).abs().mean(dim=1, keepdim=True)
         parts = {
             "latent": Part((z - again).square().mean(dim=1)),
             "residual": Part(mean_over(residual, batch.valid)),
