@@ -75,7 +75,9 @@ def test_the_page_of_volumes_shows_three_planes(tmp_path: Path) -> None:
 def test_what_is_wrong_is_one_line(fitted: Bundle, gaussian: Path, tmp_path: Path) -> None:
     out = ("-o", tmp_path / "out")
     said = run(fitted.path, *out, code=2)
-    assert f"'spectrum' draws no images; detectors that do: glow-gmm, glow-posterior, {NAME}" in said
+    _, told, able = said.strip().partition("'spectrum' draws no images; detectors that do: ")
+    assert told
+    assert {"glow-gmm", "glow-posterior", NAME} <= set(able.split(", "))
     assert len(said.splitlines()) == 1
     assert not (tmp_path / "out").exists()
     (tmp_path / "text.png").write_text("words")
