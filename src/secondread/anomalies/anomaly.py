@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, TypeVar
 
 import torch
 from pydantic import AfterValidator, Field
@@ -34,17 +34,21 @@ class Anomalies:
         return self.mask.flatten(1).any(dim=1)
 
 
-def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+Pair = TypeVar("Pair", tuple[int, int], tuple[float, float])
+
+
+def rising(pair: Pair) -> Pair:
+    """ValueError for a pair whose first number is above the second."""
     if pair[0] > pair[1]:
         raise ValueError("the first number should not be above the second")
     return pair
 
 
-Range = Annotated[tuple[float, float], AfterValidator(_rising)]
+Range = Annotated[tuple[float, float], AfterValidator(rising)]
 """The lowest and the highest value of a uniform draw."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-ShareRange = Annotated[tuple[Share, Share], AfterValidator(_rising)]
+ShareRange = Annotated[tuple[Share, Share], AfterValidator(rising)]
 
 
 class AnomalySettings(Settings):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from secondread.anomalies.anomaly import per_image
-from secondread.anomalies.placement import Box, positions
+from secondread.anomalies.anomaly import Anomalies
+from secondread.anomalies.patches import turned_offsets
+from secondread.anomalies.placement import Box
 
 
 def turned_anyhow(generator: torch.Generator, count: int, rank: int, device: torch.device) -> Tensor:
@@ -25,16 +27,8 @@ def ellipse_distance(centre: Tensor, radii: Tensor, axes: Tensor, box: Box, size
     `[N, rank, rank]`, their directions.
     """
     scaled = axes / radii[..., None] / box.side.clamp_min(1)[:, None]
-    rank = len(size)
-    offsets = [
-        position - per_image(centre[:, axis], rank)
-        for axis, position in enumerate(positions(size, centre.device))
-    ]
     square = torch.zeros(len(centre), 1, *size, device=centre.device)
-    for own in range(rank):
-        along = torch.zeros_like(square)
-        for axis, offset in enumerate(offsets):
-            along += per_image(scaled[:, own, axis], rank) * offset
+    for along in turned_offsets(centre, scaled.transpose(1, 2), size):
         square += along.square_()
     return square.sqrt_()
 
@@ -46,3 +40,19 @@ def soft_edge(distance: Tensor, edge: Tensor | float) -> Tensor:
     """
     way = distance.sub_(1).add_(edge).div_(2 * edge).clamp_(0, 1)
     return way.mul_(math.pi).cos_().add_(1).div_(2)
+
+
+def as_far_as_it_shows(
+    images: Tensor,
+    changed: Tensor,
+    mask: Tensor,
+    profile: Tensor,
+    least: Tensor,
+    target: Literal["mask", "profile"],
+) -> Anomalies:
+    """What was changed by a soft-edged profile, `[N, 1, *S]`, within a mask. The target, 1 where the profile
+    is at least half, or the profile itself, is there alone where some channel differs by `least`."""
+    change = (changed - images).abs().amax(dim=1, keepdim=True)
+    seen = mask & (change >= least)
+    learnt = (profile >= 0.5).float() if target == "mask" else profile
+    return Anomalies(torch.where(mask, changed, images), mask, learnt * seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -38,9 +39,9 @@ def corners(drawn: Tensor, side: Tensor, box: Box) -> Tensor:
     return box.low + torch.minimum((drawn * room).floor(), room - 1)
 
 
-def turned_offsets(centre: Tensor, turn: Tensor, size: torch.Size) -> list[Tensor]:
-    """Each position's offset from `centre` `[N, rank]` along the turned axes, the columns of `turn`
-    `[N, rank, rank]`: for each axis float32 `[N, 1, *size]`."""
+def turned_offsets(centre: Tensor, turn: Tensor, size: Sequence[int]) -> list[Tensor]:
+    """Each position's offset from `centre` `[N, rank]` along the turned (and scaled) axes, the columns of
+    `turn` `[N, rank, rank]`: for each axis float32 `[N, 1, *size]`."""
     rank = len(size)
     offsets = [
         position - per_image(centre[:, axis], rank)

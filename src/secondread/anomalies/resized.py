@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from secondread.anomalies.placement import below
-
-LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+from secondread.networks.by_rank import INTERPOLATION
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def resized(cut: Cut, size: Sequence[int]) -> Cut:
         return cut
     layers = torch.cat([cut.values, cut.valid[None].to(cut.values), cut.object[None].to(cut.values)])
     layers = functional.interpolate(
-        layers[None], size=tuple(size), mode=LINEAR[len(size)], align_corners=False
+        layers[None], size=tuple(size), mode=INTERPOLATION[len(size)], align_corners=False
     )[0]
     return Cut(layers[:-2], layers[-2] > 1 - 1e-4, layers[-1] >= 0.5)
 

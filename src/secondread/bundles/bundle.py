@@ -109,10 +109,14 @@ class Bundle:
     @property
     def scorer(self) -> Scorer:
         """What asks its detector, on its device and in its precision."""
+        return self.scorer_in(self.precision)
+
+    def scorer_in(self, precision: str) -> Scorer:
+        """The same in another precision."""
         return Scorer(
             self.detector,
             device=self.device,
-            precision=self.precision,
+            precision=precision,
             window=self.recipe.window,
             processing=self.calibration.processing,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -56,11 +57,10 @@ class CoarseCells:
         """
         with full_precision(patches):
             x = patches.float()
-            members = self._members(x.device)
+            members = self._members.to(x.device)
             most = members.shape[1]
-            own = self._means(x[None], torch.ones_like(x[None, :, 0], dtype=torch.bool), self.of_patches)[0][
-                0
-            ]
+            everywhere = torch.ones(1, len(x), dtype=torch.bool, device=x.device)
+            own = self._means(x[None], everywhere, self.of_patches)[0][0]
             found = x.new_empty(len(x), len(reference))
             together = max(1, NUMBERS // (self.matches * most * x.shape[1] + reference[0].numel()))
             rows = torch.arange(len(reference), device=x.device)
@@ -79,7 +79,8 @@ class CoarseCells:
                     found[mine.nonzero()[:, 0][:, None], part] = least.T
             return found
 
-    def _members(self, device: torch.device) -> Tensor:
+    @cached_property
+    def _members(self) -> Tensor:
         """The kept positions of each cell, `[count, most]`, -1 where it has fewer."""
         cells = self.of_reference
         sizes = torch.bincount(cells, minlength=self.count)
@@ -87,7 +88,7 @@ class CoarseCells:
         ranks = torch.arange(len(cells)) - (sizes.cumsum(0) - sizes)[cells[order]]
         members = torch.full((self.count, int(sizes.max())), -1)
         members[cells[order], ranks] = order
-        return members.to(device)
+        return members
 
     def _means(self, y: Tensor, there: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
         """Of maps `[R, Q, D]` the cells' means, of unit length, `[R, count, D]`, and which have one."""

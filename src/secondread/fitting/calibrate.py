@@ -114,13 +114,7 @@ def _renewed(
         scorer = Scorer(detector, device=bundle.device, precision="float32")
         scored = scorer.gather(images, rows, former.settings, seed=bundle.recipe.seed, maps=False)
         companions[name] = former.recalibrate(scored, false_alarm_rate=false_alarm_rate)
-    scorer = Scorer(
-        bundle.detector,
-        device=bundle.device,
-        precision=bundle.recipe.precision,
-        window=bundle.recipe.window,
-        processing=bundle.calibration.processing,
-    )
+    scorer = bundle.scorer_in(bundle.recipe.precision)
     scored = scorer.gather(images, rows, bundle.calibration.settings, seed=bundle.recipe.seed)
     calibration = bundle.calibration.recalibrate(scored, false_alarm_rate=false_alarm_rate)
     done = {

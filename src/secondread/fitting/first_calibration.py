@@ -10,7 +10,7 @@ from secondread.calibration.gathered_scores import GatheredScores
 from secondread.cohorts.cohorts import Cohorts
 from secondread.errors import UserError
 from secondread.fitting.map_normals import fitted_processing
-from secondread.fitting.preparing import HELD_OUT
+from secondread.fitting.preparing import HELD_OUT, scaling_cohort
 from secondread.postprocessing.map_settings import MapSettings
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.scoring.scorer import Scorer
@@ -34,10 +34,9 @@ def first_calibration(
     decided. UserError where normals are there and none of them is held out.
     """
 
-    learnt = None
+    learnt, scales = None, scaling_cohort(sets)
     if processing is not None:
-        of_normals = sets["validation"]
-        learnt = fitted_processing(processing, scorer, of_normals if len(of_normals) else sets["unlabelled"])
+        learnt = fitted_processing(processing, scorer, sets[scales])
     asked = scorer if learnt is None else scorer.with_processing(learnt)
 
     def gathered(cohort: str) -> GatheredScores:
@@ -47,15 +46,14 @@ def first_calibration(
     for name, found in scored.items():
         if cohorts.normal and not len(found):
             raise UserError(f"cohort {name!r} is empty; raise cohorts.{name}")
-    of_unlabelled = not len(scored["validation"])
-    scaling = gathered("unlabelled") if of_unlabelled else scored["validation"]
+    scaling = scored[scales] if scales in scored else gathered(scales)
     calibration = Calibration.fit(
         scaling,
         scored["calibration"],
         mixture=scorer.detector.mixture(),
         map_mixture=scorer.detector.map_mixture() if maps else None,
         settings=settings,
-        of_unlabelled=of_unlabelled,
+        of_unlabelled=scales == "unlabelled",
         processing=learnt,
     )
     return calibration, tuple(scaling.raw.parts)

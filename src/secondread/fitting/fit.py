@@ -25,7 +25,12 @@ from secondread.fitting.fit_companions import fit_companions
 from secondread.fitting.identity import identity_of
 from secondread.fitting.map_normals import refuse_empty_maps
 from secondread.fitting.planning import listed_auxiliary, planned_cohorts
-from secondread.fitting.preparing import fitted_preprocessing, prepare_cohorts, without_copies
+from secondread.fitting.preparing import (
+    fitted_preprocessing,
+    prepare_cohorts,
+    scaling_cohort,
+    without_copies,
+)
 from secondread.fitting.provenance import Seconds, provenance, weight_digests, what_was_seen
 from secondread.fitting.unfinished import Unfinished
 from secondread.images.workers.cores import available_cores
@@ -131,7 +136,7 @@ class _Fit:
         seconds, cache = Seconds(), open_cache(self.cache)
         with seconds.of("prepare"):
             preprocessing, cohorts, sets = self._prepare(detector, cohorts, cache)
-        refuse_empty_maps(recipe.maps, sets["validation"] if len(sets["validation"]) else sets["unlabelled"])
+        refuse_empty_maps(recipe.maps, sets[scaling_cohort(sets)])
         learn = {name: images for name, images in sets.items() if name != "calibration" and len(images)}
         with seconds.of("train"):
             log = self._train(detector, learn, checkpoints)

@@ -26,6 +26,12 @@ HELD_OUT = ("validation", "calibration")
 MOST_UNREADABLE = 0.5
 
 
+def scaling_cohort(sets: Mapping[str, PreparedSet]) -> str:
+    """Whose scores and maps give the scales: those of held-out normals, or where there is none of the
+    unlabelled images."""
+    return "validation" if len(sets["validation"]) else "unlabelled"
+
+
 def fitted_preprocessing(
     recipe: Recipe, manifest: Manifest, cohorts: Cohorts, cache: Cache, workers: int, shown: bool
 ) -> Preprocessing:

@@ -19,8 +19,7 @@ from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
 from secondread.cohorts.sequences import frame_of, frames_of, time_of
 from secondread.errors import DataError, UserError
-from secondread.images.dicom.dataset import is_dicom
-from secondread.images.first_bytes import TIFF_MAGICS
+from secondread.images.first_bytes import format_of
 from secondread.images.image import ImageError
 from secondread.images.read_header import read_header
 from secondread.images.several_files import files_of
@@ -29,8 +28,8 @@ from secondread.images.workers.outcome import Done
 from secondread.wording.short import Short
 
 Source = str | Path | Manifest
-_START = 256
-"""Bytes that tell DICOM and TIFF."""
+_START = 1024
+"""Bytes that tell a format."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +258,7 @@ def _may_hold_frames(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             start = file.read(_START)
-        return start.startswith(TIFF_MAGICS) or is_dicom(start)
+        return format_of(start) in ("dicom", "tiff")
     except OSError:
         return False
 

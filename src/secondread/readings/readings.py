@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.cohorts.sequences import PLACES
 from secondread.errors import UserError
 from secondread.images.several_files import absolute, under
 from secondread.readings.reading import Reading
@@ -106,7 +107,7 @@ class Readings:
 
     @property
     def _places(self) -> tuple[str, ...]:
-        return ("frame", "time_s") if any(row.frame is not None for row in self.rows) else ()
+        return PLACES if any(row.frame is not None for row in self.rows) else ()
 
     def _picture(self, path: str) -> str:
         values = self.thumbnails.get(path)

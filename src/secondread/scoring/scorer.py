@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from functools import partial
 
 import numpy as np
@@ -130,13 +131,9 @@ class Scorer:
 
     def with_processing(self, processing: MapProcessing) -> Scorer:
         """The same, whose maps go through that."""
-        return Scorer(
-            self.detector,
-            device=self.device,
-            precision=self.precision,
-            window=self.window,
-            processing=processing,
-        )
+        same = copy(self)
+        same.processing = processing
+        return same
 
     def set(self, source: ImageSource, *, batch_size: int = 16, maps: bool = True) -> Iterator[RawScores]:
         """`batch` over a set in its order, one result per batch; the next is read meanwhile."""

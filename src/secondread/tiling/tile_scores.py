@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from secondread.detectors.contract import Batch, Part, Scores, ScoringNoise
-from secondread.tiling.tiles import Corner, blend_weights, corners, tile_at
+from secondread.tiling.tiles import Blend, Corner, blend_weights, corners, tile_at
 from secondread.tiling.window_settings import WindowSettings
 
 ELEMENTS_AT_ONCE = 1 << 19
@@ -99,5 +99,5 @@ def _valid_share(tiles: Batch) -> Tensor:
 
 
 @lru_cache(8)
-def _weights(window: tuple[int, ...], blend: str) -> Tensor:
-    return torch.from_numpy(blend_weights(window, "gaussian" if blend == "gaussian" else "mean"))
+def _weights(window: tuple[int, ...], blend: Blend) -> Tensor:
+    return torch.from_numpy(blend_weights(window, blend))

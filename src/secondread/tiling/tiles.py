@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Corner = tuple[int, ...]
 """Of a tile: its first pixel along each axis."""
 Size = Sequence[int]
+Blend = Literal["gaussian", "mean"]
 DEVIATIONS_ACROSS = 8
 """Standard deviations of the Gaussian along a tile's side."""
 
@@ -49,7 +50,7 @@ def tile_at(corner: Corner, window: Size) -> tuple[EllipsisType | slice, ...]:
     return (..., *(slice(at, at + side) for at, side in zip(corner, window, strict=True)))
 
 
-def blend_weights(window: Size, blend: Literal["gaussian", "mean"]) -> NDArray[np.float32]:
+def blend_weights(window: Size, blend: Blend) -> NDArray[np.float32]:
     """`[*window]`, above 0, the largest 1."""
     weights = np.ones((), np.float64)
     for side in window:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from secondread.settings.base import Count, Draws, Settings, Side
-from secondread.tiling.tiles import corner_count
+from secondread.tiling.tiles import Blend, corner_count
 from secondread.wording.sizes import times
 
 MOST_TILES = 1 << 16
@@ -42,7 +42,7 @@ class WindowSettings(Settings):
     overlap: float = Field(0.5, ge=0.0, le=0.9)
     patches: Draws = 16
     content: float = Field(0.0, ge=0.0, le=1.0)
-    blend: Literal["gaussian", "mean"] = "gaussian"
+    blend: Blend = "gaussian"
     score: Literal["mean", "max", "top", "quantile"] = "max"
     top: Count = 5
     quantile: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.95

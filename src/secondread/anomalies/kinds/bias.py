@@ -19,7 +19,12 @@ from secondread.anomalies.anomaly import (
     refuse_misfits,
     uniform,
 )
-from secondread.anomalies.ellipses import ellipse_distance, soft_edge, turned_anyhow
+from secondread.anomalies.ellipses import (
+    as_far_as_it_shows,
+    ellipse_distance,
+    soft_edge,
+    turned_anyhow,
+)
 from secondread.anomalies.placement import centres, valid_box
 from secondread.anomalies.values import values_of
 
@@ -85,7 +90,6 @@ class BiasBumps(MakeAnomalies):
         mask &= per_image(drawn[:, 0] < settings.share, rank)
         if valid is not None:
             mask &= valid
-        change = (changed - images).abs().amax(dim=1, keepdim=True)
-        seen = mask & (change >= settings.visible * deviation)
-        target = (profile >= 0.5).float() if settings.target == "mask" else profile
-        return Anomalies(torch.where(mask, changed, images), mask, target * seen)
+        return as_far_as_it_shows(
+            images, changed, mask, profile, settings.visible * deviation, settings.target
+        )

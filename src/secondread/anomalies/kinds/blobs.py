@@ -20,7 +20,12 @@ from secondread.anomalies.anomaly import (
     refuse_misfits,
     uniform,
 )
-from secondread.anomalies.ellipses import ellipse_distance, soft_edge, turned_anyhow
+from secondread.anomalies.ellipses import (
+    as_far_as_it_shows,
+    ellipse_distance,
+    soft_edge,
+    turned_anyhow,
+)
 from secondread.anomalies.placement import Box, centres, valid_box
 from secondread.anomalies.values import values_of
 from secondread.settings.base import Draws
@@ -96,10 +101,9 @@ class Blobs(MakeAnomalies):
         mask = (changed != images).any(dim=1, keepdim=True) & (profile > 0)
         if valid is not None:
             mask &= valid
-        change = (changed - images).abs().amax(dim=1, keepdim=True)
-        seen = mask & (change >= settings.visible * deviation)
-        target = (profile >= 0.5).float() if settings.target == "mask" else profile
-        return Anomalies(torch.where(mask, changed, images), mask, target * seen)
+        return as_far_as_it_shows(
+            images, changed, mask, profile, settings.visible * deviation, settings.target
+        )
 
     def profile(self, generator: torch.Generator, images: Tensor, box: Box) -> Tensor:
         """p of one blob in each image: float32 `[N, 1, *S]`."""

@@ -17,6 +17,7 @@ from secondread.anomalies.anomaly import (
     between,
     per_image,
     refuse_misfits,
+    rising,
     uniform,
 )
 from secondread.anomalies.patches import rotations
@@ -29,12 +30,6 @@ from secondread.errors import UserError
 Power = Annotated[int, Field(ge=0, le=6)]
 NEAR = 0.1
 """How far under the noise's highest value the threshold is at least."""
-
-
-def rising(pair: tuple[int, int]) -> tuple[int, int]:
-    if pair[0] > pair[1]:
-        raise ValueError("the first number should not be above the second")
-    return pair
 
 
 class DraemSettings(AnomalySettings):

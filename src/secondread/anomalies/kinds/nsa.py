@@ -24,8 +24,9 @@ from secondread.anomalies.foreign import chosen
 from secondread.anomalies.neighbourhoods import inner, majority, medians
 from secondread.anomalies.placement import valid_box
 from secondread.anomalies.poisson import blended
-from secondread.anomalies.resized import LINEAR, Cut, Scene, cut_out, place_for, resized, slices
+from secondread.anomalies.resized import Cut, Scene, cut_out, place_for, resized, slices
 from secondread.anomalies.values import values_of
+from secondread.networks.by_rank import INTERPOLATION
 from secondread.settings.base import Draws, Settings
 
 LEAST = 8
@@ -124,7 +125,7 @@ class NaturalPatches(MakeAnomalies):
         UserError where there is none, ValueError for more than three spatial axes."""
         refuse_misfits(images, valid, donors, donors_valid)
         settings, rank = self.settings, images.dim() - 2
-        if rank not in LINEAR:
+        if rank not in INTERPOLATION:
             raise ValueError(f"nsa resizes images of up to three axes, and these have {rank}")
         drawn = uniform(generator, images, 3).cpu()
         donor = chosen(drawn[:, 0], len(images), donors, settings.name).tolist()

@@ -28,9 +28,6 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.networks.adversarial.losses import (
-    between,
-    slopes,
-    values_of,
     wasserstein_critic,
     wasserstein_generator,
 )
@@ -77,6 +74,8 @@ class AAE(LatentImages, Detector):
     Settings = AAESettings
     settings: AAESettings
     ranks = frozenset({2, 3})
+    part = "residual"
+    gives_map = True
 
     def build(self, *, pretrained: bool) -> None:
         network, rank = self.settings.network, len(self.size)
@@ -144,11 +143,10 @@ class AAE(LatentImages, Detector):
         x = held_out_images(held_out)
         with full_precision(x):
             codes, prior = self.latents(x), self.drawn(len(x), generator)
-            steep = slopes(self.critic, between(prior, codes, generator))
             return {
                 **self.signs.of_generated(codes, prior),
                 **self.signs.of_rebuilt(self.decoder(codes), x),
-                **self.signs.of_critic(values_of(self.critic, prior), values_of(self.critic, codes), steep),
+                **self.signs.of_game(self.critic, prior, codes, generator),
             }
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
@@ -165,9 +163,6 @@ class AAE(LatentImages, Detector):
 
     def mixture(self) -> Mixture:
         return Mixture({self.settings.scored: 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"residual": 1.0}, scaled=False)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

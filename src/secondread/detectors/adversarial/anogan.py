@@ -27,7 +27,7 @@ from secondread.detectors.contract import (
     Tiny,
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
-from secondread.networks.adversarial.losses import between, slopes, told_fake, told_real, values_of
+from secondread.networks.adversarial.losses import told_fake, told_real
 from secondread.networks.adversarial.pyramid import DownPyramid, UpPyramid
 from secondread.networks.precision import full_precision
 
@@ -66,6 +66,8 @@ class AnoGAN(LatentImages, Detector):
     Settings = AnoGANSettings
     settings: AnoGANSettings
     ranks = frozenset({2, 3})
+    part = "residual"
+    gives_map = True
     gradients_at_scoring = True
     costly_scoring = True
 
@@ -108,10 +110,6 @@ class AnoGAN(LatentImages, Detector):
         refuse_one_image(self, n)
         return {"fool": told_real(self.discriminator(self.generator(self.drawn(n, generator))))}
 
-    def generated(self, z: Tensor) -> Tensor:
-        images: Tensor = self.generator(z)
-        return images
-
     def latents(self, x: Tensor) -> Tensor:
         """As found from one fixed start."""
         start = self.drawn(1, torch.Generator().manual_seed(0)).expand(len(x), 1, -1)
@@ -132,11 +130,9 @@ class AnoGAN(LatentImages, Detector):
         x = held_out_images(held_out)
         with full_precision(x):
             fakes = self.generator(self.drawn(len(x), generator))
-            steep = slopes(self.discriminator, between(x, fakes, generator))
-            critic = self.discriminator
             return {
                 **self.signs.of_generated(fakes, x),
-                **self.signs.of_critic(values_of(critic, x), values_of(critic, fakes), steep),
+                **self.signs.of_game(self.discriminator, x, fakes, generator),
             }
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
@@ -159,9 +155,6 @@ class AnoGAN(LatentImages, Detector):
 
     def mixture(self) -> Mixture:
         return Mixture({"loss": 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"residual": 1.0}, scaled=False)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

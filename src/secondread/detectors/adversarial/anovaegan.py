@@ -19,7 +19,6 @@ from secondread.detectors.contract import (
     Batch,
     Batches,
     Detector,
-    Mixture,
     Part,
     Scores,
     ScoringNoise,
@@ -29,9 +28,6 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.networks.adversarial.losses import (
-    between,
-    slopes,
-    values_of,
     wasserstein_critic,
     wasserstein_generator,
 )
@@ -77,6 +73,8 @@ class AnoVAEGAN(LatentImages, Detector):
     Settings = AnoVAEGANSettings
     settings: AnoVAEGANSettings
     ranks = frozenset({2, 3})
+    part = "residual"
+    gives_map = True
 
     def build(self, *, pretrained: bool) -> None:
         settings, rank = self.settings, len(self.size)
@@ -167,10 +165,9 @@ class AnoVAEGAN(LatentImages, Detector):
         x = held_out_images(held_out)
         with full_precision(x):
             rebuilt = self.decoder(self.latents(x))
-            steep = slopes(self.critic, between(x, rebuilt, generator))
             return {
                 **self.signs.of_rebuilt(rebuilt, x),
-                **self.signs.of_critic(values_of(self.critic, x), values_of(self.critic, rebuilt), steep),
+                **self.signs.of_game(self.critic, x, rebuilt, generator),
             }
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
@@ -185,12 +182,6 @@ class AnoVAEGAN(LatentImages, Detector):
             "kl": Part(divergence(mean, log_deviation)),
         }
         return Scores(parts, {"residual": residual} if maps else {})
-
-    def mixture(self) -> Mixture:
-        return Mixture({"residual": 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"residual": 1.0}, scaled=False)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -31,7 +31,7 @@ from secondread.networks.adversarial.joint import (
     JointGenerator,
     refuse_sizes_that_do_not_fit,
 )
-from secondread.networks.adversarial.losses import between, slopes, told_fake, told_real
+from secondread.networks.adversarial.losses import told_fake, told_real
 from secondread.networks.precision import full_precision
 from secondread.settings.base import Side, Width
 
@@ -88,6 +88,8 @@ class BiGAN(LatentImages, Detector):
     Settings = BiGANSettings
     settings: BiGANSettings
     ranks = frozenset({2, 3})
+    part = "residual"
+    gives_map = True
 
     def build(self, *, pretrained: bool) -> None:
         settings, rank = self.settings, len(self.size)
@@ -139,10 +141,6 @@ class BiGAN(LatentImages, Detector):
         code: Tensor = self.encoder(x)
         return code.chunk(2, dim=1)[0] if self.settings.stochastic else code
 
-    def generated(self, z: Tensor) -> Tensor:
-        images: Tensor = self.generator(z)
-        return images
-
     def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
         x = held_out_images(held_out)
         with full_precision(x):
@@ -157,11 +155,10 @@ class BiGAN(LatentImages, Detector):
                 return values
 
             generated = torch.cat((fakes.flatten(1), z), dim=1)
-            steep = slopes(critic, between(joined, generated, generator))
             return {
                 **self.signs.of_generated(fakes, x),
                 **self.signs.of_rebuilt(self.generator(code), x),
-                **self.signs.of_critic(critic(joined), critic(generated), steep),
+                **self.signs.of_game(critic, joined, generated, generator),
             }
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
@@ -184,9 +181,6 @@ class BiGAN(LatentImages, Detector):
 
     def mixture(self) -> Mixture:
         return Mixture({self.settings.scored: 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"residual": 1.0}, scaled=False)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

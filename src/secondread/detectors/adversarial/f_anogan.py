@@ -27,8 +27,6 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.networks.adversarial.losses import (
-    between,
-    slopes,
     values_of,
     wasserstein_critic,
     wasserstein_generator,
@@ -90,6 +88,8 @@ class FAnoGAN(LatentImages, Detector):
     Settings = FAnoGANSettings
     settings: FAnoGANSettings
     ranks = frozenset({2, 3})
+    part = "residual"
+    gives_map = True
 
     def build(self, *, pretrained: bool) -> None:
         network, rank = self.settings.network, len(self.size)
@@ -151,10 +151,6 @@ class FAnoGAN(LatentImages, Detector):
         code: Tensor = self.encoder(x)
         return code.tanh() if self.settings.code == "tanh" else code
 
-    def generated(self, z: Tensor) -> Tensor:
-        images: Tensor = self.generator(z)
-        return images
-
     def residual(self, x: Tensor, rebuilt: Tensor, valid: Tensor | None) -> Tensor:
         """A_R `[N]`."""
         return mean_over((x - rebuilt.float()).square(), valid)
@@ -174,10 +170,9 @@ class FAnoGAN(LatentImages, Detector):
         x = held_out_images(held_out)
         with full_precision(x):
             fakes = self.generator(self.drawn(len(x), generator))
-            steep = slopes(self.critic, between(x, fakes, generator))
             return {
                 **self.signs.of_generated(fakes, x),
-                **self.signs.of_critic(values_of(self.critic, x), values_of(self.critic, fakes), steep),
+                **self.signs.of_game(self.critic, x, fakes, generator),
             }
 
     def examine_encoder(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
@@ -205,9 +200,6 @@ class FAnoGAN(LatentImages, Detector):
     def mixture(self) -> Mixture:
         chosen = "izi_f" if self.settings.encoder_training == "izi_f" else "residual"
         return Mixture({chosen: 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"residual": 1.0}, scaled=False)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -18,7 +18,13 @@ from secondread.detectors.blocks.variational.mixture_energy import (
 )
 from secondread.detectors.blocks.variational.networks import has_batch_statistics
 from secondread.detectors.blocks.variational.normal_divergence import normal_divergence
-from secondread.detectors.blocks.variational.restoration import RestorationSettings, choose_weight, restored
+from secondread.detectors.blocks.variational.restoration import (
+    RestorationSettings,
+    choose_weight,
+    first_weight,
+    refuse_maps,
+    restored,
+)
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -82,10 +88,7 @@ class GMVAESettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if len(set(self.maps)) < len(self.maps):
-            raise ValueError("maps names one twice")
-        if self.score == "restoration" and "restoration" not in self.maps:
-            raise ValueError("score: restoration needs its map: add restoration to maps")
+        refuse_maps(self.maps, self.score)
         return self
 
 
@@ -131,11 +134,9 @@ class GMVAE(Detector):
             rank, self.channels, self.size, **of_the_network
         )
         start_at(self.network, START)
-        restores = "restoration" in settings.maps
-        given = settings.restoration.weight
         self.weight: Tensor | None
-        self.register_buffer("weight", torch.tensor(given or 0.0) if restores else None)
-        self.costly_scoring = self.gradients_at_scoring = restores
+        self.register_buffer("weight", first_weight(settings.maps, settings.restoration))
+        self.costly_scoring = self.gradients_at_scoring = "restoration" in settings.maps
 
     def stages(self) -> Iterator[Stage]:
         chosen = self.weight is not None and self.settings.restoration.weight is None

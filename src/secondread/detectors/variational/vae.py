@@ -31,6 +31,8 @@ from secondread.detectors.blocks.variational.normal_divergence import normal_div
 from secondread.detectors.blocks.variational.restoration import (
     RestorationSettings,
     choose_weight,
+    first_weight,
+    refuse_maps,
     restored,
 )
 from secondread.detectors.contract import (
@@ -76,10 +78,7 @@ class VAESettings(DetectorSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if len(set(self.maps)) < len(self.maps):
-            raise ValueError("maps names one twice")
-        if self.score == "restoration" and "restoration" not in self.maps:
-            raise ValueError("score: restoration needs its map: add restoration to maps")
+        refuse_maps(self.maps, self.score)
         return self
 
 
@@ -132,10 +131,8 @@ class VAE(Detector):
         self.network = self.settings.network.build(self.channels, self.size)
         self.slopes: Tensor | None
         self.register_buffer("slopes", torch.tensor([0.0, 1.0]) if "combined" in maps else None)
-        given = self.settings.restoration.weight
-        weight = torch.tensor(0.0 if given is None else given) if "restoration" in maps else None
         self.weight: Tensor | None
-        self.register_buffer("weight", weight)
+        self.register_buffer("weight", first_weight(maps, self.settings.restoration))
         self.costly_scoring = "restoration" in maps
         self.gradients_at_scoring = self.costly_scoring or bool(set(maps) & set(GRADIENTS))
 

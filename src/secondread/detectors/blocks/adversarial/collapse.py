@@ -10,7 +10,14 @@ from torch import Tensor, nn
 
 from secondread.detectors.blocks.reconstruction import symmetric
 from secondread.detectors.contract import Batch
-from secondread.networks.adversarial.losses import told_fake, told_real
+from secondread.networks.adversarial.losses import (
+    Critic,
+    between,
+    slopes,
+    told_fake,
+    told_real,
+    values_of,
+)
 
 MOST_IMAGES, FEWEST_IMAGES, MOST_PIXELS = 64, 8, 1 << 21
 """Held-out normals that the signs are taken from: fewer than the most where they would have more pixels."""
@@ -79,6 +86,13 @@ class CollapseSigns(nn.Module):
             slope=float(slopes.float().mean()),
             entropy=math.nan if self.wasserstein else float(torch.maximum(told_real(real), told_fake(fake))),
         )
+
+    def of_game(
+        self, critic: Critic, reals: Tensor, fakes: Tensor, generator: torch.Generator
+    ) -> dict[str, float]:
+        """`of_critic` of the two that a critic is to tell apart, as many of each."""
+        steep = slopes(critic, between(reals, fakes, generator))
+        return self.of_critic(values_of(critic, reals), values_of(critic, fakes), steep)
 
     def warnings(self) -> tuple[str, ...]:
         told = []

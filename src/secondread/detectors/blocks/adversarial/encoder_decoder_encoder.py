@@ -24,7 +24,7 @@ from secondread.detectors.contract import (
     Step,
 )
 from secondread.detectors.detector_settings import DetectorSettings
-from secondread.networks.adversarial.losses import between, slopes, told_fake, told_real, values_of
+from secondread.networks.adversarial.losses import told_fake, told_real
 from secondread.networks.adversarial.pyramid import DownPyramid, UpPyramid
 from secondread.networks.precision import full_precision
 from secondread.settings.base import Settings, Width
@@ -72,6 +72,8 @@ class EncoderDecoderEncoder(Detector):
     Settings: ClassVar[type[DetectorSettings]] = EncoderDecoderEncoderSettings
     settings: Any
     ranks = frozenset({2, 3})
+    part = "residual"
+    gives_map = True
     scored: ClassVar[str] = "latent"
 
     def build(self, *, pretrained: bool) -> None:
@@ -162,12 +164,9 @@ class EncoderDecoderEncoder(Detector):
         x = held_out_images(held_out)
         with full_precision(x):
             _, image, _ = self.rebuilt(x)
-            steep = slopes(self.discriminator, between(x, image, generator))
             return {
                 **self.signs.of_rebuilt(image, x),
-                **self.signs.of_critic(
-                    values_of(self.discriminator, x), values_of(self.discriminator, image), steep
-                ),
+                **self.signs.of_game(self.discriminator, x, image, generator),
             }
 
     def warnings(self) -> tuple[str, ...]:
@@ -187,6 +186,3 @@ class EncoderDecoderEncoder(Detector):
 
     def mixture(self) -> Mixture:
         return Mixture({self.scored: 1.0}, scaled=False)
-
-    def map_mixture(self) -> Mixture:
-        return Mixture({"residual": 1.0}, scaled=False)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import abstractmethod
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from secondread.detectors.blocks.adversarial.collapse import CollapseSigns
 from secondread.detectors.blocks.reconstruction import picture, symmetric
@@ -19,10 +19,12 @@ class LatentImages:
     latent_shape: tuple[int, ...]
     """Of one image's z."""
     signs: CollapseSigns
+    generator: nn.Module
 
-    @abstractmethod
     def generated(self, z: Tensor) -> Tensor:
-        """`[N, *latent_shape]` to images `[N, C, *size]` in [-1, 1]."""
+        """`[N, *latent_shape]` to images `[N, C, *size]` in [-1, 1]: what its `generator` makes of them."""
+        images: Tensor = self.generator(z)
+        return images
 
     @abstractmethod
     def latents(self, x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -35,6 +35,22 @@ class RestorationSettings(Settings):
         description="total variation of the image minus the image as it was (You et al.), or minus its "
         "reconstruction (Baur et al.)",
     )
+
+
+def refuse_maps(maps: Sequence[str], score: str) -> None:
+    """ValueError for a map that is named twice, or a score by restoration without its map."""
+    if len(set(maps)) < len(maps):
+        raise ValueError("maps names one twice")
+    if score == "restoration" and "restoration" not in maps:
+        raise ValueError("score: restoration needs its map: add restoration to maps")
+
+
+def first_weight(maps: Sequence[str], settings: RestorationSettings) -> Tensor | None:
+    """The buffer `weight` before a fit: the weight that is given, or 0 until one is chosen; None where no
+    restoration is asked for."""
+    if "restoration" not in maps:
+        return None
+    return torch.tensor(0.0 if settings.weight is None else settings.weight)
 
 
 def restored(
