@@ -2,12 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from secondread.calibration.calibration import Calibration
-from secondread.calibration.conformal import TOLERANCE, Conformal, patients_needed, tolerance
+from secondread.calibration.conformal import TOLERANCE, WIDEST, Conformal, patients_needed, tolerance
 from secondread.calibration.raw_scores import RawScores
 from secondread.detectors.contract import Mixture
 
@@ -58,12 +58,32 @@ def test_a_rate_needs_so_many_patients_and_with_one_fewer_nothing_is_flagged(rat
     st.floats(1e-6, 0.2),
 )
 def test_a_calibration_image_keeps_its_p_value_where_rounding_moves_its_score(scores, shifts, tolerance):
+    assume(widest_group_of_ties(scores, tolerance) <= WIDEST)  # wider ones are cut
     conformal = Conformal.fit(scores, range(len(scores)), tolerance=tolerance)
     moved = np.array(scores) + 0.99 * tolerance * np.array(shifts[: len(scores)])
     np.testing.assert_array_equal(conformal.p_values(moved), conformal.p_values(scores))
     for rate in (0.05, 0.3):
         threshold = conformal.threshold(rate)
         np.testing.assert_array_equal(moved >= threshold, np.array(scores) >= threshold)
+
+
+def widest_group_of_ties(scores, tolerance):
+    """In tolerances: how far scores reach that are no farther apart than two of them, each from the next."""
+    ordered = np.sort(scores)
+    groups = np.split(ordered, np.flatnonzero(np.diff(ordered) > 2 * tolerance) + 1)
+    return max(group[-1] - group[0] for group in groups) / tolerance
+
+
+def test_where_a_wide_group_of_ties_is_cut_an_image_has_the_p_value_of_one_of_its_neighbours():
+    scores = np.arange(40) * 0.05
+    conformal = Conformal.fit(scores, range(40), tolerance=0.05)
+    assert widest_group_of_ties(scores, 0.05) > WIDEST
+    whole = conformal.p_values(scores)
+    levels = np.unique(whole)
+    assert 2 <= levels.size <= 40 / WIDEST + 1  # groups of ten tolerances, not one of all
+    for shift in (-0.049, 0.049):
+        moved = np.searchsorted(levels, conformal.p_values(scores + shift))
+        assert np.abs(moved - np.searchsorted(levels, whole)).max() <= 1
 
 
 def test_ties_count_against_the_image_and_change_nothing_elsewhere():
