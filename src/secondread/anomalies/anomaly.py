@@ -86,6 +86,8 @@ class MakeAnomalies:
     Settings: ClassVar[type[AnomalySettings]]
     title: ClassVar[str]
     paper: ClassVar[str] = ""
+    from_others: bool = False
+    """Takes a part of another image: a batch has at least two, or donors are given."""
 
     def __init__(self, settings: AnomalySettings | None = None) -> None:
         self.settings = self.Settings.model_validate({}) if settings is None else settings

@@ -48,6 +48,7 @@ class ForeignPatches(MakeAnomalies):
     settings: ForeignPatchSettings
     title = "foreign patch interpolation"
     paper = "Tan et al., MELBA 2022; Cai et al., Medical Image Analysis 2023"
+    from_others = True
 
     def __call__(
         self,

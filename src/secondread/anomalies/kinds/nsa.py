@@ -111,6 +111,7 @@ class NaturalPatches(MakeAnomalies):
     settings: NaturalSettings
     title = "natural synthetic anomalies"
     paper = "Schlüter et al., ECCV 2022"
+    from_others = True
 
     def __call__(
         self,

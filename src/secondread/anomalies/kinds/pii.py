@@ -54,6 +54,7 @@ class PoissonPatches(MakeAnomalies):
     settings: PoissonPatchSettings
     title = "Poisson image interpolation"
     paper = "Tan et al., MICCAI 2021"
+    from_others = True
 
     def __call__(
         self,

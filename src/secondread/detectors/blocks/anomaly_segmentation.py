@@ -1,0 +1,147 @@
+"""What detectors have in common that learn to see anomalies which are drawn into normal images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from secondread.anomalies.anomaly import Anomalies
+from secondread.anomalies.build import AnyAnomalySettings, make_anomalies
+from secondread.detectors.blocks.drawn_anomalies import pixel_areas
+from secondread.detectors.blocks.pooled_map import PooledMapSettings
+from secondread.detectors.blocks.valid_positions import mean_over
+from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step
+from secondread.detectors.detector_settings import DetectorSettings
+from secondread.metrics.mean_interval import lower_bound
+from secondread.networks.gaussian_blur import gaussian_blur
+from secondread.networks.precision import full_precision
+
+LEARNT = 0.6
+"""The lower 95 % bound that the pixel AUROC of anomalies drawn in held-out normals should reach."""
+NOT_MEASURED = -1.0
+
+
+class SegmentationSettings(PooledMapSettings, DetectorSettings):
+    """A method adds its name, its network and the `anomalies` that it learns from."""
+
+    anomalies: AnyAnomalySettings
+    foreground: float | None = Field(
+        None,
+        description="anomalies are drawn, and the image scored, only where the sum over channels is above "
+        "it; empty = all that is valid",
+    )
+
+
+class AnomalySegmentation(Detector):
+    """map = sigmoid(network(x)), of a network that has learnt to give the target t of drawn anomalies.
+
+        loss = mean over valid places of BCE(network(x'), t),   (x', t) = anomalies(x)
+
+    x are normals `[N, C, *size]` as prepared, x' the same of which some have a synthetic anomaly of the kind
+    `anomalies`, drawn anew each time within the foreground: what is valid and, with `foreground`, brighter
+    than that. The map is blurred by `smoothing`; the image score is the map's mean (or maximum, or the mean
+    of its top share) over the foreground. A held-out batch of one image, where the kind takes from others,
+    stays as it is.
+
+    After the last step anomalies are drawn in held-out normals, each image changed: the mean over images of
+    the AUROC of the map over pixels, and its lower 95 % bound, are the buffer `drawn_auroc` and stand in the
+    log. A bound below 0.6 is a warning, since a network that has not learnt its own task will rank by chance.
+
+    A subclass has `build_network`, images to logits `[N, 1, *size]`, or what `logits` makes one of.
+    """
+
+    Settings: ClassVar[type[DetectorSettings]]
+    settings: Any
+    ranks = frozenset({2, 3})
+    part = "anomaly"
+    gives_map = True
+
+    def build(self, *, pretrained: bool) -> None:
+        self.make_anomalies = make_anomalies(self.settings.anomalies)
+        self.network = self.build_network(pretrained=pretrained)
+        self.drawn_auroc: Tensor
+        self.register_buffer("drawn_auroc", torch.full((2,), NOT_MEASURED))
+
+    def build_network(self, *, pretrained: bool) -> nn.Module:
+        raise NotImplementedError
+
+    def logits(self, images: Tensor) -> Tensor:
+        """`[N, 1, *size]`, float32."""
+        found: Tensor = self.network(images)
+        return found.float()
+
+    def stages(self) -> Iterator[Stage]:
+        yield Stage(
+            "segmentation",
+            {"normal": 1.0},
+            [Step((self.network,), self.loss, name="segmentation")],
+            validate="steps",
+            examine=self.examine,
+        )
+
+    def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        batch = batches["normal"]
+        made = self.drawn(batch, generator)
+        return {"segmentation": self.segmentation_loss(self.logits(made.images), made, batch.valid)}
+
+    def segmentation_loss(self, logits: Tensor, made: Anomalies, valid: Tensor | None) -> Tensor:
+        error = functional.binary_cross_entropy_with_logits(logits, made.target, reduction="none")
+        return mean_over(error, valid).mean()
+
+    def drawn(self, batch: Batch, generator: torch.Generator) -> Anomalies:
+        """The images of a batch with anomalies."""
+        images = batch.images.float()
+        if self.make_anomalies.from_others and len(batch) == 1 and not self.training:
+            nothing = torch.zeros_like(images[:, :1])
+            return Anomalies(images, nothing.bool(), nothing)
+        return self.make_anomalies(images, generator, valid=self.foreground(batch))
+
+    def foreground(self, batch: Batch) -> Tensor | None:
+        """bool `[N, 1, *size]`, or None where all is."""
+        if self.settings.foreground is None:
+            return batch.valid
+        bright = batch.images.sum(dim=1, keepdim=True) > self.settings.foreground
+        return bright if batch.valid is None else bright & batch.valid
+
+    def anomaly_map(self, images: Tensor) -> Tensor:
+        """The map `[N, 1, *size]` of images as prepared."""
+        x = images.float()
+        with full_precision(x):
+            found = self.logits(x).sigmoid()
+        return gaussian_blur(found, self.settings.smoothing)
+
+    def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
+        found = self.anomaly_map(batch.images)
+        foreground = self.foreground(batch)
+        if foreground is not None and self.settings.foreground is not None:
+            found = found * foreground
+            some = foreground.flatten(1).any(dim=1).view(-1, *[1] * (found.dim() - 1))
+            foreground = foreground | ~some
+        return self.one_part(self.settings.pooled(found, foreground), found if maps else None)
+
+    def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
+        every = make_anomalies(self.settings.anomalies.model_copy(update={"share": 1.0}))
+        inside = (replace(batch, valid=self.foreground(batch)) for batch in held_out)
+        areas = pixel_areas(inside, every, lambda x: {self.part: self.anomaly_map(x)}, generator)
+        values = areas.get(self.part, [])
+        mean = sum(values) / len(values) if values else NOT_MEASURED
+        bound = max(lower_bound(values), 0.0)
+        self.drawn_auroc.copy_(torch.tensor((mean, bound)))
+        return {"AUROC of drawn anomalies": mean if values else math.nan, "lower bound": bound}
+
+    def warnings(self) -> tuple[str, ...]:
+        mean, bound = self.drawn_auroc.tolist()
+        if mean == NOT_MEASURED or bound >= LEARNT:
+            return ()
+        return (
+            f"the network hardly finds what is drawn in held-out normals (pixel AUROC {mean:.2f} with a "
+            f"lower 95 % bound of {bound:.2f}; a bound of {LEARNT} is asked for), so its score may rank by "
+            "chance: train longer, or draw anomalies that show",
+        )
