@@ -14,7 +14,8 @@ those that use them: 400 with 10 % abnormal (kermany), 100 with 30 % (lgg), 20 w
 is a logistic regression of the same features on all labelled training images: what labels would give. The
 reference is the first, `aeflow` where it is not left out. `--group` takes the six that led on development
 data, the other feature methods, those that learn from nothing, or the families of reconstruction and
-adversarial methods (of which presets of 250 epochs have 60, and each its preset's size, 64×64 but for two).
+adversarial methods (of which presets of 250 epochs have 60, and each its preset's size, 64×64 but for two;
+they learn from at most 200 normals on every set).
 `lgg.csv` and `head.csv` are made by `secondread split … --test 0.4 --seed 0` (`head-ct` without
 `normal/189.png`, a copy of one in train). `development`, of rows that `development_split.py` made, learns
 from 200 normals and has none unlabelled: it says which six lead. `volumes`, of `lesion_volumes.py`, has
@@ -69,7 +70,7 @@ VARIANTS = {
 }
 QUICK = ("aeflow", "padim", "k-nn", "mahalanobis", "k-means", "one-class-svm")
 SMALL = ("ae", "memae", "aeu", "ddad", "glow-cxr-small", "glow-gmm-small")
-DEVELOPMENT_NORMALS = 200
+MOST_NORMALS = 200
 LAYERS_32 = "[[2, 1, 8], [7, 2, 16], [5, 2, 32], [5, 1, 64]]"
 """Kernel, stride and channels of BiGAN's convolutions, for 32 pixels."""
 VOLUME_STEPS = "[{percentiles: {low: 1, high: 99, over: foreground}}]"
@@ -128,8 +129,8 @@ def main() -> None:
         for setting in settings(methods, given.data, given.films or given.data == "kermany")
         for part in ("--set", setting)
     ]
-    if given.data == "development":
-        more += ["--set", f"cohorts.max_normal={DEVELOPMENT_NORMALS}"]
+    if given.data == "development" or given.group in ("reconstruction", "adversarial"):
+        more += ["--set", f"cohorts.max_normal={MOST_NORMALS}"]
     if given.data == "volumes":
         more += [part for setting in of_volumes(methods) for part in ("--set", setting)]
     if given.data == "kermany":
