@@ -69,6 +69,13 @@ def test_it_learns_what_is_drawn_and_says_where_it_has_not():
     assert not detector.warnings()
 
 
+def test_it_starts_with_the_prior_everywhere_or_with_about_a_half():
+    images = blobs(2, SIZE)
+    torch.manual_seed(0)
+    assert make(prior=0.02).anomaly_map(images).mean().item() == pytest.approx(0.02, abs=0.015)
+    assert make(prior=None).anomaly_map(images).mean().item() == pytest.approx(0.5, abs=0.25)
+
+
 def test_sizes_that_the_network_does_not_take_are_refused():
     with pytest.raises(ValueError, match="multiples"):
         AnomalyUNet(AnomalyUNetSettings(), 1, (20, 20))

@@ -37,6 +37,13 @@ class SegmentationSettings(PooledMapSettings, DetectorSettings):
         description="anomalies are drawn, and the image scored, only where the sum over channels is above "
         "it; empty = all that is valid",
     )
+    prior: float | None = Field(
+        0.02,
+        gt=0,
+        lt=1,
+        description="the probability of an anomaly that the untrained network gives everywhere, by the bias "
+        "of its `last` convolution; empty = as the network starts, about a half",
+    )
 
 
 class AnomalySegmentation(Detector):
@@ -54,7 +61,10 @@ class AnomalySegmentation(Detector):
     the AUROC of the map over pixels, and its lower 95 % bound, are the buffer `drawn_auroc` and stand in the
     log. A bound below 0.6 is a warning, since a network that has not learnt its own task will rank by chance.
 
-    A subclass has `build_network`, images to logits `[N, 1, *size]`, or what `logits` makes one of.
+    A subclass has `build_network`, images to logits `[N, 1, *size]`, or what `logits` makes one of. With a
+    `prior` p its convolution `last` starts with the bias log(p / (1 - p)): few places are abnormal, and a
+    network that starts at a half takes hundreds of steps to say so before it learns where they are
+    (T.-Y. Lin et al., Focal loss for dense object detection, ICCV 2017).
     """
 
     Settings: ClassVar[type[DetectorSettings]]
@@ -66,6 +76,9 @@ class AnomalySegmentation(Detector):
     def build(self, *, pretrained: bool) -> None:
         self.make_anomalies = make_anomalies(self.settings.anomalies)
         self.network = self.build_network(pretrained=pretrained)
+        if self.settings.prior is not None:
+            odds = self.settings.prior / (1 - self.settings.prior)
+            nn.init.constant_(self.network.get_parameter("last.bias"), math.log(odds))
         self.drawn_auroc: Tensor
         self.register_buffer("drawn_auroc", torch.full((2,), NOT_MEASURED))
 
