@@ -33,6 +33,10 @@ class Anomalies:
         """bool `[N]`: the images with an anomaly."""
         return self.mask.flatten(1).any(dim=1)
 
+    def to(self, device: torch.device | str) -> Anomalies:
+        classes = None if self.classes is None else self.classes.to(device)
+        return Anomalies(self.images.to(device), self.mask.to(device), self.target.to(device), classes)
+
 
 Pair = TypeVar("Pair", tuple[int, int], tuple[float, float])
 

@@ -71,7 +71,8 @@ def fit(
 
     resume   continue a fit that was stopped; a finished one of the same recipe and data is loaded
     cache    folder of prepared images; none = `default_cache_directory()`
-    workers  processes that decode; none = one per core, 0 = this process
+    workers  processes that decode and, where it pays, draw synthetic anomalies ahead of the training steps;
+             none = one per core, 0 = this process
     seed     in place of the recipe's
     source   what messages call the recipe, where it is given as an object
 
@@ -206,6 +207,7 @@ class _Fit:
             precision=self.recipe.precision,
             resume=self.resume,
             progress=self.progress,
+            workers=self.workers,
         )
         self._say("note", log.notes)
         self._say("warning", log.warnings)

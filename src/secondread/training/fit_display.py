@@ -65,12 +65,10 @@ class FitProgress:
             )
 
     def figures(self, stage: str, figures: Mapping[str, float]) -> None:
-        line = f"stage {stage}  " + "  ".join(f"{name} {value:.5g}" for name, value in figures.items())
-        if self.bar:
-            self.bar.console.print(line, highlight=False)
-        else:
-            self.say(line)
+        self.say(f"stage {stage}  " + "  ".join(f"{name} {value:.5g}" for name, value in figures.items()))
 
     def say(self, line: str) -> None:
-        if self.shown:
+        if self.bar:
+            self.bar.console.print(line, highlight=False)
+        elif self.shown:
             print(line, file=sys.stderr, flush=True)

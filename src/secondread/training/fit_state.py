@@ -31,6 +31,7 @@ class Run:
     """What stays the same from stage to stage.
 
     counted_at  until when the current stage's log counts its seconds
+    workers     processes in which batches may be drawn ahead; 0 = this one alone
     unproven    no finite step has followed the newest checkpoint yet, so its parameters may be bad
     """
 
@@ -47,6 +48,7 @@ class Run:
     stop: StopRequest
     progress: FitProgress
     after_round: AfterRound | None
+    workers: int = 0
     saved_at: float = field(default_factory=time.monotonic)
     counted_at: float = field(default_factory=time.monotonic)
     unproven: bool = False

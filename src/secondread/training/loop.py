@@ -63,6 +63,7 @@ def train(
     resume: bool = False,
     progress: bool = True,
     checkpoint_seconds: float = 120.0,
+    workers: int = 0,
     after_round: AfterRound | None = None,
 ) -> TrainingLog:
     """Fits the detector in place.
@@ -76,6 +77,8 @@ def train(
                         otherwise checkpoints there are removed
     checkpoint_seconds  a checkpoint at least this often, at the next round; besides one at the end
                         of epochs (not within ten seconds of the last) and of stages. 0: every round
+    workers             processes at most in which synthetic anomalies are drawn ahead, where that pays
+                        (`training.batches.drawing`); the numbers are the same with any, and with none
 
     Raises `UserError` (settings that do not fit, a checkpoint of another fit, training that diverged)
     and `Interrupted` (Ctrl-C or SIGTERM, after saving).
@@ -108,7 +111,7 @@ def train(
     ):
         run = Run(
             detector, cohorts, fabric, chosen, seed, Path(folder), checkpoints, checkpoint_seconds,
-            fingerprint, log, stop, shown, after_round,
+            fingerprint, log, stop, shown, after_round, workers,
         )  # fmt: skip
         torch.manual_seed(derive_seed(seed, "stages"))
         for number, stage in enumerate(detector.stages()):

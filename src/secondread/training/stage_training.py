@@ -11,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import closing
 from typing import Any
 
 import torch
@@ -20,8 +20,11 @@ from torch import nn
 from secondread.detectors.contract import Batches, Stage
 from secondread.detectors.detector_settings import StageSettings
 from secondread.terminal.interruption import Interrupted
-from secondread.training.batches.batch_plan import BatchIndices, shard
+from secondread.training.batches.batch_plan import BatchIndices
+from secondread.training.batches.coming import validated
+from secondread.training.batches.stage_batches import stage_batches
 from secondread.training.batches.stage_data import StageData
+from secondread.training.batches.stage_length import Length
 from secondread.training.choosing.held_out import held_out_loss
 from secondread.training.choosing.keeping import Keeping
 from secondread.training.choosing.kept_epochs import keep_epoch
@@ -34,33 +37,6 @@ from secondread.training.modes import training_modes
 from secondread.training.optimisers import MovingAverage, StepTraining, learning_rate
 
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 10.0
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long a stage is: its rounds in all and per epoch, and the batches that a round takes."""
-
-    rounds: int
-    rounds_per_epoch: int
-    batches_per_round: int
-
-    @classmethod
-    def of(cls, stage: Stage, settings: StageSettings, batches_per_epoch: int) -> Length:
-        """`epochs` and `steps` are bounds; the smaller one ends the stage."""
-        batches_per_round = max(step.repeats for step in stage.steps)
-        per_epoch = math.ceil(batches_per_epoch / batches_per_round)
-        rounds = min(
-            math.inf if settings.epochs is None else settings.epochs * per_epoch,
-            math.inf if settings.steps is None else settings.steps,
-        )
-        return cls(int(rounds), per_epoch, batches_per_round)
-
-    @property
-    def epochs(self) -> int:
-        return math.ceil(self.rounds / self.rounds_per_epoch)
-
-    def rounds_of(self, epoch: int) -> int:
-        return min(self.rounds_per_epoch, self.rounds - epoch * self.rounds_per_epoch)
 
 
 class StageTraining:
@@ -113,22 +89,21 @@ class StageTraining:
     def train(self, stage_log: StageLog) -> None:
         """All rounds that are left; then the chosen parameters stand in the detector."""
         at, length = self.at, self.length
-        while at.epoch < length.epochs and not at.stopped:
-            self._rounds()
-            self._end_epoch(stage_log)
+        with closing(stage_batches(self.run, self.stage, self.settings, self.data, length, at)) as coming:
+            while at.epoch < length.epochs and not at.stopped:
+                self._rounds(coming)
+                self._end_epoch(stage_log, coming)
         if self.keeping.best is None and at.not_finite_in_a_row >= min(NOT_FINITE_AT_THE_END, length.rounds):
             refuse_divergence(self.run, self.stage, self.settings, at, at.epoch - 1, ", to the stage's end")
         stage_log.chosen_epoch, stage_log.rule = self.keeping.settle(at, self.average)
         if at.stopped:
             stage_log.rule += f"; stopped early after {at.epoch} of {length.epochs} epochs"
 
-    def _rounds(self) -> None:
+    def _rounds(self, coming: Iterator[Batches]) -> None:
         """The rounds of an epoch that are left."""
         run, at, taken = self.run, self.at, self.length.batches_per_round
         rounds = self.length.rounds_of(at.epoch)
         order = self.data.plan.epoch(at.epoch, at_least=rounds * taken)[at.round * taken : rounds * taken]
-        mine = [shard(batch, run.fabric.global_rank, run.fabric.world_size) for batch in order]
-        coming = self.data.loader.batches(mine, at.epoch)
         planned = iter(order)
         run.progress.begin(f"{self.stage.name} {at.epoch + 1}/{self.length.epochs}", rounds, at.round)
         training_modes(run.detector, self.stage)
@@ -171,7 +146,7 @@ class StageTraining:
         if not self.at.not_finite_in_a_row and time.monotonic() - self.run.saved_at >= seconds:
             self.save()
 
-    def _end_epoch(self, stage_log: StageLog) -> None:
+    def _end_epoch(self, stage_log: StageLog, coming: Iterator[Batches]) -> None:
         """What follows an epoch's rounds: the stage's hook, measurements, the log, a checkpoint."""
         run, at, settings = self.run, self.at, self.settings
         run.detector.eval()
@@ -182,8 +157,8 @@ class StageTraining:
         if self.average is not None:
             self.average.swap()
         loss = None
-        if self.data.held_out is not None and self.stage.validate is not None:
-            loss = held_out_loss(run, self.stage, settings, self.data)
+        if validated(self.stage, self.data):
+            loss = held_out_loss(run, self.stage, settings, self.data, coming)
             _note_gain(at, loss, settings)
         last = at.stopped or at.epoch + 1 >= self.length.epochs
         measured = self.measure() if self.measure.due(at.epoch, last=last) else {}

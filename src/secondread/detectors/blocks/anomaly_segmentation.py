@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from secondread.anomalies.anomaly import Anomalies
 from secondread.anomalies.build import AnyAnomalySettings, make_anomalies
-from secondread.detectors.blocks.drawn_anomalies import pixel_areas
+from secondread.detectors.blocks.drawn_anomalies import DrawInNormals, foreground_of, pixel_areas
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step
@@ -52,10 +52,10 @@ class AnomalySegmentation(Detector):
         loss = mean over valid places of BCE(network(x'), t),   (x', t) = anomalies(x)
 
     x are normals `[N, C, *size]` as prepared, x' the same of which some have a synthetic anomaly of the kind
-    `anomalies`, drawn anew each time within the foreground: what is valid and, with `foreground`, brighter
-    than that. The map is blurred by `smoothing`; the image score is the map's mean (or maximum, or the mean
-    of its top share) over the foreground. A held-out batch of one image, where the kind takes from others,
-    stays as it is.
+    `anomalies`, drawn anew each time (`Stage.draw`) within the foreground: what is valid and, with
+    `foreground`, brighter than that. The map is blurred by `smoothing`; the image score is the map's mean (or
+    maximum, or the mean of its top share) over the foreground. A held-out batch of one image, where the kind
+    takes from others, stays as it is.
 
     After the last step anomalies are drawn in held-out normals, each image changed: the mean over images of
     the AUROC of the map over pixels, and its lower 95 % bound, are the buffer `drawn_auroc` and stand in the
@@ -74,7 +74,7 @@ class AnomalySegmentation(Detector):
     gives_map = True
 
     def build(self, *, pretrained: bool) -> None:
-        self.make_anomalies = make_anomalies(self.settings.anomalies)
+        self.draw = DrawInNormals(make_anomalies(self.settings.anomalies), self.settings.foreground)
         self.network = self.build_network(pretrained=pretrained)
         if self.settings.prior is not None:
             odds = self.settings.prior / (1 - self.settings.prior)
@@ -96,6 +96,7 @@ class AnomalySegmentation(Detector):
             {"normal": 1.0},
             [Step((self.network,), self.loss, name="segmentation")],
             validate="steps",
+            draw=self.draw,
             examine=self.examine,
         )
 
@@ -110,18 +111,11 @@ class AnomalySegmentation(Detector):
 
     def drawn(self, batch: Batch, generator: torch.Generator) -> Anomalies:
         """The images of a batch with anomalies."""
-        images = batch.images.float()
-        if self.make_anomalies.from_others and len(batch) == 1 and not self.training:
-            nothing = torch.zeros_like(images[:, :1])
-            return Anomalies(images, nothing.bool(), nothing)
-        return self.make_anomalies(images, generator, valid=self.foreground(batch))
+        return self.draw.of(batch, generator, training=self.training)
 
     def foreground(self, batch: Batch) -> Tensor | None:
         """bool `[N, 1, *size]`, or None where all is."""
-        if self.settings.foreground is None:
-            return batch.valid
-        bright = batch.images.sum(dim=1, keepdim=True) > self.settings.foreground
-        return bright if batch.valid is None else bright & batch.valid
+        return foreground_of(batch, self.settings.foreground)
 
     def anomaly_map(self, images: Tensor) -> Tensor:
         """The map `[N, 1, *size]` of images as prepared."""

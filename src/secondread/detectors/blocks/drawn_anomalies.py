@@ -1,18 +1,54 @@
-"""How well maps show what is drawn in images: a measure of them that needs no label."""
+"""Anomalies that are drawn in normals, and how well maps show them: a measure that needs no label."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from secondread.anomalies.anomaly import MakeAnomalies
-from secondread.detectors.contract import Batch
+from secondread.anomalies.anomaly import Anomalies, MakeAnomalies
+from secondread.detectors.contract import Batch, Batches
 from secondread.metrics.roc import auroc
 
 DRAWS = 4
 """Anomalies drawn in each image, one at a time."""
+
+
+@dataclass(frozen=True)
+class DrawInNormals:
+    """A stage's `draw`: anomalies in the cohort `normal`, within the `foreground` (see `foreground_of`).
+
+    A held-out batch of one image stays as it is where the kind takes from others.
+    """
+
+    make: MakeAnomalies
+    foreground: float | None = None
+
+    def __call__(self, batches: Batches, generator: torch.Generator) -> dict[str, Anomalies]:
+        batch = batches["normal"]
+        images = batch.images.float()
+        if self.make.from_others and len(batch) == 1 and "validation" in batches:
+            nothing = torch.zeros_like(images[:, :1])
+            return {"normal": Anomalies(images, nothing.bool(), nothing)}
+        return {"normal": self.make(images, generator, valid=foreground_of(batch, self.foreground))}
+
+    def of(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Anomalies:
+        """What the loop has drawn in a batch of normals, or where it did not, what is drawn here."""
+        if batch.drawn is not None:
+            return batch.drawn
+        held_out = {} if training else {"validation": batch}
+        return self({"normal": batch, **held_out}, generator)["normal"]
+
+
+def foreground_of(batch: Batch, above: float | None) -> Tensor | None:
+    """bool `[N, 1, *size]`: what is valid and, where `above` is given, has a sum over channels above it; None
+    where all is."""
+    if above is None:
+        return batch.valid
+    bright = batch.images.sum(dim=1, keepdim=True) > above
+    return bright if batch.valid is None else bright & batch.valid
 
 
 @torch.no_grad()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from secondread.anomalies.anomaly import Anomalies
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -27,6 +29,8 @@ class Batch:
               the batch does not say
     patients  one per image, the same for images of one patient, in training batches alone; else empty. For
               comparing: what a detector keeps must not tell them
+    drawn     the same images with synthetic anomalies, in the batches of steps and of validation of a stage
+              that draws some (`Stage.draw`)
 
     >>> import secondread, torch
     >>> len(secondread.Batch(torch.zeros(3, 1, 8, 8)))
@@ -41,6 +45,7 @@ class Batch:
     has_target: Tensor | None = None
     digests: tuple[str, ...] = ()
     patients: tuple[str, ...] = ()
+    drawn: Anomalies | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -55,6 +60,7 @@ class Batch:
             None if self.has_target is None else self.has_target.to(device),
             self.digests,
             self.patients,
+            None if self.drawn is None else self.drawn.to(device),
         )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from secondread.anomalies.anomaly import Anomalies
 from secondread.detectors.contract.batch import Batch, Batches
 from secondread.detectors.contract.scores import ScoringNoise
 
@@ -26,6 +27,11 @@ As the loss of a step it is called with gradients for the step's parameters alon
 mode without gradients, under `torch.no_grad()`; a loss that takes a gradient itself (a gradient penalty,
 say) cannot stand there.
 """
+
+Draw = Callable[[Batches, torch.Generator], Mapping[str, Anomalies]]
+"""Synthetic anomalies for images of a batch, by cohort. The batches have images and valid masks alone here,
+on the CPU. It holds no parameter and can be pickled, since the loop may call it in another process. Held-out
+normals stand for every cohort, and are there as "validation" besides. `UserError` where it cannot draw."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,9 @@ class Stage:
     keeps       names of the modules and buffers that `Step.after` and `each_epoch` change beside what is
                 trained: a moving-average teacher, centres, a queue. What a method keeps is a buffer, so that
                 a resumed fit has it
+    draw        what is drawn into training batches and held-out ones: each cohort that it names gets it as
+                `Batch.drawn`. The loop draws ahead, in other processes, where that takes long; the numbers
+                are the same
     drifts      modules in train mode though no step trains them, so that batch statistics follow the data
     prepare     before the first step, with an iterator over the stage's batches (data-dependent
                 initialisation, centres, teacher statistics)
@@ -105,6 +114,7 @@ class Stage:
     frozen: Callable[[Tensor], tuple[Tensor, ...]] | None = None
     views: int = 1
     keeps: Sequence[str] = ()
+    draw: Draw | None = None
     drifts: Sequence[nn.Module] = ()
     prepare: Callable[[Iterator[Batches], torch.Generator], None] | None = None
     start: Callable[[Batches], Mapping[str, float]] | None = None

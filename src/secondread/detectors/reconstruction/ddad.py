@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secondread.anomalies.build import make_anomalies
 from secondread.detectors import find
 from secondread.detectors.blocks.ddad_settings import DDADSettings, RefinerSettings
-from secondread.detectors.blocks.drawn_anomalies import pixel_areas
+from secondread.detectors.blocks.drawn_anomalies import DrawInNormals, pixel_areas
 from secondread.detectors.blocks.reconstruction import (
     NetworkSettings,
     ReconstructionDetector,
@@ -95,7 +95,7 @@ class DDAD(Detector):
         kind = find(settings.backbone.name)
         assert issubclass(kind, ReconstructionDetector)
         self.kind = kind
-        self.make_anomalies = make_anomalies(settings.anomalies)
+        self.draw = DrawInNormals(make_anomalies(settings.anomalies))
 
         def build() -> nn.Module:
             return kind.build_network(settings.backbone, channels, self.size)
@@ -141,6 +141,7 @@ class DDAD(Detector):
                 {"normal": 1.0},
                 [Step((self.refiners,), self.refinement_loss, name="refine")],
                 validate="steps",
+                draw=self.draw,
                 score=partial(self.image_score, asked) if asked in self.refiners else None,
             )
 
@@ -159,15 +160,12 @@ class DDAD(Detector):
         return total
 
     def refinement_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
-        """The focal loss of each refiner. A held-out image that has no other beside it stays as it is."""
+        """The focal loss of each refiner."""
         batch = batches["normal"]
         refuse_one_image(self, len(batch))
-        images = batch.images.float()
-        changed = torch.zeros_like(images[:, :1], dtype=torch.bool)
-        if len(batch) > 1:
-            made = self.make_anomalies(images, generator, valid=batch.valid)
-            images, changed = made.images, made.target > 0
-        maps, _ = self.discrepancies(symmetric(images))
+        made = self.draw.of(batch, generator, training=self.training)
+        changed = made.target > 0
+        maps, _ = self.discrepancies(symmetric(made.images))
         return {
             name: mean_over(
                 focal_loss(self.refined(name, maps), changed, self.settings.refiner.gamma), batch.valid

@@ -45,9 +45,32 @@ def map_in_workers(
     With `workers=0` everything runs here, without limits. Raises ValueError where a function cannot be sent
     to another process or says no type that can come back, and UserError where workers cannot start.
     """
-    messages = Messages.of(function)
     if workers <= 0:
+        Messages.of(function)
         return _map_here(function, items, initializer, initargs)
+    return _consume(
+        make_pool(
+            function, items, workers=workers, timeout_s=timeout_s, memory_bytes=memory_bytes,
+            initializer=initializer, initargs=initargs, ahead=ahead, most_bytes=most_bytes,
+        )
+    )  # fmt: skip
+
+
+def make_pool(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    timeout_s: float,
+    memory_bytes: int,
+    initializer: Callable[..., None] | None = None,
+    initargs: tuple[Any, ...] = (),
+    ahead: int | None = None,
+    most_bytes: int | None = None,
+) -> Pool:
+    """What `map_in_workers` runs, for whoever starts it some time before the first result is wanted, and
+    closes it."""
+    messages = Messages.of(function)
     for sent in (function, initializer):
         home = getattr(sent, "__module__", "")
         if sent is not None and home == "__main__" and not hasattr(sent, "func"):
@@ -58,7 +81,7 @@ def map_in_workers(
     if messages.holds_arrays:
         longest += memory_bytes if most_bytes is None else most_bytes
     start = Start(task, memory_bytes, longest)
-    return _consume(Pool(start, messages, iter(items), workers, timeout_s, look_ahead))
+    return Pool(start, messages, iter(items), workers, timeout_s, look_ahead)
 
 
 def call_in_worker(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from secondread.training.batches.copies import ChangedCopies
 from secondread.training.batches.frozen_features import FrozenFeatures
 from secondread.training.batches.patches import Patches
 from secondread.training.seeds import derive_seed
+
+Item = TypeVar("Item")
+Loaded = TypeVar("Loaded")
 
 
 @dataclass(frozen=True)
@@ -87,15 +91,20 @@ class Loader:
     ) -> Iterator[dict[str, Batch]]:
         """The planned batches in order; the next is read while the last is used."""
 
-        def load(indices: BatchIndices) -> dict[str, Batch]:
-            return {name: self.cohort(name, rows, epoch) for name, rows in indices.items()}
+        return one_ahead(lambda indices: self.batch(indices, epoch), planned)
 
-        with ThreadPoolExecutor(1) as pool:
-            waiting = None
-            for indices in planned:
-                upcoming = pool.submit(load, indices)
-                if waiting is not None:
-                    yield waiting.result()
-                waiting = upcoming
+    def batch(self, indices: BatchIndices, epoch: int | None = None) -> dict[str, Batch]:
+        return {name: self.cohort(name, rows, epoch) for name, rows in indices.items()}
+
+
+def one_ahead(load: Callable[[Item], Loaded], items: Iterable[Item]) -> Iterator[Loaded]:
+    """`load(item)` in order; the next is loaded, in a thread, while the last is used."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for item in items:
+            upcoming = pool.submit(load, item)
             if waiting is not None:
                 yield waiting.result()
+            waiting = upcoming
+        if waiting is not None:
+            yield waiting.result()
