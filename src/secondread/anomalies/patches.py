@@ -41,14 +41,14 @@ def corners(drawn: Tensor, side: Tensor, box: Box) -> Tensor:
 
 def turned_offsets(centre: Tensor, turn: Tensor, size: Sequence[int]) -> list[Tensor]:
     """Each position's offset from `centre` `[N, rank]` along the turned (and scaled) axes, the columns of
-    `turn` `[N, rank, rank]`: for each axis float32 `[N, 1, *size]`."""
+    `turn` `[N, rank, axes]`: for each of these axes float32 `[N, 1, *size]`."""
     rank = len(size)
     offsets = [
         position - per_image(centre[:, axis], rank)
         for axis, position in enumerate(positions(size, centre.device))
     ]
     found = []
-    for own in range(rank):
+    for own in range(turn.shape[2]):
         along = torch.zeros(len(centre), 1, *size, device=centre.device)
         for axis, offset in enumerate(offsets):
             along += per_image(turn[:, axis, own], rank) * offset

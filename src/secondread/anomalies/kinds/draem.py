@@ -86,24 +86,47 @@ class Draem(MakeAnomalies):
         """See `MakeAnomalies`. Without donors the textures are drawn. UserError for an empty tensor
         of donors."""
         refuse_misfits(images, valid, donors, donors_valid)
-        settings, rank, size = self.settings, images.dim() - 2, images.shape[2:]
+        rank = images.dim() - 2
         drawn = uniform(generator, images, 3 + rank + rank * (rank - 1) // 2)
-        own, places, turns = drawn[:, :3], drawn[:, 3 : 3 + rank], drawn[:, 3 + rank :]
+        some = torch.nonzero(drawn[:, 0] < self.settings.share).flatten()
+        changed, mask = images.clone(), torch.zeros_like(images[:, :1], dtype=torch.bool)
+        if len(some):
+            changed[some], mask[some] = self.mixed(
+                images[some],
+                generator,
+                drawn[some],
+                donors,
+                None if valid is None else valid[some],
+                donors_valid,
+            )
+        return Anomalies(changed, mask, mask.float())
+
+    def mixed(
+        self,
+        images: Tensor,
+        generator: torch.Generator,
+        drawn: Tensor,
+        donors: Tensor | None,
+        valid: Tensor | None,
+        donors_valid: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """x' and the mask, of images that are all to be changed."""
+        settings, rank, size = self.settings, images.dim() - 2, images.shape[2:]
+        own, places, turns = drawn[:, 1:3], drawn[:, 3 : 3 + rank], drawn[:, 3 + rank :]
         grids = torch.tensor(fitting(size, settings.powers), dtype=torch.float32, device=images.device)
         cells = grids[(places * len(grids)).long()]
         turn = rotations(between(turns, (-settings.turn, settings.turn)), rank)
         noise = perlin(generator, size, cells, turn, int(grids[-1]))
-        texture, fits = self.texture(images, generator, own[:, 2], donors, valid, donors_valid)
+        texture, fits = self.texture(images, generator, own[:, 1], donors, valid, donors_valid)
         fits = torch.ones_like(noise, dtype=torch.bool) if fits is None else fits
         if valid is not None:
             fits = fits & valid
         highest = noise.masked_fill(~fits, -math.inf).flatten(1).amax(dim=1)
         mask = fits & (noise > per_image((highest - NEAR).clamp_max(settings.threshold), rank))
-        mask &= per_image(own[:, 0] < settings.share, rank)
-        beta = per_image(between(own[:, 1], settings.beta), rank)
+        beta = per_image(between(own[:, 0], settings.beta), rank)
         mixed = torch.lerp(texture.to(images.dtype), images, beta.to(images.dtype))
         mask &= (mixed != images).any(dim=1, keepdim=True)
-        return Anomalies(torch.where(mask, mixed, images), mask, mask.float())
+        return torch.where(mask, mixed, images), mask
 
     def texture(
         self,
