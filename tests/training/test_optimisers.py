@@ -14,6 +14,7 @@ from secondread.training.optimisers import learning_rate, make_optimiser
         ({"name": "linear"}, [1.0, 0.5, 0.0]),
         ({"name": "polynomial", "power": 0.5}, [1.0, 0.5**0.5, 0.0]),
         ({"name": "constant"}, [1.0, 1.0, 1.0]),
+        ({"name": "steps", "at": (0.3, 0.5, 0.9), "factor": 0.1}, [1.0, 0.01, 0.001]),
     ],
 )
 def test_the_rate_at_the_start_the_middle_and_the_end(settings, expected):

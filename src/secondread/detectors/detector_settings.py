@@ -43,16 +43,21 @@ class ScheduleSettings(Settings):
     """The learning rate over the stage: linear warm-up over `warmup` of all steps, then `name`.
 
     With t from 0 to 1 over the steps that follow: cosine (1 + cos(pi `falls` t)) / 2, linear 1 - t,
-    polynomial (1 - t)^`power`, each times the optimiser's rate.
+    polynomial (1 - t)^`power`, steps `factor` to the power of how many of `at` t has reached, each times the
+    optimiser's rate.
     """
 
-    name: Literal["constant", "cosine", "linear", "polynomial"] = "constant"
+    name: Literal["constant", "cosine", "linear", "polynomial", "steps"] = "constant"
     warmup: float = Field(0.0, ge=0.0, le=1.0, description="share of all steps")
     falls: Annotated[int, Field(ge=1, le=10_001)] = Field(
         1,
         description="half periods of the cosine, which rises again in every second one; odd, to end at 0",
     )
     power: PositiveFloat = Field(0.9, description="of polynomial")
+    at: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(max_length=100)] = Field(
+        (0.8, 0.9), description="of steps: where the rate falls"
+    )
+    factor: PositiveFloat = Field(0.1, le=1, description="of steps: what the rate is multiplied by")
 
     @field_validator("falls")
     @classmethod

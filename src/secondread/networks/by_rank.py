@@ -10,6 +10,7 @@ from torch import Tensor, nn
 CONVOLUTION: dict[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED_CONVOLUTION: dict[int, type[nn.Module]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 BATCH_NORM: dict[int, type[nn.Module]] = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+MAX_POOL: dict[int, type[nn.Module]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 INTERPOLATION = {1: "linear", 2: "bilinear", 3: "trilinear"}
 _ADAPTIVE_MEAN: dict[int, Callable[..., Tensor]] = {
     1: nn.functional.adaptive_avg_pool1d,
@@ -58,3 +59,9 @@ def neighbourhood_mean(x: Tensor, side: int) -> Tensor:
     around, mean = [side // 2] * (2 * rank), _MEAN[rank]
     share = mean(nn.functional.pad(torch.ones_like(x[:1, :1]), around), side, stride=1)
     return mean(nn.functional.pad(x, around), side, stride=1) / share
+
+
+def zero_padded_mean(x: Tensor, side: int) -> Tensor:
+    """The mean of `[N, C, *spatial]` over `side` positions per axis (odd) around each; those beyond the edge
+    count as 0."""
+    return _MEAN[x.dim() - 2](x, side, stride=1, padding=side // 2)

@@ -81,6 +81,8 @@ def learning_rate(settings: ScheduleSettings, base: float, step: int, total: int
             return base * (1 - done)
         case "polynomial":
             return base * (1 - done) ** settings.power
+        case "steps":
+            return base * settings.factor ** sum(done >= place for place in settings.at)
 
 
 @contextmanager

@@ -61,10 +61,11 @@ class AnomalySegmentation(Detector):
     the AUROC of the map over pixels, and its lower 95 % bound, are the buffer `drawn_auroc` and stand in the
     log. A bound below 0.6 is a warning, since a network that has not learnt its own task will rank by chance.
 
-    A subclass has `build_network`, images to logits `[N, 1, *size]`, or what `logits` makes one of. With a
-    `prior` p its convolution `last` starts with the bias log(p / (1 - p)): few places are abnormal, and a
-    network that starts at a half takes hundreds of steps to say so before it learns where they are
-    (T.-Y. Lin et al., Focal loss for dense object detection, ICCV 2017).
+    A subclass has `build_network`, images to logits `[N, 1, *size]`; or another number of them, of which its
+    `segmentation_loss`, `map_of` and `start_at` know what they mean. With a `prior` p the convolution `last`
+    starts with the bias log(p / (1 - p)): few places are abnormal, and a network that starts at a half takes
+    hundreds of steps to say so before it learns where they are (T.-Y. Lin et al., Focal loss for dense object
+    detection, ICCV 2017).
     """
 
     Settings: ClassVar[type[DetectorSettings]]
@@ -77,16 +78,19 @@ class AnomalySegmentation(Detector):
         self.draw = DrawInNormals(make_anomalies(self.settings.anomalies), self.settings.foreground)
         self.network = self.build_network(pretrained=pretrained)
         if self.settings.prior is not None:
-            odds = self.settings.prior / (1 - self.settings.prior)
-            nn.init.constant_(self.network.get_parameter("last.bias"), math.log(odds))
+            self.start_at(math.log(self.settings.prior / (1 - self.settings.prior)))
         self.drawn_auroc: Tensor
         self.register_buffer("drawn_auroc", torch.full((2,), NOT_MEASURED))
 
     def build_network(self, *, pretrained: bool) -> nn.Module:
         raise NotImplementedError
 
+    def start_at(self, logit: float) -> None:
+        """The untrained network gives about this logit everywhere."""
+        nn.init.constant_(self.network.get_parameter("last.bias"), logit)
+
     def logits(self, images: Tensor) -> Tensor:
-        """`[N, 1, *size]`, float32."""
+        """`[N, 1, *size]` of a network with one output, float32."""
         found: Tensor = self.network(images)
         return found.float()
 
@@ -109,9 +113,13 @@ class AnomalySegmentation(Detector):
         error = functional.binary_cross_entropy_with_logits(logits, made.target, reduction="none")
         return mean_over(error, valid).mean()
 
-    def drawn(self, batch: Batch, generator: torch.Generator) -> Anomalies:
-        """The images of a batch with anomalies."""
-        return self.draw.of(batch, generator, training=self.training)
+    def map_of(self, logits: Tensor) -> Tensor:
+        """The map `[N, 1, *size]`."""
+        return logits.sigmoid()
+
+    def drawn(self, batch: Batch, generator: torch.Generator, donors: Batch | None = None) -> Anomalies:
+        """The images of a batch with anomalies, which may take something from the `donors`."""
+        return self.draw.of(batch, generator, training=self.training, donors=donors)
 
     def foreground(self, batch: Batch) -> Tensor | None:
         """bool `[N, 1, *size]`, or None where all is."""
@@ -121,7 +129,7 @@ class AnomalySegmentation(Detector):
         """The map `[N, 1, *size]` of images as prepared."""
         x = images.float()
         with full_precision(x):
-            found = self.logits(x).sigmoid()
+            found = self.map_of(self.logits(x))
         return gaussian_blur(found, self.settings.smoothing)
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
@@ -131,7 +139,12 @@ class AnomalySegmentation(Detector):
             found = found * foreground
             some = foreground.flatten(1).any(dim=1).view(-1, *[1] * (found.dim() - 1))
             foreground = foreground | ~some
-        return self.one_part(self.settings.pooled(found, foreground), found if maps else None)
+        value = self.settings.pooled(self.averaged(found), foreground)
+        return self.one_part(value, found if maps else None)
+
+    def averaged(self, anomaly_map: Tensor) -> Tensor:
+        """What the image score is taken from: the map itself."""
+        return anomaly_map
 
     def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
         every = make_anomalies(self.settings.anomalies.model_copy(update={"share": 1.0}))

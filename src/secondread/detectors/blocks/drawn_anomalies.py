@@ -20,11 +20,13 @@ DRAWS = 4
 class DrawInNormals:
     """A stage's `draw`: anomalies in the cohort `normal`, within the `foreground` (see `foreground_of`).
 
-    A held-out batch of one image stays as it is where the kind takes from others.
+    A held-out batch of one image stays as it is where the kind takes from others. `donors` names the cohort
+    that the kind takes something from, where a training batch has images of it; held-out ones have none.
     """
 
     make: MakeAnomalies
     foreground: float | None = None
+    donors: str | None = None
 
     def __call__(self, batches: Batches, generator: torch.Generator) -> dict[str, Anomalies]:
         batch = batches["normal"]
@@ -32,14 +34,28 @@ class DrawInNormals:
         if self.make.from_others and len(batch) == 1 and "validation" in batches:
             nothing = torch.zeros_like(images[:, :1])
             return {"normal": Anomalies(images, nothing.bool(), nothing)}
-        return {"normal": self.make(images, generator, valid=foreground_of(batch, self.foreground))}
+        donors = None if "validation" in batches else batches.get(self.donors or "")
+        made = self.make(
+            images,
+            generator,
+            valid=foreground_of(batch, self.foreground),
+            donors=None if donors is None else donors.images.float(),
+            donors_valid=None if donors is None else donors.valid,
+        )
+        return {"normal": made}
 
-    def of(self, batch: Batch, generator: torch.Generator, *, training: bool) -> Anomalies:
+    def of(
+        self, batch: Batch, generator: torch.Generator, *, training: bool, donors: Batch | None = None
+    ) -> Anomalies:
         """What the loop has drawn in a batch of normals, or where it did not, what is drawn here."""
         if batch.drawn is not None:
             return batch.drawn
-        held_out = {} if training else {"validation": batch}
-        return self({"normal": batch, **held_out}, generator)["normal"]
+        batches = {"normal": batch}
+        if not training:
+            batches["validation"] = batch
+        if self.donors is not None and donors is not None:
+            batches[self.donors] = donors
+        return self(batches, generator)["normal"]
 
 
 def foreground_of(batch: Batch, above: float | None) -> Tensor | None:

@@ -63,7 +63,8 @@ class Stage:
 
     name        the recipe's `stages` section of this name holds optimiser, length, batch size
     on          cohort (of `LEARNT_FROM`) -> its share of a batch (shares add up to 1), or None for each
-                cohort: every image of each once an epoch, so that a batch may lack a small cohort
+                cohort: every image of each once an epoch, so that a batch may lack a small cohort. A cohort
+                that the detector `uses` and that is not there leaves its share to the others
     steps       in order, once a round; empty for a stage that only collects
     validate    the loss on held-out normals, for early stopping, `keep: best` and the log: "steps", the sum
                 of the steps' losses; a loss of its own; or None, and a recipe that asks for it is refused.

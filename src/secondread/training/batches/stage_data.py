@@ -32,12 +32,13 @@ class StageData:
 
 def stage_data(run: Run, stage: Stage, settings: StageSettings, features_key: str) -> StageData:
     """The stage's images and frozen features. `features_key`: from a checkpoint, or empty."""
-    sources = {name: _cohort(run.cohorts, name, stage) for name in stage.on}
+    on = _present(stage, run)
+    sources = {name: _cohort(run.cohorts, name, stage) for name in on}
     validation = run.cohorts.get(VALIDATION)
     held_out = validation if stage.steps and validation is not None and len(validation) else None
     _refuse_missing_validation(stage, settings, held_out)
     sizes = {name: len(source) for name, source in sources.items()}
-    plan = BatchPlan(sizes, stage.on, settings.batch_size, run.seed, stage.name)
+    plan = BatchPlan(sizes, on, settings.batch_size, run.seed, stage.name)
     seed = derive_seed(run.seed, stage.name, "augment")
     if stage.steps and settings.copies is not None:
         _refuse_few_copies(stage, settings.copies)
@@ -94,6 +95,20 @@ def _stage_features(
             advance=advance,
         )
     return found, key
+
+
+def _present(stage: Stage, run: Run) -> dict[str, float | None]:
+    """The stage's cohorts and their shares of a batch, without those that the detector uses where there are
+    any, and there are none; the others then share the batch as they did."""
+    there = {
+        name: share
+        for name, share in stage.on.items()
+        if name in run.cohorts or name not in run.detector.uses
+    }
+    total = sum(share or 0.0 for share in there.values())
+    if len(there) == len(stage.on) or not total:
+        return there
+    return {name: share and share / total for name, share in there.items()}
 
 
 def _cohort(cohorts: Mapping[str, ImageSource], name: str, stage: Stage) -> ImageSource:
