@@ -3,9 +3,13 @@
     OMP_NUM_THREADS=1 python benchmarks/speed/drawing_ahead.py [KIND ...] [--size 64 128] [--width 16]
 
 For each kind and size, in one run: drawing alone, a step alone (on one batch drawn beforehand), drawn in the
-training process, and drawn in worker processes once those have started; each is the median over rounds of the
-loop. The kinds have the settings of their defaults with every second image changed. `--workers` says how many
-there may be; the loop takes as many as keep up.
+training process between steps, and drawn ahead by worker processes once those have started. Kinds have their
+defaults, with every second image changed. `--workers` says how many there may be; the loop takes as many as
+keep up, and here also where that does not pay.
+
+Two figures each: images per second of processor time of the process (of the training process alone, where
+workers draw), which other work on the machine changes little, and images per second by the clock. Medians
+over rounds.
 """
 
 from __future__ import annotations
@@ -33,8 +37,6 @@ from secondread.training.batches.drawing_worker import drawn
 from secondread.training.loop import train
 
 KINDS = ("blobs", "pii", "nsa", "draem", "mixture")
-WARM = 2
-"""Rounds at the start, or after the workers have taken over, that do not count."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +63,36 @@ def images_of(count: int, size: int) -> np.ndarray:
     return found
 
 
-def rounds_of(detector: Detector, images: np.ndarray, rounds: int, batch: int, workers: int) -> list[float]:
-    """Seconds of each round."""
-    moments = []
-    settings = StageSettings(steps=rounds + 1, batch_size=batch)
+@dataclass(frozen=True)
+class Moment:
+    clock: float
+    processor: float
+
+    @classmethod
+    def now(cls) -> Moment:
+        return cls(time.perf_counter(), time.process_time())
+
+
+def rates(moments: list[Moment], batch: int) -> tuple[float, float]:
+    """Images per second of processor time, and by the clock."""
+    pairs = list(itertools.pairwise(moments))
+    processor = statistics.median(after.processor - before.processor for before, after in pairs)
+    return batch / processor, batch / statistics.median(after.clock - before.clock for before, after in pairs)
+
+
+def trained(
+    detector: Detector, images: np.ndarray, given: argparse.Namespace, *, workers: int
+) -> list[Moment]:
+    """When each round but the first ones ended."""
+    skipped = 1 + (drawing.TIMED + 1 + 2 * workers if workers else 0)
+    moments: list[Moment] = []
+    settings = StageSettings(steps=skipped + given.rounds, batch_size=given.batch)
     train(
         detector, {"normal": ArraySource(images)}, {"segmentation": settings}, seed=0, device="cpu",
         precision="float32", progress=False, workers=workers,
-        after_round=lambda *_: moments.append(time.perf_counter()),
+        after_round=lambda *_: moments.append(Moment.now()),
     )  # fmt: skip
-    return [after - before for before, after in itertools.pairwise(moments)]
+    return moments[skipped - 1 :]
 
 
 def measured(kind: str, size: int, given: argparse.Namespace) -> None:
@@ -82,40 +104,39 @@ def measured(kind: str, size: int, given: argparse.Namespace) -> None:
     def detector() -> Detector:
         return Detector(settings, 1, (size, size))
 
-    beforehand = {"normal": (images[:batch], None)}
-    alone, fixed = [], detector()
-    for number in range(given.rounds):
-        begun = time.perf_counter()
+    beforehand, fixed = {"normal": (images[:batch], None)}, detector()
+    alone = []
+    for number in range(1 + 2 * given.rounds):
         made = drawn(fixed.draw, beforehand, (0, number))["normal"]
-        alone.append(time.perf_counter() - begun)
+        alone.append(Moment.now())
     fixed.fixed = made
-    steps = rounds_of(fixed, images, given.rounds, batch, 0)[WARM:]
-    here = rounds_of(detector(), images, given.rounds, batch, 0)[WARM:]
-    step = statistics.median(steps)
-    handed_over = drawing.TIMED + int(drawing.START_S / statistics.median(here)) + 1
-    later = handed_over + WARM + 2 * given.workers
-    ahead = rounds_of(detector(), images, later + given.rounds, batch, given.workers)[later:]
-    told = [batch / statistics.median(seconds) for seconds in (alone[1:], steps, here, ahead)]
-    rates, share = " | ".join(f"{rate:.0f}" for rate in told), statistics.median(alone[1:]) / step
-    print(f"| `{kind}` | {size} | {rates} | {share:.2f} |", flush=True)
+    told = [
+        rates(alone, batch),
+        rates(trained(fixed, images, given, workers=0), batch),
+        rates(trained(detector(), images, given, workers=0), batch),
+        rates(trained(detector(), images, given, workers=given.workers), batch),
+    ]
+    cells = " | ".join(f"{processor:.0f}, {clock:.0f}" for processor, clock in told)
+    print(f"| `{kind}` | {size} | {cells} |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("kinds", nargs="*", default=KINDS)
     parser.add_argument("--size", type=int, nargs="+", default=[64, 128])
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--depth", type=int, default=4)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    drawing.WORTH_S = drawing.WORTH_SHARE = 0.0  # ahead, whether or not it pays
+    drawing.WORTH_S = drawing.WORTH_SHARE = drawing.START_S = 0.0  # ahead at once, whether or not it pays
+    drawing.TIMED = 3
     print(f"{processor_name()}, steps in {given.threads} thread(s), at most {given.workers} worker(s)\n")
-    print("| kind | size | drawing alone | step alone | drawn between steps | drawn ahead | drawing / step |")
-    print("|---|---|---|---|---|---|---|")
+    print("| kind | size | drawing alone | step alone | drawn between steps | drawn ahead |")
+    print("|---|---|---|---|---|---|")
     for size in given.size:
         for kind in given.kinds:
             measured(kind, size, given)
