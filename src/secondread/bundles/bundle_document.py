@@ -41,6 +41,7 @@ class Provenance(Settings):
     code              from outside of the package, that the recipe names
     manifest_digest   of the manifest's content
     auxiliary_digest  of the list of auxiliary images; empty where the recipe names none
+    taken_for_normal  images of the cohort `normal` that are unlabelled (`cohorts.unlabelled_as`)
     cohorts           images that went into each cohort; `unreadable` those that did not (and `abnormal
     masks`) weights           file name -> SHA-256 of pretrained weights
     training          the loop's log by stage
@@ -55,6 +56,7 @@ class Provenance(Settings):
     seed: int
     manifest_digest: str
     auxiliary_digest: str = ""
+    taken_for_normal: int = 0
     cohorts: dict[str, int]
     unreadable: dict[str, int] = Field(default_factory=dict)
     weights: dict[str, str] = Field(default_factory=dict)

@@ -26,6 +26,9 @@ class CohortSettings(Settings):
                   ones beside; a pool, or a share of 1, needs the number)
     unlabelled_findings  where `unlabelled` is made, its abnormal images are of these findings alone; empty =
                   any (a finding that is left out is unseen in training)
+    unlabelled_as `normal`: the images of `unlabelled`, once all cohorts are drawn, join `normal` to be learnt
+                  from as if they were, beside the `max_normal`; `unlabelled` is then empty (see
+                  `taken_for_normal`)
     pool_draw     which images of a pool are taken: `head`, the first of each label's list, as the authors of
                   the DDAD repartition do, or `random`, by seed; without a pool it means nothing
     labelled      how many abnormal images per finding go into `abnormal`, or `all` that are there; the
@@ -43,6 +46,7 @@ class CohortSettings(Settings):
     anomaly_rate: Annotated[float, Field(ge=0, le=1)] | None = None
     unlabelled: Annotated[int, Field(ge=0, le=10**9)] | None = None
     unlabelled_findings: tuple[str, ...] = ()
+    unlabelled_as: Literal["unlabelled", "normal"] = "unlabelled"
     pool_draw: Literal["head", "random"] = "head"
     labelled: dict[str, Annotated[int, Field(ge=0, le=10**9)] | Literal["all"]] = Field(default_factory=dict)
     fold: Annotated[int, Field(ge=0, le=10**9)] | None = None

@@ -13,6 +13,7 @@ from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.contamination import contaminated
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, counts_alone, patient_of
+from secondread.cohorts.taken_for_normal import taken_for_normal
 from secondread.cohorts.unlabelled import (
     in_pool,
     may_be_unlabelled,
@@ -35,6 +36,7 @@ class Cohorts:
     validation, calibration        normals of other patients than all of the above and than each other
     auxiliary                      images from elsewhere, with absolute paths; no image of the test or of a
                                    held-out cohort
+    taken_for_normal               how many of `normal`, its last ones, are unlabelled images
     notes                          what a person should know about how they came about
     shared_patients                patients that stand in more than one split, allowed by the caller
     """
@@ -47,6 +49,7 @@ class Cohorts:
     notes: list[str]
     shared_patients: list[str]
     auxiliary: list[Row] = field(default_factory=list)
+    taken_for_normal: int = 0
 
     def __repr__(self) -> str:
         parts = ("normal", "unlabelled", "abnormal", "validation", "calibration")
@@ -143,6 +146,12 @@ def build_cohorts(
     unused = [row for row in learn if row.label == "abnormal" and row.path not in used]
     normal = _capped(normal, settings.max_normal, seed)
     normal, planted = contaminated(normal, unused, settings, seed, name)
+    joining = taken_for_normal(unlabelled, settings, name)
+    if joining:
+        notes.append(
+            f"normal holds {len(joining)} unlabelled images, taken for normal (cohorts.unlabelled_as)"
+        )
+        normal, unlabelled = normal + joining, []
     elsewhere: list[Row] = []
     apart: list[str] = []
     if auxiliary is not None:
@@ -156,6 +165,7 @@ def build_cohorts(
         notes=notes + planted + apart,
         shared_patients=shared,
         auxiliary=elsewhere,
+        taken_for_normal=len(joining),
     )
 
 

@@ -13,7 +13,7 @@ from secondread.images.several_files import SEPARATOR, files_of
 from secondread.recipes.recipe import Recipe
 from secondread.terminal.say import say
 
-AUXILIARY, NORMAL = "auxiliary", "normal"
+AUXILIARY, NORMAL, UNLABELLED = "auxiliary", "normal", "unlabelled"
 
 
 def listed_auxiliary(recipe: Recipe, *, workers: int, shown: bool) -> Manifest | None:
@@ -34,7 +34,13 @@ def planned_cohorts(
     *,
     allow_shared_patients: bool,
 ) -> Cohorts:
-    """The cohorts of the fit. Raises UserError where one is missing, or rows name another number of files."""
+    """The cohorts of the fit. Raises UserError where one is missing, where unlabelled images are to be taken
+    for normal and the detector learns from them as they are, or rows name another number of files."""
+    if recipe.cohorts.unlabelled_as == NORMAL and learns_from(detector, UNLABELLED):
+        raise UserError(
+            f"detector {recipe.detector['name']} learns from unlabelled images itself, so they cannot "
+            "be taken for normal; leave out cohorts.unlabelled_as"
+        )
     wanted = learns_from(detector, AUXILIARY)
     cohorts = build_cohorts(
         manifest,

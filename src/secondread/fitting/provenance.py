@@ -45,6 +45,7 @@ def provenance(
     weights: Mapping[str, str],
 ) -> Provenance:
     """`identity`: see `Unfinished`."""
+    known = len(cohorts.normal) - cohorts.taken_for_normal
     lost = {name: len(images.errors) for name, images in sets.items()}
     lost |= {f"{name} masks": len(images.target_errors) for name, images in sets.items()}
     return Provenance(
@@ -54,6 +55,7 @@ def provenance(
         seed=recipe.seed,
         manifest_digest=identity["manifest"],
         auxiliary_digest=identity.get("auxiliary", ""),
+        taken_for_normal=sum(position >= known for position in sets["normal"].positions),
         cohorts={name: len(images) for name, images in sets.items()},
         unreadable={name: count for name, count in lost.items() if count},
         weights=dict(weights),

@@ -106,6 +106,7 @@ class ProvenanceRecord(Told):
     versions: dict[str, str] = Field(default_factory=dict)
     manifest_digest: str = ""
     cohorts: dict[str, int] = Field(default_factory=dict)
+    taken_for_normal: int = 0
     unreadable: dict[str, int] = Field(default_factory=dict)
     weights: dict[str, str] = Field(default_factory=dict)
     training: TrainingRecord = TrainingRecord()

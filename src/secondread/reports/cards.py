@@ -153,6 +153,10 @@ def model_card(evaluation: Evaluation) -> ModelCard:
         ("Fitted", fitted.created),
         ("Seed", plain(run.seed)),
         ("Cohorts", plain(fitted.cohorts)),
+        (
+            "Taken for normal in the fit",
+            f"{fitted.taken_for_normal:,} unlabelled images" if fitted.taken_for_normal else "",
+        ),
         ("Unreadable in the fit", plain(fitted.unreadable)),
         ("Fit's manifest", fitted.manifest_digest),
         ("Pretrained weights", plain(fitted.weights)),

@@ -123,6 +123,21 @@ def test_missing_runs_and_other_normals_are_said():
     assert "Fewer seeds than the 3 asked for: aeu, memae" in notes
 
 
+def test_rows_that_take_unlabelled_images_for_normal_are_named_and_compared_among_themselves():
+    results = make_results()
+    starred = results.plan.methods[0]
+    cohorts = starred.recipe.cohorts.model_copy(update={"unlabelled_as": "normal"})
+    starred = replace(starred, recipe=starred.recipe.model_copy(update={"cohorts": cohorts}))
+    runs = tuple(
+        replace(run, learnt_from=frozenset({"more"})) if run.run.method == starred.name else run
+        for run in results.runs
+    )
+    plan = replace(results.plan, methods=(starred, *results.plan.methods[1:]))
+    notes = " ".join(make_table(replace(results, plan=plan, runs=runs), bootstrap=60).notes)
+    assert f"To {starred.name} the unlabelled images are normal ones too" in notes
+    assert "did not all learn from the same normals" not in notes
+
+
 def test_one_seed_has_no_deviation():
     table = make_table(make_results(seeds=(0,)), bootstrap=60)
     assert {row.auroc.deviation for row in table.rows} == {None}

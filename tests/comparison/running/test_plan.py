@@ -40,6 +40,18 @@ def test_the_trivial_baselines_join_with_the_first_recipes_preprocessing_and_coh
     assert plan.reference == "intensity"
 
 
+def test_a_preset_stands_twice_where_unlabelled_images_are_normal_to_one_row_alone(manifest):
+    setting = "padim+:cohorts.unlabelled_as=normal"
+    plan = Plan.of(manifest, ["padim+=padim", "padim"], seeds=[0], settings=[setting])
+    said = {method.name: method.recipe.cohorts.unlabelled_as for method in plan.methods}
+    assert said.pop("padim+") == "normal"
+    assert set(said.values()) == {"unlabelled"}
+    for_all = Plan.of(manifest, ["padim"], seeds=[0], settings=["cohorts.unlabelled_as=normal"])
+    assert {method.recipe.cohorts.unlabelled_as for method in for_all.methods} == {"normal"}
+    with pytest.raises(UserError, match="density-ratio learns from unlabelled images itself; set"):
+        Plan.of(manifest, ["density-ratio"], seeds=[0], settings=["cohorts.unlabelled_as=normal"])
+
+
 def test_auxiliary_images_are_found_from_the_recipes_file_and_are_not_the_baselines(
     manifest, tmp_path, monkeypatch
 ):

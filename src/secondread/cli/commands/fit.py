@@ -80,6 +80,7 @@ def fit(
             manifest=str(manifest.absolute()),
             recipe=recipe,
             cohorts=bundle.provenance.cohorts,
+            taken_for_normal=bundle.provenance.taken_for_normal,
             unreadable=unreadable,
             calibration=facts,
             training=bundle.provenance.training,

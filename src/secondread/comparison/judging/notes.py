@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secondread.comparison.judging.results import Results, RunResult
+from secondread.comparison.running.methods import Method
 from secondread.metrics.few_patients import FEWEST
 from secondread.wording.lists import few
 
@@ -16,7 +17,8 @@ def notes(results: Results) -> tuple[str, ...]:
     """Other normals, missing runs, unequal seeds, images left out, and the runs' own warnings."""
     clean = [result for result in results.runs if not result.run.contamination]
     return (
-        *_other_normals(clean),
+        *_taken_for_normal(results.plan.methods),
+        *_other_normals(results, clean),
         *_missing(results),
         *_seeds(results),
         *_left_out(results),
@@ -25,11 +27,24 @@ def notes(results: Results) -> tuple[str, ...]:
     )
 
 
-def _other_normals(clean: Sequence[RunResult]) -> list[str]:
-    by_seed: dict[int, set[frozenset[str]]] = {}
+def _taken_for_normal(methods: Sequence[Method]) -> list[str]:
+    names = [method.name for method in methods if _takes_for_normal(method)]
+    if not names:
+        return []
+    return [f"To {few(names, 10)} the unlabelled images are normal ones too (cohorts.unlabelled_as)."]
+
+
+def _takes_for_normal(method: Method) -> bool:
+    return method.recipe.cohorts.unlabelled_as == "normal"
+
+
+def _other_normals(results: Results, clean: Sequence[RunResult]) -> list[str]:
+    """Among the methods that take unlabelled images for normal, or among the others."""
+    sets: dict[tuple[int, bool], set[frozenset[str]]] = {}
     for result in clean:
-        by_seed.setdefault(result.run.seed, set()).add(result.learnt_from)
-    differ = [str(seed) for seed, sets in by_seed.items() if len(sets) > 1]
+        taking = _takes_for_normal(results.plan.method(result.run.method))
+        sets.setdefault((result.run.seed, taking), set()).add(result.learnt_from)
+    differ = [str(seed) for seed in sorted({seed for (seed, _), learnt in sets.items() if len(learnt) > 1})]
     if not differ:
         return []
     return [

@@ -48,6 +48,7 @@ def methods_of(recipes: Sequence[str], settings: Sequence[str], known: Sequence[
     methods = [Method(name, Recipe.load(source, set=own[name]), source) for name, source in given]
     for method in methods:
         _refuse_missing_auxiliary(method)
+        _refuse_unlabelled_normals(method)
     if not methods and not known:
         raise UserError("name at least one recipe with --recipes; `secondread recipes` lists them")
     if settings and not methods:
@@ -95,7 +96,8 @@ def _trivial(name: str, like: Recipe, settings: Sequence[str]) -> Recipe | None:
     """The baseline on images prepared as for the first method; None where it does not take their rank.
 
     Its cohorts are those of the first method too, so that it learns from the same normals, but for auxiliary
-    images, from which no baseline learns.
+    images, from which no baseline learns, and unlabelled ones, which are normal to it only where a setting
+    for all says so.
     """
     values = Recipe.load(name).model_dump(mode="json")
     size = like.preprocessing.size
@@ -103,11 +105,20 @@ def _trivial(name: str, like: Recipe, settings: Sequence[str]) -> Recipe | None:
         return None
     values |= {
         "preprocessing": like.preprocessing.model_dump(mode="json"),
-        "cohorts": like.cohorts.model_dump(mode="json"),
+        "cohorts": like.cohorts.model_dump(mode="json") | {"unlabelled_as": "unlabelled"},
     }
     recipe = Recipe.from_mapping(values, source=f"preset {name}", set=settings)
     without = recipe.cohorts.model_copy(update={"auxiliary": None})
     return recipe.model_copy(update={"cohorts": without})
+
+
+def _refuse_unlabelled_normals(method: Method) -> None:
+    """A method that learns from unlabelled images cannot take them for normal."""
+    if method.recipe.cohorts.unlabelled_as == "normal" and "unlabelled" in method.recipe.about.needs:
+        raise UserError(
+            f"{method.name} learns from unlabelled images itself; set cohorts.unlabelled_as for other rows "
+            "alone, as in --set NAME:cohorts.unlabelled_as=normal"
+        )
 
 
 def _refuse_missing_auxiliary(method: Method) -> None:
