@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from secondread.anomalies.neighbourhoods import Mask, bounds_of
+
+Doubles = NDArray[np.float64]
 
 MOST_STEPS = 10_000
 """Of conjugate gradients: far above the some dozens that any region needs."""
@@ -32,63 +38,73 @@ def blended(
     Returns the type of `images`, equal to them bit for bit where not inside. ValueError where a region
     touches the border of the grid.
 
-    What is solved for is the change u - x, which is 0 around the region, in float64. A region that fills its
-    bounding box is solved in closed form in the basis of sines, in which the Laplacian is diagonal; any other
-    by conjugate gradients, preconditioned with that solution on the bounding box. Each image has its own box,
-    so images are solved one after another; the work is in products of matrices as large as the box.
+    What is solved for is the change u - x, which is 0 around the region, in float64 on the CPU. A region that
+    fills its bounding box is solved in closed form in the basis of sines, in which the Laplacian is diagonal;
+    any other by conjugate gradients, preconditioned with that solution on the bounding box. Each image has
+    its own box, so images are solved one after another; the work is in products of matrices as large as the
+    box.
 
     Source: P. Pérez, M. Gangnet, A. Blake, Poisson image editing, ACM Transactions on Graphics 2003.
     """
     changed = images.clone()
-    for number, region in enumerate(inside[:, 0]):
+    for number, region in enumerate(inside[:, 0].cpu().numpy()):
         bounds = bounds_of(region)
         if bounds is None:
             continue
         if any(low == 0 or high == length for (low, high), length in zip(bounds, region.shape, strict=True)):
             raise ValueError("a region to blend touches the border of the grid, where it has no neighbours")
-        around = tuple(slice(low - 1, high + 1) for low, high in bounds)
+        around = (slice(None), *(slice(low - 1, high + 1) for low, high in bounds))
         within = tuple(slice(low, high) for low, high in bounds)
-        divergence = missing_divergence(
-            images[number][(slice(None), *around)].double(),
-            sources[number][(slice(None), *around)].double(),
+        after = blended_box(
+            images[number][around].double().cpu().numpy(),
+            sources[number][around].double().cpu().numpy(),
+            region[within],
             float(own[number]),
             float(foreign[number]),
             mixed=bool(mixed[number]),
         )
-        kept, before = region[within], images[number][(slice(None), *within)]
-        after = before + solved(divergence, kept)
-        changed[number][(slice(None), *within)] = torch.where(kept, after, before.double()).to(images.dtype)
+        place = (slice(None), *within)
+        kept = torch.from_numpy(region[within]).to(images.device)
+        before = images[number][place]
+        changed[number][place] = torch.where(kept, torch.from_numpy(after).to(images), before)
     return changed
 
 
-def bounds_of(region: Tensor) -> list[tuple[int, int]] | None:
-    """First position and the one behind the last along each axis of a mask; None of an empty one."""
-    bounds = []
-    for axis in range(region.dim()):
-        there = region.movedim(axis, 0).flatten(1).any(dim=1).nonzero()
-        if not len(there):
-            return None
-        bounds.append((int(there[0]), int(there[-1]) + 1))
-    return bounds
-
-
-def missing_divergence(image: Tensor, source: Tensor, own: float, foreign: float, *, mixed: bool) -> Tensor:
-    """Σ_q (v_pq - (x_p - x_q)) of all but the outermost positions: `[C, *S]` to `[C, *(S - 2)]`."""
-    rank = image.dim() - 1
-    found = torch.zeros([len(image), *(length - 2 for length in image.shape[1:])]).to(image)
-    for axis in range(1, rank + 1):
-        lines = tuple(slice(None) if a in (0, axis) else slice(1, -1) for a in range(rank + 1))
-        gradient = image[lines].diff(dim=axis)
-        a, b = own * gradient, foreign * source[lines].diff(dim=axis)
-        missing = (torch.where(a.abs() > b.abs(), a, b) if mixed else a + b) - gradient
-        found -= missing.diff(dim=axis)
+def blended_box(
+    image: Doubles, source: Doubles, inside: Mask, own: float, foreign: float, *, mixed: bool
+) -> Doubles:
+    """`blended` of one image's box, which is a position wider on each side than `inside` `[*S]`: float64
+    `[C, *(S + 2)]` to `[C, *S]`."""
+    divergence = torch.from_numpy(missing_divergence(image, source, own, foreign, mixed=mixed))
+    core = (slice(None), *[slice(1, -1)] * inside.ndim)
+    found: Doubles = image[core] + solved(divergence, inside).numpy()
     return found
 
 
-def solved(divergence: Tensor, inside: Tensor) -> Tensor:
+def missing_divergence(
+    image: Doubles, source: Doubles, own: float, foreign: float, *, mixed: bool
+) -> Doubles:
+    """Σ_q (v_pq - (x_p - x_q)) of all but the outermost positions: `[C, *S]` to `[C, *(S - 2)]`."""
+    rank = image.ndim - 1
+    found = np.zeros([len(image), *(length - 2 for length in image.shape[1:])])
+    for axis in range(1, rank + 1):
+        first, rest = (
+            tuple(end if own_axis == axis else slice(None) for own_axis in range(rank + 1))
+            for end in (slice(None, -1), slice(1, None))
+        )
+        lines = tuple(slice(None) if a in (0, axis) else slice(1, -1) for a in range(rank + 1))
+        gradient = image[lines][rest] - image[lines][first]
+        a, b = own * gradient, foreign * (source[lines][rest] - source[lines][first])
+        missing = (np.where(np.abs(a) > np.abs(b), a, b) if mixed else a + b) - gradient
+        found -= missing[rest] - missing[first]
+    return found
+
+
+def solved(divergence: Tensor, region: Mask) -> Tensor:
     """w with Σ_q (w_p - w_q) = divergence inside, and w = 0 elsewhere: float64 `[C, *S]`, bool `[*S]`."""
-    if bool(inside.all()):
+    if region.all():
         return solved_in_box(divergence)
+    inside = torch.from_numpy(region)
     residual = divergence * inside
     found = torch.zeros_like(residual)
     ahead = solved_in_box(residual) * inside
@@ -122,11 +138,11 @@ def laplacian(values: Tensor) -> Tensor:
 def solved_in_box(divergence: Tensor) -> Tensor:
     """The inverse of `laplacian`: `[C, *S]`, float64. With s the sines along each axis (discrete sine
     transform of the first kind), w = s (s b / λ) and λ = Σ_axes 2 - 2 cos(π k / (n + 1))."""
-    values, total = divergence, torch.zeros((), dtype=torch.float64, device=divergence.device)
-    for axis, length in enumerate(divergence.shape[1:]):
-        values = _turned(values, axis + 1)
-        shape = [length if own == axis else 1 for own in range(divergence.dim() - 1)]
-        total = total + _eigenvalues(length).to(total).view(shape)
+    values, total = divergence, _eigenvalues(divergence.shape[1]).view(-1, *[1] * (divergence.dim() - 2))
+    for axis, length in enumerate(divergence.shape[1:], start=1):
+        values = _turned(values, axis)
+        if axis > 1:
+            total = total + _eigenvalues(length).view(length, *[1] * (divergence.dim() - 1 - axis))
     values = values / total
     for axis in range(1, divergence.dim()):
         values = _turned(values, axis)
@@ -134,7 +150,9 @@ def solved_in_box(divergence: Tensor) -> Tensor:
 
 
 def _turned(values: Tensor, axis: int) -> Tensor:
-    sines = _sines(values.shape[axis]).to(values)
+    sines = _sines(values.shape[axis])
+    if axis == values.dim() - 1:
+        return values @ sines
     return (values.transpose(axis, -1) @ sines).transpose(axis, -1)
 
 
@@ -147,6 +165,7 @@ def _sines(length: int) -> Tensor:
     return torch.sin(turns * (math.pi / (length + 1))) * math.sqrt(2 / (length + 1))
 
 
+@lru_cache(maxsize=64)
 def _eigenvalues(length: int) -> Tensor:
     steps = torch.arange(1, length + 1, dtype=torch.float64)
     return 2 - 2 * torch.cos(steps * (math.pi / (length + 1)))

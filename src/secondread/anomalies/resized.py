@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.nn import functional
 
-from secondread.anomalies.placement import below
+from secondread.anomalies.neighbourhoods import Mask
 from secondread.networks.by_rank import INTERPOLATION
+
+Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -20,9 +23,9 @@ class Scene:
     values `[C, *S]`, valid and object bool `[*S]`, low and side of the box as whole numbers per axis
     """
 
-    values: Tensor
-    valid: Tensor
-    object: Tensor
+    values: Floats
+    valid: Mask
+    object: Mask
     low: Sequence[int]
     side: Sequence[int]
 
@@ -31,9 +34,9 @@ class Scene:
 class Cut:
     """What was cut out: values `[C, *n]`, and where they are valid and where object, bool `[*n]`."""
 
-    values: Tensor
-    valid: Tensor
-    object: Tensor
+    values: Floats
+    valid: Mask
+    object: Mask
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -45,14 +48,14 @@ def slices(low: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
 
 
 def cut_out(
-    source: Scene, half: Sequence[int], margin: Sequence[int], share: float, drawn: Tensor
+    source: Scene, half: Sequence[int], margin: Sequence[int], share: float, drawn: Floats
 ) -> Cut | None:
     """The box `[c - half, c + half)` of the source, cut off at the border of what is valid in it. Of the
     centres c that `drawn` U[0, 1) `[attempts, rank]` names, each `margin` away from that border, the first
     whose box has at least `share` of object; None where there is none."""
-    low, side = torch.tensor(source.low), torch.tensor(source.side)
-    gap = torch.minimum(torch.tensor(margin), (side - 1) // 2)
-    for centre in below(drawn, low + gap, low + side - gap).long().tolist():
+    low, side = np.array(source.low), np.array(source.side)
+    gap = np.minimum(margin, (side - 1) // 2)
+    for centre in below(drawn, low + gap, low + side - gap):
         first = [max(c - h, start) for c, h, start in zip(centre, half, source.low, strict=True)]
         ends = (start + length for start, length in zip(source.low, source.side, strict=True))
         last = [min(c + h, end) for c, h, end in zip(centre, half, ends, strict=True)]
@@ -68,28 +71,44 @@ def resized(cut: Cut, size: Sequence[int]) -> Cut:
     by half at least."""
     if cut.size == tuple(size):
         return cut
-    layers = torch.cat([cut.values, cut.valid[None].to(cut.values), cut.object[None].to(cut.values)])
-    layers = functional.interpolate(
-        layers[None], size=tuple(size), mode=INTERPOLATION[len(size)], align_corners=False
-    )[0]
-    return Cut(layers[:-2], layers[-2] > 1 - 1e-4, layers[-1] >= 0.5)
+    values = interpolated(cut.values, size)
+    if cut.valid.all() and cut.object.all():
+        everywhere = np.ones(tuple(size), dtype=bool)
+        return Cut(values, everywhere, everywhere)
+    valid, thing = interpolated(np.stack([cut.valid, cut.object]).astype(values.dtype), size)
+    return Cut(values, valid > 1 - 1e-4, thing >= 0.5)
 
 
-def place_for(cut: Cut, target: Scene, share: float, overlap: float, drawn: Tensor) -> list[int] | None:
+def interpolated(layers: Floats, size: Sequence[int]) -> Floats:
+    """`[C, *n]` to `[C, *size]`."""
+    mode = INTERPOLATION[len(size)]
+    given = torch.from_numpy(layers)[None]
+    found: Floats = functional.interpolate(given, size=tuple(size), mode=mode, align_corners=False)[0].numpy()
+    return found
+
+
+def place_for(cut: Cut, target: Scene, share: float, overlap: float, drawn: Floats) -> list[int] | None:
     """The first position of the first place where at least `overlap` of the cut's object falls on the
     target's, of those that `drawn` `[attempts, rank]` names within the box of what is valid in the target;
     None where there is none, or where the cut has less than `share` of object."""
     if not enough(cut.object, share):
         return None
-    low, room = torch.tensor(target.low), torch.tensor(target.side) - torch.tensor(cut.size)
-    count = int(cut.object.sum())
-    for first in below(drawn, low, low + room + 1).long().tolist():
-        both = int((target.object[slices(first, cut.size)] & cut.object).sum())
+    low, room = np.array(target.low), np.array(target.side) - np.array(cut.size)
+    count = int(np.count_nonzero(cut.object))
+    for first in below(drawn, low, low + room + 1):
+        both = int(np.count_nonzero(target.object[slices(first, cut.size)] & cut.object))
         if both and both >= overlap * count:
             return first
     return None
 
 
-def enough(there: Tensor, share: float) -> bool:
-    count = int(there.sum())
-    return count > 0 and count >= share * there.numel()
+def below(drawn: Floats, low: NDArray[np.int_], high: NDArray[np.int_]) -> Iterator[list[int]]:
+    """As `placement.below`, row by row of `[attempts, rank]`: most often the first is taken."""
+    count = np.maximum(high - low, 1).astype(drawn.dtype)
+    for some in (drawn[:2], drawn[2:]):
+        yield from (low + np.minimum(np.floor(some * count), count - 1).astype(int)).tolist()
+
+
+def enough(there: Mask, share: float) -> bool:
+    count = int(np.count_nonzero(there))
+    return count > 0 and count >= share * there.size

@@ -54,8 +54,8 @@ def test_inside_a_patch_gradients_are_those_of_the_source_moved():
 def test_sizes_are_gamma_distributed_and_resized_by_a_cut_normal(chance):
     make = NaturalPatches(NaturalSettings(bounds=(0.03, 0.4)))
     scene = make.scenes(noise(1, (200, 100)), None)(0)
-    chances, places = torch.tensor([chance, 0.5, chance, 0.0]), torch.full((2, 5, 2), 0.5)
-    placed = make.placed(chances, places, scene, scene)
+    (((shares,),), ((factor,),)) = make.sizes(torch.tensor([[[chance, 0.5, chance, 0.0]]]))
+    placed = make.placed(shares, factor, np.full((2, 5, 2), 0.5), scene, scene)
     assert placed is not None
     half = [int((0.05 + gamma.ppf(c, 2, scale=0.03)) * n) for c, n in ((chance, 200), (0.5, 100))]
     factor = min(max(norm.ppf(chance, 1, 0.5), 0.7), 1.3)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from scipy.special import gammaincinv
@@ -21,10 +23,10 @@ from secondread.anomalies.anomaly import (
     uniform,
 )
 from secondread.anomalies.foreign import chosen
-from secondread.anomalies.neighbourhoods import inner, majority, medians
+from secondread.anomalies.neighbourhoods import Mask, bounds_of, inner, interior, majority, medians
 from secondread.anomalies.placement import valid_box
-from secondread.anomalies.poisson import blended
-from secondread.anomalies.resized import Cut, Scene, cut_out, place_for, resized, slices
+from secondread.anomalies.poisson import blended_box
+from secondread.anomalies.resized import Cut, Floats, Scene, cut_out, place_for, resized, slices
 from secondread.anomalies.values import values_of
 from secondread.networks.by_rank import INTERPOLATION
 from secondread.settings.base import Draws, Settings
@@ -132,101 +134,129 @@ class NaturalPatches(MakeAnomalies):
         donor = chosen(drawn[:, 0], len(images), donors, settings.name).tolist()
         shape = (len(images), settings.most)
         chances = uniform(generator, images, settings.most * (rank + 2)).cpu().view(*shape, rank + 2)
-        places = uniform(generator, images, settings.most * 2 * settings.attempts * rank).cpu()
-        places = places.view(*shape, 2, settings.attempts, rank)
+        tried = uniform(generator, images, settings.most * 2 * settings.attempts * rank).cpu()
+        places = tried.view(*shape, 2, settings.attempts, rank).numpy()
+        shares, factors = self.sizes(chances)
+        further = (chances[..., -1] < settings.further).tolist()
+        mixed = [
+            settings.blend == "mixed" or (settings.blend == "either" and chance < 0.5)
+            for chance in drawn[:, 2].tolist()
+        ]
         theirs, theirs_valid = (images, valid) if donors is None else (donors, donors_valid)
         own_scenes = self.scenes(images, valid)
         scenes = own_scenes if donors is None else self.scenes(theirs, theirs_valid)
-        inside = inner(valid, images)
-        lowest, highest, _ = values_of(images, valid)
-        solved, region = images.clone(), torch.zeros_like(inside)
+        inside = inner(valid, images)[:, 0].cpu().numpy()
+        limits = torch.stack(values_of(images, valid)[:2]).flatten(1).T.cpu().numpy()
+        solved, region = as_array(images).copy(), np.zeros(inside.shape, dtype=bool)
         for number in (drawn[:, 1] < settings.share).nonzero().flatten().tolist():
             target, source = own_scenes(number), scenes(donor[number])
-            mixed = settings.blend == "mixed" or (
-                settings.blend == "either" and float(drawn[number, 2]) < 0.5
-            )
             for patch in range(settings.most):
-                if patch and float(chances[number, patch, -1]) >= settings.further:
+                if patch and not further[number][patch]:
                     continue
-                found = self.placed(chances[number, patch], places[number, patch], target, source)
+                found = self.placed(
+                    shares[number][patch], factors[number][patch], places[number, patch], target, source
+                )
                 if found is None:
                     continue
                 cut, around = found
-                place = (number, slice(None), *around)
-                before = solved[place]
-                within = inside[(number, 0, *around)] & inner(cut.valid[None, None], cut.values[None])[0, 0]
-                after = blended(
-                    before[None],
-                    cut.values[None],
-                    within[None, None],
-                    own=torch.tensor([float(mixed)]),
-                    foreign=torch.ones(1),
-                    mixed=torch.tensor([mixed]),
-                )[0]
-                solved[place] = torch.where(within, after.clamp(lowest[number], highest[number]), before)
-                region[(number, 0, *around)] |= within & (cut.object | target.object[around])
-        change = (solved - images).abs()
-        grey = change.float().mean(dim=1) / settings.grey_level
-        targets = [self.target(*pair) for pair in zip(grey, region[:, 0], strict=True)]
-        learnt = torch.stack(targets)[:, None] if targets else torch.zeros_like(region, dtype=torch.float32)
-        return Anomalies(solved, change.amax(dim=1, keepdim=True) > 0, learnt)
+                within = inside[(number, *around)] & interior(cut.valid, rank)
+                self.blend(
+                    solved[(number, slice(None), *around)], cut.values, within, limits[number], mixed[number]
+                )
+                region[(number, *around)] |= within & (cut.object | target.object[around])
+        changed = torch.from_numpy(solved).to(images)
+        change = (changed - images).abs()
+        grey = (change.float().mean(dim=1) / settings.grey_level).cpu().numpy()
+        targets = np.zeros(grey.shape, dtype=np.float32)
+        for pair in zip(targets, grey, region, strict=True):
+            self.learn(*pair)
+        learnt = torch.from_numpy(targets)[:, None].to(images.device)
+        return Anomalies(changed, change.amax(dim=1, keepdim=True) > 0, learnt)
+
+    def sizes(self, chances: Tensor) -> tuple[list[list[list[float]]], list[list[float]]]:
+        """Of each patch the half-widths, as shares of the side, and the factor by which it is resized: from
+        U[0, 1) `[N, most, rank + 2]`."""
+        settings, spread = self.settings, self.settings.half_width
+        drawn = gammaincinv(spread.shape, chances[..., :-2].double().numpy()) * spread.scale + spread.offset
+        chance = chances[..., -2].double().clamp(1e-6, 1 - 1e-6)
+        factor = 1 + settings.resize_deviation * torch.special.ndtri(chance)
+        return drawn.tolist(), factor.clamp(*settings.resize).tolist()
 
     def scenes(self, images: Tensor, valid: Tensor | None) -> Callable[[int], Scene]:
         """Each image by its number, looked at once it is wanted."""
         box = valid_box(images, valid)
         low, side = box.low.long().tolist(), box.side.long().tolist()
-        everywhere = torch.ones(images.shape[2:], dtype=torch.bool, device=images.device)
+        everywhere = np.ones(images.shape[2:], dtype=bool)
+        arrays = as_array(images)
+        there = None if valid is None else valid[:, 0].cpu().numpy()
+        bright = None
+        if self.settings.foreground is not None:
+            bright = (images.mean(dim=1) > self.settings.foreground).cpu().numpy()
 
+        @cache
         def scene(number: int) -> Scene:
-            image = images[number]
-            there = everywhere if valid is None else valid[number, 0]
-            thing = there
-            if self.settings.foreground is not None:
-                thing = there & majority(image.mean(dim=0) > self.settings.foreground, 7)
-            return Scene(image, there, thing, low[number], side[number])
+            seen = everywhere if there is None else there[number]
+            thing = seen if bright is None else seen & majority(bright[number], 7)
+            return Scene(arrays[number], seen, thing, low[number], side[number])
 
         return scene
 
     def placed(
-        self, chances: Tensor, places: Tensor, target: Scene, source: Scene
+        self, shares: list[float], factor: float, places: Floats, target: Scene, source: Scene
     ) -> tuple[Cut, tuple[slice, ...]] | None:
-        """One patch, resized, and where it goes: from U[0, 1) `[rank + 2]` and `[2, attempts, rank]`."""
+        """One patch, resized, and where it goes; places from U[0, 1) `[2, attempts, rank]`."""
         if not (target.object.any() and source.object.any()):
             return None
         settings = self.settings
-        spread = settings.half_width
-        drawn = gammaincinv(spread.shape, chances[:-2].double().numpy()) * spread.scale + spread.offset
         narrow, wide = ([max(2, round(share * side)) for side in source.side] for share in settings.bounds)
         half = [
             max(low, min(int(share * side), high))
-            for share, side, low, high in zip(drawn.tolist(), source.side, narrow, wide, strict=True)
+            for share, side, low, high in zip(shares, source.side, narrow, wide, strict=True)
         ]
         cut = cut_out(source, half, narrow, settings.object_share, places[0])
         if cut is None:
             return None
-        chance = chances[-2].double().clamp(1e-6, 1 - 1e-6)
-        factor = 1 + settings.resize_deviation * float(torch.special.ndtri(chance))
-        factor = min(max(factor, settings.resize[0]), settings.resize[1])
         cut = resized(cut, resized_size(cut.size, factor, target.side, settings.bounds))
         first = place_for(cut, target, settings.object_share, settings.overlap, places[1])
         return None if first is None else (cut, slices(first, cut.size))
 
-    def target(self, grey: Tensor, region: Tensor) -> Tensor:
-        """Of the change in grey levels `[*S]`, in the region `[*S]`: float32 `[*S]`."""
+    def blend(self, image: Floats, source: Floats, within: Mask, limits: Floats, mixed: bool) -> None:
+        """Changes `image` `[C, *n]` within the mask `[*n]`, whose border is False."""
+        bounds = bounds_of(within)
+        if bounds is None:
+            return
+        around = (slice(None), *(slice(low - 1, high + 1) for low, high in bounds))
+        core = tuple(slice(low, high) for low, high in bounds)
+        solved = blended_box(
+            image[around].astype(np.float64),
+            source[around].astype(np.float64),
+            within[core],
+            own=float(mixed),
+            foreign=1.0,
+            mixed=mixed,
+        )
+        np.copyto(image[(slice(None), *core)], solved.astype(image.dtype).clip(*limits), where=within[core])
+
+    def learn(self, target: Floats, grey: Floats, region: Mask) -> None:
+        """Sets the target of the change in grey levels, in the region: all `[*S]`."""
         settings = self.settings
-        target = torch.zeros_like(grey)
         seen = region & (grey > settings.least)
-        if not seen.any():
-            return target
         seen = region & (grey > 0) & majority(seen, 5)
         if settings.target == "mask":
-            return seen.float()
+            target[seen] = 1
+            return
         radius = settings.radius
         if radius is None:
-            radius = 5 if grey.dim() < 3 else 2
-        around = medians(grey * seen, seen.nonzero(), radius)
-        target[seen] = torch.sigmoid(settings.slope * (around - settings.middle))
-        return target
+            radius = 5 if grey.ndim < 3 else 2
+        around = torch.from_numpy(medians(grey * seen, seen, radius))
+        target[seen] = torch.sigmoid(settings.slope * (around - settings.middle)).numpy()
+
+
+def as_array(images: Tensor) -> Floats:
+    """On the CPU, in a type that numpy has: float32 for bfloat16."""
+    known = images.dtype in (torch.float16, torch.float32, torch.float64)
+    found: Floats = (images if known else images.float()).cpu().numpy()
+    return found
 
 
 def resized_size(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secondread.anomalies.anomaly import Anomalies
+from secondread.anomalies.anomaly import Anomalies, AnomalySettings
 from secondread.anomalies.build import AnyAnomalySettings, make_anomalies
 from secondread.detectors.blocks.drawn_anomalies import DrawInNormals, foreground_of, pixel_areas
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
@@ -44,6 +44,16 @@ class SegmentationSettings(PooledMapSettings, DetectorSettings):
         description="the probability of an anomaly that the untrained network gives everywhere, by the bias "
         "of its `last` convolution; empty = as the network starts, about a half",
     )
+
+
+def filled(own: AnomalySettings) -> Callable[[Any], Any]:
+    """A method with a kind of its own: what a person leaves out of `anomalies` is the method's, not the
+    kind's."""
+
+    def validated(given: Any) -> Any:
+        return {**own.model_dump(), **given} if isinstance(given, Mapping) else given
+
+    return validated
 
 
 class AnomalySegmentation(Detector):

@@ -47,6 +47,21 @@ def highest_over(values: Tensor, valid: Tensor | None, share: float) -> Tensor:
     return most.masked_fill(~chosen, 0).sum(dim=1) / count
 
 
+def quantile_over(values: Tensor, valid: Tensor | None, share: float) -> Tensor:
+    """The value of `[N, 1, *S]` (of its valid positions) that `share` of them lie below, linear between two
+    ranks: `[N]`; 0 of an image without any."""
+    flat = values.float().flatten(1)
+    kept = torch.full((len(flat),), flat.shape[1], device=flat.device)
+    if valid is not None:
+        flat = flat.masked_fill(~valid.flatten(1), torch.inf)
+        kept = valid.flatten(1).sum(dim=1)
+    place = (share * (kept - 1).clamp_min(0).double())[:, None]
+    ranked = flat.sort(dim=1).values
+    low, high = (ranked.gather(1, end.long())[:, 0] for end in (place.floor(), place.ceil()))
+    found = torch.lerp(low, high, (place - place.floor())[:, 0].to(low))
+    return found.where(kept > 0, 0)
+
+
 def standardised_over(values: Tensor, valid: Tensor | None) -> Tensor:
     """Each image's `[N, C, *S]` brought to mean 0 and deviation 1 over all its channels and valid positions
     (`[N, 1, *S]` or None = all)."""

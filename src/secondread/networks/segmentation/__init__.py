@@ -1,0 +1,1 @@
+"""Encoder-decoders without skips, which give a map on the image's grid."""
