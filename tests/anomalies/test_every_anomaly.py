@@ -28,6 +28,14 @@ def test_its_settings_carry_its_name(name):
     assert find(name)().settings == settings
 
 
+def test_each_variant_by_itself_changes_every_image(name):
+    settings = find(name).Settings(share=0.1)
+    x = images((32, 32))
+    for variant in settings.variants():
+        found = find(variant.name)(variant)(x, torch.Generator().manual_seed(0))
+        assert bool(found.changed.all())
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_mask_is_where_images_differ_and_elsewhere_nothing_does(name, size, channels):

@@ -61,6 +61,11 @@ class AnomalySettings(Settings):
     name: str
     share: Share = Field(0.5, description="probability that an image is changed")
 
+    def variants(self) -> tuple[AnomalySettings, ...]:
+        """Settings of each variant of the kind by itself, changing every image, in the order of
+        `Anomalies.classes`: what a classifier tells apart. The kind itself where it has no variants."""
+        return (self.model_copy(update={"share": 1.0}),)
+
 
 class MakeAnomalies:
     """A way of making anomalies: built from its settings, then called on batches.

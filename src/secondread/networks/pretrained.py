@@ -20,8 +20,8 @@ class PretrainedEncoder(Encoder):
     """The maps of an ImageNet network, `[N, 1 or 3, H, W]` in [0, 1] to a tuple of `[N, C, h, w]`.
 
     Grey is repeated to three channels; the mean and standard deviation that its training had are
-    subtracted and divided inside. Its parameters never train, and it stays in eval mode whatever `train()`
-    says, so that the running statistics of batch normalisation do not drift.
+    subtracted and divided inside. Its parameters train only where a detector fine-tunes them, and it stays in
+    eval mode whatever `train()` says, so that the running statistics of batch normalisation do not drift.
 
     A subclass names the network, which has `steps`, `drop_after`, `tail` and `channels` as
     `networks.resnet` has them, and where its weights are to be had.

@@ -107,3 +107,10 @@ def test_nothing_is_cut_out_of_padding():
     found = made(x.masked_fill(~valid, 0.5), valid=valid, jitter=0.0)
     assert not (found.images == 0.5)[valid].any()
     assert int(found.changed.sum()) > 25
+
+
+def test_the_variants_of_three_ways_are_a_patch_and_a_scar():
+    assert [one.form for one in CutPasteSettings().variants()] == ["patch", "scar"]
+    assert [one.form for one in CutPasteSettings(form="scar").variants()] == ["scar"]
+    for number, one in enumerate(CutPasteSettings().variants(), start=1):
+        assert set(CutPaste(one)(torch.rand(8, 1, 32, 32), generator()).classes.tolist()) == {number}

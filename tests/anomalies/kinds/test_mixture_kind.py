@@ -49,3 +49,7 @@ def test_what_takes_from_others_takes_from_the_batch_and_donors_go_to_the_rest()
 def test_a_mixture_within_a_mixture_is_refused():
     with pytest.raises(UserError, match="mixture itself"):
         mixture("blobs", "mixture")
+
+
+def test_its_variants_are_its_kinds():
+    assert [one.name for one in mixture("fpi", "blobs").settings.variants()] == ["fpi", "blobs"]

@@ -50,6 +50,10 @@ class CutPasteSettings(AnomalySettings):
     turn: Annotated[float, Field(ge=0, le=180)] = Field(45, description="of a scar, at most, in degrees")
     jitter: Share = Field(0.1, description="brightness and contrast change by at most this share")
 
+    def variants(self) -> tuple[AnomalySettings, ...]:
+        forms = ("patch", "scar") if self.form == "3-way" else (self.form,)
+        return tuple(self.model_copy(update={"share": 1.0, "form": form}) for form in forms)
+
 
 class CutPaste(MakeAnomalies):
     """x'(q) = j(x(q - d + s)) for q in a box about d, x'(q) = x(q) elsewhere.

@@ -29,6 +29,9 @@ class MixtureSettings(AnomalySettings):
             raise ValueError("one of them is a mixture itself; name its kinds here")
         return of
 
+    def variants(self) -> tuple[AnomalySettings, ...]:
+        return tuple(one.model_copy(update={"share": 1.0}) for one in self.of)
+
 
 class Mixture(MakeAnomalies):
     """x' is x changed by a kind k, drawn for each image from `of`, each entry as likely as another.
@@ -48,7 +51,7 @@ class Mixture(MakeAnomalies):
 
     def __init__(self, settings: AnomalySettings | None = None) -> None:
         super().__init__(settings)
-        self.kinds = [make_anomalies(one.model_copy(update={"share": 1.0})) for one in self.settings.of]
+        self.kinds = [make_anomalies(one) for one in self.settings.variants()]
         self.from_others = any(kind.from_others for kind in self.kinds)
 
     def __call__(
