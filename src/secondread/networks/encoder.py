@@ -40,9 +40,9 @@ class SliceSettings(Settings):
 
 
 class EncoderSettings(Settings):
-    """What the built-in encoders have. `conv` and `residual` are trained on the normals themselves; the others
-    come with ImageNet weights, frozen unless a detector fine-tunes them. An encoder with settings of its own
-    adds them in a subclass."""
+    """What the built-in encoders have. `conv` and `residual` are trained on the normals themselves; the
+    others come with ImageNet weights, frozen unless a detector fine-tunes them. An encoder with settings of
+    its own adds them in a subclass."""
 
     name: str = "squeezenet1_1"
     weights: str | None = Field(

@@ -163,3 +163,10 @@ def test_the_paper_preset_is_resnet_18_with_nine_layers_behind_it():
     layer = 512 * 512 + 3 * 512  # weights, biases, and batch normalisation's two
     assert head == 8 * layer + (512 * 128 + 3 * 128) + (128 * 3 + 3) == 2_175_747
     assert detector.grid == (8, 8)
+
+
+def test_the_paper_preset_of_anatpaste_tells_two_classes_behind_two_layers():
+    with torch.device("meta"):
+        detector = build_detector(Recipe.load("anatpaste-paper"), pretrained=False)
+    head = sum(p.numel() for p in detector.head.parameters())
+    assert head == (512 * 512 + 3 * 512) + (512 * 128 + 3 * 128) + (128 * 2 + 2) == 329_858
