@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from in_memory import blobs, fit, score
@@ -40,7 +42,7 @@ def test_every_image_enters_as_it_is_with_a_patch_and_with_a_scar():
     same = generator()
     for number, form in enumerate(("patch", "scar"), start=1):
         one = PastedSettings(form=form, share=1.0)
-        pasted = make(anomalies=one).variants[0](images, same)
+        pasted = make(anomalies=one).draw.variants[0](images, same)
         torch.testing.assert_close(drawn.images[6 * number : 6 * (number + 1)], pasted.images)
 
 
@@ -85,6 +87,8 @@ def test_the_loss_is_cross_entropy_over_all_that_enters():
     expected = functional.cross_entropy(detector.logits(drawn), classes)
     found = detector.loss({"normal": batch}, generator(3))["classification"]
     torch.testing.assert_close(found, expected)
+    ahead = replace(batch, drawn=detector.draw({"normal": batch}, generator(3))["normal"])
+    torch.testing.assert_close(detector.loss({"normal": ahead}, generator(4))["classification"], expected)
 
 
 def test_the_distance_is_mahalanobis_of_the_embeddings_direction_and_the_odds_are_the_classifiers(fitted):

@@ -29,8 +29,8 @@ class Batch:
               the batch does not say
     patients  one per image, the same for images of one patient, in training batches alone; else empty. For
               comparing: what a detector keeps must not tell them
-    drawn     the same images with synthetic anomalies, in the batches of steps and of validation of a stage
-              that draws some (`Stage.draw`)
+    drawn     the same images with synthetic anomalies, or several forms of each, in the batches of steps and
+              of validation of a stage that draws some (`Stage.draw`)
 
     >>> import secondread, torch
     >>> len(secondread.Batch(torch.zeros(3, 1, 8, 8)))

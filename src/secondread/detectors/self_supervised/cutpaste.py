@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import torch
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from secondread.anomalies.anomaly import Anomalies, MakeAnomalies
 from secondread.anomalies.build import AnyAnomalySettings, make_anomalies
 from secondread.anomalies.kinds.cutpaste import CutPasteSettings as PastedSettings
 from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
@@ -71,6 +73,33 @@ class CutPasteSettings(DetectorSettings):
         return self
 
 
+@dataclass(frozen=True)
+class DrawVariants:
+    """A stage's `draw`: every image of the cohort `normal` with each variant in turn, `[K N, C, *S]`, and the
+    variant's number as its class, 0 where nothing could be drawn. A held-out batch of one image lacks the
+    variants that take from others."""
+
+    variants: tuple[MakeAnomalies, ...]
+
+    def __call__(self, batches: Batches, generator: torch.Generator) -> dict[str, Anomalies]:
+        batch = batches["normal"]
+        images, lonely = batch.images.float(), len(batch) == 1 and "validation" in batches
+        nothing = torch.zeros_like(images[:0, :1])
+        every = [Anomalies(images[:0], nothing.bool(), nothing)]
+        classes = [torch.zeros(0, dtype=torch.long, device=images.device)]
+        for number, make in enumerate(self.variants, start=1):
+            if not (make.from_others and lonely):
+                every.append(make(images, generator, valid=batch.valid))
+                classes.append(number * every[-1].changed.long())
+        joined = Anomalies(
+            torch.cat([made.images for made in every]),
+            torch.cat([made.mask for made in every]),
+            torch.cat([made.target for made in every]),
+            torch.cat(classes),
+        )
+        return {"normal": joined}
+
+
 class CutPaste(Detector):
     """A classifier that tells an image as it is from the same image with something pasted into it.
 
@@ -112,9 +141,9 @@ class CutPaste(Detector):
             layers=last_layer(settings),
         )
         self.grid = map_sizes(self.encoder, self.channels, self.size)[-1]
-        self.variants = [make_anomalies(one) for one in settings.anomalies.variants()]
+        self.draw = DrawVariants(tuple(make_anomalies(one) for one in settings.anomalies.variants()))
         width = self.encoder.channels[-1]
-        self.head = classifier(width, settings.head, 1 + len(self.variants))
+        self.head = classifier(width, settings.head, 1 + len(self.draw.variants))
         self.gaussian = Gaussian(width) if settings.score == "distance" else None
         self.held_out_accuracy: Tensor
         self.register_buffer("held_out_accuracy", torch.full((3,), NOT_MEASURED))
@@ -123,13 +152,19 @@ class CutPaste(Detector):
         on = {"normal": 1.0}
         if self.settings.head_first:
             yield Stage(
-                "head", on, [Step((self.head,), self.loss, name="head")], validate="steps", score=self.odds
+                "head",
+                on,
+                [Step((self.head,), self.loss, name="head")],
+                validate="steps",
+                draw=self.draw,
+                score=self.odds,
             )
         yield Stage(
             "classification",
             on,
             [Step((self.encoder, self.head), self.loss, name="classification")],
             validate="steps",
+            draw=self.draw,
             examine=self.examine,
             score=self.odds,
         )
@@ -141,19 +176,16 @@ class CutPaste(Detector):
         return {"classification": functional.cross_entropy(self.logits(drawn), classes)}
 
     def drawn(self, batch: Batch, generator: torch.Generator) -> tuple[Batch, Tensor]:
-        """The images as they are and then with each variant, `[(1 + K) N, C, *S]`, and their classes.
-
-        A held-out batch of one image lacks the variants that take from others."""
-        images = batch.images.float()
-        every, classes = [images], [torch.zeros(len(batch), dtype=torch.long, device=images.device)]
-        for number, make in enumerate(self.variants, start=1):
-            if make.from_others and len(batch) == 1 and not self.training:
-                continue
-            made = make(images, generator, valid=batch.valid)
-            every.append(made.images)
-            classes.append(number * made.changed.long())
-        valid = None if batch.valid is None else torch.cat([batch.valid] * len(every))
-        return Batch(torch.cat(every), valid), torch.cat(classes)
+        """The images as they are and then with each variant, `[(1 + K) N, C, *S]`, and their classes: what
+        the loop has drawn or, where it did not, what is drawn here."""
+        images, made = batch.images.float(), batch.drawn
+        if made is None:
+            held_out = {} if self.training else {"validation": batch}
+            made = self.draw({"normal": batch, **held_out}, generator)["normal"]
+        assert made.classes is not None
+        every = torch.cat((images, made.images))
+        valid = None if batch.valid is None else torch.cat([batch.valid] * (len(every) // len(batch)))
+        return Batch(every, valid), torch.cat((made.classes.new_zeros(len(batch)), made.classes))
 
     def embedding(self, batch: Batch) -> Tensor:
         """e, float32 `[N, D]`."""
@@ -171,7 +203,7 @@ class CutPaste(Detector):
 
     def examine(self, held_out: Iterator[Batch], generator: torch.Generator) -> dict[str, float]:
         right_of_images: list[float] = []
-        count, right_of_classes = torch.zeros(2, 1 + len(self.variants), dtype=torch.float64)
+        count, right_of_classes = torch.zeros(2, 1 + len(self.draw.variants), dtype=torch.float64)
         for batch in held_out:
             drawn, classes = self.drawn(batch, generator)
             with full_precision(drawn.images):
