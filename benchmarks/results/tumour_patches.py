@@ -9,8 +9,8 @@ so that neither the threshold nor the figures say anything of other patients.
 brain), `brainmask.nii.gz` and `OTMultiClass.nii.gz` (tumour where it is above 0). Cubes of 48 voxels at half
 overlap that lie in the brain to at least a half and hold no tumour are the normals of the one patient; each
 counts as a patient of its own. The other's whole volume is read by tiles. Voxels outside the brain are -4.
-Written: `OUT/on-NAME.csv`, `OUT/bundle-NAME`, `OUT/readings-NAME`, `OUT/report-NAME` for each patient NAME that
-teaches.
+Written: `OUT/on-NAME.csv`, `OUT/bundle-NAME`, `OUT/readings-NAME` and `OUT/report-NAME` for each patient NAME
+that teaches.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ def main() -> None:
     patients = sorted(folder for folder in given.folder.iterdir() if folder.is_dir())
     for name, manifest in prepare(patients, out).items():
         bundle, readings = out / f"bundle-{name}", out / f"readings-{name}"
-        command(["fit", given.recipe, str(manifest), "-o", str(bundle), "--resume", "--set", f"seed={given.seed}"])
+        seed = ["--seed", str(given.seed), "--resume"]
+        command(["fit", given.recipe, str(manifest), "-o", str(bundle), *seed])
         command(["score", str(bundle), str(manifest), "--where", "split=test", "--maps", "-o", str(readings)])
         table = str(readings / "readings.csv")
         command(["evaluate", table, str(manifest), "-o", str(out / f"report-{name}")])
