@@ -4,8 +4,8 @@
     python benchmarks/results/refinement.py phantoms -o OUT.jsonl --ensemble aeu-16
 
 DEVELOPMENT.csv is of `development_split.py --learn-abnormal`: its test rows are training images too. Declared
-before a run: 64×64, hidden layer 512, three networks in each ensemble, batches of 32, 300 normals, 200
-unlabelled images of which 120 are abnormal, 100 held-out normals of other patients; networks are trained in
+before a run: 64×64, hidden layer 512, three networks in each ensemble, batches of 16, 200 normals, 150
+unlabelled images of which 90 are abnormal, 100 held-out normals of other patients; networks are trained in
 bfloat16 (autocast) and judged in float32. Ensembles:
 
     aeu-16, aeu-256   AE-U with a code of 16 (the paper's) and of 256 numbers
@@ -20,7 +20,7 @@ held-out normal x, which becomes x':
     focus      mean change inside what is drawn over mean change elsewhere
     level      AUROC of the map's mean for x' against x
 
-At the last length refiners of width 32 (400 steps of 16 images, 5e-4, the paper's loss, betas and weight
+At the last length refiners of width 32 (300 steps of 8 images, 1e-3, the paper's loss, betas and weight
 decay) learn from `inter` and `intra`, and from the error beside them (`rec`, or signed: (x - m_b) / sqrt(s)).
 `visible` is the control: inter and intra times 1.5 where something is drawn. A line of each tells place and
 level of its own map on held-out normals, the AUROC of its mean on the development rows after every 100 steps,
@@ -55,12 +55,12 @@ from secondread.networks.reconstruction import SpatialAutoencoder
 from secondread.networks.refiner import Refiner, focal_loss
 from secondread.preprocessing.preprocessing import Preprocessing
 
-SIZE, BATCH = (64, 64), 32
-LEARN, UNLABELLED, RATE, HELD_OUT = 300, 200, 0.6, 100
+SIZE, BATCH = (64, 64), 16
+LEARN, UNLABELLED, RATE, HELD_OUT = 200, 150, 0.6, 100
 LATENT = {"aeu-16": 16, "aeu-256": 256, "spatial": 16}
 KINDS = ("fpi", "pii", "nsa", "cutpaste", "draem", "blobs", "deformation", "mixture")
 MAPS = ("inter", "intra", "rec")
-STEPS, EVERY = 400, 100
+STEPS, EVERY = 300, 100
 Maps = dict[str, Tensor]
 
 
@@ -104,6 +104,21 @@ def load(manifest: Manifest, seed: int) -> Images:
     return Images(
         *map(pixels, (rest[:LEARN], mixed, known[:HELD_OUT], of("test", "normal"), judged)), lesions
     )
+
+
+def kept(name: str, seed: int, folder: Path) -> Images:
+    """Of a manifest, or of phantoms that are drawn: read once, then from `folder`."""
+    place = folder / f"{Path(name).stem}-{seed}.pt"
+    if place.exists():
+        return Images(**torch.load(place))
+    with tempfile.TemporaryDirectory() as drawn:
+        source = Path(name)
+        if name == "phantoms":
+            counts = {"n_normal": 420, "n_test_normal": 60, "n_abnormal": 150, "n_train_abnormal": 90}
+            source = make_phantoms(drawn, seed=seed, size=SIZE, lesion_contrast=3.0, **counts)
+        images = load(Manifest.read(source), seed)
+    torch.save(vars(images), place)
+    return images
 
 
 def build(name: str, seed: int) -> DDAD:
@@ -217,7 +232,7 @@ def refined(
         torch.manual_seed(seed)
         learned = joined(taught, target)
         refiner = Refiner(2, learned.shape[1], 32)
-        optimiser = torch.optim.Adam(refiner.parameters(), lr=5e-4, betas=(0.5, 0.999), weight_decay=1e-4)
+        optimiser = torch.optim.Adam(refiner.parameters(), lr=1e-3, betas=(0.5, 0.999), weight_decay=1e-4)
         generator = torch.Generator().manual_seed(seed)
 
         @torch.no_grad()
@@ -229,7 +244,7 @@ def refined(
 
         along = []
         for step in range(1, STEPS + 1):
-            chosen = torch.randint(len(learned), (16,), generator=generator)
+            chosen = torch.randint(len(learned), (8,), generator=generator)
             optimiser.zero_grad()
             focal_loss(refiner(learned[chosen]), target[chosen]).mean().backward()
             optimiser.step()
@@ -264,7 +279,7 @@ def main() -> None:
     parser.add_argument("manifest", help="or `phantoms`: drawn films, three times as bright lesions")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--ensemble", choices=list(LATENT), default="aeu-16")
-    parser.add_argument("--lengths", type=int, nargs="+", default=[30, 100])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[20, 60])
     parser.add_argument("--kinds", nargs="*", default=KINDS)
     parser.add_argument(
         "--refine",
@@ -275,12 +290,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(given.manifest)
-        if given.manifest == "phantoms":
-            counts = {"n_normal": 600, "n_test_normal": 100, "n_abnormal": 220, "n_train_abnormal": 120}
-            source = make_phantoms(folder, seed=given.seed, size=SIZE, lesion_contrast=3.0, **counts)
-        images = load(Manifest.read(source), given.seed)
+    images = kept(given.manifest, given.seed, given.output.parent)
     detector = build(given.ensemble, given.seed)
     facts = {"data": Path(given.manifest).stem, "ensemble": given.ensemble, "seed": given.seed}
     sets: dict[str, list[list[str]]] = {}
