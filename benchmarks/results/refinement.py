@@ -4,7 +4,7 @@
     python benchmarks/results/refinement.py phantoms -o OUT.jsonl --ensemble aeu-16
 
 DEVELOPMENT.csv is of `development_split.py --learn-abnormal`: its test rows are training images too. Declared
-before a run: 64×64, hidden layer 512, three networks in each ensemble, batches of 16, 200 normals, 150
+before a run: 64×64 (with `--half` 32×32), hidden layer 512, three networks in each ensemble, batches of 16, 200 normals, 150
 unlabelled images of which 90 are abnormal, 100 held-out normals of other patients; networks are trained in
 bfloat16 (autocast) and judged in float32. Ensembles:
 
@@ -42,6 +42,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
+from torch.nn import functional
 
 from secondread import Manifest, Recipe, make_phantoms, read_image
 from secondread.anomalies.build import build_anomalies
@@ -66,7 +67,7 @@ Maps = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Images:
-    """`[N, 1, 64, 64]` each; `lesions` is where the abnormal ones are so, where that is known."""
+    """`[N, 1, *size]` each; `lesions` float, where the abnormal ones are so, where that is known."""
 
     learn: Tensor
     unlabelled: Tensor
@@ -100,7 +101,7 @@ def load(manifest: Manifest, seed: int) -> Images:
     lesions = None
     if all(row.mask for row in judged):
         masks = [np.asarray(read_image(manifest.base / row.mask).pixels).squeeze() > 0 for row in judged]
-        lesions = torch.from_numpy(np.stack(masks))[:, None]
+        lesions = torch.from_numpy(np.stack(masks))[:, None].float()
     return Images(
         *map(pixels, (rest[:LEARN], mixed, known[:HELD_OUT], of("test", "normal"), judged)), lesions
     )
@@ -121,14 +122,19 @@ def kept(name: str, seed: int, folder: Path) -> Images:
     return images
 
 
-def build(name: str, seed: int) -> DDAD:
+def halved(images: Images) -> Images:
+    """At half the size, each pixel the mean of four."""
+    return Images(**{n: None if x is None else functional.avg_pool2d(x, 2) for n, x in vars(images).items()})
+
+
+def build(name: str, seed: int, size: tuple[int, ...]) -> DDAD:
     torch.manual_seed(seed)
     network = {"width": 16, "hidden": 512, "latent": LATENT[name]}
     settings = {"backbone": {"name": "aeu", "network": network}, "score": "inter", "refiners": []}
-    detector = DDAD(DDADSettings.model_validate(settings), 1, SIZE)
+    detector = DDAD(DDADSettings.model_validate(settings), 1, size)
     if name == "spatial":
         for which in ("normal", "mixed"):
-            made = Ensemble(lambda: SpatialAutoencoder(2, 1, 2, SIZE, **network), detector.settings.members)
+            made = Ensemble(lambda: SpatialAutoencoder(2, 1, 2, size, **network), detector.settings.members)
             setattr(detector, which, made)
     return detector.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
@@ -259,7 +265,7 @@ def refined(
             "with inter": float(spearmanr(*levels).statistic),
         }  # fmt: skip
         if images.lesions is not None:
-            line["lesions"] = place(second, images.lesions)
+            line["lesions"] = place(second, images.lesions > 0)
         yield line
 
 
@@ -270,7 +276,7 @@ def development(detector: DDAD, images: Images) -> dict[str, Any]:
         **{name: rises(first[name], second[name]) for name in MAPS},
     }
     if images.lesions is not None:
-        line["lesions"] = {name: place(second[name], images.lesions) for name in MAPS}
+        line["lesions"] = {name: place(second[name], images.lesions > 0) for name in MAPS}
     return line
 
 
@@ -287,12 +293,19 @@ def main() -> None:
         default=["fpi:inter+intra"],
         help="KIND:INPUT+INPUT[+visible], one refiner each",
     )
+    parser.add_argument("--half", action="store_true", help="images of 32×32, means of four pixels each")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
     images = kept(given.manifest, given.seed, given.output.parent)
-    detector = build(given.ensemble, given.seed)
-    facts = {"data": Path(given.manifest).stem, "ensemble": given.ensemble, "seed": given.seed}
+    images = halved(images) if given.half else images
+    detector = build(given.ensemble, given.seed, tuple(images.learn.shape[2:]))
+    facts = {
+        "data": Path(given.manifest).stem,
+        "ensemble": given.ensemble,
+        "seed": given.seed,
+        "half": given.half,
+    }
     sets: dict[str, list[list[str]]] = {}
     for one in given.refine:
         kind, _, names = one.partition(":")
