@@ -4,9 +4,9 @@
     python benchmarks/results/refinement.py phantoms -o OUT.jsonl --ensemble aeu-16
 
 DEVELOPMENT.csv is of `development_split.py --learn-abnormal`: its test rows are training images too. Declared
-before a run: 64×64 (with `--half` 32×32), hidden layer 512, three networks in each ensemble, batches of 16, 200 normals, 150
-unlabelled images of which 90 are abnormal, 100 held-out normals of other patients; networks are trained in
-bfloat16 (autocast) and judged in float32. Ensembles:
+before a run: 64×64 (with `--half` 32×32), hidden layer 512, three networks in each ensemble, batches of 16,
+200 normals, 150 unlabelled images of which 90 are abnormal, 100 held-out normals of other patients; networks
+are trained in bfloat16 (autocast) and judged in float32. Ensembles:
 
     aeu-16, aeu-256   AE-U with a code of 16 (the paper's) and of 256 numbers
     spatial           AE-U with a code of 16 channels at 4×4 places, 256 numbers as well
