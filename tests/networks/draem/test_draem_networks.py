@@ -49,7 +49,7 @@ def test_weights_begin_about_nought_and_gains_about_one():
     torch.manual_seed(0)
     network = SegmentationNetwork(2, 2, 8, 2)
     kernels = torch.cat([m.weight.flatten() for m in network.modules() if isinstance(m, nn.Conv2d)])
-    gains = torch.cat([m.weight for m in network.modules() if isinstance(m, nn.BatchNorm2d)])
+    gains = torch.cat([m.weight.detach() for m in network.modules() if isinstance(m, nn.BatchNorm2d)])
     assert float(kernels.detach().std()) == pytest.approx(0.02, rel=0.05)
     assert float(gains.mean()) == pytest.approx(1, abs=0.01)
     assert float(gains.std()) == pytest.approx(0.02, rel=0.3)
