@@ -38,6 +38,25 @@ def pictures(page: str) -> list[np.ndarray]:
     return [np.asarray(Picture.open(io.BytesIO(b64decode(data)))) for data in found]
 
 
+def test_without_a_kind_the_page_shows_what_the_recipes_detector_learns_from_within_its_foreground(
+    phantoms: Manifest, tmp_path: Path
+) -> None:
+    recipe, out = tmp_path / "own.yaml", tmp_path / "out"
+    recipe.write_text(
+        "preprocessing: {size: [32, 32]}\n"
+        "detector: {name: anomaly-unet, depth: 2, foreground: 0.3, "
+        "anomalies: {name: blobs, contrast: [3, 3], radius: [0.3, 0.3], core: 1}}\n"
+    )
+    run(phantoms.source, "-n", 4, "--recipe", recipe, "-o", out)
+    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert record["anomalies"]["name"] == "blobs"
+    assert record["anomalies"]["contrast"] == [3, 3]
+    shown = pictures((out / "report.html").read_text(encoding="utf-8"))
+    for before, after in zip(shown[::3], shown[1::3], strict=True):
+        assert (before != after).any()
+        assert (before == after)[before < 0.3 * 255 - 1].all()
+
+
 @pytest.mark.parametrize("kind", sorted(ANOMALIES))
 def test_the_page_holds_each_image_before_and_after_and_its_target(
     kind: str, phantoms: Manifest, small: Path, tmp_path: Path

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from secondread.anomalies.anomaly import MakeAnomalies
+from secondread.anomalies.anomaly import AnomalySettings, MakeAnomalies
 from secondread.cohorts.cohorts import build_cohorts
 from secondread.cohorts.manifest import Manifest
+from secondread.detectors.blocks.drawn_anomalies import foreground_of
+from secondread.detectors.contract import Batch
 from secondread.errors import DataError
 from secondread.fitting.preparing import fitted_preprocessing
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepared_set import prepare_set
 from secondread.previews.planes import Planes, bounded, planes
 from secondread.readings.maps import COLOURS
+from secondread.recipes.build import detector_settings
 from secondread.recipes.recipe import Recipe
 from secondread.terminal.counting import counting
 from secondread.terminal.say import say
@@ -78,7 +82,8 @@ def preview_anomalies(
     shown: bool,
 ) -> AnomalyPreview:
     """`n` images of the cohort `normal`, drawn by the recipe's seed, prepared as the recipe says, and each
-    changed by `make`. Images take from each other where the way of making anomalies wants donors.
+    changed by `make`, within the foreground of the recipe's detector where it draws anomalies itself. Images
+    take from each other where the way of making anomalies wants donors.
 
     Raises UserError where the manifest gives no normals, DataError where no drawn image can be read.
     """
@@ -98,7 +103,10 @@ def preview_anomalies(
     made = always(
         torch.from_numpy(values),
         seeded_generator(recipe.seed, "anomalies", make.settings.name),
-        valid=None if valid is None else torch.from_numpy(valid),
+        valid=foreground_of(
+            Batch(torch.from_numpy(values), None if valid is None else torch.from_numpy(valid)),
+            getattr(detector_settings(recipe), "foreground", None) if drawn_anomalies(recipe) else None,
+        ),
     )
     scale = (0.0, 1.0) if bounded(recipe.preprocessing) else (float(values.min()), float(values.max()))
     images = tuple(
@@ -123,6 +131,12 @@ def preview_anomalies(
         scale=scale,
         errors=tuple(str(error) for error in prepared.errors),
     )
+
+
+def drawn_anomalies(recipe: Recipe, *, source: str = "recipe") -> dict[str, Any] | None:
+    """Settings of the anomalies that the recipe's detector learns from; None where it learns from none."""
+    found = getattr(detector_settings(recipe, source=source), "anomalies", None)
+    return found.model_dump(mode="json") if isinstance(found, AnomalySettings) else None
 
 
 def picture(

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from secondread.detectors import DETECTORS
 from secondread.detectors.contract import LEARNT_FROM, Detector
+from secondread.detectors.detector_settings import DetectorSettings
 from secondread.errors import UserError
 from secondread.postprocessing.map_settings import MapSettings
 from secondread.recipes.completed_encoders import with_completed_encoders
@@ -35,10 +36,7 @@ def build_detector(
     """
     kind = DETECTORS.chosen(recipe.detector["name"], f"{source}: detector.name")
     recipe = with_completed_encoders(recipe) if pretrained else recipe
-    try:
-        settings = kind.Settings.model_validate(recipe.detector)
-    except ValidationError as error:
-        raise UserError("\n".join(mistakes(error, kind.Settings, source, below="detector"))) from None
+    settings = detector_settings(recipe, source=source)
 
     def make(pretrained: bool = False) -> Detector:
         torch.manual_seed(recipe.seed)
@@ -55,6 +53,16 @@ def build_detector(
     _check_stages(recipe, detector, source)
     _check_maps(recipe, detector, source)
     return detector
+
+
+def detector_settings(recipe: Recipe, *, source: str = "recipe") -> DetectorSettings:
+    """What the recipe sets about its detector, with defaults. Raises `UserError` for an unknown detector and
+    settings that it does not have."""
+    kind = DETECTORS.chosen(recipe.detector["name"], f"{source}: detector.name")
+    try:
+        return kind.Settings.model_validate(recipe.detector)
+    except ValidationError as error:
+        raise UserError("\n".join(mistakes(error, kind.Settings, source, below="detector"))) from None
 
 
 def _check_cohorts(recipe: Recipe, detector: Detector, source: str) -> None:

@@ -19,11 +19,20 @@ def anomalies(
     manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with a split.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the page and the sheet.")],
     kind: Annotated[
-        str, typer.Option("--kind", help="fpi, cutpaste, draem or another kind, or module:Class of your own.")
-    ] = "fpi",
+        str | None,
+        typer.Option(
+            "--kind",
+            help="fpi, cutpaste, draem or another kind, or module:Class of your own. Without: those that the "
+            "recipe's detector learns from, else fpi.",
+        ),
+    ] = None,
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Images shown.")] = 12,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Preset or YAML file whose preprocessing and cohorts are used.")
+        str,
+        typer.Option(
+            "--recipe",
+            help="Preset or YAML file whose preprocessing, cohorts and foreground are used.",
+        ),
     ] = "spectrum",
     settings: Annotated[
         list[str] | None,
@@ -44,16 +53,18 @@ def anomalies(
     from secondread.outputs.run_record import RunRecord
     from secondread.preprocessing.cache.limit import settle
     from secondread.preprocessing.cache.place import open_cache
-    from secondread.previews.anomaly_preview import preview_anomalies
+    from secondread.previews.anomaly_preview import drawn_anomalies, preview_anomalies
     from secondread.recipes.recipe import Recipe, with_assignments
     from secondread.registry.outside import allow, is_place
     from secondread.reports.anomalies import write_anomalies_page
 
     record = RunRecord("anomalies", sys.argv)
-    allow([kind] if is_place(kind) else [])
-    ANOMALIES.chosen(kind, "--kind")
-    make = build_anomalies(with_assignments({"name": kind}, list(settings or ())), f"anomalies {kind}")
+    allow([kind] if kind is not None and is_place(kind) else [])
     chosen = Recipe.load(recipe)
+    drawn = drawn_anomalies(chosen, source=recipe)
+    given = {"name": kind} if kind is not None else drawn or {"name": "fpi"}
+    ANOMALIES.chosen(given["name"], "--kind")
+    make = build_anomalies(with_assignments(given, list(settings or ())), f"anomalies {given['name']}")
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
     rows = read_manifest(manifest, where, quiet=quiet)
     kept = open_cache(cache)
