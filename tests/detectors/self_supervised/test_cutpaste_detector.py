@@ -174,3 +174,11 @@ def test_the_paper_preset_of_anatpaste_tells_two_classes_behind_two_layers():
         detector = build_detector(Recipe.load("anatpaste-paper"), pretrained=False)
     head = sum(p.numel() for p in detector.head.parameters())
     assert head == (512 * 512 + 3 * 512) + (512 * 128 + 3 * 128) + (128 * 2 + 2) == 329_858
+
+
+def test_a_batch_has_its_share_in_the_running_statistics_of_encoder_and_head():
+    for share in (0.1, 0.02):
+        detector = make(momentum=share)
+        norms = [m for m in detector.modules() if hasattr(m, "running_mean")]
+        assert norms
+        assert {norm.momentum for norm in norms} == {share}

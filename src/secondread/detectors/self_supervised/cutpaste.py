@@ -41,6 +41,7 @@ from secondread.settings.base import Width
 LEARNT = 0.2
 """Of the way from chance to 1, that the lower 95 % bound of the held-out accuracy should have come."""
 NOT_MEASURED = -1.0
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class CutPasteSettings(DetectorSettings):
@@ -58,6 +59,13 @@ class CutPasteSettings(DetectorSettings):
     )
     head_first: bool = Field(
         False, description="a stage `head` before, in which the encoder stays as it came"
+    )
+    momentum: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="share of a batch in the running statistics of batch normalisation; paper: 0.1. "
+        "With small batches and few steps lower it, since the classifier hangs on them",
     )
     score: Literal["distance", "classifier"] = Field(
         "distance", description="of the embedding to those of normals; classifier: end to end, no Gaussian"
@@ -144,6 +152,9 @@ class CutPaste(Detector):
         self.draw = DrawVariants(tuple(make_anomalies(one) for one in settings.anomalies.variants()))
         width = self.encoder.channels[-1]
         self.head = classifier(width, settings.head, 1 + len(self.draw.variants))
+        for module in (*self.encoder.modules(), *self.head.modules()):
+            if isinstance(module, BATCH_NORMS):
+                module.momentum = settings.momentum
         self.gaussian = Gaussian(width) if settings.score == "distance" else None
         self.held_out_accuracy: Tensor
         self.register_buffer("held_out_accuracy", torch.full((3,), NOT_MEASURED))
