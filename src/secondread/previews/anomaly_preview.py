@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from secondread.anomalies.anomaly import AnomalySettings, MakeAnomalies
 from secondread.cohorts.cohorts import build_cohorts
 from secondread.cohorts.manifest import Manifest
-from secondread.detectors.blocks.drawn_anomalies import foreground_of
-from secondread.detectors.contract import Batch
+from secondread.detectors.blocks.valid_positions import foreground_of
 from secondread.errors import DataError
 from secondread.fitting.preparing import fitted_preprocessing
 from secondread.preprocessing.cache.cache import Cache
@@ -77,13 +76,14 @@ def preview_anomalies(
     make: MakeAnomalies,
     *,
     n: int,
+    foreground: float | None = None,
     cache: Cache,
     workers: int,
     shown: bool,
 ) -> AnomalyPreview:
     """`n` images of the cohort `normal`, drawn by the recipe's seed, prepared as the recipe says, and each
-    changed by `make`, within the foreground of the recipe's detector where it draws anomalies itself. Images
-    take from each other where the way of making anomalies wants donors.
+    changed by `make`, where the sum over channels is above `foreground`. Images take from each other where
+    the way of making anomalies wants donors.
 
     Raises UserError where the manifest gives no normals, DataError where no drawn image can be read.
     """
@@ -104,8 +104,7 @@ def preview_anomalies(
         torch.from_numpy(values),
         seeded_generator(recipe.seed, "anomalies", make.settings.name),
         valid=foreground_of(
-            Batch(torch.from_numpy(values), None if valid is None else torch.from_numpy(valid)),
-            getattr(detector_settings(recipe), "foreground", None) if drawn_anomalies(recipe) else None,
+            torch.from_numpy(values), None if valid is None else torch.from_numpy(valid), foreground
         ),
     )
     scale = (0.0, 1.0) if bounded(recipe.preprocessing) else (float(values.min()), float(values.max()))
@@ -133,10 +132,14 @@ def preview_anomalies(
     )
 
 
-def drawn_anomalies(recipe: Recipe, *, source: str = "recipe") -> dict[str, Any] | None:
-    """Settings of the anomalies that the recipe's detector learns from; None where it learns from none."""
-    found = getattr(detector_settings(recipe, source=source), "anomalies", None)
-    return found.model_dump(mode="json") if isinstance(found, AnomalySettings) else None
+def drawn_anomalies(recipe: Recipe, *, source: str) -> tuple[dict[str, Any], float | None] | None:
+    """Settings of the anomalies that the recipe's detector learns from, and the foreground in which it draws
+    them; None where it learns from none."""
+    settings = detector_settings(recipe, source=source)
+    found = getattr(settings, "anomalies", None)
+    if not isinstance(found, AnomalySettings):
+        return None
+    return found.model_dump(mode="json"), getattr(settings, "foreground", None)
 
 
 def picture(

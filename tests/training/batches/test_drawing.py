@@ -126,9 +126,8 @@ def test_every_kind_travels_to_a_worker_and_what_it_draws_back(kind):
     told = task(("name", (0, "a"), {"normal": (x, None)}))
     sent = np.frombuffer(b"".join(bytes(part) for part in messages.write(0, told)), np.uint8)
     back = messages.read(sent.copy()).value["normal"].anomalies()
-    made = DrawInNormals(ANOMALIES.find(kind)()).of(
-        Batch(torch.from_numpy(x)), seeded_generator(0, "a"), training=True
-    )
+    batches = {"normal": Batch(torch.from_numpy(x))}
+    made = DrawInNormals(ANOMALIES.find(kind)())(batches, seeded_generator(0, "a"))["normal"]
     torch.testing.assert_close(back.images, made.images, rtol=0, atol=0)
     torch.testing.assert_close(back.target, made.target, rtol=0, atol=0)
     assert (back.classes is None) == (made.classes is None)

@@ -61,8 +61,8 @@ def anomalies(
     record = RunRecord("anomalies", sys.argv)
     allow([kind] if kind is not None and is_place(kind) else [])
     chosen = Recipe.load(recipe)
-    drawn = drawn_anomalies(chosen, source=recipe)
-    given = {"name": kind} if kind is not None else drawn or {"name": "fpi"}
+    own, foreground = drawn_anomalies(chosen, source=recipe) or ({"name": "fpi"}, None)
+    given = own if kind is None else {"name": kind}
     ANOMALIES.chosen(given["name"], "--kind")
     make = build_anomalies(with_assignments(given, list(settings or ())), f"anomalies {given['name']}")
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
@@ -74,6 +74,7 @@ def anomalies(
             rows,
             make,
             n=number,
+            foreground=foreground,
             cache=kept,
             workers=available_cores() if workers is None else workers,
             shown=not quiet,

@@ -14,18 +14,20 @@ from torch.nn import functional
 
 from secondread.anomalies.anomaly import Anomalies, AnomalySettings
 from secondread.anomalies.build import AnyAnomalySettings, make_anomalies
-from secondread.detectors.blocks.drawn_anomalies import DrawInNormals, foreground_of, pixel_areas
+from secondread.detectors.blocks.drawn_anomalies import (
+    NOT_MEASURED,
+    SHOWN,
+    DrawInNormals,
+    drawn_in,
+    mean_and_bound,
+    pixel_areas,
+)
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
-from secondread.detectors.blocks.valid_positions import mean_over
+from secondread.detectors.blocks.valid_positions import foreground_of, mean_over, or_everywhere
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step
 from secondread.detectors.detector_settings import DetectorSettings
-from secondread.metrics.mean_interval import lower_bound
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.precision import full_precision
-
-LEARNT = 0.6
-"""The lower 95 % bound that the pixel AUROC of anomalies drawn in held-out normals should reach."""
-NOT_MEASURED = -1.0
 
 
 class SegmentationSettings(PooledMapSettings, DetectorSettings):
@@ -83,6 +85,8 @@ class AnomalySegmentation(Detector):
     ranks = frozenset({2, 3})
     part = "anomaly"
     gives_map = True
+    on: ClassVar[Mapping[str, float]] = {"normal": 1.0}
+    """The cohorts of its stage, and their shares of a batch."""
 
     def build(self, *, pretrained: bool) -> None:
         self.draw = DrawInNormals(make_anomalies(self.settings.anomalies), self.settings.foreground)
@@ -107,7 +111,7 @@ class AnomalySegmentation(Detector):
     def stages(self) -> Iterator[Stage]:
         yield Stage(
             "segmentation",
-            {"normal": 1.0},
+            self.on,
             [Step((self.network,), self.loss, name="segmentation")],
             validate="steps",
             draw=self.draw,
@@ -129,11 +133,14 @@ class AnomalySegmentation(Detector):
 
     def drawn(self, batch: Batch, generator: torch.Generator, donors: Batch | None = None) -> Anomalies:
         """The images of a batch with anomalies, which may take something from the `donors`."""
-        return self.draw.of(batch, generator, training=self.training, donors=donors)
+        batches = {"normal": batch}
+        if self.draw.donors is not None and donors is not None:
+            batches[self.draw.donors] = donors
+        return drawn_in(self.draw, batches, generator, training=self.training)
 
     def foreground(self, batch: Batch) -> Tensor | None:
         """bool `[N, 1, *size]`, or None where all is."""
-        return foreground_of(batch, self.settings.foreground)
+        return foreground_of(batch.images, batch.valid, self.settings.foreground)
 
     def anomaly_map(self, images: Tensor) -> Tensor:
         """The map `[N, 1, *size]` of images as prepared."""
@@ -147,8 +154,7 @@ class AnomalySegmentation(Detector):
         foreground = self.foreground(batch)
         if foreground is not None and self.settings.foreground is not None:
             found = found * foreground
-            some = foreground.flatten(1).any(dim=1).view(-1, *[1] * (found.dim() - 1))
-            foreground = foreground | ~some
+            foreground = or_everywhere(foreground)
         value = self.settings.pooled(self.averaged(found), foreground)
         return self.one_part(value, found if maps else None)
 
@@ -161,17 +167,16 @@ class AnomalySegmentation(Detector):
         inside = (replace(batch, valid=self.foreground(batch)) for batch in held_out)
         areas = pixel_areas(inside, every, lambda x: {self.part: self.anomaly_map(x)}, generator)
         values = areas.get(self.part, [])
-        mean = sum(values) / len(values) if values else NOT_MEASURED
-        bound = max(lower_bound(values), 0.0)
+        mean, bound = mean_and_bound(values)
         self.drawn_auroc.copy_(torch.tensor((mean, bound)))
         return {"AUROC of drawn anomalies": mean if values else math.nan, "lower bound": bound}
 
     def warnings(self) -> tuple[str, ...]:
         mean, bound = self.drawn_auroc.tolist()
-        if mean == NOT_MEASURED or bound >= LEARNT:
+        if mean == NOT_MEASURED or bound >= SHOWN:
             return ()
         return (
             f"the network hardly finds what is drawn in held-out normals (pixel AUROC {mean:.2f} with a "
-            f"lower 95 % bound of {bound:.2f}; a bound of {LEARNT} is asked for), so its score may rank by "
+            f"lower 95 % bound of {bound:.2f}; a bound of {SHOWN} is asked for), so its score may rank by "
             "chance: train longer, or draw anomalies that show",
         )

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from secondread.anomalies.anomaly import Anomalies, MakeAnomalies
-from secondread.detectors.contract import Batch, Batches
+from secondread.detectors.blocks.valid_positions import foreground_of
+from secondread.detectors.contract import Batch, Batches, Draw
+from secondread.metrics.mean_interval import lower_bound
 from secondread.metrics.roc import auroc
 
 DRAWS = 4
 """Anomalies drawn in each image, one at a time."""
+SHOWN = 0.6
+"""The lower 95 % bound of the pixel AUROC for drawn anomalies from which a map shows them."""
+NOT_MEASURED = -1.0
+"""In buffers of such figures, before a fit and where there is nothing to measure."""
 
 
 @dataclass(frozen=True)
@@ -38,33 +44,26 @@ class DrawInNormals:
         made = self.make(
             images,
             generator,
-            valid=foreground_of(batch, self.foreground),
+            valid=foreground_of(batch.images, batch.valid, self.foreground),
             donors=None if donors is None else donors.images.float(),
             donors_valid=None if donors is None else donors.valid,
         )
         return {"normal": made}
 
-    def of(
-        self, batch: Batch, generator: torch.Generator, *, training: bool, donors: Batch | None = None
-    ) -> Anomalies:
-        """What the loop has drawn in a batch of normals, or where it did not, what is drawn here."""
-        if batch.drawn is not None:
-            return batch.drawn
-        batches = {"normal": batch}
-        if not training:
-            batches["validation"] = batch
-        if self.donors is not None and donors is not None:
-            batches[self.donors] = donors
-        return self(batches, generator)["normal"]
+
+def drawn_in(draw: Draw, batches: Batches, generator: torch.Generator, *, training: bool) -> Anomalies:
+    """What the loop has drawn in the normals of a batch, or where it did not, what is drawn here."""
+    batch = batches["normal"]
+    if batch.drawn is not None:
+        return batch.drawn
+    held_out = {} if training else {"validation": batch}
+    return draw({**batches, **held_out}, generator)["normal"]
 
 
-def foreground_of(batch: Batch, above: float | None) -> Tensor | None:
-    """bool `[N, 1, *size]`: what is valid and, where `above` is given, has a sum over channels above it; None
-    where all is."""
-    if above is None:
-        return batch.valid
-    bright = batch.images.sum(dim=1, keepdim=True) > above
-    return bright if batch.valid is None else bright & batch.valid
+def mean_and_bound(values: Sequence[float]) -> tuple[float, float]:
+    """The mean of a figure over images and its lower 95 % bound, at least 0; `NOT_MEASURED` and 0 of none."""
+    mean = sum(values) / len(values) if values else NOT_MEASURED
+    return mean, max(lower_bound(values), 0.0)
 
 
 @torch.no_grad()

@@ -20,6 +20,21 @@ def valid_on(valid: Tensor | None, size: tuple[int, ...]) -> Tensor | None:
     return share >= most.clamp_max(0.5)
 
 
+def foreground_of(images: Tensor, valid: Tensor | None, above: float | None) -> Tensor | None:
+    """bool `[N, 1, *S]`: what is valid and, where `above` is given, has a sum over channels above it; None
+    where all is."""
+    if above is None:
+        return valid
+    bright = images.sum(dim=1, keepdim=True) > above
+    return bright if valid is None else bright & valid
+
+
+def or_everywhere(foreground: Tensor) -> Tensor:
+    """A foreground `[N, 1, *S]`; everywhere in an image that has none."""
+    some = foreground.flatten(1).any(dim=1).view(-1, *[1] * (foreground.dim() - 1))
+    return foreground | ~some
+
+
 def mean_over(values: Tensor, valid: Tensor | None) -> Tensor:
     """Mean of `[N, C, *S]` over channels and valid positions (`[N, 1, *S]` or None = all): `[N]`."""
     values = values.float()

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from secondread.anomalies.build import make_anomalies
 from secondread.detectors import find
 from secondread.detectors.blocks.ddad_settings import DDADSettings, RefinerSettings
-from secondread.detectors.blocks.drawn_anomalies import DrawInNormals, pixel_areas
+from secondread.detectors.blocks.drawn_anomalies import (
+    NOT_MEASURED,
+    SHOWN,
+    DrawInNormals,
+    drawn_in,
+    mean_and_bound,
+    pixel_areas,
+)
 from secondread.detectors.blocks.reconstruction import (
     NetworkSettings,
     ReconstructionDetector,
@@ -35,7 +42,6 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.detector_settings import StageSettings
 from secondread.detectors.reconstruction.aeu import AEUSettings
-from secondread.metrics.mean_interval import lower_bound
 from secondread.networks.ensemble import Ensemble, evaluating
 from secondread.networks.precision import full_precision
 from secondread.networks.refiner import Refiner, focal_loss
@@ -43,9 +49,6 @@ from secondread.networks.refiner import Refiner, focal_loss
 INPUTS = {"r_intra": ("intra",), "r_dual": ("inter", "intra")}
 """The maps that each refiner sees, and first the one that is the score where they show it nothing."""
 DISCREPANCIES = ("inter", "intra")
-SHOWN = 0.6
-"""The pixel AUROC for drawn anomalies from which a map shows them."""
-NOT_MEASURED = -1.0
 
 
 class DDAD(Detector):
@@ -163,7 +166,7 @@ class DDAD(Detector):
         """The focal loss of each refiner."""
         batch = batches["normal"]
         refuse_one_image(self, len(batch))
-        made = self.draw.of(batch, generator, training=self.training)
+        made = drawn_in(self.draw, {"normal": batch}, generator, training=self.training)
         changed = made.target > 0
         maps, _ = self.discrepancies(symmetric(made.images))
         return {
@@ -208,8 +211,7 @@ class DDAD(Detector):
         figures = {}
         for name in names:
             values = areas.get(name, [])
-            mean = sum(values) / len(values) if values else NOT_MEASURED
-            bound = max(lower_bound(values), 0.0)
+            mean, bound = mean_and_bound(values)
             self.patch_auroc[DISCREPANCIES.index(name)] = torch.tensor((mean, bound)).to(self.patch_auroc)
             figures[f"AUROC of {name} for drawn anomalies"] = mean if values else math.nan
             figures[f"lower bound of {name}"] = bound

@@ -13,6 +13,7 @@ from torch.nn import functional
 from secondread.detectors.blocks.neighbourhood import eroded, neighbourhood_median
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
 from secondread.detectors.blocks.reconstruction import Residual, one_sided
+from secondread.detectors.blocks.valid_positions import foreground_of, or_everywhere
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.networks.by_rank import INTERPOLATION
@@ -108,10 +109,8 @@ class DenoisingAE(Detector):
 
     def foreground(self, batch: Batch) -> Tensor:
         """bool `[N, 1, *size]`."""
-        images = batch.images
-        whole = torch.ones_like(images[:, :1], dtype=torch.bool) if batch.valid is None else batch.valid
-        threshold = self.settings.foreground
-        return whole if threshold is None else whole & (images.sum(dim=1, keepdim=True) > threshold)
+        found = foreground_of(batch.images, batch.valid, self.settings.foreground)
+        return torch.ones_like(batch.images[:, :1], dtype=torch.bool) if found is None else found
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         settings, x = self.settings, batch.images.float()
@@ -121,8 +120,7 @@ class DenoisingAE(Detector):
         foreground = self.foreground(batch)
         shown = residual.mean(dim=1, keepdim=True) * eroded(foreground, settings.erosion)
         shown = gaussian_blur(neighbourhood_median(shown, settings.median), settings.smoothing)
-        some = foreground.flatten(1).any(dim=1).view(-1, *[1] * (x.dim() - 1))
-        value = settings.pooled(shown, foreground | ~some)
+        value = settings.pooled(shown, or_everywhere(foreground))
         return self.one_part(value, shown if maps else None)
 
     @classmethod

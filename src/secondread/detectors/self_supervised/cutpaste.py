@@ -15,6 +15,7 @@ from torch.nn import functional
 from secondread.anomalies.anomaly import Anomalies, MakeAnomalies
 from secondread.anomalies.build import AnyAnomalySettings, make_anomalies
 from secondread.anomalies.kinds.cutpaste import CutPasteSettings as PastedSettings
+from secondread.detectors.blocks.drawn_anomalies import NOT_MEASURED, drawn_in, mean_and_bound
 from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
 from secondread.detectors.blocks.gaussian import ComponentsSettings, Gaussian
 from secondread.detectors.blocks.pooled_features import pooled
@@ -32,7 +33,6 @@ from secondread.detectors.contract import (
     Tiny,
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
-from secondread.metrics.mean_interval import lower_bound
 from secondread.networks.encoder import EncoderSettings, map_sizes
 from secondread.networks.encoders.residual import ResidualSettings
 from secondread.networks.precision import full_precision
@@ -40,8 +40,6 @@ from secondread.settings.base import Width
 
 LEARNT = 0.2
 """Of the way from chance to 1, that the lower 95 % bound of the held-out accuracy should have come."""
-NOT_MEASURED = -1.0
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class CutPasteSettings(DetectorSettings):
@@ -153,7 +151,7 @@ class CutPaste(Detector):
         width = self.encoder.channels[-1]
         self.head = classifier(width, settings.head, 1 + len(self.draw.variants))
         for module in (*self.encoder.modules(), *self.head.modules()):
-            if isinstance(module, BATCH_NORMS):
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.momentum = settings.momentum
         self.gaussian = Gaussian(width) if settings.score == "distance" else None
         self.held_out_accuracy: Tensor
@@ -189,10 +187,8 @@ class CutPaste(Detector):
     def drawn(self, batch: Batch, generator: torch.Generator) -> tuple[Batch, Tensor]:
         """The images as they are and then with each variant, `[(1 + K) N, C, *S]`, and their classes: what
         the loop has drawn or, where it did not, what is drawn here."""
-        images, made = batch.images.float(), batch.drawn
-        if made is None:
-            held_out = {} if self.training else {"validation": batch}
-            made = self.draw({"normal": batch, **held_out}, generator)["normal"]
+        images = batch.images.float()
+        made = drawn_in(self.draw, {"normal": batch}, generator, training=self.training)
         assert made.classes is not None
         every = torch.cat((images, made.images))
         valid = None if batch.valid is None else torch.cat([batch.valid] * (len(every) // len(batch)))
@@ -224,7 +220,7 @@ class CutPaste(Detector):
             count.index_add_(0, classes, torch.ones_like(right))
             right_of_classes.index_add_(0, classes, right)
         accuracy, chance = float(right_of_classes.sum() / count.sum()), float(count.max() / count.sum())
-        bound = max(lower_bound(right_of_images), 0.0)
+        _, bound = mean_and_bound(right_of_images)
         self.held_out_accuracy.copy_(torch.tensor((accuracy, bound, chance)))
         by_class = (right_of_classes / count).tolist()
         return {

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -15,7 +14,7 @@ from secondread.anomalies.kinds.draem import DraemSettings
 from secondread.detectors.blocks.anomaly_segmentation import AnomalySegmentation, SegmentationSettings
 from secondread.detectors.blocks.reconstruction import refuse_one_image
 from secondread.detectors.blocks.valid_positions import mean_over
-from secondread.detectors.contract import Batches, Stage, Step, Tiny
+from secondread.detectors.contract import Batches, Tiny
 from secondread.detectors.detector_settings import StageSettings
 from secondread.networks.by_rank import channels_last, zero_padded_mean
 from secondread.networks.draem.reconstruction import ReconstructionNetwork
@@ -93,6 +92,7 @@ class Draem(AnomalySegmentation):
     Settings = DraemDetectorSettings
     settings: DraemDetectorSettings
     uses = frozenset({AUXILIARY})
+    on: ClassVar = {"normal": 0.5, AUXILIARY: 0.5}
 
     def build(self, *, pretrained: bool) -> None:
         super().build(pretrained=pretrained)
@@ -106,16 +106,6 @@ class Draem(AnomalySegmentation):
                 f"not {self.size}; lower poolings or change the size"
             )
         return DraemNetwork(len(self.size), self.channels, self.settings)
-
-    def stages(self) -> Iterator[Stage]:
-        yield Stage(
-            "segmentation",
-            {"normal": 0.5, AUXILIARY: 0.5},
-            [Step((self.network,), self.loss, name="segmentation")],
-            validate="steps",
-            draw=self.draw,
-            examine=self.examine,
-        )
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         batch = batches["normal"]

@@ -57,5 +57,4 @@ class EncodesAndDecodes(Protocol):
 
 def has_batch_statistics(network: nn.Module) -> bool:
     """Whether one image alone cannot be a training batch."""
-    kinds = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-    return any(isinstance(module, kinds) for module in network.modules())
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
