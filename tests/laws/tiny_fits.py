@@ -70,17 +70,22 @@ def build(name: str, rank: int) -> Detector:
         return find(name)(tiny.settings, tiny.channels, tiny.size)
 
 
-def fit(name: str, rank: int, cohorts: Cohorts, directory: Path | None = None, **more) -> Detector:
+def fit(
+    name: str, rank: int, cohorts: Cohorts, directory: Path | None = None, *, device: str = "cpu",
+    precision: str = "float32", **more,
+) -> Detector:  # fmt: skip
     """Without a directory no checkpoint is written; with one, at every round."""
     detector = build(name, rank)
     train(
-        detector, cohorts, find(name).tiny(rank).stages, seed=7, directory=directory, device="cpu",
-        progress=False, precision="float32", checkpoint_seconds=0.0, **more,
+        detector, cohorts, find(name).tiny(rank).stages, seed=7, directory=directory, device=device,
+        progress=False, precision=precision, checkpoint_seconds=0.0, **more,
     )  # fmt: skip
     return detector
 
 
 def scores_of(
-    detector: Detector, source: ImageSource, precision: str = "float32", *, maps: bool = True
-) -> RawScores:
-    return concatenate(list(Scorer(detector, precision=precision).set(source, batch_size=3, maps=maps)))
+    detector: Detector, source: ImageSource, precision: str = "float32", *, maps: bool = True,
+    device: str = "cpu",
+) -> RawScores:  # fmt: skip
+    scorer = Scorer(detector, device=device, precision=precision)
+    return concatenate(list(scorer.set(source, batch_size=3, maps=maps)))

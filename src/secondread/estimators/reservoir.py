@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from secondread.networks.precision import full_precision
+
 
 def add_to_reservoir(bank: Tensor, seen: int, rows: Tensor, most: int) -> tuple[Tensor, int]:
     """The bank `[n, *D]` after rows `[m, *D]` went by, and how many rows have gone by by then.
@@ -16,7 +18,8 @@ def add_to_reservoir(bank: Tensor, seen: int, rows: Tensor, most: int) -> tuple[
     """
     room = most - len(bank)
     if room > 0:
-        bank = torch.cat((bank, rows[:room]))
+        with full_precision(bank):  # where autocast is on, a CPU joins neither float16 nor float64 rows
+            bank = torch.cat((bank, rows[:room]))
         seen += len(rows[:room])
         rows = rows[room:]
     for row in rows:
