@@ -9,6 +9,7 @@ from FrEIA.modules import AllInOneBlock
 from torch import nn
 
 from secondread.flows.coupling import CouplingBlock
+from secondread.flows.elementwise import Affine
 from secondread.flows.flow import Flow
 from secondread.flows.position_code import position_code
 from secondread.flows.subnets import ConvSubnet, LinearSubnet
@@ -52,7 +53,7 @@ def test_a_block_with_a_rotation_is_the_function_of_freia_with_a_soft_permutatio
     theirs = AllInOneBlock(
         [(6,)], [(3,)], subnet_constructor=LinearSubnet, affine_clamping=1.9, permute_soft=True
     )
-    own = CouplingBlock(6, LinearSubnet, condition_channels=3, clamp=1.9, mixing="rotation")
+    own = CouplingBlock(6, LinearSubnet, condition_channels=3, elementwise=Affine(1.9), mixing="rotation")
     with torch.no_grad():
         theirs.global_scale.add_(torch.randn_like(theirs.global_scale))
         theirs.global_offset.add_(torch.randn_like(theirs.global_offset))

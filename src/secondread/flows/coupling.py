@@ -1,4 +1,4 @@
-"""One step of a flow: affine coupling, global affine, and a fixed mixing of the channels."""
+"""One step of a flow: coupling, global affine, and a fixed mixing of the channels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from secondread.flows.elementwise import Affine, Elementwise
 from secondread.networks.by_rank import channels_last
 from secondread.networks.precision import full_precision
 
@@ -18,16 +19,16 @@ MakeSubnet = Callable[[int, int], nn.Module]
 
 
 class CouplingBlock(nn.Module):
-    """Affine coupling with a soft clamp, then a global affine, then a fixed mixing of the channels.
+    """A coupling, then a global affine, then a fixed mixing of the channels.
 
-        a, b = 0.1 * subnet(x_1, condition)
-        u    = (x_1, x_2 * exp(clamp * tanh(a)) + b)
-        y    = P (scale * u + offset),    scale = 0.1 * softplus(s; beta=0.5), one per channel
+        h = subnet(x_1, condition)
+        u = (x_1, phi(x_2; h))
+        y = P (scale * u + offset),    scale = 0.1 * softplus(s; beta=0.5), one per channel
 
-    x_1 is the first half of the channels (the larger one where their number is odd). `clamp` = 2.0
-    bounds each log-scale to ±2; the factor 0.1 keeps the start near the identity. The same function
-    as FrEIA's AllInOneBlock with its defaults, which AE-FLOW and FastFlow use (affine coupling: Dinh et
-    al., Real NVP, ICLR 2017; global affine: Kingma and Dhariwal, Glow, NeurIPS 2018).
+    x_1 is the first half of the channels (the larger one where their number is odd). phi is an increasing
+    function of each number (`flows.elementwise`); with the affine one this is the function of FrEIA's
+    AllInOneBlock with its defaults, which AE-FLOW and FastFlow use (global affine: Kingma and Dhariwal, Glow,
+    NeurIPS 2018).
 
     P permutes the channels; with `mixing` "rotation" it is a random rotation, FrEIA's soft permutation,
     which CFLOW-AD uses. Either is drawn once and kept as a buffer, and |det P| = 1.
@@ -37,6 +38,7 @@ class CouplingBlock(nn.Module):
     The state stays in float32, also where the subnet runs in bfloat16.
 
     Args:
+        elementwise: phi; None = `Affine`, whose log-scales are bounded to ±2.
         generator: draws P; None = torch's global one.
     """
 
@@ -46,7 +48,7 @@ class CouplingBlock(nn.Module):
         subnet: MakeSubnet,
         *,
         condition_channels: int = 0,
-        clamp: float = 2.0,
+        elementwise: Elementwise | None = None,
         mixing: Literal["permutation", "rotation"] = "permutation",
         generator: torch.Generator | None = None,
     ) -> None:
@@ -54,8 +56,10 @@ class CouplingBlock(nn.Module):
         if channels < 2:
             raise ValueError("a coupling needs at least two channels")
         self.halves = (channels - channels // 2, channels // 2)
-        self.clamp = clamp
-        self.subnet = subnet(self.halves[0] + condition_channels, 2 * self.halves[1])
+        self.elementwise = Affine() if elementwise is None else elementwise
+        self.subnet = subnet(
+            self.halves[0] + condition_channels, self.elementwise.coefficients * self.halves[1]
+        )
         self.scale_before_softplus = nn.Parameter(torch.full((channels,), 2 * math.log(math.exp(5.0) - 1)))
         self.offset = nn.Parameter(torch.zeros(channels))
         self.permutation: Tensor | None
@@ -74,11 +78,11 @@ class CouplingBlock(nn.Module):
         """y and the log-determinant per position."""
         rows = _channels_behind(x.float())
         first, second = rows.split(self.halves, dim=-1)
-        log_scale, shift = self._coefficients(first, condition)
-        u = torch.cat((first, torch.addcmul(shift, second, log_scale.exp())), dim=-1)
+        changed, log_slope = self.elementwise(second, self._coefficients(first, condition))
+        u = torch.cat((first, changed), dim=-1)
         scale = self.scale()
         y = self._mixed(torch.addcmul(self.offset, u, scale))
-        log_determinant = log_scale.sum(dim=-1, keepdim=True) + scale.log().sum()
+        log_determinant = log_slope.sum(dim=-1, keepdim=True) + scale.log().sum()
         return y, _channels_before(log_determinant)
 
     def inverse(self, y: Tensor, condition: Tensor | None = None) -> Tensor:
@@ -86,8 +90,8 @@ class CouplingBlock(nn.Module):
         u = self._unmixed(_channels_behind(y.float()))
         u = (u - self.offset) / self.scale()
         first, second = u.split(self.halves, dim=-1)
-        log_scale, shift = self._coefficients(first, condition)
-        return _channels_before(torch.cat((first, (second - shift) * (-log_scale).exp()), dim=-1))
+        restored = self.elementwise.inverse(second, self._coefficients(first, condition))
+        return _channels_before(torch.cat((first, restored), dim=-1))
 
     def _mixed(self, y: Tensor) -> Tensor:
         """P y: `[N, *S, channels]` to `[N, channels, *S]`."""
@@ -108,13 +112,11 @@ class CouplingBlock(nn.Module):
         assert self.permutation is not None
         return y.index_select(-1, self.permutation.argsort())
 
-    def _coefficients(self, first: Tensor, condition: Tensor | None) -> tuple[Tensor, Tensor]:
-        """From the first half `[N, *S, channels]`; both come in that order."""
+    def _coefficients(self, first: Tensor, condition: Tensor | None) -> Tensor:
+        """h from the first half `[N, *S, channels]`; it comes in that order, in float32."""
         given = _channels_before(first)
         given = given if condition is None else torch.cat((given, condition), dim=1)
-        found = _channels_behind(self.subnet(channels_last(given)))
-        a, b = (0.1 * found.float()).split(self.halves[1], dim=-1)
-        return self.clamp * torch.tanh(a), b
+        return _channels_behind(self.subnet(channels_last(given))).float()
 
 
 def _rotation(channels: int, generator: torch.Generator | None) -> Tensor:

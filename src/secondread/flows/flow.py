@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secondread.flows.coupling import CouplingBlock, MakeSubnet
+from secondread.flows.elementwise import Elementwise
 from secondread.flows.latent import Latent, UnitGaussian
 from secondread.flows.subnets import ConvSubnet, ResNetSubnet
 
@@ -22,6 +23,7 @@ class Flow(nn.Module):
         blocks: number of coupling blocks.
         subnet: "conv", of width `hidden`, or "resnet" (see `flows.subnets`), or makers of subnets, which
             the blocks take in turn.
+        elementwise: what the couplings do to each number (`flows.elementwise`); None = affine.
         mixing: of the channels behind each coupling (`flows.coupling`).
         positions: None, or the S for which a learned embedding of each position, `[embedding, *S]`,
             is given to every subnet, so that the density may differ from place to place.
@@ -39,7 +41,7 @@ class Flow(nn.Module):
         blocks: int = 8,
         subnet: Literal["conv", "resnet"] | Sequence[MakeSubnet] = "conv",
         hidden: int = 256,
-        clamp: float = 2.0,
+        elementwise: Elementwise | None = None,
         mixing: Literal["permutation", "rotation"] = "permutation",
         positions: Sequence[int] | None = None,
         embedding: int = 8,
@@ -66,7 +68,7 @@ class Flow(nn.Module):
                 channels,
                 makers[number % len(makers)],
                 condition_channels=condition_channels if positions is None else embedding,
-                clamp=clamp,
+                elementwise=elementwise,
                 mixing=mixing,
                 generator=generator,
             )

@@ -58,6 +58,18 @@ def test_a_few_steps_reduce_every_stage_s_loss(rank):
         assert sum(losses[-4:]) < sum(losses[:4])
 
 
+@pytest.mark.parametrize("coupling", ["additive", "spline"])
+def test_other_couplings_learn_too_and_an_additive_one_has_the_same_determinant_everywhere(coupling):
+    detector = tiny(2, flow={"blocks": 2, "hidden": 16, "coupling": coupling}, extra_parts=EXTRA)
+    images = blobs(16, detector.size)
+    (losses,) = fit(detector, images, steps=30).values()
+    assert sum(losses[-4:]) < sum(losses[:4])
+    determinants = score(detector, images).parts["log_determinant"].values
+    assert (float(determinants.std()) < 1e-6) == (coupling == "additive")
+    started = detector.start({"normal": Batch(images)})
+    assert ("share beyond the splines" in started) == (coupling == "spline")
+
+
 @pytest.mark.parametrize("rank", [2, 3])
 def test_a_score_does_not_depend_on_the_batch(rank):
     detector = tiny(rank, extra_parts=EXTRA)

@@ -12,15 +12,38 @@ from torch import Tensor, nn
 from secondread.detectors.blocks.feature_maps import FeatureMaps
 from secondread.detectors.contract import Batch, Batches
 from secondread.estimators.feature_normalisation import FeatureNormalisation
+from secondread.flows.elementwise import Additive, Affine, Elementwise, Spline
 from secondread.flows.flow import Flow
 from secondread.settings.base import Layers, Settings, Width
 
 
-class FlowSettings(Settings):
+class CouplingSettings(Settings):
+    """What the couplings of a flow do to each number (`flows.elementwise`)."""
+
+    coupling: Literal["affine", "additive", "spline"] = Field(
+        "affine", description="additive: a uniformly scaling flow; spline: rational-quadratic"
+    )
+    clamp: float = Field(2.0, gt=0, description="affine: bound of each log-scale")
+    bins: int = Field(8, ge=2, le=64, description="spline: pieces of each function")
+    bound: float = Field(
+        5.0, gt=0, le=1_000, description="spline: it is the identity beyond this, either way"
+    )
+
+    @property
+    def elementwise(self) -> Elementwise:
+        match self.coupling:
+            case "affine":
+                return Affine(self.clamp)
+            case "additive":
+                return Additive()
+            case "spline":
+                return Spline(self.bins, self.bound)
+
+
+class FlowSettings(CouplingSettings):
     blocks: Layers = 8
     subnet: Literal["conv", "resnet"] = "conv"
     hidden: Width = Field(256, description="width of a conv subnet")
-    clamp: float = Field(2.0, gt=0, description="bound of each log-scale")
     positions: bool = Field(False, description="give each subnet a learned embedding of the position")
     embedding: Width = Field(8, description="channels of that embedding")
 
@@ -32,7 +55,7 @@ class FlowSettings(Settings):
             blocks=self.blocks,
             subnet=self.subnet,
             hidden=self.hidden,
-            clamp=self.clamp,
+            elementwise=self.elementwise,
             positions=size if self.positions else None,
             embedding=self.embedding,
         )

@@ -20,6 +20,7 @@ from secondread.detectors.detector_settings import DetectorSettings, StageSettin
 from secondread.errors import UserError
 from secondread.estimators.linear_ratio import FitRatio, cross_validated, gaussian_ratio, logistic_ratio
 from secondread.estimators.mixture_proportion import anomaly_rate
+from secondread.flows.elementwise import Affine
 from secondread.flows.flow import Flow
 from secondread.networks.encoder import EncoderSettings, map_sizes
 from secondread.networks.precision import full_precision
@@ -124,7 +125,9 @@ class DensityRatio(Detector):
         if settings.form == "flow":
             assert k is not None
             flow = settings.flow
-            self.normal_flow = Flow(1, k, blocks=flow.blocks, hidden=flow.hidden, clamp=flow.clamp)
+            self.normal_flow = Flow(
+                1, k, blocks=flow.blocks, hidden=flow.hidden, elementwise=Affine(flow.clamp)
+            )
             self.unlabelled_flow = deepcopy(self.normal_flow)
 
     def stages(self) -> Iterator[Stage]:

@@ -194,7 +194,8 @@ class AEFlow(Detector):
 
     def start(self, batches: Batches) -> dict[str, float]:
         """Bits per dimension of the untrained flow, and of the identity: of the normalised features under a
-        standard normal distribution. Near each other where training can begin."""
+        standard normal distribution. Near each other where training can begin. And the share of features
+        that the splines, where there are any, leave as they are."""
         batch = batches["normal"]
         h, positions = self.normalisation(self._features(batch)), valid_on(batch.valid, self.map_size)
         _, _, untrained = self._flow(batch)
@@ -203,7 +204,11 @@ class AEFlow(Detector):
         def bits(nats: Tensor) -> float:
             return float(mean_over(nats, positions).mean()) / (h.shape[1] * math.log(2))
 
-        return {"bits/dim at the start": bits(untrained), "bits/dim of the identity": bits(identity)}
+        found = {"bits/dim at the start": bits(untrained), "bits/dim of the identity": bits(identity)}
+        if self.settings.flow.coupling == "spline":
+            beyond = (h.abs() >= self.settings.flow.bound).float().mean(dim=1, keepdim=True)
+            found["share beyond the splines"] = float(mean_over(beyond, positions).mean())
+        return found
 
     def autoencoder_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         batch = batches["normal"]

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secondread.detectors.blocks.feature_flow import NormalisationSettings, NormalisedMaps
+from secondread.detectors.blocks.feature_flow import CouplingSettings, NormalisationSettings, NormalisedMaps
 from secondread.detectors.blocks.feature_maps import FeatureMaps, FeatureMapsSettings
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step, Tiny
@@ -22,7 +22,7 @@ from secondread.networks.encoder import EncoderSettings
 from secondread.settings.base import Count, Layers, Width
 
 
-class CFlowSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings):
+class CFlowSettings(FeatureMapsSettings, PooledMapSettings, CouplingSettings, DetectorSettings):
     """The defaults are the paper's."""
 
     name: Literal["cflow"] = "cflow"
@@ -31,7 +31,7 @@ class CFlowSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings):
         description="of each level, fitted on the normals; the paper has none",
     )
     blocks: Layers = Field(8, description="of each level's flow")
-    clamp: float = Field(1.9, gt=0, description="bound of each log-scale")
+    clamp: float = Field(1.9, gt=0, description="affine: bound of each log-scale")
     condition: Width = Field(128, description="numbers of the code of a position")
     positions: Count = Field(256, description="drawn for one step, of each level, among all of a batch")
     form: Literal["exp", "log"] = Field(
@@ -83,7 +83,7 @@ class CFlow(Detector):
                 channels,
                 blocks=settings.blocks,
                 subnet=(LinearSubnet,),
-                clamp=settings.clamp,
+                elementwise=settings.elementwise,
                 mixing="rotation",
                 condition_channels=settings.condition,
             )

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from secondread.detectors.blocks.feature_flow import NormalisationSettings, NormalisedMaps
+from secondread.detectors.blocks.feature_flow import CouplingSettings, NormalisationSettings, NormalisedMaps
 from secondread.detectors.blocks.feature_maps import FeatureMaps, FeatureMapsSettings
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
 from secondread.detectors.blocks.valid_positions import mean_over
@@ -25,7 +25,7 @@ TINY = 1e-5
 """Added to the variance under a layer normalisation's root."""
 
 
-class FastFlowSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings):
+class FastFlowSettings(FeatureMapsSettings, PooledMapSettings, CouplingSettings, DetectorSettings):
     """The defaults are the paper's for Wide-ResNet-50-2."""
 
     name: Literal["fastflow"] = "fastflow"
@@ -41,7 +41,6 @@ class FastFlowSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings)
     hidden_ratio: float = Field(
         1.0, gt=0, le=16, description="hidden channels of a subnet, as a multiple of its input's"
     )
-    clamp: float = Field(2.0, gt=0, description="bound of each log-scale")
     flow_loss: Literal["nats", "per_dimension"] = "nats"
     form: Literal["exp", "square", "density"] = Field(
         "exp", description="of the map: -exp(-m / 2), m / 2 with m the mean of z^2, or -log p per channel"
@@ -95,7 +94,7 @@ class FastFlow(Detector):
                     channels,
                     blocks=settings.steps,
                     subnet=[partial(ConvSubnet, rank, hidden=hidden, kernels=(k, k)) for k in kernels],
-                    clamp=settings.clamp,
+                    elementwise=settings.elementwise,
                 )
             )
             if settings.layer_norm != "none":
