@@ -23,6 +23,7 @@ FAMILIES = {
     "reconstruction": "Reconstruction",
     "variational": "Variational and quantised reconstruction",
     "adversarial": "Adversarial",
+    "one_class": "One-class networks",
     "self_supervised": "Self-supervised: synthetic anomalies",
     "ensembles": "Ensembles",
     "trivial": "Trivial baselines",

@@ -24,6 +24,7 @@ from secondread.detectors.contract import (
     Tiny,
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+from secondread.estimators.centre import centre_of
 from secondread.networks.adversarial.interpolation import (
     DescriptorDecoder,
     DescriptorEncoder,
@@ -33,9 +34,6 @@ from secondread.networks.cells import Cells, place
 from secondread.networks.precision import full_precision
 from secondread.networks.structural_similarity import multiscale_similarity, structural_similarity_map
 from secondread.settings.base import Count, Layers, Settings, Width, Window
-
-NEAR_ZERO = 0.1
-"""Where a number of the centre that is nearer to 0 is moved: no weights at all could meet a centre of 0."""
 
 
 class DescriptorSettings(Settings):
@@ -135,9 +133,7 @@ class IGD(Detector):
     def estimate(self, batches: Iterator[Batches]) -> None:
         """Centre and scale from one pass over the normals."""
         found = [self.encoder(batch["normal"].images.float()) for batch in batches]
-        centre = torch.cat(found).mean(dim=0)
-        near = (centre.abs() < NEAR_ZERO) & (centre != 0)
-        self.centre.copy_(torch.where(near, NEAR_ZERO * centre.sign(), centre))
+        self.centre.copy_(centre_of(torch.cat(found)))
         spread = [(z - self.centre).square().sum(dim=1).mean().clamp_min(1) for z in found]
         self.scale.copy_(torch.stack(spread).mean())
 

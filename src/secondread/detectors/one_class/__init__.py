@@ -1,0 +1,1 @@
+"""One-class methods that learn their network from nothing."""
