@@ -15,7 +15,8 @@ is a logistic regression of the same features on all labelled training images: w
 reference is the first, `aeflow` where it is not left out. `--group` takes the six that led on development
 data, the other feature methods, those that learn from nothing, or the families of reconstruction and
 adversarial methods (of which presets of 250 epochs have 60, and each its preset's size, 64×64 but for two;
-they learn from at most 200 normals on every set).
+they learn from at most 200 normals on every set), or `drawn`, those that learn from drawn anomalies (as the
+last two; a name with `+` has the unlabelled images among its normals).
 `lgg.csv` and `head.csv` are made by `secondread split … --test 0.4 --seed 0` (`head-ct` without
 `normal/189.png`, a copy of one in train). `development`, of rows that `development_split.py` made, learns
 from 200 normals and has none unlabelled: it says which six lead. `volumes`, of `lesion_volumes.py`, has
@@ -49,12 +50,18 @@ ADVERSARIAL = (
     "f-anogan", "izi=f-anogan", "ziz=f-anogan", "ganomaly", "anogan", "bigan", "ali=bigan", "aae",
     "anovaegan", "tang",
 )  # fmt: skip
+DRAWN = (
+    "anomaly-unet", "anomaly-unet-flair", "fpi", "pii", "nsa", "draem", "cutpaste", "cutpaste-scratch",
+    "cutpaste-end-to-end", "cutpaste-segmentation", "anatpaste",
+)  # fmt: skip
+STARRED = ("anomaly-unet", "pii", "nsa", "draem", "cutpaste-scratch")
 GROUPS = {
     "leading": LEADING,
     "features": ("aeflow", *FEATURES),
     "nothing": ("aeflow", *FROM_NOTHING),
     "reconstruction": RECONSTRUCTION,
     "adversarial": ADVERSARIAL,
+    "drawn": (*DRAWN, *(f"{name}+={name}" for name in STARRED)),
 }
 EPOCHS = 60
 """Of presets that have the 250 of their papers."""
@@ -71,6 +78,7 @@ VARIANTS = {
 QUICK = ("aeflow", "padim", "k-nn", "mahalanobis", "k-means", "one-class-svm")
 SMALL = ("ae", "memae", "aeu", "ddad", "glow-cxr-small", "glow-gmm-small")
 MOST_NORMALS = 200
+FEW_NORMALS = ("reconstruction", "adversarial", "drawn")
 LAYERS_32 = "[[2, 1, 8], [7, 2, 16], [5, 2, 32], [5, 1, 64]]"
 """Kernel, stride and channels of BiGAN's convolutions, for 32 pixels."""
 VOLUME_STEPS = "[{percentiles: {low: 1, high: 99, over: foreground}}]"
@@ -85,6 +93,7 @@ def settings(methods: tuple[str, ...], data: str, films: bool) -> list[str]:
     found += FILMS if films and "denoising-ae" in names else ()
     if "supervised" in names:
         found += ["supervised:detector.against=abnormal", "supervised:cohorts.labelled={any: all}"]
+    found += [f"{name}:cohorts.unlabelled_as=normal" for name in names if name.endswith("+")]
     if data in UNLABELLED:
         count, rate = UNLABELLED[data]
         found += [
@@ -129,7 +138,7 @@ def main() -> None:
         for setting in settings(methods, given.data, given.films or given.data == "kermany")
         for part in ("--set", setting)
     ]
-    if given.data == "development" or given.group in ("reconstruction", "adversarial"):
+    if given.data == "development" or given.group in FEW_NORMALS:
         more += ["--set", f"cohorts.max_normal={MOST_NORMALS}"]
     if given.data == "volumes":
         more += [part for setting in of_volumes(methods) for part in ("--set", setting)]

@@ -98,8 +98,8 @@ def test_2_one_seed_fits_equal_scores_even_where_the_fit_is_observed(name, rank,
 
 @pytest.mark.parametrize("name", [name for name, rank in CASES if rank == 2])
 def test_2_it_can_be_fitted_in_bfloat16(name, data):
-    """Pictures alone: on some processors oneDNN's gradient of a three-dimensional convolution in bfloat16 reads
-    memory that nobody wrote, where volumes are a few voxels wide."""
+    """Pictures alone: on some processors oneDNN's gradient of a three-dimensional convolution in bfloat16
+    reads memory that nobody wrote, where volumes are a few voxels wide."""
     detector = fit(name, 2, data(name, 2), precision="bf16")
     assert scores_of(detector, data(name, 2)["new"], "bf16").finite.all()
 
