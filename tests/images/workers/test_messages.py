@@ -3,11 +3,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from typing_extensions import TypeAliasType
 
 from secondread.images.image import ImageError
 from secondread.images.workers.message_values import BadMessage
@@ -164,6 +165,15 @@ def test_a_type_that_could_be_anything_is_not_agreed_upon() -> None:
     for expected in (object, Any, np.random.Generator, type, dict[int, int]):
         with pytest.raises(ValueError, match="not sent between processes"):
             Messages(expected)
+
+
+def test_a_name_that_a_type_statement_gave_stands_for_its_type() -> None:
+    """NumPy's own NDArray is such a name since 2.5."""
+    number = TypeVar("number", bound=np.generic)
+    named = TypeAliasType("named", np.ndarray[tuple[Any, ...], np.dtype[number]], type_params=(number,))
+    messages = Messages(named[np.float32])
+    found = messages.read(joined(messages, np.arange(3, dtype=np.float32))).value
+    np.testing.assert_array_equal(found, np.arange(3))
 
 
 def test_a_function_must_say_what_it_returns() -> None:

@@ -44,6 +44,7 @@ class Kind:
 
 def kind_of(expected: Any) -> Kind:
     """How values of a type travel. Raises ValueError for a type that does not."""
+    expected = _spelled_out(expected)
     origin, arguments = typing.get_origin(expected), typing.get_args(expected)
     if origin in (typing.Union, types.UnionType):
         return _OneOf([kind_of(each) for each in arguments])
@@ -63,7 +64,7 @@ def kind_of(expected: Any) -> Kind:
         return _Fixed([kind_of(each) for each in arguments], tuple, lambda values: values, tuple)
     if origin in (tuple, list):
         return _Many(kind_of(arguments[0]), origin)
-    if origin is not None and issubclass(origin, Mapping) and arguments[0] is str:
+    if isinstance(origin, type) and issubclass(origin, Mapping) and arguments[0] is str:
         return _Named(kind_of(arguments[1]))
     if dataclasses.is_dataclass(expected) and isinstance(expected, type):
         hints = typing.get_type_hints(expected)
@@ -75,6 +76,13 @@ def kind_of(expected: Any) -> Kind:
             lambda values: expected(**dict(zip(names, values, strict=True))),
         )
     raise ValueError(f"values of type {expected!r} are not sent between processes")
+
+
+def _spelled_out(expected: Any) -> Any:
+    """The type behind a name that a `type` statement gave it, as `NDArray` is one since NumPy 2.5."""
+    value = getattr(typing.get_origin(expected) or expected, "__value__", None)
+    arguments = typing.get_args(expected)
+    return expected if value is None else _spelled_out(value[arguments] if arguments else value)
 
 
 @dataclasses.dataclass
