@@ -17,6 +17,7 @@ MARKS = ("<!-- methods: made by `make methods` -->\n", "<!-- end of methods -->\
 COHORTS = {"normal": "normals", "unlabelled": "unlabelled images", "abnormal": "labelled abnormal images"}
 FAMILIES = {
     "features": "Frozen features: distances, densities, subspaces, patches",
+    "classics": "Classics of scikit-learn and PyOD",
     "feature_flows": "Frozen features: normalizing flows",
     "distillation": "Frozen features: distillation",
     "flows": "Normalizing flows",

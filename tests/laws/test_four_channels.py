@@ -28,7 +28,7 @@ def test_four_channels_are_learnt_from_or_refused_in_one_line(name: str, rank: i
     torch.manual_seed(0)
     encoder = getattr(tiny.settings, "encoder", None)
     frozen = encoder is not None and not encoder_kind(encoder).learns
-    if frozen and getattr(tiny.settings, "of", "features") == "features":
+    if frozen and getattr(tiny.settings, "of", "features") in ("features", "patches"):
         with pytest.raises(
             ValueError, match=r"^encoder .* takes 1 or 3 channels, and preprocessing gives 4$"
         ):

@@ -8,6 +8,7 @@ import pytest
 from secondread import anomalies
 from secondread.detectors import DETECTORS, find
 from secondread.errors import UserError
+from secondread.estimators import outlier_models
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
 
@@ -15,6 +16,7 @@ MODELS = [
     Recipe,
     *(find(name).Settings for name in DETECTORS),
     *(anomalies.find(name).Settings for name in anomalies.ANOMALIES),
+    *outlier_models.MODELS.values(),
 ]
 
 

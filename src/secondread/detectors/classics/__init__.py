@@ -1,0 +1,1 @@
+"""Outlier models of other libraries on images."""
