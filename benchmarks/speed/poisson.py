@@ -1,12 +1,13 @@
 """Poisson blending against scipy's sparse solver of the same system: error and time for each patch.
 
-    python benchmarks/speed/poisson.py [--patches N]
+    python benchmarks/speed/poisson.py [--patches N] [--picture FILE.png]
 
 Patches are boxes as `pii` draws them in 256×256 and in 64×64×64, and balls within boxes of those sizes, which
 are no boxes. scipy's time is that of building the matrix from arrays and of `spsolve`; in volumes its
 factorisation fills up, so its patches are fewer. The error is the largest difference, in grey levels of 255,
 over all patches. Where OpenCV is installed its seamlessClone is timed on the boxes of images, in 8 bits and
-three channels, as it wants them. One thread.
+three channels, as it wants them. One thread. `--picture` shows one box of one phantom film in another, pasted,
+by seamlessClone, and by ours, with what each changed outside and at the border of the box.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import itertools
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -75,14 +78,52 @@ def region(size: tuple[int, ...], shape: str, random: np.random.Generator) -> ND
     return found & inner
 
 
-def by_opencv(x: Values, d: Values, inside: NDArray[np.bool_]) -> float:
+def by_opencv(x: Values, d: Values, inside: NDArray[np.bool_]) -> tuple[float, Values]:
+    """Seconds, and the image in [0, 1]."""
     import cv2  # no dependency: measured where it is
 
     one, other = (np.repeat((255 * image)[..., None].astype(np.uint8), 3, axis=2) for image in (x, d))
     mask = 255 * inside.astype(np.uint8)
     rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     middle = (int(columns[0] + columns[-1] + 1) // 2, int(rows[0] + rows[-1] + 1) // 2)
-    return seconds(lambda: cv2.seamlessClone(other, one, mask, middle, cv2.NORMAL_CLONE))
+    made = []
+    spent = seconds(lambda: made.append(cv2.seamlessClone(other, one, mask, middle, cv2.NORMAL_CLONE)))
+    return spent, made[0][..., 0] / 255
+
+
+def picture(file: Path) -> None:
+    import matplotlib.pyplot as plt
+
+    from secondread.cohorts.manifest import Manifest
+    from secondread.cohorts.phantoms.make import make_phantoms
+    from secondread.preprocessing.prepare import prepare_many
+    from secondread.preprocessing.preprocessing import Preprocessing
+    from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = make_phantoms(Path(folder), seed=0, n_normal=2, n_abnormal=0, n_test_normal=0, size=(256, 256))
+        manifest = Manifest.read(made)
+        how = Preprocessing(PreprocessingSettings(size=(256, 256)))
+        films = prepare_many([manifest.reference(row) for row in manifest.rows], how, workers=0)
+        x, d = (film.pixels[0].astype(np.float64) for film in films)
+    inside = np.zeros(x.shape, dtype=bool)
+    inside[70:150, 40:120] = True
+    given = [torch.from_numpy(values)[None, None] for values in (x, d, inside)]
+    ours = blended(*given, torch.tensor([0.0]), torch.tensor([1.0]), torch.tensor([False]))[0, 0].numpy()
+    shown = {"film": x, "another film": d, "pasted": np.where(inside, d, x)}
+    if importlib.util.find_spec("cv2"):
+        shown["seamlessClone"] = by_opencv(x, d, inside)[1]
+    shown["ours"] = ours
+    figure, axes = plt.subplots(2, len(shown), figsize=(3 * len(shown), 6.4))
+    for column, (name, values) in enumerate(shown.items()):
+        axes[0, column].imshow(values, cmap="gray", vmin=0, vmax=1)
+        axes[0, column].set_title(name)
+        axes[1, column].imshow(values - x, cmap="coolwarm", vmin=-0.3, vmax=0.3)
+        axes[1, column].set_title("change" if column else "")
+    for axis in axes.flat:
+        axis.axis("off")
+    figure.tight_layout()
+    figure.savefig(file, dpi=60)
 
 
 def measure(size: tuple[int, ...], shape: str, patches: int) -> None:
@@ -101,7 +142,7 @@ def measure(size: tuple[int, ...], shape: str, patches: int) -> None:
         errors.append(255 * float(np.abs(found[0][0, 0].numpy() - solved[0]).max()))
         counts.append(int(inside.sum()))
         if shape == "box" and len(size) == 2 and importlib.util.find_spec("cv2"):
-            opencv.append(by_opencv(x, d, inside))
+            opencv.append(by_opencv(x, d, inside)[0])
     print(
         f"{'×'.join(map(str, size)):>9} {shape:>4}  {np.mean(counts):7.0f} positions  "
         f"ours {1e3 * np.mean(ours):7.2f} ms  scipy {1e3 * np.mean(theirs):8.2f} ms  "
@@ -113,8 +154,12 @@ def measure(size: tuple[int, ...], shape: str, patches: int) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--patches", type=int, default=40, help="of images; a quarter of it of volumes")
-    patches = arguments.parse_args().patches
+    arguments.add_argument("--picture", type=Path, help="write this picture and measure nothing")
+    given = arguments.parse_args()
+    patches = given.patches
     torch.set_num_threads(1)
+    if given.picture:
+        return picture(given.picture)
     for size, share in (((256, 256), 1), ((64, 64, 64), 4)):
         for shape in ("box", "ball"):
             measure(size, shape, max(1, patches // share))
