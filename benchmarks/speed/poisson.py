@@ -6,8 +6,8 @@ Patches are boxes as `pii` draws them in 256×256 and in 64×64×64, and balls w
 are no boxes. scipy's time is that of building the matrix from arrays and of `spsolve`; in volumes its
 factorisation fills up, so its patches are fewer. The error is the largest difference, in grey levels of 255,
 over all patches. Where OpenCV is installed its seamlessClone is timed on the boxes of images, in 8 bits and
-three channels, as it wants them. One thread. `--picture` shows one box of one phantom film in another, pasted,
-by seamlessClone, and by ours, with what each changed outside and at the border of the box.
+three channels, as it wants them. One thread. `--picture` shows a box of one phantom film in another: pasted,
+by seamlessClone, and by ours, with what each changed.
 """
 
 from __future__ import annotations
@@ -159,7 +159,8 @@ def main() -> None:
     patches = given.patches
     torch.set_num_threads(1)
     if given.picture:
-        return picture(given.picture)
+        picture(given.picture)
+        return
     for size, share in (((256, 256), 1), ((64, 64, 64), 4)):
         for shape in ("box", "ball"):
             measure(size, shape, max(1, patches // share))
