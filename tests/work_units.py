@@ -7,7 +7,7 @@ import re
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-LAW = re.compile(r"laws/test_laws\.py::\w+\[(?:float32-|bf16-)?(?P<detector>[a-z0-9-]+-[23]d)\]$")
+LAW = re.compile(r"laws/test_(?:laws|gpu)\.py::\w+\[(?:float32-|bf16-)?(?P<detector>[a-z0-9-]+-[23]d)\]$")
 
 
 class ByFile(LoadScopeScheduling):
