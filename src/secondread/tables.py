@@ -24,6 +24,19 @@ from urllib.parse import unquote_to_bytes
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-](inf|nan)")
 _ESCAPED = re.compile(r"'*[\s\ufeff=+\-@＝＋－＠]|'+%")
 _LIST = ";"
+OF_IMAGES = {
+    "path": {"path"},
+    "split": {"split", "splits"},
+    "label": {"label", "labels"},
+    "finding": {"finding", "findings"},
+    "patient_id": {"patientid", "patient", "patientids", "subjectid", "subject"},
+    "study_id": {"studyid", "studyids", "studyuid", "studyinstanceuid", "accessionnumber"},
+    "mask": {"mask", "masks", "maskpath"},
+    "fold": {"fold"},
+    "pool": {"pool"},
+    "pool_order": {"poolorder"},
+}
+"""The columns of a table of images, and how people spell them, in small letters and digits alone."""
 
 
 def line(cells: Iterable[str]) -> str:

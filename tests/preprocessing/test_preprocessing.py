@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from secondread.images.image import Geometry, Image, ImageError
+from secondread.images.image import VECTOR, Geometry, Image, ImageError
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
@@ -110,6 +110,14 @@ def test_a_map_of_another_size_is_refused():
     prepared = preprocessing(size=(8, 8)).apply(image(np.zeros((1, 5, 5), np.uint8)))
     with pytest.raises(ValueError, match="prepared grid"):
         prepared.placement.to_file_grid(np.zeros((5, 5)))
+
+
+def test_a_vector_is_never_stretched_cut_or_padded():
+    vector = image(np.zeros((1, 1, 12), np.float32), header={VECTOR: "yes"})
+    assert preprocessing(size=(1, 12), steps=[]).apply(vector).pixels.shape == (1, 1, 12)
+    for size in ((1, 9), (1, 20), (12, 1)):
+        with pytest.raises(ImageError, match=r"a vector of 12 values, .*set preprocessing\.size=\[1,12\]"):
+            preprocessing(size=size, fit="place", steps=[]).apply(vector)
 
 
 def test_padding_is_dark_and_not_valid():

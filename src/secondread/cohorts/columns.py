@@ -7,24 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from secondread.errors import UserError
+from secondread.tables import OF_IMAGES
 
 COLUMNS = ("path", "split", "label", "finding", "patient_id", "study_id", "mask")
 SPLITS = ("train", "validation", "test", "")
 LABELS = ("normal", "abnormal", "")
 
-_SPELLINGS = {
-    "path": {"path"},
-    "split": {"split", "splits"},
-    "label": {"label", "labels"},
-    "finding": {"finding", "findings"},
-    "patient_id": {"patientid", "patient", "patientids", "subjectid", "subject"},
-    "study_id": {"studyid", "studyids", "studyuid", "studyinstanceuid", "accessionnumber"},
-    "mask": {"mask", "masks", "maskpath"},
-}
 _TELLING = {
     "split": {*SPLITS, "training", "val", "valid", "testing"} - {""},
     "label": {*LABELS} - {""},
 }
+
+
+def refuse_other_length(source: str, line: int, cells: Sequence[str], written: Sequence[str]) -> None:
+    """UserError for a line that has not as many cells as the header."""
+    if len(cells) != len(written):
+        raise UserError(
+            f"{source}, line {line}: {len(cells)} cells where the header has {len(written)} columns; "
+            "quote cells that contain commas, and fill every column"
+        )
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Header:
         not there itself. Raises UserError where several could be meant."""
         names = list(written)
         mapped: dict[str, str] = {}
-        for column, spellings in _SPELLINGS.items():
+        for column in COLUMNS:
+            spellings = OF_IMAGES[column]
             if column in written:
                 continue
             alike = [name for name in written if re.sub(r"[\W_]", "", name.lower()) in spellings]

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from secondread import tables
-from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header
+from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header, refuse_other_length
 from secondread.cohorts.row import Row
+from secondread.cohorts.vector_rows import as_rows_of_images
 from secondread.errors import UserError
 
 _PATHS = ("path", "mask")
@@ -27,7 +28,7 @@ def read_rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:
                 yield found
 
     try:
-        return parse_rows(path, lines())
+        return parse_rows(path, as_rows_of_images(path, lines()))
     except csv.Error as error:
         raise UserError(f"{path}, after line {line}: not readable as CSV ({error})") from None
     except UnicodeDecodeError:
@@ -49,11 +50,7 @@ def parse_rows(path: Path, lines: Iterator[tuple[int, list[str]]]) -> tuple[list
     seen: dict[str, int] = {}
     rows: list[Row] = []
     for number, cells in lines:
-        if len(cells) != len(header.names):
-            raise UserError(
-                f"{path}, line {number}: {len(cells)} cells where the header has {len(written)} columns; "
-                "quote cells that contain commas, and fill every column"
-            )
+        refuse_other_length(str(path), number, cells, written)
         values = {
             name: cell if name in _PATHS else cell.strip()
             for name, cell in zip(header.names, cells, strict=True)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from secondread.wording.short import Short
 
+VECTOR = "vector"
+"""In the header of an image of one row that is a vector: its values have no places."""
 FRAMES_IN_TIME = "frames_in_time"
 """In the header of an image whose first spatial axis is time: a clip that was read whole."""
 

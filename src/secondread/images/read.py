@@ -7,7 +7,8 @@ from pathlib import Path
 
 from secondread.images.dicom.series import Series, series_in_folder
 from secondread.images.dicom.volume import read_series
-from secondread.images.first_bytes import ZIP_MAGIC, format_of, what_else
+from secondread.images.first_bytes import ZIP_MAGIC, format_of, looks_like_text, what_else
+from secondread.images.formats import vector_table
 from secondread.images.formats.npz import Member, list_members, read_npz
 from secondread.images.image import Image, ImageError
 from secondread.images.kept_file import kept_bytes, let_go
@@ -27,9 +28,10 @@ def read_image(
     """The image that a reference names.
 
     A reference is a file, or `folder` (the folder's only DICOM series), `folder#<series key>`, `file#frame/N`
-    (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI) or `archive.npz#array/N`; or several of
-    these, separated by `|`, each a channel of one image (see `several_files`). With `as_volume` an image of
-    the other rank is refused. Raises ImageError and nothing else.
+    (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI), `archive.npz#array/N` or
+    `features.csv#row/N` (a vector, as an image of one row); or several of these, separated by `|`, each a
+    channel of one image (see `several_files`). With `as_volume` an image of the other rank is refused. Raises
+    ImageError and nothing else.
 
     >>> import secondread
     >>> _ = secondread.make_phantoms("phantoms", seed=0, n_normal=1, n_abnormal=0)
@@ -99,4 +101,6 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
 
         reader = {"png": raster.read_png, "jpeg": raster.read_jpeg, "tiff": tiff.read_tiff}[kind]
         return reader(reference, data, limits)
+    if (reference.member or "").startswith(f"{vector_table.MEMBER}/") and looks_like_text(data[:512]):
+        return vector_table.read_vector(reference, data, limits)
     raise ImageError(reference.text, what_else(data), "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from secondread.errors import UserError
 from secondread.images.acquisition import acquisition, thumbnail
 from secondread.images.content import content_digest
-from secondread.images.image import FRAMES_IN_TIME, Image, ImageError
+from secondread.images.image import FRAMES_IN_TIME, VECTOR, Image, ImageError
 from secondread.images.several_files import channels_of
 from secondread.images.source import digest_of_parts
 from secondread.preprocessing.alignment.align import Aligner
@@ -90,6 +90,7 @@ class Preprocessing:
         self._require_fit()
         settings = self.settings
         _refuse_other_rank(image, len(settings.size))
+        _refuse_other_vectors(image, settings.size)
         marked = None
         if settings.foreground == "given":
             image, marked = without_mask(image, settings.files)
@@ -225,6 +226,16 @@ def _constancy(pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> 
     if seen.size and float(seen.max()) != lowest:
         return ()
     return (f"constant after preprocessing (every value is {lowest:g}): nothing can be seen in it",)
+
+
+def _refuse_other_vectors(image: Image, size: Sequence[int]) -> None:
+    """A vector is never stretched, cut or padded: its values are no neighbours."""
+    if VECTOR in image.header and image.size != tuple(size):
+        raise ImageError(
+            image.source,
+            f"a vector of {image.size[-1]} values, where the recipe's size is {times(size)}",
+            f"set preprocessing.size=[1,{image.size[-1]}]",
+        )
 
 
 def _refuse_other_rank(image: Image, rank: int) -> None:

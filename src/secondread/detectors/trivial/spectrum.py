@@ -40,7 +40,7 @@ class Spectrum(Detector):
 
     def build(self, *, pretrained: bool) -> None:
         settings = self.settings
-        bands = min(settings.bands, min(self.size) // 2)
+        bands = max(1, min(settings.bands, min(self.size) // 2))
         self.band: Tensor
         self.mean: Tensor
         self.whitener: Tensor

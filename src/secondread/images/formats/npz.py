@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from secondread.images.colour import channels_first, refuse_non_finite
-from secondread.images.image import Geometry, Image, ImageError
+from secondread.images.image import VECTOR, Geometry, Image, ImageError
 from secondread.images.limits import LARGEST_DEFLATE_RATIO, ReadLimits
 from secondread.images.refusal import refusing
 from secondread.images.source import Reference, digest_of
@@ -73,7 +73,8 @@ def read_npz(reference: Reference, limits: ReadLimits) -> Image:
     """One image of an archive: `archive.npz#train_images/17`.
 
     An array `[n, rows, columns]` or `[n, rows, columns, 3]` holds 2-D images, `[n, slices, rows, columns]`
-    volumes. Nothing is unpickled. The digest is that of the image's own bytes. Raises ImageError.
+    volumes, and `[n, D]` of floating-point numbers vectors, each an image of one row. Nothing is unpickled.
+    The digest is that of the image's own bytes. Raises ImageError.
     """
     name, _, number = (reference.member or "").rpartition("/")
     if not name or not number.isdecimal():
@@ -108,7 +109,9 @@ class _OpenArray:
         self.start = self.stream.tell()
         if self.dtype.hasobject:
             raise ImageError(reference.text, f"'{name}' holds Python objects, which are never loaded")
-        if self.fortran or not 3 <= len(self.shape) <= 5 or self.dtype.kind not in "buif":
+        vectors = len(self.shape) == 2 and self.dtype.kind == "f"
+        images = 3 <= len(self.shape) <= 5 and self.dtype.kind in "buif"
+        if self.fortran or not (images or vectors):
             raise ImageError(
                 reference.text, f"'{name}' {self.shape} {self.dtype} is no stack of images in C order"
             )
@@ -135,7 +138,7 @@ class _OpenArray:
         self.archive.close()
 
     def image(self, reference: Reference, number: int, limits: ReadLimits) -> Image:
-        count, *shape = self.shape
+        count, *shape = self.shape if len(self.shape) > 2 else (self.shape[0], 1, self.shape[1])
         if number >= count:
             raise ImageError(reference.text, f"the array has images 0 to {count - 1}")
         limits.check_shape(reference.text, tuple(shape))
@@ -154,6 +157,8 @@ class _OpenArray:
             "bits": str(8 * self.dtype.itemsize),
             "file_bytes": str(length),
         }
+        if len(self.shape) == 2:
+            header[VECTOR] = "yes"
         if len(shape) > 2 and shape[-1] in (1, 3):
             header["mode"] = "RGB" if shape[-1] == 3 else "grey"
         else:
