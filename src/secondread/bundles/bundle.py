@@ -28,9 +28,9 @@ from secondread.bundles.bundle_document import FORMAT, TENSOR_FILES, BundleDocum
 from secondread.bundles.companions import Companions
 from secondread.bundles.decisions import Decisions, decide
 from secondread.bundles.fitted import plan_fitted, refuse_large
-from secondread.bundles.read_document import one_line, read_document
+from secondread.bundles.read_document import one_line, read_document, read_seen
 from secondread.bundles.seen import Seen
-from secondread.bundles.tensors import DeclaredFile, TensorFile, read_declared, write_tensors
+from secondread.bundles.tensors import DeclaredFile, TensorFile, write_tensors
 from secondread.calibration.calibration import Calibration
 from secondread.detectors.contract import Detector
 from secondread.errors import DataError, UserError
@@ -46,13 +46,9 @@ from secondread.recipes.without_places import without_places
 from secondread.registry.outside import allow as allow_code
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer
-from secondread.strict.json_text import parse_json
-from secondread.strict.limits import Limits
 from secondread.wording.short import shortened
 from secondread.wording.sizes import times
 
-SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
-"""Of `seen.json`: more than a million images, each with two digests and a patient."""
 MODEL, PREPROCESSING, CALIBRATION, COMPANIONS = TENSOR_FILES
 
 
@@ -259,9 +255,8 @@ class Bundle:
             if note := code.installed_otherwise():
                 warnings.warn(f"{path}: {note}", stacklevel=2)
         files = {name: TensorFile.open(path / name, document.files[name]) for name in TENSOR_FILES}
-        seen_text = read_declared(path / "seen.json", document.files["seen.json"])
         try:
-            seen = Seen.model_validate(parse_json(seen_text, SEEN))
+            seen = read_seen(path, document)
             recipe = Recipe.from_mapping(document.recipe)
             detector = build_detector(
                 recipe, pretrained=False, plan=lambda make: plan_fitted(make, files[MODEL].forms)

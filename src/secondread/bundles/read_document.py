@@ -8,9 +8,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from secondread.bundles.bundle_document import FILES, BundleDocument
+from secondread.bundles.seen import Seen
+from secondread.bundles.tensors import read_declared
 from secondread.errors import DataError, UserError
 from secondread.strict.json_text import DOCUMENT, parse_json
+from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
+
+SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
+"""Of `seen.json`: more than a million images, each with two digests and a patient."""
 
 
 def read_document(path: Path) -> tuple[BundleDocument, str]:
@@ -33,6 +39,13 @@ def read_document(path: Path) -> tuple[BundleDocument, str]:
         problem = "is missing from its file list" if name in FILES else "does not belong in its file list"
         raise DataError(f"{file}: {name!r} {problem}; the bundle was changed or damaged")
     return document, hashlib.sha256(text).hexdigest()
+
+
+def read_seen(path: Path, document: BundleDocument) -> Seen:
+    """`seen.json` of the folder `path`. DataError for a file that `bundle.json` does not declare, ValueError
+    for one that holds something else."""
+    text = read_declared(path / "seen.json", document.files["seen.json"])
+    return Seen.model_validate(parse_json(text, SEEN))
 
 
 def first_problem(error: ValidationError) -> str:

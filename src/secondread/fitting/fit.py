@@ -23,6 +23,7 @@ from secondread.fitting.finished import finished_before
 from secondread.fitting.first_calibration import first_calibration
 from secondread.fitting.fit_companions import fit_companions
 from secondread.fitting.identity import identity_of
+from secondread.fitting.learnt_encoder import LearntBefore
 from secondread.fitting.map_normals import refuse_empty_maps
 from secondread.fitting.planning import listed_auxiliary, planned_cohorts
 from secondread.fitting.preparing import (
@@ -131,16 +132,21 @@ class _Fit:
         cohorts = planned_cohorts(
             detector, recipe, self.manifest, self.auxiliary, allow_shared_patients=self.allow_shared_patients
         )
-        self._say("note", cohorts.notes)
+        learnt = LearntBefore.of(recipe)
+        told = () if learnt is None else learnt.notes(recipe)
+        self._say("note", (*cohorts.notes, *told))
         if process_rank() == 0:
             self.unfinished.begin(resume=self.resume)
         seconds, cache = Seconds(), open_cache(self.cache)
         with seconds.of("prepare"):
             preprocessing, cohorts, sets = self._prepare(detector, cohorts, cache)
+        if learnt is not None:
+            learnt.refuse_held_out(cohorts, sets, allow_shared_patients=self.allow_shared_patients)
         refuse_empty_maps(recipe.maps, sets[scaling_cohort(sets)])
         learn = {name: images for name, images in sets.items() if name != "calibration" and len(images)}
         with seconds.of("train"):
             log = self._train(detector, learn, checkpoints)
+        log.notes += told
         place = str(choose_device(self.device))
         with seconds.of("companions"):
             companions = fit_companions(recipe, learn, sets, cohorts, self.unfinished.folder, place)
@@ -166,7 +172,7 @@ class _Fit:
             provenance=provenance(
                 self.unfinished.identity, recipe, cohorts, sets, log, seconds, weight_digests(detector)
             ),
-            seen=what_was_seen(cohorts, sets),
+            seen=what_was_seen(cohorts, sets, learnt),
             device=place,
         )
         if process_rank() != 0:

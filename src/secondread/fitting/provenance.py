@@ -12,6 +12,7 @@ from secondread.bundles.bundle_document import Provenance
 from secondread.bundles.seen import Seen
 from secondread.cohorts.cohorts import Cohorts
 from secondread.detectors.contract import Detector
+from secondread.fitting.learnt_encoder import LearntBefore
 from secondread.networks.weights import WeightsFile
 from secondread.outputs.run_record import now, versions
 from secondread.preprocessing.prepared_set import PreparedSet
@@ -68,12 +69,17 @@ def provenance(
     )
 
 
-def what_was_seen(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Seen:
-    return Seen.of(
+def what_was_seen(
+    cohorts: Cohorts, sets: Mapping[str, PreparedSet], encoder: LearntBefore | None = None
+) -> Seen:
+    """By this fit and by the one that learnt its encoder."""
+    seen = Seen.of(
         {name: images.digests for name, images in sets.items()},
         {name: images.contents for name, images in sets.items()},
         {name: [row.patient_id for row in getattr(cohorts, name)] for name in sets},
+        None if encoder is None else encoder.seen.key,
     )
+    return seen if encoder is None else encoder.added_to(seen)
 
 
 def weight_digests(detector: Detector) -> dict[str, str]:

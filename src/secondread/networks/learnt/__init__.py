@@ -1,0 +1,1 @@
+"""Encoders that a fit has learnt, read from its bundle."""

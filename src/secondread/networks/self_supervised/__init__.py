@@ -1,0 +1,1 @@
+"""Heads behind an encoder that is trained without labels."""
