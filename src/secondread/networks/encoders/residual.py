@@ -42,9 +42,11 @@ class ResidualEncoder(Encoder):
         names = list(self.layers_by_stride.values())
         wrong = [layer for layer in layers if layer not in names]
         if wrong:
-            raise ValueError(f"residual has no layer {wrong[0]!r}; there are {', '.join(names)}")
+            raise ValueError(f"{self.kind()} has no layer {wrong[0]!r}; there are {', '.join(names)}")
         if list(layers) != sorted(set(layers)):
-            raise ValueError(f"layers of residual must be named once and in its order, not {tuple(layers)}")
+            raise ValueError(
+                f"layers of {self.kind()} must be named once and in its order, not {tuple(layers)}"
+            )
         self.layers = tuple(layers)
         self.stem = convolution(rank, channels, width, 7, (2,) * rank)
         self.norm = BATCH_NORM[rank](width)
@@ -62,6 +64,11 @@ class ResidualEncoder(Encoder):
             if name in self.layers:
                 found.append(planes)
         self.channels = tuple(found)
+
+    @classmethod
+    def kind(cls) -> str:
+        """Its name in a recipe."""
+        return str(cls.Settings.model_fields["name"].default)
 
     @classmethod
     def build(
