@@ -21,6 +21,7 @@ FAMILIES = {
     "feature_flows": "Frozen features: normalizing flows",
     "distillation": "Frozen features: distillation",
     "flows": "Normalizing flows",
+    "residual_flows": "Residual flows",
     "reconstruction": "Reconstruction",
     "variational": "Variational and quantised reconstruction",
     "adversarial": "Adversarial",

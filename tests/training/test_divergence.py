@@ -8,7 +8,8 @@ import pytest
 import torch
 from small_detectors import AutoencoderSettings, build
 
-from secondread.detectors.blocks.glow_settings import GlowFlowSettings, GlowPosteriorSettings
+from secondread.detectors.blocks.glow_settings import GlowPosteriorSettings
+from secondread.detectors.blocks.image_flow.architecture import GlowFlowSettings
 from secondread.detectors.detector_settings import OptimiserSettings, ScheduleSettings, StageSettings
 from secondread.detectors.flows.glow_posterior import GlowPosterior
 from secondread.errors import UserError

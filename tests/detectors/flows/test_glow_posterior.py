@@ -5,7 +5,7 @@ import torch
 from in_memory import blobs, fit, score
 from pydantic import ValidationError
 
-from secondread.detectors.blocks.glow_settings import GlowFlowSettings
+from secondread.detectors.blocks.image_flow.architecture import GlowFlowSettings
 from secondread.detectors.contract import Batch, Generative, ScoringNoise
 from secondread.detectors.flows.glow_posterior import GlowPosterior, GlowPosteriorSettings
 

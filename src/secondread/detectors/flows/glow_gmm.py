@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from secondread.detectors.blocks.class_mixture import ClassMixture, Latents, MixtureSettings
-from secondread.detectors.blocks.glow_settings import GlowFlowSettings, GlowPosteriorSettings
+from secondread.detectors.blocks.glow_settings import GlowPosteriorSettings
+from secondread.detectors.blocks.image_flow.architecture import GlowFlowSettings
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import Batch, Batches, Part, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import StageSettings
 from secondread.detectors.flows.glow_posterior import DIVERGED, GlowPosterior
+from secondread.flows.glow.glow import Glow
 from secondread.networks.by_rank import resize
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.precision import full_precision
@@ -75,6 +77,7 @@ class GlowGMM(GlowPosterior):
 
     Settings = GlowGMMSettings
     settings: GlowGMMSettings
+    normal: Glow
 
     def build(self, *, pretrained: bool) -> None:
         super().build(pretrained=pretrained)

@@ -1,4 +1,4 @@
-"""The log posterior of two Glows: log p(x | normal) - log p(x), after Shibata et al., and its relatives."""
+"""The log posterior of two flows: log p(x | normal) - log p(x), after Shibata et al., and its relatives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from secondread.detectors.blocks.glow_settings import GlowFlowSettings, GlowPosteriorSettings, build_glow
+from secondread.detectors.blocks.glow_settings import GlowPosteriorSettings
+from secondread.detectors.blocks.image_flow.architecture import GlowFlowSettings, ResidualFlowSettings
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -26,7 +27,7 @@ from secondread.detectors.contract import (
 from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
 from secondread.flows.glow.dequantisation import Dequantisation
-from secondread.flows.glow.glow import Glow
+from secondread.flows.image_flow import ImageFlow
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.precision import full_precision
 
@@ -41,7 +42,7 @@ ELEMENTS_TOGETHER = 1 << 19
 
 
 class GlowPosterior(Detector):
-    """score = -(log p_0(x) - log p_1(x)) / (D ln 2), with p_0 a Glow of normal images and p_1 another one.
+    """score = -(log p_0(x) - log p_1(x)) / (D ln 2), with p_0 a flow of normal images and p_1 another one.
 
         log p(normal | x) = log p(x | normal) - log p(x) + log p(normal)
 
@@ -54,6 +55,9 @@ class GlowPosterior(Detector):
     map      posterior, likelihood: the same by place, each level's terms spread over the pixels that they
              stand for; their mean is the part. gradient: |d log posterior / dx| (of log p_0 where there
              is one model), summed over channels. All blurred with `smooth`
+
+    The flows are Glows, or by `flow: residual` residual flows, which estimate log p with random vectors of
+    signs at each draw, the same for both models, and run in float32 always.
 
     Images are `[C, *size]` in [0, 1], as the steps `window` and `percentiles` give them (what lies outside
     is clipped, so `standardise` does not go with this detector), quantised to 2^bits levels with
@@ -74,22 +78,23 @@ class GlowPosterior(Detector):
     flow-based generative models, IJCARS 16, 2021 (arXiv 2001.07847); J. Ren et al., Likelihood ratios for
     out-of-distribution detection, NeurIPS 2019; E. Nalisnick et al., Detecting out-of-distribution inputs
     to deep generative models using typicality, 2019 (arXiv 1906.02994); D. Kingma, P. Dhariwal, Glow,
-    NeurIPS 2018.
+    NeurIPS 2018; R. Chen et al., Residual flows for invertible generative modeling, NeurIPS 2019.
     """
 
     Settings = GlowPosteriorSettings
     settings: GlowPosteriorSettings
     ranks = frozenset({2, 3})
+    normal: ImageFlow
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels
         self.needs = frozenset({"normal", "unlabelled"} if settings.second == "mixture" else {"normal"})
         self.gradients_at_scoring = settings.map == "gradient"
         self.dequantisation = Dequantisation(settings.bits)
-        self.normal = build_glow(settings.flow, channels, self.size)
-        self.second: Glow | None = None
+        self.normal = settings.flow.build(channels, self.size)
+        self.second: ImageFlow | None = None
         if settings.second != "none":
-            self.second = build_glow(settings.flow, channels, self.size)
+            self.second = settings.flow.build(channels, self.size)
         self.drift: Tensor
         self.half_precision: Tensor
         self.register_buffer("drift", torch.full((), torch.nan))
@@ -119,7 +124,7 @@ class GlowPosterior(Detector):
         yield Stage("precision", {"normal": 1.0}, prepare=self.measure_drift)
 
     def initialise(
-        self, flow: Glow, cohort: str, batches: Iterator[Batches], generator: torch.Generator
+        self, flow: ImageFlow, cohort: str, batches: Iterator[Batches], generator: torch.Generator
     ) -> None:
         """Fit the activation normalisation to `initial_images` images, or start from the first model."""
         start = self.settings.start
@@ -132,16 +137,21 @@ class GlowPosterior(Detector):
                 self.second.load_state_dict(flow.state_dict())
 
     def loss(
-        self, flow: Glow, cohort: str, batches: Batches, generator: torch.Generator
+        self, flow: ImageFlow, cohort: str, batches: Batches, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """-log2 P / D of the cohort's images, spoilt for the background model, with one draw of noise."""
-        log_density = flow.log_density(self._continuous(flow, batches[cohort].images, generator))
+        y = self._continuous(flow, batches[cohort].images, generator)
+        shape = flow.random_numbers
+        u = None if shape is None else _uniform((len(y), *shape), generator).to(y)
+        log_density = flow.log_density(y, u)
         bits = self.dequantisation.bits_per_dimension(log_density, flow.dimensions)
         return {"bits_per_dimension": bits.mean().float()}
 
     @torch.no_grad()
     def measure_drift(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
         """Set `drift` = rms(score in bf16 - score in float32) / sd(score), and `half_precision`."""
+        if not self.normal.autocasts:
+            return
         found: dict[str, list[Tensor]] = {"bf16": [], "float32": []}
         for images in _first(batches, "normal", DRIFT_IMAGES):
             y = self.dequantisation.noisy(images, _uniform(images.shape, generator).to(images))
@@ -161,8 +171,9 @@ class GlowPosterior(Detector):
         draws = [noise.uniform(images.shape[1:]) for _ in range(self.settings.draws)]
         with self._precision(images):
             noisy = [self.dequantisation.noisy(images, u) for u in draws]
-            first, *rest = self._mean_bits(noisy)
-            shown = self._maps(noisy, first, *rest) if maps else {}
+            numbers = self._numbers(noise)
+            first, *rest = self._mean_bits(noisy, numbers)
+            shown = self._maps(noisy, numbers, first, *rest) if maps else {}
         likelihood = _mean(first, batch.valid)
         parts = {"likelihood": Part(likelihood), "typicality": Part(likelihood, "two")}
         for second in rest:
@@ -178,11 +189,10 @@ class GlowPosterior(Detector):
         """-log2 P_0 / D of each image, `[N]`, while p_0 is all that is trained."""
         images = batch.images.float()
         with self._precision(images):
-            noisy = (
-                self.dequantisation.noisy(images, noise.uniform(images.shape[1:]))
-                for _ in range(self.settings.draws)
-            )
-            bits = torch.stack([self._bits(y)[0] for y in noisy]).mean(dim=0)
+            draws = [noise.uniform(images.shape[1:]) for _ in range(self.settings.draws)]
+            noisy = [self.dequantisation.noisy(images, u) for u in draws]
+            pairs = zip(noisy, self._numbers(noise), strict=True)
+            bits = torch.stack([self._bits(y, u)[0] for y, u in pairs]).mean(dim=0)
         return _mean(bits, batch.valid)
 
     def mixture(self) -> Mixture:
@@ -203,8 +213,10 @@ class GlowPosterior(Detector):
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
+        glow = GlowFlowSettings(levels=2, depth=1, width=16)
+        residual = ResidualFlowSettings(levels=1, depth=1, width=8, scoring_exact=4)
         settings = GlowPosteriorSettings(
-            flow=GlowFlowSettings(levels=2, depth=1, width=16),
+            flow=glow if rank == 2 else residual,
             map="gradient" if rank == 2 else "posterior",
         )
         training, collecting = StageSettings(steps=3, batch_size=6), StageSettings(batch_size=6)
@@ -223,13 +235,13 @@ class GlowPosterior(Detector):
         `[C, *size]`; the ends are the two, quantised."""
         y = self.dequantisation.noisy(torch.stack((first, second)).float(), torch.tensor(0.5))
         with full_precision(y):
-            latents, _ = self.normal.transform(y)
+            latents = self.normal.latents(y)
             along = torch.linspace(0, 1, steps, device=y.device).view(-1, *(1 for _ in y.shape[1:]))
             return self.dequantisation.images(
                 self.normal.inverse([z[:1].lerp(z[1:], along) for z in latents])
             )
 
-    def _continuous(self, flow: Glow, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _continuous(self, flow: ImageFlow, images: Tensor, generator: torch.Generator) -> Tensor:
         """What a model learns from: images with noise, and for the background model random levels."""
         images = images.float()
         if flow is self.second and self.settings.second == "background":
@@ -239,19 +251,25 @@ class GlowPosterior(Detector):
             images = torch.where(spoilt.to(images.device), random.to(images), images)
         return self.dequantisation.noisy(images, _uniform(images.shape, generator).to(images))
 
-    def _bits(self, y: Tensor) -> Tensor:
+    def _numbers(self, noise: ScoringNoise) -> list[Tensor | None]:
+        """What the flows draw for each of the `draws`: the same for both."""
+        shape = self.normal.random_numbers
+        return [None if shape is None else noise.uniform(shape) for _ in range(self.settings.draws)]
+
+    def _bits(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         """-log2 P by place, per channel, of each model: `[1 or 2, N, 1, *size]`, float32."""
         models = [self.normal] if self.second is None else [self.normal, self.second]
-        nats = torch.stack([model.log_density_map(y) for model in models])
+        nats = torch.stack([model.log_density_map(y, u) for model in models])
         return self.settings.bits - nats / (self.channels * math.log(2))
 
-    def _mean_bits(self, noisy: list[Tensor]) -> Tensor:
+    def _mean_bits(self, noisy: list[Tensor], numbers: list[Tensor | None]) -> Tensor:
         """`_bits`, the mean over draws of the noise: small images of all draws at once, which one image alone
         does not make worth a pass."""
         together = max(1, ELEMENTS_TOGETHER // noisy[0].numel())
         found: list[Tensor] = []
         for at in range(0, len(noisy), together):
-            bits = self._bits(torch.cat(noisy[at : at + together]))
+            drawn = [u for u in numbers[at : at + together] if u is not None]
+            bits = self._bits(torch.cat(noisy[at : at + together]), torch.cat(drawn) if drawn else None)
             found += bits.chunk(len(noisy[at : at + together]), dim=1)
         return torch.stack(found).mean(dim=0)
 
@@ -259,24 +277,27 @@ class GlowPosterior(Detector):
         """By place, what the score is the mean of."""
         return first - second[0] if self.settings.score == "posterior" else first
 
-    def _maps(self, noisy: list[Tensor], first: Tensor, *second: Tensor) -> dict[str, Tensor]:
+    def _maps(
+        self, noisy: list[Tensor], numbers: list[Tensor | None], first: Tensor, *second: Tensor
+    ) -> dict[str, Tensor]:
         match self.settings.map:
             case "posterior":
                 return {"posterior": first - second[0]}
             case "likelihood":
                 return {"likelihood": first}
             case "gradient":
-                return {"gradient": torch.stack([self._slope(y) for y in noisy]).mean(dim=0)}
+                slopes = [self._slope(y, u) for y, u in zip(noisy, numbers, strict=True)]
+                return {"gradient": torch.stack(slopes).mean(dim=0)}
             case "none":
                 return {}
 
-    def _slope(self, y: Tensor) -> Tensor:
+    def _slope(self, y: Tensor, u: Tensor | None) -> Tensor:
         """|d log posterior / dy| summed over channels, `[N, 1, *size]`, nats per unit of brightness."""
         with torch.enable_grad():
             y = y.detach().requires_grad_()
-            log_posterior = self.normal.log_density(y)
+            log_posterior = self.normal.log_density(y, u)
             if self.second is not None:
-                log_posterior = log_posterior - self.second.log_density(y)
+                log_posterior = log_posterior - self.second.log_density(y, u)
             (slope,) = torch.autograd.grad(log_posterior.sum(), y)
         return slope.abs().sum(dim=1, keepdim=True)
 

@@ -17,6 +17,7 @@ from secondread.flows.glow.planes import from_planes, squeeze, to_planes, unsque
 from secondread.flows.glow.priors import ConditionalGaussian, LearnedGaussian
 from secondread.flows.glow.scales import Scale
 from secondread.flows.glow.step import Memory, Step
+from secondread.flows.image_flow import ImageFlow
 from secondread.flows.latent import Latent, UnitGaussian
 from secondread.networks.precision import full_precision
 
@@ -34,7 +35,7 @@ class Leaving:
     log_determinant: Tensor
 
 
-class Glow(nn.Module):
+class Glow(ImageFlow):
     """z = f(x) over `levels` of squeeze, `depth` steps and split; log p(x) = log p(z) + log |det dz/dx|.
 
     Each level halves every side and multiplies the channels by 2^rank, runs its steps (`flows.glow.step`),
@@ -86,6 +87,7 @@ class Glow(nn.Module):
                 f"at least 1; not {memory!r} and {levels}, {depth}, {width}, {anchors}"
             )
         self.rank, self.channels, self.size = rank, channels, tuple(size)
+        self.dimensions = channels * math.prod(size)
         self.scale = scale or Scale()
         self.memory, self.anchors = memory, anchors
         made = []
@@ -114,11 +116,6 @@ class Glow(nn.Module):
         return cast(list[Level], list(self._levels))
 
     @property
-    def dimensions(self) -> int:
-        """Numbers per image."""
-        return self.channels * math.prod(self.size)
-
-    @property
     def latent_shapes(self) -> list[tuple[int, ...]]:
         """`[c, *S]` of an image's latent variables that leave at each level."""
         last = len(self.levels) - 1
@@ -131,8 +128,12 @@ class Glow(nn.Module):
         log_determinant = torch.stack([part.log_determinant for part in leaving]).sum(dim=0)
         return [part.z for part in leaving], log_determinant
 
-    def log_density(self, x: Tensor) -> Tensor:
-        """log p(x), `[N]`, nats, float64 sums of float32 terms."""
+    def latents(self, x: Tensor) -> list[Tensor]:
+        """Those that leave at each level, from the first."""
+        return self.transform(x)[0]
+
+    def log_density(self, x: Tensor, u: Tensor | None = None) -> Tensor:
+        """log p(x), `[N]`, nats, float64 sums of float32 terms; exact, so that u is not used."""
         return self.density_and_latents(x)[0]
 
     def density_and_latents(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -148,7 +149,7 @@ class Glow(nn.Module):
         return self.log_density(x)
 
     @torch.no_grad()
-    def log_density_map(self, x: Tensor) -> Tensor:
+    def log_density_map(self, x: Tensor, u: Tensor | None = None) -> Tensor:
         """log p(x) told apart by place, `[N, 1, *size]`: its sum over the image is `log_density`.
 
         Each level's terms at a position (log-density of what leaves there, log-determinant of its steps)

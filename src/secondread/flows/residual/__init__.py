@@ -1,0 +1,1 @@
+"""Residual flows: i-ResNet and its successor with an unbiased likelihood."""
