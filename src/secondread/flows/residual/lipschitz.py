@@ -133,7 +133,7 @@ class LipschitzLayer(nn.Module):
     def matrix(self, *, update: bool) -> Tensor:
         """The normalised weight, as `Place` takes it.
 
-        update  in training: iterate to `tolerance` and keep v. Otherwise it is iterated to a hundredth of
+        update  in training: iterate to `tolerance` and keep v. Otherwise it is iterated to a tenth of
                 that, and nothing is kept, so that a score is the same whenever it is asked for.
         """
         norm = self.spectral_norm(update=update)
@@ -141,7 +141,7 @@ class LipschitzLayer(nn.Module):
 
     def spectral_norm(self, *, update: bool) -> Tensor:
         """s, with gradient to the weight."""
-        tolerance, most = (self.tolerance, 100) if update else (0.01 * self.tolerance, 1_000)
+        tolerance, most = (self.tolerance, 100) if update else (0.1 * self.tolerance, 1_000)
         with torch.no_grad():
             direction = self._iterated(tolerance, most)
             if update:
