@@ -179,6 +179,9 @@ def test_the_map_shares_out_the_log_odds_over_the_positions_that_count(masked, s
             classes.mixture.means.normal_()
             classes.mixture.log_deviation.normal_(std=0.3)
     classes.mixture.set_weights((1 - RATE, RATE))
+    own = classes.log_odds(torch.ones(1, classes.mixture.dimensions))
+    classes.line.copy_(torch.tensor((0.4, -3.0)))
+    close(classes.log_odds(torch.ones(1, classes.mixture.dimensions)), 0.4 * own - 3.0)
     z = torch.randn(3, 3, *size)
     valid = (torch.rand(3, 1, *size) < 0.6) if masked else None
     found = classes.log_odds_map(z, valid).detach()
@@ -187,6 +190,15 @@ def test_the_map_shares_out_the_log_odds_over_the_positions_that_count(masked, s
     assert found.std() > 0
     if valid is not None:
         assert (found[~valid] == 0).all()
+
+
+def test_a_posterior_is_calibrated_where_that_is_asked_for_and_there_are_unlabelled_images():
+    def stages(**changes):
+        return [stage.name for stage in make(**changes).calibration(lambda batch: batch.images)]
+
+    assert stages(calibrate=True) == ["posterior"]
+    assert stages() == []
+    assert stages(calibrate=True, learns_from=("abnormal",)) == []
 
 
 def test_all_latent_variables_have_no_pooled_part():

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 import torch
-from in_memory import fit, score
+from in_memory import fit, score, train_on
 from sklearn.datasets import make_moons
 from torch.distributions import Normal
 from torch.nn.functional import softplus
 
 from secondread.detectors.contract import Batch
+from secondread.detectors.detector_settings import StageSettings
 from secondread.detectors.flows.realnvp_gmm import RealNVPGMM, RealNVPGMMSettings
+from secondread.estimators.calibrated_odds import calibrated_line
 from secondread.metrics.roc import auroc
 
 BOTH = {"learns_from": ("unlabelled", "abnormal"), "consistency": 0.0}
@@ -66,6 +68,26 @@ def test_it_tells_moons_apart_from_normals_unlabelled_ones_and_a_few_labels():
     normal, abnormal = (values(detector, vectors(200, 5, kind=kind))["posterior"] for kind in (0, 1))
     labels = np.repeat([0, 1], 200)
     assert auroc(labels, torch.cat((normal, abnormal)).numpy()) > 0.95
+
+
+def test_the_posterior_is_calibrated_on_unlabelled_and_held_out_normals_where_that_is_asked_for():
+    detector = make(mixture={"consistency": 0.0, "calibrate": True, "anomaly_rate": 0.5})
+    normals, unlabelled = vectors(60, 0, kind=0), vectors(80, 1)
+    cohorts = {"normal": normals, "unlabelled": unlabelled}
+    stages = {"joint": StageSettings(steps=10, batch_size=8)}
+    train_on(detector, cohorts, stages)
+    line = torch.tensor([1.0, 0.0])
+    assert torch.equal(detector.classes.line, line)
+    assert detector.notes()[-1] == "without held-out normals the posterior is not calibrated"
+    own, held_out = (values(detector, images)["odds"] for images in (unlabelled, vectors(30, 2, kind=0)))
+    calibrated = make(mixture={"consistency": 0.0, "calibrate": True, "anomaly_rate": 0.5})
+    train_on(calibrated, {**cohorts, "validation": vectors(30, 2, kind=0)}, stages)
+    a, b = calibrated_line(held_out.double().numpy(), own.double().numpy(), 0.5)
+    torch.testing.assert_close(calibrated.classes.line, torch.tensor([a, b]), rtol=1e-3, atol=1e-3)
+    found = values(calibrated, unlabelled)
+    torch.testing.assert_close(found["odds"], a * own + b, rtol=1e-3, atol=1e-3)
+    assert found["odds"].sigmoid().mean() == pytest.approx(0.5, abs=1e-3)
+    assert calibrated.notes()[-1].startswith("the posterior is calibrated: its log odds times ")
 
 
 def test_noise_is_of_the_training_alone_and_from_its_generator():

@@ -8,7 +8,7 @@ ends in a mixture.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,8 +18,9 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from secondread.detectors.contract import Batches
+from secondread.detectors.contract import Batch, Batches, Stage
 from secondread.errors import UserError
+from secondread.estimators.calibrated_odds import calibrated_line
 from secondread.estimators.linear_ratio import cross_validated, logistic_ratio
 from secondread.estimators.mixture_proportion import anomaly_rate
 from secondread.flows.mixture import GaussianMixture, PooledMixture
@@ -35,6 +36,11 @@ LEAST_SHRINKAGE = 0.05
 FOLDS = 5
 PENALTY = 3.0
 
+LINE = "classes.line"
+"""The buffer that calibration fits, in detectors that call their mixture `classes`; earlier bundles lack it
+(`Detector.added_later`)."""
+
+Frozen = Callable[[Tensor], tuple[Tensor, ...]] | None
 Other = Literal["unlabelled", "abnormal"]
 
 
@@ -71,6 +77,12 @@ class MixtureSettings(Settings):
     )
     consistency: NonNegativeFloat = Field(1.0, description="weight of the agreement of two views")
     ramp: Count = Field(3, description="epochs over which that weight rises")
+    calibrate: bool = Field(
+        False,
+        description="after training, on unlabelled images and held-out normals: the log odds pass a line, so "
+        "that the posterior says how often an unlabelled image is abnormal; the order of images stays. "
+        "Without unlabelled images it does nothing",
+    )
 
     @property
     def shares(self) -> dict[str, float]:
@@ -120,6 +132,10 @@ class ClassMixture(nn.Module):
     from looking like distance (one or two coordinates are not shrunk). Start `apart`: mu_0 = 0, mu_1 at
     `separation`, Sigma = I, fixed; `random`: both drawn, FlowGMM's own.
 
+    With `calibrate` the log odds that are told are a o + b of those, by `estimators.calibrated_odds`: from o
+    of the unlabelled images and of held-out normals, and from r as it was given or estimated. The map's
+    shares still add up to them. Without held-out normals they stay as they are.
+
     r is given, or estimated on s as `density-ratio` does it (`metrics.mixture_proportion`), or 1/2 without
     unlabelled images; training moves it under its Beta prior. The buffer `estimated_rate` keeps the estimate.
 
@@ -153,6 +169,8 @@ class ClassMixture(nn.Module):
         self.register_buffer("prior", torch.ones(2))
         self.register_buffer("unlabelled_images", torch.ones(()))
         self.register_buffer("epochs", torch.zeros(()))
+        self.line: Tensor
+        self.register_buffer("line", torch.tensor([1.0, 0.0]))
         self.kept: dict[str, list[Tensor]] = {}
 
     @property
@@ -224,10 +242,29 @@ class ClassMixture(nn.Module):
             found["cross_entropy"] = self.settings.cross_entropy * each / 2
         return found
 
+    def calibration(self, s_of: Callable[[Batch], Tensor], frozen: Frozen = None) -> Iterator[Stage]:
+        """The stage `posterior` behind all others, where calibration is asked for. `s_of`: s of images."""
+        if not (self.settings.calibrate and "unlabelled" in self.settings.learns_from):
+            return
+        odds: list[Tensor] = []
+
+        def collect(batches: Batches) -> None:
+            odds.append(self._own_odds(s_of(batches["unlabelled"])).double().cpu())
+
+        @torch.no_grad()
+        def examine(held_out: Iterator[Batch], _: torch.Generator) -> dict[str, float]:
+            normal = torch.cat([self._own_odds(s_of(batch)).double().cpu() for batch in held_out])
+            rate = self.settings.anomaly_rate or min(max(float(self.estimated_rate), LEAST_RATE), 0.5)
+            slope, shift = calibrated_line(normal.numpy(), torch.cat(odds).numpy(), rate)
+            self.line.copy_(torch.tensor((slope, shift)))
+            return {"slope": slope, "shift": shift}
+
+        on = {"unlabelled": 1.0}
+        yield Stage("posterior", on, frozen=frozen, collect=collect, examine=examine, keeps=(LINE,))
+
     def log_odds(self, s: Tensor) -> Tensor:
-        """log p(abnormal | x) - log p(normal | x), `[n]`."""
-        posterior = self.mixture.class_log_ratio(s) + self.mixture.log_weights
-        return posterior[:, 1] - posterior[:, 0]
+        """log p(abnormal | x) - log p(normal | x), `[n]`, calibrated where that was asked for."""
+        return self.line[0] * self._own_odds(s) + self.line[1]
 
     def log_odds_map(self, z: Tensor, valid: Tensor | None) -> Tensor:
         """Each position's share of the log odds, `[N, 1, *S]`: exact, since Sigma is shared and s a sum."""
@@ -237,7 +274,7 @@ class ClassMixture(nn.Module):
         each = (-1, *(1 for _ in z.shape[1:]))
         count = weight.flatten(1).sum(dim=1).clamp_min(1).view(each)
         deviation = self.mixture.deviation[0]
-        slope = (self.mixture.means[1] - self.mixture.means[0]) / deviation.square()
+        slope = self.line[0] * (self.mixture.means[1] - self.mixture.means[0]) / deviation.square()
         rest = (self.log_odds(s) - s @ slope).view(each)
         shares = (z[:, :k].float() * slope.view(1, *each[:-1])).sum(dim=1, keepdim=True)
         return weight * (shares / count.sqrt() + rest / count)
@@ -246,6 +283,17 @@ class ClassMixture(nn.Module):
         """The anomaly rate, and a warning where it is low."""
         if "unlabelled" not in self.settings.learns_from:
             return ()
+        return (*self._on_rate(), *self._on_calibration())
+
+    def _on_calibration(self) -> tuple[str, ...]:
+        if not self.settings.calibrate:
+            return ()
+        slope, shift = self.line.tolist()
+        if (slope, shift) == (1.0, 0.0):
+            return ("without held-out normals the posterior is not calibrated",)
+        return (f"the posterior is calibrated: its log odds times {slope:.3g}, {shift:+.3g}",)
+
+    def _on_rate(self) -> tuple[str, ...]:
         now = float(self.mixture.log_weights[1].detach().exp())
         first = float(self.estimated_rate)
         if math.isnan(first) and self.settings.anomaly_rate is None:
@@ -260,6 +308,11 @@ class ClassMixture(nn.Module):
             f"{told}: too few to learn from, so that the posterior may rank by chance; add unlabelled images "
             "among which findings are commoner, or label some abnormal ones",
         )
+
+    def _own_odds(self, s: Tensor) -> Tensor:
+        """As the mixture itself has them."""
+        posterior = self.mixture.class_log_ratio(s) + self.mixture.log_weights
+        return posterior[:, 1] - posterior[:, 0]
 
     def each_epoch(self, epoch: int, _: Iterator[Batches]) -> None:
         self.epochs.fill_(epoch + 1)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from secondread.detectors.blocks.class_mixture import ClassMixture, Latents, MixtureSettings
+from secondread.detectors.blocks.class_mixture import LINE, ClassMixture, Latents, MixtureSettings
 from secondread.detectors.blocks.valid_positions import mean_over, valid_on
 from secondread.detectors.contract import (
     Batch,
@@ -76,6 +76,7 @@ class AEFlowGMM(AEFlow):
 
     Settings = AEFlowGMMSettings
     settings: AEFlowGMMSettings
+    added_later = frozenset({LINE})
 
     def build(self, *, pretrained: bool) -> None:
         super().build(pretrained=pretrained)
@@ -112,11 +113,15 @@ class AEFlowGMM(AEFlow):
             validate=self.normal_loss,
             views=2 if self.settings.mixture.consistency else 1,
         )
+        yield from self.classes.calibration(self.pooled, self.frozen)
 
     def collect(self, batches: Batches) -> None:
         for name, batch in batches.items():
-            z, _, _ = self._flow(batch)
-            self.classes.keep(name, self.classes.pool.pooled(z, valid_on(batch.valid, self.map_size)))
+            self.classes.keep(name, self.pooled(batch))
+
+    def pooled(self, batch: Batch) -> Tensor:
+        """s of a batch's images, `[N, k]`."""
+        return self.classes.pool.pooled(self._flow(batch)[0], valid_on(batch.valid, self.map_size))
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         found, terms = self._latents(batches, generator if self.training else None)

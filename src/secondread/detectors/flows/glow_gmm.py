@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from secondread.detectors.blocks.class_mixture import ClassMixture, Latents, MixtureSettings
+from secondread.detectors.blocks.class_mixture import LINE, ClassMixture, Latents, MixtureSettings
 from secondread.detectors.blocks.glow_settings import GlowPosteriorSettings
 from secondread.detectors.blocks.image_flow.architecture import GlowFlowSettings
 from secondread.detectors.blocks.valid_positions import mean_over
@@ -78,6 +78,7 @@ class GlowGMM(GlowPosterior):
     Settings = GlowGMMSettings
     settings: GlowGMMSettings
     normal: Glow
+    added_later = frozenset({LINE})
 
     def build(self, *, pretrained: bool) -> None:
         super().build(pretrained=pretrained)
@@ -117,12 +118,17 @@ class GlowGMM(GlowPosterior):
             diverged_above=DIVERGED,
             views=2 if self.settings.mixture.consistency else 1,
         )
+        yield from self.classes.calibration(self.decisive)
 
     def collect(self, batches: Batches) -> None:
         for name, batch in batches.items():
-            y = self.dequantisation.noisy(batch.images.float(), torch.tensor(0.5))
-            with full_precision(y):
-                self.classes.keep(name, self._density_and_s(y)[1])
+            self.classes.keep(name, self.decisive(batch))
+
+    def decisive(self, batch: Batch) -> Tensor:
+        """s of a batch's images with the mean noise, `[N, k]`."""
+        y = self.dequantisation.noisy(batch.images.float(), torch.tensor(0.5))
+        with full_precision(y):
+            return self._density_and_s(y)[1]
 
     def joint_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         """`ClassMixture.terms` in nats per dimension, with one draw of noise for all images."""

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from secondread.detectors.blocks.class_mixture import ClassMixture, Latents, MixtureSettings
+from secondread.detectors.blocks.class_mixture import LINE, ClassMixture, Latents, MixtureSettings
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -72,6 +72,7 @@ class RealNVPGMM(Detector):
     Settings = RealNVPGMMSettings
     settings: RealNVPGMMSettings
     ranks = frozenset({2, 3})
+    added_later = frozenset({LINE})
 
     def build(self, *, pretrained: bool) -> None:
         settings = self.settings
@@ -106,6 +107,7 @@ class RealNVPGMM(Detector):
             each_epoch=self.classes.each_epoch,
             validate=self.normal_loss,
         )
+        yield from self.classes.calibration(lambda batch: self._latents(batch)[1])
 
     def collect(self, batches: Batches) -> None:
         for name, batch in batches.items():
@@ -142,7 +144,7 @@ class RealNVPGMM(Detector):
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
         learns_from: tuple[Literal["unlabelled", "abnormal"], ...] = ("unlabelled", "abnormal")
-        mixture = MixtureSettings(learns_from=learns_from[: rank - 1], consistency=0.0)
+        mixture = MixtureSettings(learns_from=learns_from[: rank - 1], consistency=0.0, calibrate=True)
         settings = RealNVPGMMSettings(blocks=2, hidden=8, mixture=mixture)
         stages = {"joint": StageSettings(steps=3, batch_size=6)}
         return Tiny(settings, 1, (1, 24) if rank == 2 else (4, 4, 4), stages)
