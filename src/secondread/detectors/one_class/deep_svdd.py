@@ -97,7 +97,7 @@ class DeepSVDD(Detector):
     def stages(self) -> Iterator[Stage]:
         on = {"normal": 1.0}
         if self.settings.contrast:
-            self.ends = torch.tensor([math.inf, -math.inf], device=self.span.device)
+            self.ends = torch.tensor([math.inf, -math.inf])
             yield Stage("contrast", on, collect=self.collect_span, finish=self.finish_span)
         if self.decoder is not None:
             yield Stage(
@@ -121,7 +121,8 @@ class DeepSVDD(Detector):
     def collect_span(self, batches: Batches) -> None:
         """The least and the highest value of the normals, once each has its contrast."""
         x = with_contrast(batches["normal"])
-        self.ends = torch.stack((torch.minimum(self.ends[0], x.min()), torch.maximum(self.ends[1], x.max())))
+        low, high = self.ends.to(x.device)
+        self.ends = torch.stack((torch.minimum(low, x.min()), torch.maximum(high, x.max())))
 
     def finish_span(self) -> None:
         if self.ends[1] > self.ends[0]:
