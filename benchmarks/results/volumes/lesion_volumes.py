@@ -1,7 +1,7 @@
 """Volumes with known lesions: normal volumes of your own with lesions put in, or drawn head CT phantoms.
 
-    python benchmarks/results/lesion_volumes.py FOLDER_OR_MANIFEST -o OUT [--test 0.4] [--seed 0]
-    python benchmarks/results/lesion_volumes.py --phantoms -o OUT [--volumes 120]
+    python benchmarks/results/volumes/lesion_volumes.py FOLDER_OR_MANIFEST -o OUT [--test 0.4] [--seed 0]
+    python benchmarks/results/volumes/lesion_volumes.py --phantoms -o OUT [--volumes 120]
 
 Writes `OUT/manifest.csv` with rows train/normal, train/abnormal (from which `cohorts.anomaly_rate` makes an
 unlabelled mixture), test/normal and test/abnormal, the abnormal ones with masks. Every volume is used once,

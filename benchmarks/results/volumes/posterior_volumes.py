@@ -1,7 +1,7 @@
 """Why the log posterior of two three-dimensional Glows ranks by chance: one change at a time.
 
-    python benchmarks/results/lesion_volumes.py --phantoms --volumes 360 --test 0.3 --seed 10 -o heads
-    OMP_NUM_THREADS=1 python benchmarks/results/posterior_volumes.py heads/manifest.csv [VARIANT ...]
+    python benchmarks/results/volumes/lesion_volumes.py --phantoms --volumes 360 --test 0.3 --seed 10 -o heads
+    OMP_NUM_THREADS=1 python benchmarks/results/volumes/posterior_volumes.py heads/manifest.csv [VARIANT ...]
 
 `glow-volume-small` learns from the normals and from a mixture of which `--rate` is abnormal, and is changed
 in one respect a variant (`VARIANTS`). One line of JSON a fit: the AUROC of the test volumes by

@@ -1,6 +1,6 @@
 """Forms of the map of two Glows beside maps that need no learning, on images with masks.
 
-    python benchmarks/results/glow_maps.py BUNDLE MANIFEST [--split test] [--smooth 0 1 2 4] [-o table.csv]
+    python benchmarks/results/volumes/glow_maps.py BUNDLE MANIFEST [--split test] [--smooth 0 1 2 4] [-o FILE]
 
 Reads a bundle of `glow-posterior` and fits nothing. Of the manifest's split it takes the normals, with empty
 masks, and the abnormal images with a mask. Maps are blurred on the prepared grid, by a Gaussian with a
