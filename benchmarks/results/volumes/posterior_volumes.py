@@ -157,7 +157,7 @@ def one_fit(
     began = time.process_time()
     train(detector, sources, recipe.stages, seed=seed, device="cpu", progress=False)
     spent = time.process_time() - began
-    draws = recipe.detector.draws
+    draws = detector.settings.draws
     known = figures(detector, held_out, draws)
     found = {label: figures(detector, images, draws) for label, images in test.items()}
     label = np.repeat([False, True], [len(test["normal"]), len(test["abnormal"])])
