@@ -146,7 +146,8 @@ class RealNVPGMM(Detector):
         learns_from: tuple[Literal["unlabelled", "abnormal"], ...] = ("unlabelled", "abnormal")
         mixture = MixtureSettings(learns_from=learns_from[: rank - 1], consistency=0.0, calibrate=True)
         settings = RealNVPGMMSettings(blocks=2, hidden=8, mixture=mixture)
-        stages = {"joint": StageSettings(steps=3, batch_size=6)}
+        collecting = dict.fromkeys(("scale", "start", "posterior"), StageSettings(batch_size=6))
+        stages = {**collecting, "joint": StageSettings(steps=3, batch_size=6)}
         return Tiny(settings, 1, (1, 24) if rank == 2 else (4, 4, 4), stages)
 
     def collect_values(self, batches: Batches) -> None:
