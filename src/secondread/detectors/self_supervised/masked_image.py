@@ -180,7 +180,7 @@ class MaskedImage(Detector):
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
         settings = MaskedImageSettings(
-            encoder=ResidualSettings(width=4, blocks=1, layer="layer2"), patch=8 if rank == 2 else 4, width=4
+            encoder=ResidualSettings(width=8, blocks=1, layer="layer2"), patch=8 if rank == 2 else 4, width=4
         )
         stages = {
             "masking": StageSettings(steps=3, batch_size=6),
