@@ -7,7 +7,6 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-import torch
 from observed_fit import Observed, observe
 from PIL import Image
 from safetensors.torch import load, save
@@ -15,7 +14,6 @@ from tiny_fits import CASES, Cohorts, CutOff, Killed, find, fit, scores_of
 
 from secondread.calibration.raw_scores import RawScores
 from secondread.detectors.contract import Detector
-from secondread.networks.precision import onednn_takes
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.scoring.scorer import Scorer
 
@@ -98,7 +96,6 @@ def test_2_one_seed_fits_equal_scores_even_where_the_fit_is_observed(name, rank,
     assert_equal(observed(name, rank).scores, scores(name, rank))
 
 
-@pytest.mark.skipif(not onednn_takes(torch.bfloat16), reason="this processor cannot train in bfloat16")
 @pytest.mark.parametrize("name", [name for name, rank in CASES if rank == 2])
 def test_2_it_can_be_fitted_in_bfloat16(name, data):
     """Pictures alone: on some processors oneDNN's gradient of a three-dimensional convolution in bfloat16

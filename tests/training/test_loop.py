@@ -10,15 +10,11 @@ from small_detectors import Adversary, AutoencoderSettings, build
 
 from secondread.detectors.detector_settings import EarlyStopSettings, OptimiserSettings, StageSettings
 from secondread.errors import UserError
-from secondread.networks.precision import onednn_takes
 from secondread.scoring.image_source import ArraySource
 from secondread.terminal.interruption import Interrupted
 from secondread.training.log import TrainingLog
 from secondread.training.loop import train
 
-WHERE_IT_TRAINS = pytest.mark.skipif(
-    not onednn_takes(torch.bfloat16), reason="this processor cannot train in bfloat16"
-)
 BUSY = AutoencoderSettings(dropout=0.2, noise=0.1)
 
 
@@ -55,7 +51,7 @@ def kill_at(count: int):
     return after_round
 
 
-@pytest.mark.parametrize("precision", ["float32", pytest.param("bf16", marks=WHERE_IT_TRAINS)])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_one_seed_gives_one_result_and_another_seed_another(cohorts, tmp_path, precision):
     stage = StageSettings(epochs=2, batch_size=4)
     one, again, other = build(BUSY), build(BUSY), build(BUSY)
@@ -65,12 +61,6 @@ def test_one_seed_gives_one_result_and_another_seed_another(cohorts, tmp_path, p
     assert same(one, again)
     assert without_times(first) == without_times(second)
     assert not same(one, other)
-
-
-def test_bf16_is_refused_on_a_processor_whose_training_in_it_ends_the_process(cohorts, tmp_path, monkeypatch):
-    monkeypatch.setattr("secondread.scoring.device.onednn_takes", lambda dtype: False)
-    with pytest.raises(UserError, match=r"cannot train in bf16.* set precision: float32"):
-        fit(build(BUSY), cohorts(), StageSettings(epochs=1), tmp_path, precision="bf16")
 
 
 def test_training_lowers_the_loss_and_leaves_the_global_generator_alone(cohorts, tmp_path):

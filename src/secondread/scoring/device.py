@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from secondread.errors import UserError
-from secondread.networks.precision import onednn_takes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -77,16 +76,6 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         major, _ = torch.cuda.get_device_capability(device)
         return "bf16" if major >= 8 else "float32"
     return "bf16" if cpu_has_amx() else "float32"
-
-
-def refuse_untrainable(precision: Precision, device: torch.device) -> None:
-    """UserError for training in bf16 on a CPU without AVX-512, where torch's backward pass writes beyond
-    its memory, so that the process is ended."""
-    if precision == "bf16" and device.type == "cpu" and not onednn_takes(torch.bfloat16):
-        raise UserError(
-            f"this processor ({processor_name()}) cannot train in bf16, for which torch needs AVX-512; "
-            f"set precision: float32, or {PRECISION_VARIABLE}=float32"
-        )
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

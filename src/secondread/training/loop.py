@@ -36,14 +36,7 @@ from lightning_fabric import Fabric
 from secondread.detectors.contract import Detector, Stage
 from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
-from secondread.scoring.device import (
-    Repeatable,
-    choose_device,
-    choose_precision,
-    make_fabric,
-    place,
-    refuse_untrainable,
-)
+from secondread.scoring.device import Repeatable, choose_device, choose_precision, make_fabric, place
 from secondread.scoring.image_source import ImageSource
 from secondread.terminal.interruption import StopRequest
 from secondread.training.batches.stage_data import stage_data
@@ -87,15 +80,13 @@ def train(
     workers             processes at most in which synthetic anomalies are drawn ahead, where that pays
                         (`training.batches.drawing`); the numbers are the same with any, and with none
 
-    Raises `UserError` (settings that do not fit, a checkpoint of another fit, training that diverged, bf16 on
-    a CPU that cannot train in it)
+    Raises `UserError` (settings that do not fit, a checkpoint of another fit, training that diverged)
     and `Interrupted` (Ctrl-C or SIGTERM, after saving).
     """
     refuse_missing_images(cohorts, stages)
     detector.eval()  # a weight with power iteration moves whenever it is looked at in train mode
     place_of_work = choose_device(device)
     chosen = choose_precision(precision, place_of_work)
-    refuse_untrainable(chosen, place_of_work)
     fabric = make_fabric(place_of_work, chosen)
     checkpoints = Checkpoints(None if directory is None else directory / "checkpoints")
     fingerprint = fit_identity(detector, cohorts, stages, seed, chosen, fabric)
