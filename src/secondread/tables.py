@@ -39,6 +39,11 @@ OF_IMAGES = {
 """The columns of a table of images, and how people spell them, in small letters and digits alone."""
 
 
+def plain_name(name: str) -> str:
+    """A column's name in small letters and digits alone, as `OF_IMAGES` has them."""
+    return re.sub(r"[\W_]", "", name.lower())
+
+
 def line(cells: Iterable[str]) -> str:
     """One line of a table, with its end."""
     return _joined([cell_of(text) for text in cells], ",") + "\n"

@@ -12,6 +12,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from tiny_fits import Cohorts, find
+
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
@@ -88,6 +90,15 @@ def cohorts(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str,
         return sets
 
     return make
+
+
+@pytest.fixture(scope="session")
+def data(cohorts) -> Callable[[str, int], Cohorts]:
+    def of(name: str, rank: int) -> Cohorts:
+        tiny = find(name).tiny(rank)
+        return cohorts(tiny.channels, tuple(tiny.size))
+
+    return of
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from tiny_fits import CASES, STUBS, Cohorts, find, fit, scores_of
+from tiny_fits import CASES, STUBS, fit, scores_of
 
 from secondread.calibration.raw_scores import RawScores
 from secondread.detectors.contract import Detector
@@ -18,15 +18,6 @@ every_detector = pytest.mark.parametrize(("name", "rank"), OURS, ids=[f"{n}-{r}d
 TOLERANCE = 0.02
 """Between a GPU's and a CPU's scores of one fitted detector, as a share of the part's size: a GPU rounds what
 its convolutions multiply to ten bits (TF32)."""
-
-
-@pytest.fixture(scope="module")
-def data(cohorts) -> Callable[[str, int], Cohorts]:
-    def of(name: str, rank: int) -> Cohorts:
-        tiny = find(name).tiny(rank)
-        return cohorts(tiny.channels, tuple(tiny.size))
-
-    return of
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from observed_fit import Observed, observe
 from PIL import Image
 from safetensors.torch import load, save
-from tiny_fits import CASES, Cohorts, CutOff, Killed, find, fit, scores_of
+from tiny_fits import CASES, CutOff, Killed, find, fit, scores_of
 
 from secondread.calibration.raw_scores import RawScores
 from secondread.detectors.contract import Detector
@@ -28,15 +28,6 @@ def assert_equal(one: RawScores, other: RawScores) -> None:
         np.testing.assert_array_equal(values, other.parts[name], err_msg=name)
     for name, values in (one.maps or {}).items():
         np.testing.assert_array_equal(values, other.maps[name], err_msg=name)
-
-
-@pytest.fixture(scope="module")
-def data(cohorts) -> Callable[[str, int], Cohorts]:
-    def of(name: str, rank: int) -> Cohorts:
-        tiny = find(name).tiny(rank)
-        return cohorts(tiny.channels, tuple(tiny.size))
-
-    return of
 
 
 @pytest.fixture(scope="module")

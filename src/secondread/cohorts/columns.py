@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from secondread.errors import UserError
-from secondread.tables import OF_IMAGES
+from secondread.tables import OF_IMAGES, plain_name
 
 COLUMNS = ("path", "split", "label", "finding", "patient_id", "study_id", "mask")
 SPLITS = ("train", "validation", "test", "")
@@ -50,7 +49,7 @@ class Header:
             spellings = OF_IMAGES[column]
             if column in written:
                 continue
-            alike = [name for name in written if re.sub(r"[\W_]", "", name.lower()) in spellings]
+            alike = [name for name in written if plain_name(name) in spellings]
             if len(alike) > 1:
                 raise UserError(
                     f"{source}, line 1: columns {' and '.join(alike)} both look like {column}; "

@@ -24,6 +24,11 @@ _MEAN: dict[int, Callable[..., Tensor]] = {
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
+def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The modules of a network that normalise by batches."""
+    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
 def channels_last(x: Tensor) -> Tensor:
     """`x` in channels-last memory order, which the matrix units of CPUs and GPUs want; same values."""
     order = _CHANNELS_LAST.get(x.dim() - 2)

@@ -179,9 +179,9 @@ class Classic(Detector):
             self.register_buffer(f"fitted_{name}", made.to(getattr(self, f"fitted_{name}")))
         self.judge = None
         self.said = (
-            f"{model.name} of {model.library} is fitted on {len(rows):,} of {self.seen:,} "
+            f"{model.name} of {model.package} is fitted on {len(rows):,} of {self.seen:,} "
             f"{'patches' if self.maps is not None else 'normals'} in {rows.shape[1]:,} coordinates",
-            *dict.fromkeys(f"{model.library}: {' '.join(str(one.message).split())}" for one in caught),
+            *dict.fromkeys(f"{model.package}: {' '.join(str(one.message).split())}" for one in caught),
         )
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:

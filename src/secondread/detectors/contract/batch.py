@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -62,6 +62,22 @@ class Batch:
             self.patients,
             None if self.drawn is None else self.drawn.to(device),
         )
+
+    @staticmethod
+    def joined(batches: Iterable[Batch]) -> Batch:
+        """The images of several batches in one, with a mask where one of them has a mask; one batch alone as
+        it is."""
+        every = list(batches)
+        if len(every) == 1:
+            return every[0]
+        images = torch.cat([batch.images for batch in every])
+        if all(batch.valid is None for batch in every):
+            return Batch(images)
+        valid = [
+            torch.ones_like(batch.images[:, :1], dtype=torch.bool) if batch.valid is None else batch.valid
+            for batch in every
+        ]
+        return Batch(images, torch.cat(valid))
 
 
 Batches = Mapping[str, Batch]

@@ -17,7 +17,6 @@ from secondread.detectors.blocks.self_supervised.collapse import RepresentationS
 from secondread.detectors.blocks.self_supervised.views import (
     QUARTERS,
     ViewSettings,
-    joined,
     random_view,
     turned,
 )
@@ -115,7 +114,7 @@ class OneClassContrastive(Detector):
         views = [
             random_view(one, self.settings.views, self.size, generator) for _ in range(2) for one in every
         ]
-        first, second = self.head(self.embedding(joined(views))).float().chunk(2)
+        first, second = self.head(self.embedding(Batch.joined(views))).float().chunk(2)
         with full_precision(first):
             logits = first @ second.T / self.settings.temperature
         return {"contrast": functional.cross_entropy(logits, torch.arange(len(logits), device=logits.device))}

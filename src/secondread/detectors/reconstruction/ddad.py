@@ -153,7 +153,7 @@ class DDAD(Detector):
     ) -> dict[str, Tensor]:
         """The backbone's loss, summed over networks, of all images of the cohorts that `ensemble` learns."""
         cohorts = ("normal",) if ensemble is self.normal else ("normal", "unlabelled")
-        batch = _together([batches[name] for name in cohorts if name in batches])
+        batch = Batch.joined(batches[name] for name in cohorts if name in batches)
         refuse_one_image(self, len(batch))
         x = symmetric(batch.images)
         total: dict[str, Tensor] = {}
@@ -289,19 +289,3 @@ class DDAD(Detector):
         shorter = StageSettings(steps=2, batch_size=6)
         stages = {"normal": stage, "mixture": shorter, "refine": shorter}
         return Tiny(settings, 1, (16,) * rank, stages)
-
-
-def _together(batches: list[Batch]) -> Batch:
-    """All images of several batches in one; a mask where one of them has a mask."""
-    if len(batches) == 1:
-        return batches[0]
-    images = torch.cat([batch.images for batch in batches])
-    if all(batch.valid is None for batch in batches):
-        return Batch(images)
-    return Batch(images, torch.cat([_mask(batch) for batch in batches]))
-
-
-def _mask(batch: Batch) -> Tensor:
-    if batch.valid is not None:
-        return batch.valid
-    return torch.ones_like(batch.images[:, :1], dtype=torch.bool)

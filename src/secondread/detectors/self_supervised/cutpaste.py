@@ -33,6 +33,7 @@ from secondread.detectors.contract import (
     Tiny,
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+from secondread.networks.by_rank import batch_norms
 from secondread.networks.encoder import EncoderSettings, map_sizes
 from secondread.networks.encoders.residual import ResidualSettings
 from secondread.networks.precision import full_precision
@@ -150,9 +151,8 @@ class CutPaste(Detector):
         self.draw = DrawVariants(tuple(make_anomalies(one) for one in settings.anomalies.variants()))
         width = self.encoder.channels[-1]
         self.head = classifier(width, settings.head, 1 + len(self.draw.variants))
-        for module in (*self.encoder.modules(), *self.head.modules()):
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.momentum = settings.momentum
+        for norm in (*batch_norms(self.encoder), *batch_norms(self.head)):
+            norm.momentum = settings.momentum
         self.gaussian = Gaussian(width) if settings.score == "distance" else None
         self.held_out_accuracy: Tensor
         self.register_buffer("held_out_accuracy", torch.full((3,), NOT_MEASURED))

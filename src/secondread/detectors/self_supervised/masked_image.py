@@ -7,17 +7,17 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, encoder_kind
 from secondread.detectors.blocks.gaussian import ComponentsSettings, Gaussian
 from secondread.detectors.blocks.pooled_features import pooled
 from secondread.detectors.blocks.reconstruction import refuse_one_image
 from secondread.detectors.blocks.self_supervised.collapse import RepresentationSpread
-from secondread.detectors.blocks.self_supervised.views import joined
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+from secondread.networks.by_rank import batch_norms
 from secondread.networks.encoders.residual import ResidualSettings
 from secondread.networks.precision import full_precision
 from secondread.networks.self_supervised.masked_patches import (
@@ -117,7 +117,7 @@ class MaskedImage(Detector):
         )
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
-        batch = joined(batches.values()) if self.training else batches["normal"]
+        batch = Batch.joined(batches.values()) if self.training else batches["normal"]
         refuse_one_image(self, len(batch))
         hidden = hidden_patches(len(batch), self.grid, self.settings.share, generator)
         return {"filled": self.error(batch, hidden.to(batch.images.device)).mean()}
@@ -188,7 +188,3 @@ class MaskedImage(Detector):
             "density": StageSettings(batch_size=4),
         }
         return Tiny(settings, 1, (32, 32) if rank == 2 else (16, 16, 16), stages)
-
-
-def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]

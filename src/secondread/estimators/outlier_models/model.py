@@ -33,7 +33,7 @@ class OutlierModel(Settings):
     name: str
     fitted: ClassVar[Axes] = {}
     whole: ClassVar[frozenset[str]] = frozenset()
-    library: ClassVar[Literal["scikit-learn", "PyOD"]] = "scikit-learn"
+    package: ClassVar[Literal["scikit-learn", "PyOD"]] = "scikit-learn"
 
     def axes(self) -> Axes:
         """`fitted`, where settings change it."""
@@ -63,11 +63,11 @@ class OutlierModel(Settings):
     def judge(self, arrays: Arrays) -> Judge:
         """What `restored` makes of rows, with higher = more abnormal."""
         model = self.restored(arrays)
-        return model.decision_function if self.library == "PyOD" else lambda rows: -model.score_samples(rows)
+        return model.decision_function if self.package == "PyOD" else lambda rows: -model.score_samples(rows)
 
     def refuse_absent(self) -> None:
         """UserError where its library is not installed."""
-        if self.library == "PyOD" and find_spec("pyod") is None:
+        if self.package == "PyOD" and find_spec("pyod") is None:
             raise UserError(
                 f"the outlier model {self.name} is PyOD's, which is not installed: "
                 "pip install 'secondread[pyod]'"

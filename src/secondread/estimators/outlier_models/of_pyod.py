@@ -24,7 +24,7 @@ class HBOS(OutlierModel):
         description="share of a bin by which a value outside of all still counts as in it",
     )
     fitted: ClassVar[Axes] = {"hist_": ("b", "d"), "bin_edges_": ("e", "d")}
-    library = "PyOD"
+    package = "PyOD"
 
     def make(self, seed: int) -> Any:
         from pyod.models.hbos import HBOS as Model
@@ -50,7 +50,7 @@ class ECOD(OutlierModel):
 
     name: Literal["ecod"] = "ecod"
     fitted: ClassVar[Axes] = {"X_train": ("n", "d")}
-    library = "PyOD"
+    package = "PyOD"
 
     def make(self, seed: int) -> Any:
         from pyod.models.ecod import ECOD as Model
@@ -86,7 +86,7 @@ class CBLOF(OutlierModel):
         "large_cluster_labels_": ("l",),
     }
     whole = frozenset({"cluster_sizes_", "large_cluster_labels_"})
-    library = "PyOD"
+    package = "PyOD"
 
     def least(self, coordinates: int) -> tuple[int, str]:
         return self.clusters, "clusters"
@@ -129,7 +129,7 @@ class PCA(OutlierModel):
         "components_": ("k", "d"),
         "w_components_": ("k",),
     }
-    library = "PyOD"
+    package = "PyOD"
 
     def make(self, seed: int) -> Any:
         from pyod.models.pca import PCA as Model

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -85,5 +84,5 @@ def _number(cell: str) -> float | None:
 
 
 def _tells_of_images(name: str) -> bool:
-    plain = re.sub(r"[\W_]", "", name.lower())
+    plain = tables.plain_name(name)
     return any(plain in spellings for spellings in tables.OF_IMAGES.values())

@@ -5,7 +5,6 @@ from pydantic import ValidationError
 
 from secondread.detectors.blocks.self_supervised.views import (
     ViewSettings,
-    joined,
     random_view,
     turned,
 )
@@ -81,11 +80,11 @@ def test_a_mask_is_turned_with_its_image():
 
 def test_batches_are_joined_with_their_masks():
     one, valid = blobs(2, (8, 8)), torch.zeros(2, 1, 8, 8, dtype=torch.bool)
-    together = joined([Batch(one), Batch(one, valid)])
+    together = Batch.joined([Batch(one), Batch(one, valid)])
     assert len(together) == 4
     assert together.valid[:2].all()
     assert not together.valid[2:].any()
-    assert joined([Batch(one), Batch(one)]).valid is None
+    assert Batch.joined([Batch(one), Batch(one)]).valid is None
 
 
 def test_the_least_share_comes_first():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 import torch
@@ -81,16 +81,3 @@ def turned(batch: Batch, quarter: int) -> Batch:
     """Each image turned by so many quarters in the plane of its last two axes."""
     valid = None if batch.valid is None else batch.valid.rot90(quarter, (-2, -1))
     return Batch(batch.images.rot90(quarter, (-2, -1)), valid)
-
-
-def joined(batches: Iterable[Batch]) -> Batch:
-    """The images of several batches as one, with their valid masks."""
-    every = list(batches)
-    images = torch.cat([batch.images.float() for batch in every])
-    if all(batch.valid is None for batch in every):
-        return Batch(images)
-    valid = [
-        torch.ones_like(batch.images[:, :1], dtype=torch.bool) if batch.valid is None else batch.valid
-        for batch in every
-    ]
-    return Batch(images, torch.cat(valid))

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from secondread.detectors.blocks.reconstruction import NetworkSettings
+from secondread.networks.by_rank import batch_norms
 from secondread.networks.variational.convolutional import ConvolutionalVAE
 from secondread.networks.variational.linear import VariationalAutoencoder
 from secondread.settings.base import Settings, Width
@@ -57,4 +58,4 @@ class EncodesAndDecodes(Protocol):
 
 def has_batch_statistics(network: nn.Module) -> bool:
     """Whether one image alone cannot be a training batch."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+    return bool(batch_norms(network))
