@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secondread.flows.latent import UnitGaussian
-from secondread.networks.by_rank import CONVOLUTION, channels_last, resize
+from secondread.networks.by_rank import channels_last, convolution, resize
 
 SLOPE = 0.1
 """Of the subnets' leaky ReLU."""
@@ -35,11 +35,10 @@ class CrossScaleSubnet(nn.Module):
         self, rank: int, scales: int, channels_in: int, channels_out: int, hidden: int, kernel: int
     ) -> None:
         super().__init__()
-        convolution, padding = CONVOLUTION[rank], kernel // 2
 
         def several(count: int, first: int, last: int, stride: int = 1) -> nn.ModuleList:
             return nn.ModuleList(
-                convolution(first, last, kernel, padding=padding, stride=stride) for _ in range(count)
+                convolution(rank, first, last, kernel, stride, kernel // 2) for _ in range(count)
             )
 
         self.first = several(scales, channels_in, hidden)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,68 @@ _MEAN: dict[int, Callable[..., Tensor]] = {
     3: nn.functional.avg_pool3d,
 }
 _CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+class ThinPointwise(nn.Conv2d):
+    """A strided 1×1 convolution of few channels: it takes the positions out first, then has a stride of 1.
+
+    What oneDNN has for the backward pass of a strided one, of 2 to 7 channels in channels-last order, writes
+    beyond its memory on CPUs with AVX2 and without AVX-512 (torch 2.13), which ends the process. The forward
+    pass of `ThinTransposedPointwise` would be the same operation.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, across = self.stride
+        return nn.functional.conv2d(x[:, :, ::down, ::across], self.weight, self.bias)
+
+
+class ThinTransposedPointwise(nn.ConvTranspose2d):
+    """A strided transposed 1×1 convolution to few channels: one of stride 1, with zeros put between."""
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        y = nn.functional.conv2d(x, self.weight.transpose(0, 1))
+        down, across = self.stride
+        rest_down, rest_across = self.output_padding
+        height = (y.shape[2] - 1) * down + 1 + int(rest_down)
+        width = (y.shape[3] - 1) * across + 1 + int(rest_across)
+        spread = channels_last(y.new_zeros(*y.shape[:2], height, width))
+        spread[:, :, ::down, ::across] = y
+        return spread if self.bias is None else spread + self.bias.view(-1, 1, 1)
+
+
+def convolution(
+    rank: int,
+    channels_in: int,
+    channels_out: int,
+    kernel: int,
+    strides: int | Sequence[int] = 1,
+    padding: int = 0,
+    *,
+    bias: bool = True,
+) -> nn.Module:
+    """A convolution of this rank whose kernel or strides are settings; its parameters have the same names and
+    shapes on every machine."""
+    strides = (strides,) * rank if isinstance(strides, int) else tuple(strides)
+    thin = rank == 2 and kernel == 1 and padding == 0 and max(strides) > 1 and channels_in < 8
+    kind = ThinPointwise if thin else CONVOLUTION[rank]
+    return kind(channels_in, channels_out, kernel, strides, padding, bias=bias)
+
+
+def transposed_convolution(
+    rank: int,
+    channels_in: int,
+    channels_out: int,
+    kernel: int,
+    stride: int = 1,
+    padding: int = 0,
+    *,
+    output_padding: int = 0,
+    bias: bool = True,
+) -> nn.Module:
+    """As `convolution`, transposed."""
+    thin = rank == 2 and kernel == 1 and padding == 0 and stride > 1 and channels_out < 8
+    kind = ThinTransposedPointwise if thin else TRANSPOSED_CONVOLUTION[rank]
+    return kind(channels_in, channels_out, kernel, stride, padding, output_padding, bias=bias)
 
 
 def batch_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:

@@ -158,7 +158,7 @@ class OneClassContrastive(Detector):
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
         settings = OneClassContrastiveSettings(
-            encoder=ResidualSettings(width=8, blocks=1, layer="layer2"), head=(8, 4), bank=5
+            encoder=ResidualSettings(width=4, blocks=1, layer="layer2"), head=(8, 4), bank=5
         )
         stages = {"contrast": StageSettings(steps=3, batch_size=4), "density": StageSettings(batch_size=4)}
         return Tiny(settings, 1, (32, 32) if rank == 2 else (16, 16, 16), stages)

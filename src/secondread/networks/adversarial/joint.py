@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, TRANSPOSED_CONVOLUTION
+from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, convolution, transposed_convolution
 
 Layer = tuple[int, int, int]
 """Kernel, stride and channels of a convolution without padding."""
@@ -39,11 +39,11 @@ class JointEncoder(nn.Module):
 
     def __init__(self, rank: int, channels: int, layers: Sequence[Layer], outputs: int) -> None:
         super().__init__()
-        convolution, norm = CONVOLUTION[rank], BATCH_NORM[rank]
+        norm = BATCH_NORM[rank]
         steps: list[nn.Module] = []
         for before, (kernel, stride, after) in _joined(channels, [*layers, (1, 1, layers[-1][2])]):
             steps += [
-                convolution(before, after, kernel, stride, bias=False),
+                convolution(rank, before, after, kernel, stride, bias=False),
                 norm(after),
                 nn.LeakyReLU(SLOPE),
             ]
@@ -65,7 +65,7 @@ class JointGenerator(nn.Module):
         steps: list[nn.Module] = []
         for kernel, stride, after in reversed(layers):
             steps += [
-                TRANSPOSED_CONVOLUTION[rank](before, after, kernel, stride, bias=False),
+                transposed_convolution(rank, before, after, kernel, stride, bias=False),
                 norm(after),
                 nn.LeakyReLU(SLOPE),
             ]
@@ -96,7 +96,7 @@ class JointCritic(nn.Module):
         for number, (before, (kernel, stride, after)) in enumerate(_joined(channels, layers)):
             steps += [
                 nn.Dropout(dropout),
-                CONVOLUTION[rank](before, after, kernel, stride, bias=number == 0),
+                convolution(rank, before, after, kernel, stride, bias=number == 0),
                 *([BATCH_NORM[rank](after)] if number else []),
                 nn.LeakyReLU(SLOPE),
             ]

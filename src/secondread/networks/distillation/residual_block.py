@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from secondread.networks import by_rank
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, TRANSPOSED_CONVOLUTION, resize
 from secondread.networks.fused_convolution import convolve
 
@@ -18,8 +19,7 @@ def convolution(
     rank: int, channels_in: int, channels_out: int, kernel: int, strides: Sequence[int] | None = None
 ) -> nn.Module:
     """Without a bias, with half the kernel as padding."""
-    strides = tuple(strides or (1,) * rank)
-    return CONVOLUTION[rank](channels_in, channels_out, kernel, strides, kernel // 2, bias=False)
+    return by_rank.convolution(rank, channels_in, channels_out, kernel, strides or 1, kernel // 2, bias=False)
 
 
 def finer(rank: int, channels_in: int, channels_out: int, strides: Sequence[int]) -> nn.Module:

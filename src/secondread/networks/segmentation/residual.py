@@ -15,6 +15,8 @@ from secondread.networks.by_rank import (
     MAX_POOL,
     TRANSPOSED_CONVOLUTION,
     channels_last,
+    convolution,
+    transposed_convolution,
 )
 from secondread.wording.sizes import times
 
@@ -109,18 +111,19 @@ class ResidualBlock(nn.Module):
         super().__init__()
         norm = BATCH_NORM[rank]
 
-        def convolution(side: int) -> nn.Module:
+        def changed(side: int) -> nn.Module:
             if change == "double":
-                return TRANSPOSED_CONVOLUTION[rank](
-                    before, after, side, 2, side // 2, output_padding=1, bias=False
+                return transposed_convolution(
+                    rank, before, after, side, 2, side // 2, output_padding=1, bias=False
                 )
-            return CONVOLUTION[rank](before, after, side, 2 if change == "half" else 1, side // 2, bias=False)
+            stride = 2 if change == "half" else 1
+            return convolution(rank, before, after, side, stride, side // 2, bias=False)
 
-        self.conv1, self.norm1 = convolution(3), norm(after)
+        self.conv1, self.norm1 = changed(3), norm(after)
         self.conv2 = CONVOLUTION[rank](after, after, 3, padding=1, bias=False)
         self.norm2 = norm(after)
         same = change == "none" and before == after
-        self.shortcut = nn.Identity() if same else nn.Sequential(convolution(1), norm(after))
+        self.shortcut = nn.Identity() if same else nn.Sequential(changed(1), norm(after))
 
     def forward(self, x: Tensor) -> Tensor:
         inner = functional.relu(self.norm1(self.conv1(x)))

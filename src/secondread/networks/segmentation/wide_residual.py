@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, channels_last, halved
+from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, channels_last, convolution, halved
 from secondread.wording.sizes import times
 
 FIRST = 16
@@ -106,14 +106,13 @@ class PreActivatedBlock(nn.Module):
 
     def __init__(self, rank: int, before: int, after: int, *, change: str) -> None:
         super().__init__()
-        convolution, norm = CONVOLUTION[rank], BATCH_NORM[rank]
-        stride = 2 if change == "half" else 1
+        norm, stride = BATCH_NORM[rank], 2 if change == "half" else 1
         self.change = change
         self.norm1 = norm(before)
-        self.conv1 = convolution(before, after, 3, stride, padding=1, bias=False)
+        self.conv1 = convolution(rank, before, after, 3, stride, 1, bias=False)
         self.norm2 = norm(after)
-        self.conv2 = convolution(after, after, 3, padding=1, bias=False)
-        self.shortcut = None if before == after else convolution(before, after, 1, stride, bias=False)
+        self.conv2 = convolution(rank, after, after, 3, 1, 1, bias=False)
+        self.shortcut = None if before == after else convolution(rank, before, after, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         active = functional.relu(self.norm1(x))
