@@ -15,8 +15,9 @@ is a logistic regression of the same features on all labelled training images: w
 reference is the first, `aeflow` where it is not left out. `--group` takes the six that led on development
 data, the other feature methods, those that learn from nothing, or the families of reconstruction and
 adversarial methods (of which presets of 250 epochs have 60, and each its preset's size, 64×64 but for two;
-they learn from at most 200 normals on every set), or `drawn`, those that learn from drawn anomalies (as the
-last two; a name with `+` has the unlabelled images among its normals).
+they learn from at most 200 normals on every set), `drawn`, those that learn from drawn anomalies (as the
+last two; a name with `+` has the unlabelled images among its normals), or `textbook`, what remains of the
+field's list: students, one-class networks, residual flows, other couplings and the classics (as the last).
 `lgg.csv` and `head.csv` are made by `secondread split … --test 0.4 --seed 0` (`head-ct` without
 `normal/189.png`, a copy of one in train). `development`, of rows that `development_split.py` made, learns
 from 200 normals and has none unlabelled: it says which six lead. `volumes`, of `lesion_volumes.py`, has
@@ -55,12 +56,18 @@ DRAWN = (
     "cutpaste-end-to-end", "cutpaste-segmentation", "anatpaste",
 )  # fmt: skip
 STARRED = ("anomaly-unet", "pii", "nsa", "draem", "cutpaste-scratch")
+TEXTBOOK = (
+    "stfpm", "deep-svdd", "deep-svdd-soft", "one-class-contrastive", "masked-image", "residual-flow",
+    "aeflow-spline", "aeflow-uniform", "lof", "kde", "gmm", "cblof", "pca", "ecod", "copod", "hbos",
+    "isolation-forest", "elliptic-envelope", "knn-patches", "ocsvm-patches",
+)  # fmt: skip
 GROUPS = {
     "leading": LEADING,
     "features": ("aeflow", *FEATURES),
     "nothing": ("aeflow", *FROM_NOTHING),
     "reconstruction": RECONSTRUCTION,
     "adversarial": ADVERSARIAL,
+    "textbook": ("aeflow", *TEXTBOOK),
     "drawn": (*DRAWN, *(f"{name}+={name}" for name in STARRED)),
 }
 EPOCHS = 60
@@ -78,7 +85,7 @@ VARIANTS = {
 QUICK = ("aeflow", "padim", "k-nn", "mahalanobis", "k-means", "one-class-svm")
 SMALL = ("ae", "memae", "aeu", "ddad", "glow-cxr-small", "glow-gmm-small")
 MOST_NORMALS = 200
-FEW_NORMALS = ("reconstruction", "adversarial", "drawn")
+FEW_NORMALS = ("reconstruction", "adversarial", "drawn", "textbook")
 LAYERS_32 = "[[2, 1, 8], [7, 2, 16], [5, 2, 32], [5, 1, 64]]"
 """Kernel, stride and channels of BiGAN's convolutions, for 32 pixels."""
 VOLUME_STEPS = "[{percentiles: {low: 1, high: 99, over: foreground}}]"
