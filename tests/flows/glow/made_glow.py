@@ -5,7 +5,7 @@ import torch
 from secondread.flows.glow.glow import Glow
 from secondread.flows.glow.scales import Scale
 
-SCHEMES = ("glow", "shibata", "exp", "additive")
+SCHEMES = ("glow", "shibata", "exp", "additive", "spline")
 SIZES = {2: (4, 8), 3: (4, 4, 8)}
 
 
@@ -14,7 +14,7 @@ def make_glow(rank=2, *, scheme="glow", seed=0, amplitude=0.1, size=None, channe
     generator = torch.Generator().manual_seed(seed)
     options = {"levels": 2, "depth": 2, "width": 8, **options}
     glow = Glow(
-        rank, channels, size or SIZES[rank], scale=Scale(scheme), generator=generator, **options
+        rank, channels, size or SIZES[rank], scale=Scale(scheme, bins=3), generator=generator, **options
     ).double()
     with torch.no_grad():
         for parameter in glow.parameters():

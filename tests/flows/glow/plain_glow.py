@@ -92,6 +92,9 @@ class PlainGlow:
         h = self.convolve(h, step.middle, step.middle_bias, step.middle_log_scale)
         h = functional.relu(self.watched(h))
         h = self.convolve(self.padded(h), step.last, step.last_bias, step.last_log_scale)
+        if self.scheme == "spline":
+            second, log_slope = self.bent(second, h)
+            return torch.cat((first, second), dim=1), total + log_slope.flatten(1).sum(dim=1)
         shift, h = h[:, : second.shape[1]], h[:, second.shape[1] :]
         match self.scheme:
             case "glow":
@@ -104,6 +107,19 @@ class PlainGlow:
                 return torch.cat((first, second + shift), dim=1), total.expand(len(x))
         out = torch.cat((first, (second + shift) * scale), dim=1)
         return out, total + scale.log().flatten(1).sum(dim=1)
+
+    def bent(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """The spline of normflows, with a constant that makes ours the identity at zero."""
+        from normflows.utils.splines import unconstrained_rational_quadratic_spline
+
+        bins = (h.shape[1] // x.shape[1] + 1) // 3
+        h = h.unflatten(1, (x.shape[1], -1)).movedim(2, -1)
+        widths, heights, slopes = h.split((bins, bins, bins - 1), dim=-1)
+        slopes = slopes + math.log(math.expm1(1 - 1e-3))
+        bent: tuple[Tensor, Tensor] = unconstrained_rational_quadratic_spline(
+            x, widths, heights, slopes, tail_bound=self.bound
+        )
+        return bent
 
     def actnorm(self, x: Tensor, bias: Tensor, log_scale: Tensor) -> Tensor:
         each = (-1, *[1] * self.rank)

@@ -31,6 +31,9 @@ class Step(nn.Module):
         (y_1, y_2) = M x + c,   (t, h) = net(y_1),   out = (y_1, (y_2 + t) * s(h))
         log |det d out / dx| = log |det M| per position + sum log s(h)
 
+    With `scale.scheme` spline it is h = net(y_1), out = (y_1, spline(y_2; h)), and the logarithm of the
+    spline's slope in place of log s.
+
     y_1 is the first half of the channels. The state x is `[channels, N, *S]` (`flows.glow.planes`).
     """
 
@@ -68,11 +71,15 @@ class StepWeights:
 def step_forward(
     x: Tensor, weights: StepWeights, scale: Scale, keep: Hidden | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """out, h rounded to the network's precision, and log s(h) `[rest, N, *S]`."""
+    """out, h rounded to the network's precision, and log s(h), or of the slope, `[rest, N, *S]`."""
     mixed = torch.addmm(weights.offset[:, None], weights.matrix, x.flatten(1)).view(x.shape)
     half = len(x) // 2
     second = mixed[half:]
-    shift, h = _network(mixed[:half], weights.net, keep, len(second))
+    shift, h = _network(mixed[:half], weights.net, keep, len(second), scale)
+    if not scale.shifted:
+        bent, log_slope = scale.bend(second, h.to(x.dtype))
+        second.copy_(bent)
+        return mixed, h, log_slope
     second += shift
     if scale.scheme == "additive":
         return mixed, h, torch.zeros_like(second)
@@ -85,22 +92,28 @@ def step_inverse(out: Tensor, weights: StepWeights, scale: Scale) -> Tensor:
     """The x that `step_forward` takes to `out`."""
     assert weights.inverse is not None
     half = len(out) // 2
-    shift, h = _network(out[:half], weights.net, None, len(out) - half)
+    shift, h = _network(out[:half], weights.net, None, len(out) - half, scale)
     return _unmixed(out, shift, h, weights, scale)
 
 
-def _network(first: Tensor, net: NetWeights, keep: Hidden | None, rest: int) -> tuple[Tensor, Tensor]:
+def _network(
+    first: Tensor, net: NetWeights, keep: Hidden | None, rest: int, scale: Scale
+) -> tuple[Tensor, Tensor]:
     """Shift and h. h is rounded as it is kept for the gradient, so that both see the same number."""
     found = run_forward(first, net, keep)
+    rest = rest if scale.shifted else 0
     return found[:rest], found[rest:].to(net.middle.dtype, copy=True)  # not a view of all of `found`
 
 
 def _unmixed(out: Tensor, shift: Tensor, h: Tensor, weights: StepWeights, scale: Scale) -> Tensor:
     mixed = out.clone()
     second = mixed[len(out) // 2 :]
-    if scale.scheme != "additive":
-        second *= torch.exp(-scale(h.to(out.dtype))[1])
-    second -= shift
+    if not scale.shifted:
+        second.copy_(scale.unbend(second, h.to(out.dtype)))
+    else:
+        if scale.scheme != "additive":
+            second *= torch.exp(-scale(h.to(out.dtype))[1])
+        second -= shift
     assert weights.inverse is not None
     flat = mixed.flatten(1) - weights.offset[:, None]
     return (weights.inverse @ flat).view(out.shape)
@@ -122,7 +135,10 @@ def step_backward(
     half = len(x) // 2
     first, second = out[:half], out[half:]
     coming = to_out[half:]
-    if scale.scheme == "additive":
+    if not scale.shifted:
+        before = torch.addmm(weights.offset[half:, None], weights.matrix[half:], x.flatten(1))
+        to_second, to_net = _bend_backward(before.view_as(second), h.to(x.dtype), scale, coming, to_log)
+    elif scale.scheme == "additive":
         to_second, to_net = coming, coming
     else:
         h = h.to(x.dtype)
@@ -135,6 +151,18 @@ def step_backward(
     to_mixed = torch.cat((to_out[:half] + to_first, to_second)).flatten(1)
     to_x = (weights.matrix.t() @ to_mixed).view(x.shape) if to_input else None
     return to_x, to_mixed @ x.flatten(1).t(), to_mixed.sum(dim=1), net
+
+
+def _bend_backward(
+    before: Tensor, h: Tensor, scale: Scale, coming: Tensor, to_log: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of a spline's input and of h, given those of its output and of log s summed per image."""
+    with torch.enable_grad():
+        leaves = (before.detach().requires_grad_(), h.detach().requires_grad_())
+        bent, log_slope = scale.bend(*leaves)
+        each = to_log.view(1, -1, *(1 for _ in before.shape[2:])).expand_as(log_slope)
+        to_second, to_h = torch.autograd.grad((bent, log_slope), leaves, (coming, each))
+    return to_second, to_h
 
 
 class StepFunction(torch.autograd.Function):
@@ -208,7 +236,7 @@ class InvertedFunction(torch.autograd.Function):
             for number in reversed(range(ctx.count)):
                 matrix, offset, *net = values[number * each : (number + 1) * each]
                 weights = StepWeights(matrix, offset, fold(net, ctx.dtype), inverse_of(matrix))
-                shift, h = _network(out[:half], weights.net, None, len(out) - half)
+                shift, h = _network(out[:half], weights.net, None, len(out) - half, ctx.scale)
                 x = _unmixed(out, shift, h, weights, ctx.scale)
                 to_x, to_matrix, to_offset, found = step_backward(
                     x, out, h, weights, ctx.scale, None, to_out, to_log

@@ -36,7 +36,10 @@ class GlowFlowSettings(ImageFlowSettings):
     depth: Layers = Field(8, description="steps per level")
     width: Width = Field(128, description="of the coupling networks' hidden layers")
     scale: Scheme = Field("glow", description="how a coupling scales (`flows.glow.scales`)")
-    bound: PositiveFloat = Field(2.0, description="of the log-scale, scale: exp")
+    bound: PositiveFloat | None = Field(
+        None, description="of the log-scale, scale: exp (2), or half the interval, scale: spline (5)"
+    )
+    bins: int = Field(8, ge=2, le=100, description="of each spline, scale: spline")
     mixing: Literal["plain", "lu"] = Field("plain", description="form of the invertible 1×1 convolution")
     border: bool = Field(True, description="3×3 convolutions see where the image ends")
     split_prior: Literal["learned", "unit"] = Field("learned", description="unit: as in Shibata et al.")
@@ -54,7 +57,7 @@ class GlowFlowSettings(ImageFlowSettings):
             levels=self.levels,
             depth=self.depth,
             width=self.width,
-            scale=Scale(self.scale, self.bound),
+            scale=Scale(self.scale, self.bound or (5.0 if self.scale == "spline" else 2.0), self.bins),
             mixing=self.mixing,
             border=self.border,
             split_prior=self.split_prior,
