@@ -8,7 +8,7 @@ from its median, in depths above a third of the greatest, which leaves the skull
 thing against `base`. One line of JSON a fit:
 
     posterior … nearest  AUROC of 200 normal and 200 abnormal volumes by the posterior, by its coarse level
-                         alone, by the likelihood, by its map's highest hundredth, and by two trivial baselines
+                         alone, by the likelihood, by its map's highest hundredth, and by two baselines
     evidence             by how many bits the normal model finds a volume less likely for its lesion: the mean
                          over the abnormal volumes of the difference from the same volume without it
     rise                 the same difference of the posterior
