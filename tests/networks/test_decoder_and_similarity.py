@@ -93,3 +93,17 @@ def test_several_scales_multiply_the_mean_structure_of_each_to_its_weight():
     assert multiscale_similarity(volume, volume, (0.5, 0.5), window=3).item() == pytest.approx(1, abs=1e-4)
     with pytest.raises(ValueError, match="3 scales need at least 4 pixels"):
         multiscale_similarity(x[..., :2], y[..., :2], (0.2, 0.3, 0.5))
+
+
+def test_the_similarity_over_scales_leaves_padding_out():
+    torch.manual_seed(3)
+    x, y = torch.rand(2, 2, 24, 24).unbind(0)
+    x, y = x[:, None], y[:, None]
+    valid = torch.ones(2, 1, 24, 24, dtype=torch.bool)
+    valid[..., 16:] = False
+    whole = multiscale_similarity(x[..., :16], y[..., :16], (0.4, 0.6), window=3)
+    padded = multiscale_similarity(x, y, (0.4, 0.6), valid, window=3)
+    torch.testing.assert_close(padded, whole)
+    assert bool(
+        multiscale_similarity(x, y, (0.4, 0.6), valid & (torch.arange(24) < 1), window=3).isfinite().all()
+    )

@@ -41,7 +41,13 @@ def structural_similarity_map(
 
 
 def multiscale_similarity(
-    x: Tensor, y: Tensor, weights: Sequence[float], *, data_range: float = 1.0, window: int = 11
+    x: Tensor,
+    y: Tensor,
+    weights: Sequence[float],
+    valid: Tensor | None = None,
+    *,
+    data_range: float = 1.0,
+    window: int = 11,
 ) -> Tensor:
     """Multi-scale SSIM of each image of `[N, C, *S]`, in [0, 1]: `[N]`.
 
@@ -49,7 +55,9 @@ def multiscale_similarity(
 
     with s_j the mean over positions of the second factor of SSIM (contrast and structure), and on the last
     scale of all of it; negative means count as 0. Each scale has half the size of the one before, by means of
-    2 (an odd length loses its last position). Mean over channels of the products. Always float32.
+    2 (an odd length loses its last position). Mean over channels of the products. Always float32. With
+    `valid` the means are over the windows that `structural_similarity` has, a position of a coarser scale
+    being valid where all that it is a mean of are.
     `ValueError` where the last scale would be empty.
 
     Source: Z. Wang, E. P. Simoncelli, A. C. Bovik, Multiscale structural similarity for image quality
@@ -64,9 +72,10 @@ def multiscale_similarity(
         for scale, weight in enumerate(weights):
             luminance, structure = _factors(x, y, data_range, window, 1.5)
             compared = structure if scale < last else luminance * structure
-            product = product * compared.flatten(2).mean(dim=2).clamp_min(SMALLEST) ** weight
+            product = product * _mean(compared, valid, x.shape[2:], window).clamp_min(SMALLEST) ** weight
             if scale < last:
                 x, y = halved(x), halved(y)
+                valid = None if valid is None else _halved(valid)
         return product.mean(dim=1)
 
 
@@ -98,17 +107,27 @@ def structural_similarity(
     over windows whose centre is valid.
     """
     similarity = structural_similarity_map(x, y, data_range=data_range, window=window)
+    return _mean(similarity, valid, x.shape[2:], window)[:, 0]
+
+
+def _mean(of: Tensor, valid: Tensor | None, size: Sequence[int], window: int) -> Tensor:
+    """Of each channel of `[N, C, *S']` over windows on images of this size: `[N, C]`."""
     if valid is None:
-        return similarity.flatten(1).mean(dim=1)
-    inside = valid
-    for axis, length in enumerate(x.shape[2:]):
+        return of.flatten(2).mean(dim=2)
+    inside = centre = valid
+    for axis, length in enumerate(size):
         inside = _all_of_window(inside, axis, min(window, length))
-    centre = valid
-    for axis, length in enumerate(x.shape[2:], start=2):
-        centre = centre.narrow(axis, (min(window, length) - 1) // 2, similarity.shape[axis])
-    weight = torch.where(inside.flatten(1).any(1).view(-1, *[1] * (x.dim() - 1)), inside, centre).float()
-    total = weight.flatten(1).sum(dim=1).clamp_min(1)
-    return (similarity * weight).flatten(1).sum(dim=1) / total
+    for axis, length in enumerate(size, start=2):
+        centre = centre.narrow(axis, (min(window, length) - 1) // 2, of.shape[axis])
+    weight = torch.where(inside.flatten(1).any(1).view(-1, *[1] * (of.dim() - 1)), inside, centre).float()
+    return (of * weight).flatten(2).sum(dim=2) / weight.flatten(2).sum(dim=2).clamp_min(1)
+
+
+def _halved(valid: Tensor) -> Tensor:
+    """Valid where a whole cell is; where an image has no such cell, where some of one is."""
+    share = halved(valid.float())
+    whole = share >= 1
+    return torch.where(whole.flatten(1).any(1).view(-1, *[1] * (valid.dim() - 1)), whole, share > 0)
 
 
 def _all_of_window(valid: Tensor, axis: int, window: int) -> Tensor:

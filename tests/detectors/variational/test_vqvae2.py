@@ -158,3 +158,16 @@ def test_the_paper_preset_has_the_layers_of_its_table():
 def test_the_presets_have_the_papers_commitment_and_averages(name):
     settings = VQVAE2Settings.model_validate(Recipe.load(name).detector)
     assert (settings.autoencoder.commitment, settings.autoencoder.decay) == (0.25, 0.99)
+
+
+def test_codes_of_padding_count_in_no_part():
+    detector, images = make(unlikely_above=0.0), blobs(3, SIZE)
+    valid = torch.ones(3, 1, *SIZE, dtype=torch.bool)
+    valid[..., 8:] = False
+    with torch.no_grad():
+        found = score(detector, images, valid)
+        codes = detector.codes(images)
+        top, bottom = detector.surprise(Codes(*(level.long() for level in codes)))
+    kept = torch.cat((top[..., :1].flatten(1), bottom[..., :2].flatten(1)), dim=1)
+    torch.testing.assert_close(found.parts["likelihood"].values, kept.mean(dim=1))
+    torch.testing.assert_close(found.parts["unlikely"].values, kept.sum(dim=1))

@@ -84,8 +84,8 @@ class IGD(Detector):
     max(1, mean |z - c|^2). Both are estimated before the first step and after every 10th epoch.
 
     Images are taken in [0, 1]; z* is the batch in reverse order. Parts: `reconstruction` (r) and `gaussian`
-    (g). Map `reconstruction`: r at each pixel, with SSIM on the image's own scale. Padding is left out of L1
-    alone. The score is that of the last epoch; the authors' code keeps the best epoch on the test set.
+    (g). Map `reconstruction`: r at each pixel, with SSIM on the image's own scale. The score is that of the
+    last epoch; the authors' code keeps the best epoch on the test set.
 
     Source: Y. Chen, Y. Tian, G. Pang, G. Carneiro, Deep one-class classification via interpolated Gaussian
     descriptor, AAAI 2022, and the authors' code (tianyu0207/IGD), whose encoder is distilled from another
@@ -186,7 +186,7 @@ class IGD(Detector):
     ) -> Tensor:
         """r, `[N]`."""
         settings = self.settings
-        similarity = multiscale_similarity(x, rebuilt, settings.scales, window=settings.window)
+        similarity = multiscale_similarity(x, rebuilt, settings.scales, valid, window=settings.window)
         difference = x - rebuilt if signed else (x - rebuilt).abs()
         weight = settings.similarity
         return weight * (1 - similarity) + (1 - weight) * mean_over(difference, valid)

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from secondread.detectors.blocks.reconstruction import Residual, one_sided, picture, symmetric
-from secondread.detectors.blocks.valid_positions import mean_over
+from secondread.detectors.blocks.valid_positions import mean_over, valid_on
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -90,8 +90,8 @@ class VQVAE2(Detector):
     trains -log p(top) - log p(bottom | top) (`networks.quantised.causal_prior`).
 
     Parts: `reconstruction`, the mean of (x - x')^2; `likelihood`, -log p of all codes, in nats a code; and
-    `unlikely`, the sum of those -log p that are above `unlikely_above` nats. The first two are standardised
-    and mixed equally.
+    `unlikely`, the sum of those -log p that are above `unlikely_above` nats. Codes of padding count in none.
+    The first two are standardised and mixed equally.
 
     Maps, those that `maps` names: `reconstruction`, (x - x')^2; `likelihood`, the sum over levels of -log p,
     interpolated; and `restoration`, sum_j w_j |x - x_j| over `draws` images x_j decoded from codes of which
@@ -198,10 +198,12 @@ class VQVAE2(Detector):
             surprise = self.surprise(codes)
             error = self.error(x, rebuilt)
             every = torch.cat([level.flatten(1) for level in surprise], dim=1)
+            judged = self.judged(batch.valid)
+            counted = torch.ones_like(every) if judged is None else judged.float()
             parts = {
                 "reconstruction": mean_over(error, batch.valid),
-                "likelihood": every.mean(dim=1),
-                "unlikely": (every * (every > self.settings.unlikely_above)).sum(dim=1),
+                "likelihood": mean_over(every[:, None], None if judged is None else judged[:, None]),
+                "unlikely": (every * counted * (every > self.settings.unlikely_above)).sum(dim=1),
             }
             found: dict[str, Tensor] = {}
             if maps and "reconstruction" in self.settings.maps:
@@ -210,14 +212,21 @@ class VQVAE2(Detector):
                 shown = [resize(level[:, None], self.size) for level in surprise]
                 found["likelihood"] = shown[0] + shown[1]
             if maps and "restoration" in self.settings.maps:
-                found["restoration"] = self.restored_error(x, codes, noise)
+                found["restoration"] = self.restored_error(x, codes, batch.valid, noise)
         return Scores({name: Part(values) for name, values in parts.items()}, found)
 
     def surprise(self, codes: Codes) -> tuple[Tensor, Tensor]:
         """-log p of each code, nats, `[N, *S]` of each level."""
         return self.top_prior.surprise(codes.top), self.bottom_prior.surprise(codes.bottom, codes.top)
 
-    def restored_error(self, x: Tensor, codes: Codes, noise: ScoringNoise) -> Tensor:
+    def judged(self, valid: Tensor | None) -> Tensor | None:
+        """Which codes, those of the top first, stand for what is not padding; None = all."""
+        if valid is None:
+            return None
+        of_levels = (valid_on(valid, tuple(grid)) for grid in self.network.grids)
+        return torch.cat([level.flatten(1) for level in of_levels if level is not None], dim=1)
+
+    def restored_error(self, x: Tensor, codes: Codes, valid: Tensor | None, noise: ScoringNoise) -> Tensor:
         """The map `restoration`, `[N, 1, *size]`."""
         settings, count = self.settings.restoration, self.settings.restoration.draws
         places = [level[0].numel() for level in codes]
@@ -227,7 +236,8 @@ class VQVAE2(Detector):
         restored = restored.unflatten(0, (len(x), count))
         compared = one_sided(x[:, None], restored, self.settings.residual)
         error = (compared - restored).abs().mean(dim=2, keepdim=True)
-        distance = error.flatten(2).mean(dim=2).clamp_min(torch.finfo(torch.float32).eps)
+        flat, every = error.flatten(0, 1), None if valid is None else valid.repeat_interleave(count, dim=0)
+        distance = mean_over(flat, every).view(len(x), count).clamp_min(torch.finfo(torch.float32).eps)
         weight = (settings.nearness / distance).softmax(dim=1)
         return (weight.view(*weight.shape, *[1] * (x.dim() - 1)) * error).sum(dim=1)
 
