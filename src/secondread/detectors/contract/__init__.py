@@ -9,9 +9,10 @@ from secondread.detectors.contract.batch import Batch, Batches
 from secondread.detectors.contract.detector import Detector, Tiny
 from secondread.detectors.contract.generative import Generative
 from secondread.detectors.contract.scores import Mixture, Part, Scores, ScoringNoise
-from secondread.detectors.contract.stage import LEARNT_FROM, Draw, Loss, Stage, Step
+from secondread.detectors.contract.stage import AUXILIARY, LEARNT_FROM, Draw, Loss, Stage, Step
 
 __all__ = [
+    "AUXILIARY",
     "LEARNT_FROM",
     "Batch",
     "Batches",

@@ -14,7 +14,8 @@ from secondread.anomalies.anomaly import Anomalies
 from secondread.detectors.contract.batch import Batch, Batches
 from secondread.detectors.contract.scores import ScoringNoise
 
-LEARNT_FROM = ("normal", "unlabelled", "abnormal", "auxiliary")
+AUXILIARY = "auxiliary"
+LEARNT_FROM = ("normal", "unlabelled", "abnormal", AUXILIARY)
 """The cohorts that a detector may learn from; `auxiliary` are images from elsewhere that are neither normal
 nor abnormal. Held-out normals are the loop's and calibration's; the test is nobody's."""
 
@@ -64,7 +65,8 @@ class Stage:
     name        the recipe's `stages` section of this name holds optimiser, length, batch size
     on          cohort (of `LEARNT_FROM`) -> its share of a batch (shares add up to 1), or None for each
                 cohort: every image of each once an epoch, so that a batch may lack a small cohort. A cohort
-                that the detector `uses` and that is not there leaves its share to the others
+                that the detector `uses` and that is not there leaves its share to the others. A share of 0 is
+                a stand-in's: the stage is on that cohort only where none of its others is there
     steps       in order, once a round; empty for a stage that only collects
     validate    the loss on held-out normals, for early stopping, `keep: best` and the log: "steps", the sum
                 of the steps' losses; a loss of its own; or None, and a recipe that asks for it is refused.

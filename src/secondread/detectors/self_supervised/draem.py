@@ -14,7 +14,7 @@ from secondread.anomalies.kinds.draem import DraemSettings
 from secondread.detectors.blocks.anomaly_segmentation import AnomalySegmentation, SegmentationSettings
 from secondread.detectors.blocks.reconstruction import refuse_one_image
 from secondread.detectors.blocks.valid_positions import mean_over
-from secondread.detectors.contract import Batches, Tiny
+from secondread.detectors.contract import AUXILIARY, Batches, Tiny
 from secondread.detectors.detector_settings import StageSettings
 from secondread.networks.by_rank import channels_last, zero_padded_mean
 from secondread.networks.draem.reconstruction import ReconstructionNetwork
@@ -22,8 +22,6 @@ from secondread.networks.draem.segmentation import SegmentationNetwork
 from secondread.networks.refiner import focal_loss
 from secondread.networks.structural_similarity import structural_similarity
 from secondread.settings.base import Layers, Width, Window
-
-AUXILIARY = "auxiliary"
 
 
 class DraemDetectorSettings(SegmentationSettings):

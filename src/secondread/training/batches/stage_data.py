@@ -99,12 +99,17 @@ def _stage_features(
 
 def _present(stage: Stage, run: Run) -> dict[str, float | None]:
     """The stage's cohorts and their shares of a batch, without those that the detector uses where there are
-    any, and there are none; the others then share the batch as they did."""
+    any, and there are none; the others then share the batch as they did. A cohort whose share is 0 is there
+    only where no other is."""
     there = {
         name: share
         for name, share in stage.on.items()
         if name in run.cohorts or name not in run.detector.uses
     }
+    if any(share != 0 for share in there.values()):
+        there = {name: share for name, share in there.items() if share != 0}
+    else:
+        there = dict.fromkeys(there, 1.0)
     total = sum(share or 0.0 for share in there.values())
     if len(there) == len(stage.on) or not total:
         return there

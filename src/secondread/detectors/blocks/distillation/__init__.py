@@ -1,0 +1,1 @@
+"""What detectors of students and their teachers share."""
