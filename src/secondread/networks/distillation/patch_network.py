@@ -25,7 +25,8 @@ descriptor), or a pool of 2."""
 
 
 class PatchNetwork(nn.Module):
-    """Patches `[N, C, *side]` to descriptors `[N, D, 1, ...]`; larger images to those of their patches.
+    """Patches `[N, C, *side]` in [0, 1] to descriptors `[N, D, 1, ...]`; larger images to those of their
+    patches.
 
     A patch of 33 or 65 pixels passes two or three pools, so that an image gives the descriptors of every
     `stride`-th patch. With `dense` it gives those of all, the same numbers: pools move by one pixel, and the
@@ -46,7 +47,11 @@ class PatchNetwork(nn.Module):
                 steps.append(MAX_POOL[rank](2))
                 continue
             after = times * width or descriptor
-            steps.append(CONVOLUTION[rank](before, after, kernel))
+            convolution = CONVOLUTION[rank](before, after, kernel)
+            # torch's own start makes descriptors so small that no term but a scale-free one moves them
+            nn.init.kaiming_normal_(convolution.get_parameter("weight"), a=SLOPE)
+            nn.init.zeros_(convolution.get_parameter("bias"))
+            steps.append(convolution)
             before = after
         self.steps = nn.ModuleList(steps)
         self.last = len(steps) - 1
@@ -56,7 +61,7 @@ class PatchNetwork(nn.Module):
         """`[N, D, *s]` of images of S pixels along an axis: s = S - side + 1, or without `dense` as many as
         there are `stride`-th ones of these."""
         positions = [length - self.side + 1 for length in x.shape[2:]]
-        x, dilation = channels_last(x), 1
+        x, dilation = channels_last(2 * x - 1), 1
         for place, step in enumerate(self.steps):
             if isinstance(step, nn.MaxPool2d | nn.MaxPool3d):
                 x = step(x) if not dense else _moved_by_one(step, x, dilation)
@@ -89,10 +94,9 @@ def refuse_small(sides: Sequence[int], size: Sequence[int]) -> None:
 
 
 def _dilated(step: nn.Module, x: Tensor, dilation: int) -> Tensor:
+    assert isinstance(step, nn.Conv2d | nn.Conv3d)
     convolution = nn.functional.conv2d if x.dim() == 4 else nn.functional.conv3d
-    found: Tensor = convolution(
-        x, step.get_parameter("weight"), step.get_parameter("bias"), dilation=dilation
-    )
+    found: Tensor = convolution(x, step.weight, step.bias, dilation=dilation)
     return found
 
 

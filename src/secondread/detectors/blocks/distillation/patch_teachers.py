@@ -44,7 +44,7 @@ class PatchTeacherSettings(Settings):
     )
     distillation: Weight = Field(1.0, description="of the distance from the encoder")
     metric: Weight = Field(1.0, description="of the triplet loss")
-    compactness: Weight = Field(1.0, description="of the correlations between dimensions")
+    compactness: Weight = Field(1.0, description="of the squared correlations between dimensions")
     margin: PositiveFloat = Field(1.0, description="of the triplet loss")
     luminance: float = Field(
         0.1, ge=0, le=1, description="most by which a positive patch is brighter or darker"
@@ -80,7 +80,7 @@ class PatchTeachers(nn.Module):
                                                  to a quarter of its side, lit otherwise and noised
                                                  d- = the lesser of |T(a) - T(c)|² and |T(b) - T(c)|²,
                                                  c a patch of the batch's next image
-        L_c = sum over i != j of |correlation of dimensions i and j of T(a) over the batch|
+        L_c = sum over i < j of (correlation of dimensions i and j of T(a) over the batch)²
 
     each with its weight, means over the patches a of a batch. D is a linear layer, needed for learning alone.
     Patches come from random places, at scales at which `across` of them lie side by side in the image's
