@@ -97,3 +97,30 @@ def test_what_was_seen_is_kept_for_one_encoder_alone(own, tmp_path):
     members = {name: recipe_for(place).detector for name, place in (("a", own), ("b", other))}
     with pytest.raises(UserError, match="several learnt encoders"):
         LearntBefore.of(recipe_for(own, detector={"name": "average", "of": members}))
+
+
+def test_the_teachers_of_patches_are_such_an_encoder_for_the_patches_of_other_methods(manifest, tmp_path):
+    students = {
+        "name": "uninformed-students",
+        "patches": [17],
+        "width": 2,
+        "descriptor": 4,
+        "encoder": {"weights": "random", "layer": "features.4"},
+        "enlarged": 16,
+        "across": [1, 2],
+    }
+    stages = {name: {"steps": 2, "batch_size": 4} for name in ("teacher", "students")}
+    size = {"preprocessing": {"size": [32, 32]}}
+    taught = Recipe.from_mapping({**size, "detector": students, "stages": stages})
+    first = fit(taught, manifest, tmp_path / "taught", **QUIET)
+    encoder = {"name": "patch_teacher", "weights": str(tmp_path / "taught"), "dense": True}
+    for model in ({"name": "knn", "neighbours": 1}, {"name": "k-means", "centres": 3}, {"name": "ocsvm"}):
+        detector = {"name": "classic", "model": model, "of": "patches", "encoder": encoder}
+        folder = tmp_path / model["name"]
+        fit(Recipe.from_mapping({**size, "detector": detector}), manifest, folder, **QUIET)
+        bundle = Bundle.load(folder)
+        assert bundle.detector.maps.grids == ((32, 32),)
+        assert bundle.seen.images["encoder"] == first.seen.images["normal"]
+        given, kept = (one.detector.state_dict() for one in (first, bundle))
+        name = "networks.0.steps.0.weight"
+        assert (given[f"teachers.{name}"] == kept[f"maps.encoder.{name}"]).all()

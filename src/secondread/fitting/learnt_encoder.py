@@ -20,12 +20,14 @@ from secondread.recipes.recipe import Recipe
 
 NAME = "encoder"
 """The cohort, in what a bundle saw, of images that its encoder learnt from."""
+KINDS = ("learnt", "patch_teacher")
+"""Of encoders that come from a bundle."""
 LEARNT_BY = ("normal", "unlabelled", "abnormal", "auxiliary", NAME)
 
 
 @dataclass(frozen=True)
 class LearntBefore:
-    """What a recipe's encoder of the kind `learnt` learnt from.
+    """What a recipe's encoder of one of `KINDS` learnt from.
 
     name    of its bundle's folder
     digest  of that bundle
@@ -115,7 +117,7 @@ def _places(values: Any) -> Iterator[str]:
             yield from _places(value)
     if isinstance(values, Mapping):
         for key, value in values.items():
-            if key == "encoder" and isinstance(value, Mapping) and value.get("name") == "learnt":
+            if key == "encoder" and isinstance(value, Mapping) and value.get("name") in KINDS:
                 if (place := value.get("weights")) not in (None, "", "random"):
                     yield str(place)
             else:

@@ -23,6 +23,7 @@ NORMALS, NEW = rows(120, 0), rows(9, 1, spread=2)
 
 
 def by_scikit_learn(name):
+    from sklearn.cluster import KMeans
     from sklearn.covariance import EllipticEnvelope
     from sklearn.ensemble import IsolationForest
     from sklearn.mixture import GaussianMixture
@@ -35,7 +36,10 @@ def by_scikit_learn(name):
         "isolation-forest": lambda: IsolationForest(random_state=SEED),
         "elliptic-envelope": lambda: EllipticEnvelope(random_state=SEED),
         "ocsvm": lambda: OneClassSVM(nu=0.1),
+        "k-means": lambda: KMeans(10, n_init=10, random_state=SEED),
     }[name]().fit(NORMALS)
+    if name == "k-means":
+        return fitted.transform(NEW).min(axis=1)
     return -(fitted.decision_function(NEW) if name == "ocsvm" else fitted.score_samples(NEW))
 
 
@@ -70,7 +74,9 @@ def by_hand(name):
 
 
 REFERENCES = {
-    **dict.fromkeys(("lof", "gmm", "isolation-forest", "elliptic-envelope", "ocsvm"), by_scikit_learn),
+    **dict.fromkeys(
+        ("lof", "gmm", "isolation-forest", "elliptic-envelope", "ocsvm", "k-means"), by_scikit_learn
+    ),
     **dict.fromkeys(("knn", "hbos", "ecod", "copod", "cblof", "pca"), by_pyod),
     "kde": by_hand,
 }

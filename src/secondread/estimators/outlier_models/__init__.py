@@ -23,13 +23,14 @@ from secondread.estimators.outlier_models.of_scikit_learn import (
     OCSVM,
     EllipticEnvelope,
     IsolationForest,
+    KMeans,
 )
 from secondread.settings.mistakes import validated_by_kind
 
 MODELS: Mapping[str, type[OutlierModel]] = {
     str(kind.model_fields["name"].default): kind
     for kind in (
-        LOF, KNN, KDE, GMM, IsolationForest, EllipticEnvelope, OCSVM, HBOS, ECOD, COPOD, CBLOF, PCA
+        LOF, KNN, KMeans, KDE, GMM, IsolationForest, EllipticEnvelope, OCSVM, HBOS, ECOD, COPOD, CBLOF, PCA
     )
 }  # fmt: skip
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat
 
+from secondread.estimators.clustering import STARTS
 from secondread.estimators.outlier_models.model import Arrays, Axes, Judge, OutlierModel, Rows
 from secondread.settings.base import Draws, Width
 
@@ -61,6 +62,27 @@ class KNN(OutlierModel):
         if self.distance == "kth":
             return lambda rows: search.kneighbors(rows)[0][:, -1]
         return lambda rows: search.kneighbors(rows)[0].mean(axis=1)
+
+
+class KMeans(OutlierModel):
+    """Distance to the nearest centre of k-means (S. Lloyd, IEEE Trans. Inf. Theory 1982)."""
+
+    name: Literal["k-means"] = "k-means"
+    centres: Width = 10
+    fitted: ClassVar[Axes] = {"cluster_centers_": ("k", "d")}
+
+    def least(self, coordinates: int) -> tuple[int, str]:
+        return self.centres, "centres"
+
+    def make(self, seed: int) -> Any:
+        from sklearn.cluster import KMeans as Clusters
+
+        return Clusters(self.centres, n_init=STARTS, random_state=seed)
+
+    def judge(self, arrays: Arrays) -> Judge:
+        from sklearn.metrics import pairwise_distances
+
+        return lambda rows: pairwise_distances(rows, arrays["cluster_centers_"]).min(axis=1)
 
 
 class KDE(OutlierModel):
