@@ -57,9 +57,10 @@ DRAWN = (
 )  # fmt: skip
 STARRED = ("anomaly-unet", "pii", "nsa", "draem", "cutpaste-scratch")
 TEXTBOOK = (
-    "stfpm", "deep-svdd", "deep-svdd-soft", "one-class-contrastive", "masked-image", "residual-flow",
-    "aeflow-spline", "aeflow-uniform", "lof", "kde", "gmm", "cblof", "pca", "ecod", "copod", "hbos",
-    "isolation-forest", "elliptic-envelope", "knn-patches", "ocsvm-patches",
+    "stfpm", "efficientad", "uninformed-students", "deep-svdd", "deep-svdd-soft",
+    "one-class-contrastive", "masked-image", "residual-flow", "aeflow-spline", "aeflow-uniform",
+    "lof", "kde", "gmm", "cblof", "pca", "ecod", "copod", "hbos", "isolation-forest",
+    "elliptic-envelope", "knn-patches", "ocsvm-patches",
 )  # fmt: skip
 GROUPS = {
     "leading": LEADING,
