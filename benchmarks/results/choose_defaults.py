@@ -4,7 +4,7 @@
 
 DATA is kermany, lgg or head (it sets the unlabelled cohort); `--set` carries what earlier axes chose. One
 seed, EfficientNet-Lite 0, 256×256, images as they are where an axis does not say otherwise. The procedure and
-what came out stand in docs/results-encoders.md; the manifests come from `development_split.py`.
+what came out stand in docs/results/encoders.md; the manifests come from `development_split.py`.
 
 Every variant is fitted, and scores the test rows, by `secondread.fit` and `secondread.score`, one after
 another in this process; the encoder's maps of an image are kept between variants, in float16. A line of

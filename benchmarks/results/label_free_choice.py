@@ -1,4 +1,4 @@
-"""Which figure without labels ranks methods as their test does: docs/results-label-free-choice.md.
+"""Which figure without labels ranks methods as their test does: docs/results/label-free-choice.md.
 
     python benchmarks/results/label_free_choice.py measure COMPARISON … -o MEASURED/SET
     python benchmarks/results/label_free_choice.py judge MEASURED/SET …
