@@ -29,8 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("as it is", "older CPU")
 QUICK_FORM = "older CPU"
 QUICK = ("tests/laws", "tests/networks", "tests/flows", "tests/calibration", "tests/readings/test_score.py")
-QUICK_TESTS = "not (test_3 or test_4 or test_5 or test_6 or test_7)"
-"""Of the laws those on batches, seeds and saved models."""
+QUICK_TESTS = "not (test_3 or test_4 or test_5 or test_6 or test_7 or 3d)"
+"""Of the laws those on batches, seeds and saved models, in two dimensions."""
 
 
 @dataclass(frozen=True)
