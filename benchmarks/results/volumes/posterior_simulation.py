@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from lesion_volumes import foreground
 from numpy.typing import NDArray
-from posterior_volumes import figures, top
+from posterior_volumes import figures, top, turned
 from scipy import ndimage
 
 from secondread.cohorts.phantoms.head import draw_head
@@ -112,16 +112,6 @@ def pairs(row: Row, count: int, random: np.random.Generator) -> tuple[Images, Im
     """`[count, 1, *size]` without lesions, and the same volumes with them."""
     drawn = np.array([head(row, random) for _ in range(count)], np.float32)
     return drawn[:, 0, None], drawn[:, 1, None]
-
-
-def turned(images: Images, copies: int, random: np.random.Generator) -> Images:
-    """The volumes, and copies of them turned by up to ±2° in the plane of their slices."""
-    more = [
-        ndimage.rotate(volume, random.uniform(-2, 2), (1, 2), reshape=False, order=1, mode="nearest")
-        for _ in range(copies - 1)
-        for volume in images[:, 0]
-    ]
-    return np.concatenate((images, np.array(more, np.float32)[:, None])) if more else images
 
 
 def one_fit(row: Row, seed: int) -> dict[str, float]:

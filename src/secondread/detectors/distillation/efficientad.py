@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool1d, pad
 
 from secondread.detectors.blocks.distillation.held_out_statistics import HeldOutStatistics
+from secondread.detectors.blocks.distillation.teacher_images import TEACHER_COHORTS, teacher_images
 from secondread.detectors.blocks.feature_maps import FeatureMaps, FeatureMapsSettings
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
 from secondread.detectors.blocks.valid_positions import mean_over, valid_on
@@ -151,7 +152,7 @@ class EfficientAD(Detector):
         quantiles = HeldOutStatistics(self.values, self.take)
         yield Stage(
             "teacher",
-            {AUXILIARY: 1.0, "normal": 0.0},
+            TEACHER_COHORTS,
             [Step((self.teacher,), self.teacher_loss, name="teacher")],
             validate="steps",
             prepare=self.prepare_teacher,
@@ -183,11 +184,11 @@ class EfficientAD(Detector):
 
     def prepare_teacher(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
         """Mean and deviation of the encoder's channels."""
-        every = (_learnt_from(cohorts) for cohorts in batches)
+        every = (teacher_images(cohorts) for cohorts in batches)
         self.wanted_standard.fit(((self._wanted(b), self._valid(b)) for b in every), generator)
 
     def teacher_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
-        batch = _learnt_from(batches)
+        batch = teacher_images(batches)
         error = (self.teacher(batch.images).float() - self.wanted_standard(self._wanted(batch))).square()
         return {"distance": mean_over(error, self._valid(batch)).mean()}
 
@@ -282,7 +283,3 @@ class EfficientAD(Detector):
         """The mean of the highest share of the batch's squared distances."""
         kept = squares.flatten() if valid is None else squares.movedim(1, -1)[valid[:, 0]].flatten()
         return kept.topk(max(1, round(self.settings.hardest * len(kept)))).values.mean()
-
-
-def _learnt_from(batches: Batches) -> Batch:
-    return batches[AUXILIARY] if AUXILIARY in batches else batches["normal"]

@@ -197,13 +197,13 @@ class VQVAE2(Detector):
             rebuilt, _, codes = self.network(x)
             surprise = self.surprise(codes)
             error = self.error(x, rebuilt)
-            every = torch.cat([level.flatten(1) for level in surprise], dim=1)
+            every = torch.cat([level.flatten(1) for level in surprise], dim=1)[:, None]
             judged = self.judged(batch.valid)
-            counted = torch.ones_like(every) if judged is None else judged.float()
+            unlikely = every * (every > self.settings.unlikely_above)
             parts = {
                 "reconstruction": mean_over(error, batch.valid),
-                "likelihood": mean_over(every[:, None], None if judged is None else judged[:, None]),
-                "unlikely": (every * counted * (every > self.settings.unlikely_above)).sum(dim=1),
+                "likelihood": mean_over(every, judged),
+                "unlikely": (unlikely if judged is None else unlikely * judged).flatten(1).sum(dim=1),
             }
             found: dict[str, Tensor] = {}
             if maps and "reconstruction" in self.settings.maps:
@@ -220,11 +220,11 @@ class VQVAE2(Detector):
         return self.top_prior.surprise(codes.top), self.bottom_prior.surprise(codes.bottom, codes.top)
 
     def judged(self, valid: Tensor | None) -> Tensor | None:
-        """Which codes, those of the top first, stand for what is not padding; None = all."""
+        """Which codes, those of the top first, stand for what is not padding, `[N, 1, P]`; None = all."""
         if valid is None:
             return None
         of_levels = (valid_on(valid, tuple(grid)) for grid in self.network.grids)
-        return torch.cat([level.flatten(1) for level in of_levels if level is not None], dim=1)
+        return torch.cat([level.flatten(2) for level in of_levels if level is not None], dim=2)
 
     def restored_error(self, x: Tensor, codes: Codes, valid: Tensor | None, noise: ScoringNoise) -> Tensor:
         """The map `restoration`, `[N, 1, *size]`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -84,13 +83,3 @@ class Scale:
             case "additive":
                 return torch.zeros_like(h)
         raise ValueError(f"{self.scheme}: not a scale")
-
-    def at_zero(self) -> float:
-        """s(0), with which a coupling of zero weights multiplies."""
-        return {
-            "glow": 1 / (1 + math.exp(-2.0)),
-            "shibata": 1 / (1 + math.exp(0.1)) + 0.6,
-            "exp": 1.0,
-            "additive": 1.0,
-            "spline": 1.0,
-        }[self.scheme]

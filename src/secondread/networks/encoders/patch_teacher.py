@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from secondread.errors import UserError
 from secondread.networks.cells import Cells
 from secondread.networks.distillation.patch_network import PatchNetwork, PatchSide, refuse_small
 from secondread.networks.encoder import Encoder, EncoderSettings
 from secondread.networks.learnt.bundle_files import fill
+from secondread.networks.learnt.bundle_settings import BundleEncoderSettings
 from secondread.networks.learnt.bundle_teachers import TeachersForm
 from secondread.networks.weights import WeightsFile
 from secondread.settings.base import Width
@@ -21,8 +20,8 @@ from secondread.settings.base import Width
 LAYERS: dict[str, PatchSide] = {"patches17": 17, "patches33": 33, "patches65": 65}
 
 
-class PatchTeacherEncoderSettings(EncoderSettings):
-    """What the bundle says of its teachers need not be said; a fit fills it in."""
+class PatchTeacherEncoderSettings(BundleEncoderSettings):
+    """See `BundleEncoderSettings`."""
 
     name: str = "patch_teacher"
     weights: str | None = Field(
@@ -33,11 +32,8 @@ class PatchTeacherEncoderSettings(EncoderSettings):
         False, description="the patch of every pixel, in place of every fourth or eighth one's"
     )
     patches: tuple[PatchSide, ...] = Field((17, 33, 65), description="sides; a fit fills it in")
-    rank: Literal[2, 3] = Field(2, description="of the images that they learnt from; a fit fills it in")
-    colours: int = Field(1, ge=1, le=64, description="channels of these; a fit fills it in")
     width: Width = Field(128, description="of their networks; a fit fills it in")
     descriptor: Width = Field(128, description="channels of their maps; a fit fills it in")
-    digest: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the bundle; a fit fills it in")
 
 
 class PatchTeacherEncoder(Encoder):
@@ -93,16 +89,7 @@ class PatchTeacherEncoder(Encoder):
         pretrained: bool,
     ) -> Self:
         assert isinstance(settings, PatchTeacherEncoderSettings)
-        read = pretrained and settings.weights != "random"
-        if read and not settings.weights:
-            raise ValueError(
-                "encoder patch_teacher: set encoder.weights to the bundle of a fit of uninformed-students"
-            )
-        if channels != settings.colours:
-            raise ValueError(
-                f"encoder patch_teacher has learnt from images of {settings.colours} channel(s), and "
-                f"preprocessing gives {channels}"
-            )
+        read = settings.to_be_read(channels, pretrained=pretrained, made_by="a fit of uninformed-students")
         there = [f"patches{side}" for side in settings.patches]
         chosen = tuple(layers or (settings.layer or there[-1],))
         absent = [layer for layer in chosen if layer not in there and layer in LAYERS]
@@ -114,14 +101,9 @@ class PatchTeacherEncoder(Encoder):
         shape = {"width": settings.width, "descriptor": settings.descriptor}
         encoder = cls(rank, channels, chosen, **shape, dense=settings.dense)
         if read:
-            folder = _folder(settings)
-            form = TeachersForm.read(folder)
-            if settings.digest not in (None, form.digest):
-                raise UserError(
-                    f"{folder}: this is not the bundle that encoder.digest names; leave digest out, or give "
-                    "that one"
-                )
-            encoder.weights_file = fill(folder, encoder, encoder.places(there), "its teachers are others")
+            settings.checked(TeachersForm.read(settings.folder))
+            places = encoder.places(there)
+            encoder.weights_file = fill(settings.folder, encoder, places, "its teachers are others")
         encoder.requires_grad_(False)
         return encoder.train(False)
 
@@ -133,20 +115,10 @@ class PatchTeacherEncoder(Encoder):
     @classmethod
     def completed(cls, settings: EncoderSettings) -> EncoderSettings:
         assert isinstance(settings, PatchTeacherEncoderSettings)
-        if settings.digest is not None or settings.weights in (None, "", "random"):
+        if not settings.incomplete:
             return settings
-        form = TeachersForm.read(_folder(settings))
-        return PatchTeacherEncoderSettings.model_validate(
-            {
-                **settings.model_dump(),
-                "patches": form.patches,
-                "rank": form.rank,
-                "colours": form.channels,
-                "width": form.width,
-                "descriptor": form.descriptor,
-                "digest": form.digest,
-            }
-        )
+        form = TeachersForm.read(settings.folder)
+        return settings.filled_in(form, patches=form.patches, width=form.width, descriptor=form.descriptor)
 
     def places(self, there: Sequence[str]) -> dict[str, str]:
         """For each of a bundle's tensors that it takes its own name, where the bundle has these layers."""
@@ -168,7 +140,3 @@ class PatchTeacherEncoder(Encoder):
 
     def _each(self) -> list[PatchNetwork]:
         return [network for network in self.networks if isinstance(network, PatchNetwork)]
-
-
-def _folder(settings: EncoderSettings) -> Path:
-    return Path(settings.weights or "").expanduser()

@@ -9,8 +9,9 @@ import torch
 from pydantic import Field, PositiveFloat, field_validator
 from torch import Tensor, nn
 
+from secondread.detectors.blocks.distillation.teacher_images import TEACHER_COHORTS, teacher_images
 from secondread.detectors.blocks.encoder_settings import AnyEncoderSettings, build_encoder, refuse_learning
-from secondread.detectors.contract import AUXILIARY, Batch, Batches, Stage, Step
+from secondread.detectors.contract import Batches, Stage, Step
 from secondread.estimators.feature_normalisation import FeatureNormalisation
 from secondread.networks.by_rank import resize
 from secondread.networks.distillation.cut_patches import cut_patches
@@ -118,7 +119,7 @@ class PatchTeachers(nn.Module):
         """In which they learn."""
         return Stage(
             "teacher",
-            {AUXILIARY: 1.0, "normal": 0.0},
+            TEACHER_COHORTS,
             [Step((self.networks, self.decoders), self.loss, name="teacher")],
             validate="steps",
             prepare=self.prepare if self.settings.standardise else None,
@@ -129,14 +130,14 @@ class PatchTeachers(nn.Module):
 
         def rows() -> Iterator[tuple[Tensor, None]]:
             for cohorts in batches:
-                images = _learnt_from(cohorts).images
+                images = teacher_images(cohorts).images
                 cut = [self._cut(images, side, generator)[0] for side in self.settings.patches]
                 yield self._at_a_place(cut), None
 
         self.normalisation.fit(rows(), generator)
 
     def loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
-        settings, images = self.settings, _learnt_from(batches).images
+        settings, images = self.settings, teacher_images(batches).images
         cut = [self._cut(images, side, generator) for side in settings.patches]
         wanted = self._wanted([anchors for anchors, _ in cut])
         terms = {}
@@ -188,7 +189,3 @@ class PatchTeachers(nn.Module):
         light = (2 * uniform(len(images), *[1] * (rank + 1)) - 1) * settings.luminance
         noise = torch.randn(positives.shape, generator=generator, device=generator.device).to(images.device)
         return anchors, positives + light + settings.noise * noise
-
-
-def _learnt_from(batches: Batches) -> Batch:
-    return batches[AUXILIARY] if AUXILIARY in batches else batches["normal"]
