@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from secondread.cohorts.labels.join import without_extension
 from secondread.cohorts.row import Row
 from secondread.cohorts.unlabelled import POOL, POOL_ORDER, UNLABELLED
 from secondread.errors import UserError
@@ -26,7 +27,6 @@ LISTS = Limits(length=256 << 20, values=4_000_000)
 
 _LABELS = {"0": "normal", "1": "abnormal"}
 _POOLS = ("unlabeled", "unlabelled")
-_EXTENSIONS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", ".nii.gz", ".nii")
 _FORM = "it needs train.0, train.unlabeled.0, train.unlabeled.1, test.0 and test.1 (lists of file names)"
 
 
@@ -113,13 +113,13 @@ class SplitFile:
         for path in paths:
             name = PurePosixPath(path).name
             by_name[name].append(path)
-            by_stem[_stem(name)].append(path)
+            by_stem[without_extension(name)].append(path)
         files: dict[str, Listed] = {}
         missing: list[str] = []
         several: list[str] = []
         for each in self.listed:
             name = PurePosixPath(each.name).name
-            fitting = by_name.get(name) or by_stem.get(_stem(name)) or []
+            fitting = by_name.get(name) or by_stem.get(without_extension(name)) or []
             if not fitting:
                 missing.append(each.name)
             elif len(fitting) > 1:
@@ -167,9 +167,3 @@ def _names(source: str, where: str, names: Any, split: str, label: str) -> Itera
         raise UserError(f"{source}: {where} is no list of file names; {_FORM}")
     for name in names:
         yield Listed(name, split, _LABELS[label])
-
-
-def _stem(name: str) -> str:
-    """The name without the extension of an image format; other dots stay, as in UIDs."""
-    ending = next((end for end in _EXTENSIONS if name.lower().endswith(end)), "")
-    return name[: len(name) - len(ending)]

@@ -1,0 +1,67 @@
+"""What encoding a table that is not UTF-8 seems to have, and how to make UTF-8 of it."""
+
+from __future__ import annotations
+
+import codecs
+import shlex
+from pathlib import Path
+
+_LOOKED_AT = 1 << 18
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""What a file in these encodings begins with; the longer marks first, since one begins as another does."""
+_MOST_SHOWN = 40
+
+
+def marked_encoding(start: bytes) -> str:
+    """The encoding that a file's first bytes name, `utf-8-sig` (UTF-8 with or without a mark) where none."""
+    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8-sig")
+
+
+def not_utf8(path: Path) -> str:
+    """What to say of a table that is not UTF-8: the encoding that it looks like, a line of it as it would be
+    read then, and the command that converts it.
+
+    The encodings of one byte a letter differ in few letters. So the guess is one, and the line that is shown
+    lets a person judge it.
+    """
+    from charset_normalizer import from_bytes
+
+    with path.open("rb") as stream:
+        data = stream.read(_LOOKED_AT)
+    best = from_bytes(data).best()
+    if b"\0" in data and (best is None or not best.encoding.startswith("utf")):
+        return f"{path}: no text (it has bytes of value 0); save it as CSV in UTF-8"
+    if best is None:
+        return f"{path}: not UTF-8 text, nor text in an encoding that is known; save it as CSV in UTF-8"
+    encoding = codecs.lookup(_western(data, best.encoding)).name
+    target = path.with_name(f"{path.stem}-utf8{path.suffix}")
+    convert = f"iconv -f {encoding} -t utf-8 {shlex.quote(str(path))} > {shlex.quote(str(target))}"
+    return (
+        f"{path}: not UTF-8 text; it looks like {encoding}{_example(data, encoding)}; convert it "
+        f"(`{convert}`) or save it as CSV in UTF-8"
+    )
+
+
+def _western(data: bytes, encoding: str) -> str:
+    """Windows' Western code page where letters that it shares with the Central European one are all there is:
+    it is far more common, and nothing in the file tells the two apart."""
+    if encoding not in ("cp1250", "latin_1", "iso8859_1"):
+        return encoding
+    try:
+        return "cp1252" if data.decode("cp1252") == data.decode(encoding) else encoding
+    except UnicodeDecodeError:
+        return encoding
+
+
+def _example(data: bytes, encoding: str) -> str:
+    """The first line with a letter beyond ASCII, as it is read in this encoding."""
+    for number, line in enumerate(data.decode(encoding, "replace").splitlines(), start=1):
+        if not line.isascii():
+            text = "".join(letter if letter.isprintable() else " " for letter in line)
+            return f" (line {number} would read {' '.join(text.split())[:_MOST_SHOWN]!r})"
+    return ""

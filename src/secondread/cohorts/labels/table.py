@@ -1,0 +1,258 @@
+"""A table of labels as it came: CSV, TSV, Excel or Parquet, every cell as text."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from secondread.cohorts.labels.encoding import marked_encoding, not_utf8
+from secondread.errors import UserError
+from secondread.tables import plain_name, text_of
+from secondread.wording.lists import few
+
+EXTRA = 'pip install "secondread[tables]"'
+_DELIMITERS = (",", "\t", ";", "|")
+_EXCEL = (".xlsx", ".xlsm")
+_PARQUET = (".parquet", ".pq")
+_OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
+_LEFT_OUT = "export it as CSV (UTF-8), TSV, .xlsx or .parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One line of a table: its number in the file (the header is line 1) and its cells by column."""
+
+    line: int
+    cells: tuple[str, ...]
+    places: Mapping[str, int] = field(repr=False)
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells[self.places[column]]
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A table with a name for each column. Cells are text without white space around them; a cell that is
+    empty or missing is "", and whole numbers that a program keeps as fractions are whole (`1.0` in Excel and
+    Parquet is "1").
+
+    notes  what a person should know of how it was read
+
+    >>> import pathlib
+    >>> from secondread.cohorts.labels.table import LabelTable
+    >>> _ = pathlib.Path("labels.csv").write_text("image;finding\\na;none\\nb;nodule\\n")
+    >>> table = LabelTable.read("labels.csv")
+    >>> [(row["image"], row["finding"]) for row in table.rows]
+    [('a', 'none'), ('b', 'nodule')]
+    """
+
+    source: str
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, path: str | Path) -> LabelTable:
+        """The table in a file. The kind is told by its first bytes; of a workbook the first sheet is read.
+
+        Raises UserError where the file is missing, is no table, is text in another encoding than UTF-8 (or
+        UTF-16 that says so), needs a package that is not installed, names a column twice or not at all, has a
+        line of another length than its header, or no line below it.
+        """
+        path = Path(path)
+        try:
+            if path.is_dir():
+                raise UserError(f"{path}: a folder, where a table of labels was meant; give the file in it")
+            with path.open("rb") as stream:
+                start = stream.read(8)
+            lines, notes = _reader(path, start)(path, start)
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such table of labels{_near_files(path)}") from None
+        except OSError as error:
+            raise UserError(
+                f"{path}: the table of labels cannot be read ({error.strerror or error})"
+            ) from None
+        return cls._of_lines(str(path), lines, notes)
+
+    @classmethod
+    def _of_lines(
+        cls, source: str, lines: Iterable[tuple[int, Sequence[str]]], notes: Sequence[str]
+    ) -> LabelTable:
+        found = iter(lines)
+        first, header = next(found, (0, ()))
+        columns = tuple(name.strip() for name in header)
+        while columns and not columns[-1]:
+            columns = columns[:-1]
+        if not columns:
+            raise UserError(f"{source}: the table is empty; its first line names the columns")
+        _check_columns(source, first, columns)
+        places = {name: place for place, name in enumerate(columns)}
+        rows = [
+            TableRow(line, _cells(source, line, cells, len(columns)), places)
+            for line, cells in found
+            if any(cell.strip() for cell in cells)
+        ]
+        if not rows:
+            raise UserError(f"{source}: no line below the header; the columns are {few(columns, 8)}")
+        return cls(source, columns, tuple(rows), tuple(notes))
+
+    def column(self, name: str, option: str = "") -> str:
+        """The column of this name; also in another spelling (`Image Index` for `image_index`), where only one
+        fits. Raises UserError that names near columns; `option` is where a person gave the name."""
+        if name in self.columns:
+            return name
+        alike = [column for column in self.columns if plain_name(column) == plain_name(name)]
+        if len(alike) == 1:
+            return alike[0]
+        plain = {plain_name(column): column for column in self.columns}
+        near = [plain[found] for found in get_close_matches(plain_name(name), plain, 3, 0.6)]
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UserError(
+            f"{self.source}: no column {name!r}{f' ({option})' if option else ''}; {meant}"
+            f"the columns are {few(self.columns, 20)}"
+        )
+
+
+Lines = Iterator[tuple[int, list[str]]]
+Read = Callable[[Path, bytes], tuple[Iterable[tuple[int, Sequence[str]]], Sequence[str]]]
+
+
+def _reader(path: Path, start: bytes) -> Read:
+    ending = path.suffix.lower()
+    if not start:
+        raise UserError(f"{path}: the file is empty (0 bytes); export it again")
+    if start.startswith(_PARQUET_MAGIC):
+        return _parquet
+    if start.startswith(_ZIP) and ending not in (".csv", ".tsv", ".txt"):
+        return _excel
+    if start.startswith(_OLD_EXCEL):
+        raise UserError(f"{path}: a workbook of the form before 2007 (.xls); save it as .xlsx or CSV")
+    if start.startswith(_ZIP) or ending in (*_EXCEL, *_PARQUET):
+        raise UserError(f"{path}: not what its name says: its content is of another kind; {_LEFT_OUT}")
+    return _text
+
+
+def _text(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
+    encoding = marked_encoding(start)
+    notes = [f"{path}: read as {encoding.upper()}"] if encoding != "utf-8-sig" else []
+    try:
+        text = path.read_bytes().decode(encoding)
+    except UnicodeDecodeError:
+        raise UserError(not_utf8(path)) from None
+    delimiter = _delimiter(path, text)
+    if delimiter not in (",", "\t"):
+        notes.append(f"{path}: cells are separated by {delimiter!r}")
+    return _csv_lines(path, text, delimiter), notes
+
+
+def _delimiter(path: Path, text: str) -> str:
+    """What separates the columns: a tab in a .tsv, else whichever of the usual marks the first line has most
+    often outside of quotes."""
+    if path.suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    bare = "".join(first.split('"')[::2])
+    return max(_DELIMITERS, key=bare.count)
+
+
+def _csv_lines(path: Path, text: str, delimiter: str) -> Lines:
+    csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, [text_of(cell) for cell in cells]
+    except csv.Error as error:
+        raise UserError(f"{path}, after line {reader.line_num}: not readable as CSV ({error})") from None
+
+
+def _excel(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
+    try:
+        import openpyxl
+    except ImportError:
+        raise UserError(f"{path}: an Excel file needs openpyxl: {EXTRA}; or save it as CSV") from None
+    try:
+        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        sheet = book.worksheets[0]
+        rows = [[_plain(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+        names = book.sheetnames
+        book.close()
+    except Exception as error:
+        raise UserError(
+            f"{path}: no Excel file that can be read (damaged or protected); save it as CSV"
+        ) from error
+    notes = (
+        [f"{path}: of {len(names)} sheets the first, {names[0]}, is read; the others are {few(names[1:])}"]
+        if len(names) > 1
+        else []
+    )
+    return ((number, row) for number, row in enumerate(rows, start=1) if any(row)), notes
+
+
+def _parquet(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
+    try:
+        from pyarrow import parquet
+    except ImportError:
+        raise UserError(f"{path}: a Parquet file needs pyarrow: {EXTRA}; or save it as CSV") from None
+    try:
+        found = parquet.read_table(path, use_threads=False)
+        columns = [[_plain(value) for value in column.to_pylist()] for column in found.columns]
+        names = [str(name) for name in found.column_names]
+    except Exception as error:
+        raise UserError(f"{path}: no Parquet file that can be read (damaged); save it as CSV") from error
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    return ((number, row) for number, row in enumerate([names, *rows], start=1)), []
+
+
+def _plain(value: Any) -> str:
+    """A cell of a workbook or Parquet file as text."""
+    if value is None or value != value:
+        return ""
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
+        return value.date().isoformat()
+    if isinstance(value, datetime.datetime | datetime.date):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return "|".join(_plain(each) for each in value)
+    return str(value)
+
+
+def _check_columns(source: str, line: int, columns: Sequence[str]) -> None:
+    """A column may be without a name where it is the first, as pandas writes its index."""
+    for place, name in enumerate(columns):
+        if not name and place:
+            raise UserError(f"{source}, line {line}: column {place + 1} has no name; name it")
+        if name in columns[:place]:
+            raise UserError(f"{source}, line {line}, column {name}: this column stands twice in the header")
+
+
+def _cells(source: str, line: int, cells: Sequence[str], count: int) -> tuple[str, ...]:
+    if len(cells) > count and not any(cell.strip() for cell in cells[count:]):
+        cells = cells[:count]
+    if len(cells) != count:
+        raise UserError(
+            f"{source}, line {line}: {len(cells)} cells where the header has {count} columns; quote cells "
+            "that contain the separator, and fill every column"
+        )
+    return tuple(cell.strip() for cell in cells)
+
+
+def _near_files(path: Path) -> str:
+    try:
+        names = [each.name for each in path.parent.iterdir() if each.is_file()]
+    except OSError:
+        return f": there is no folder {path.parent}"
+    near = get_close_matches(path.name, names, 3, 0.6)
+    return (
+        f"; did you mean {' or '.join(near)}?" if near else "; give the path of a CSV, TSV, .xlsx or .parquet"
+    )
