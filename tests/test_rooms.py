@@ -45,6 +45,7 @@ ROOMS = (
     "comparison",
     "reports",
     "cli",
+    "__main__",
 )
 """From the bottom up: a room imports from those before it alone. The package itself, which hands on the names
 of its front door, stands above all."""

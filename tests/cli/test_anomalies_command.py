@@ -106,7 +106,8 @@ def test_volumes_are_shown_in_three_planes_that_meet_the_target(tmp_path: Path) 
     heads = make_phantoms(tmp_path / "heads", seed=0, rank=3, n_normal=12, n_abnormal=1, size=(16, 20, 24))
     recipe = tmp_path / "volumes.yaml"
     recipe.write_text("preprocessing: {size: [16, 20, 24]}\ndetector: {name: spectrum}\n")
-    run(heads, "-n", 2, "--recipe", recipe, "--set", "target=alpha", "-o", tmp_path / "out")
+    said = run(heads, "-n", 2, "--recipe", recipe, "--set", "target=alpha", "-o", tmp_path / "out")
+    assert "note: --set target=alpha is taken as --anomaly target=alpha; --set is for the recipe" in said
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     shown = pictures(page)
     assert [picture.shape[:2] for picture in shown[:3]] == [(20, 24), (16, 24), (16, 20)]
@@ -137,9 +138,9 @@ def test_what_is_wrong_is_one_line(phantoms: Manifest, small: Path, tmp_path: Pa
     said = run(*always, "--kind", "blob", code=2)
     assert "--kind is 'blob'; did you mean blobs? kinds of anomalies are " in said
     assert len(said.splitlines()) == 1
-    said = run(*always, "--set", "alhpa=[0, 1]", code=2)
+    said = run(*always, "--anomaly", "alhpa=[0, 1]", code=2)
     assert "anomalies fpi: alhpa is not a setting; did you mean alpha?" in said
-    said = run(*always, "--set", "alpha=[0.9, 0.1]", code=2)
+    said = run(*always, "--anomaly", "alpha=[0.9, 0.1]", code=2)
     assert "anomalies fpi: alpha is [0.9, 0.1]: the first number should not be above the second" in said
     assert "the batch holds one" in run(*always, "-n", 1, code=2)
     assert not (tmp_path / "out").exists()

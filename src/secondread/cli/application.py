@@ -17,6 +17,7 @@ from secondread.cli.commands.recipes import recipes
 from secondread.cli.commands.sample import sample
 from secondread.cli.commands.score import score
 from secondread.cli.commands.split import split
+from secondread.cli.help_pages import add_command
 from secondread.outputs.private import private
 from secondread.version import __version__
 
@@ -25,7 +26,7 @@ app = typer.Typer(
     help="A second reader for medical images: learns normal, ranks what is abnormal, shows where, and says "
     "how often it would be wrong. Research use, not a medical device.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -44,7 +45,7 @@ for command in (
     recipes,
     doctor,
 ):
-    app.command()(command)
+    add_command(app, command)
 
 
 def show_version(asked: bool) -> None:

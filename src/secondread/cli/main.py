@@ -14,7 +14,7 @@ def main() -> None:
     try:
         from secondread.cli.application import app
 
-        app()
+        app(prog_name="secondread")
     except KeyboardInterrupt:
         _say_interrupted()
         sys.exit(INTERRUPTED)

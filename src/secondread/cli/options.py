@@ -1,4 +1,4 @@
-"""Options that several commands share, said once."""
+"""Arguments and options that several commands share, said once."""
 
 from __future__ import annotations
 
@@ -7,31 +7,63 @@ from typing import Annotated
 
 import typer
 
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed; the recipe's own where none is given.")]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 or auto.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors and the result's path.")]
+from secondread.cli.completion import devices, recipe_names
+
+ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest (CSV).")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a fitted bundle.")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="Name of a preset (see `recipes`), or a YAML file.",
+        autocompletion=recipe_names,
+    ),
+]
+RecipeSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. detector.alpha=0.3."),
+]
+Seed = Annotated[
+    int | None, typer.Option("--seed", metavar="N", help="Seed.", show_default="the recipe's own")
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="Where to compute: cpu, cuda, cuda:1 or auto.",
+        autocompletion=devices,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors and the result's path.")]
 Workers = Annotated[
     int | None,
     typer.Option(
         "--workers",
+        metavar="N",
         min=0,
         help="Processes that read images; 0 = this one, without limits of time and memory.",
+        show_default="as the cores allow",
     ),
 ]
 CacheDirectory = Annotated[
     Path | None,
     typer.Option(
-        "--cache", help="Folder for prepared images [SECONDREAD_CACHE, or the user's cache folder]."
+        "--cache",
+        metavar="FOLDER",
+        help="Folder for prepared images.",
+        show_default="SECONDREAD_CACHE, else the user's cache folder",
     ),
 ]
 Where = Annotated[
     list[str] | None,
-    typer.Option("--where", help="Only rows that fulfil this, e.g. view=PA. May be given several times."),
+    typer.Option("--where", metavar="CONDITION", help="Only rows that fulfil this, e.g. view=PA."),
 ]
 AllowCode = Annotated[
     list[str] | None,
     typer.Option(
         "--allow-code",
+        metavar="MODULE:CLASS",
         help="Code from outside that the bundle may name, my_package.my_module:MyDetector, if you trust it.",
     ),
 ]
@@ -41,7 +73,9 @@ AllowSharedPatients = Annotated[
 ]
 Every = Annotated[
     int,
-    typer.Option("--every", min=1, help="Of a sequence take only each Nth frame, from the first on."),
+    typer.Option(
+        "--every", metavar="N", min=1, help="Of a sequence take only each Nth frame, from the first on."
+    ),
 ]
 FoldersAsSequences = Annotated[
     bool,

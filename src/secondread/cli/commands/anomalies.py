@@ -3,49 +3,61 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from secondread.cli.completion import anomaly_names, recipe_names
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import CacheDirectory, Quiet, Seed, Where, Workers
+from secondread.cli.options import CacheDirectory, ManifestFile, Quiet, RecipeSettings, Seed, Where, Workers
 from secondread.terminal.say import say
 
 
 @one_line("run the same command again")
 def anomalies(
-    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with a split.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the page and the sheet.")],
+    manifest: ManifestFile,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the page and the sheet.")
+    ],
     kind: Annotated[
         str | None,
         typer.Option(
             "--kind",
-            help="fpi, cutpaste, draem or another kind, or module:Class of your own. Without: those that the "
-            "recipe's detector learns from, else fpi.",
+            metavar="NAME",
+            help="fpi, cutpaste, draem or another kind, or module:Class of your own.",
+            show_default="those that the recipe's detector learns from, else fpi",
+            autocompletion=anomaly_names,
         ),
     ] = None,
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Images shown.")] = 12,
+    number: Annotated[int, typer.Option("-n", "--number", metavar="N", min=1, help="Images shown.")] = 12,
     recipe: Annotated[
         str,
         typer.Option(
             "--recipe",
+            metavar="RECIPE",
+            autocompletion=recipe_names,
             help="Preset or YAML file whose preprocessing, cohorts and foreground are used.",
         ),
     ] = "spectrum",
-    settings: Annotated[
+    drawn: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE of the anomalies, e.g. target=alpha."),
+        typer.Option("--anomaly", metavar="KEY=VALUE", help="Change the anomalies, e.g. target=alpha."),
     ] = None,
+    settings: RecipeSettings = None,
     where: Where = None,
     seed: Seed = None,
     workers: Workers = None,
     cache: CacheDirectory = None,
     quiet: Quiet = False,
 ) -> None:
-    """Put synthetic anomalies into training normals, and show each before and after, with the target.
-    Exit 1 where images could not be read."""
+    """Show synthetic anomalies in your own training images.
+
+    Each image stands before and after, with the target that a detector learns from. Exit 1 where images could
+    not be read.
+    """
     from secondread.anomalies import ANOMALIES
     from secondread.anomalies.build import build_anomalies
     from secondread.images.workers.cores import available_cores
@@ -60,11 +72,12 @@ def anomalies(
 
     record = RunRecord("anomalies", sys.argv)
     allow([kind] if kind is not None and is_place(kind) else [])
-    chosen = Recipe.load(recipe)
+    changes, late = _recipe_and_anomalies(settings or (), shown=not quiet)
+    chosen = Recipe.load(recipe, set=changes)
     own, foreground = drawn_anomalies(chosen, source=recipe) or ({"name": "fpi"}, None)
     given = own if kind is None else {"name": kind}
     ANOMALIES.chosen(given["name"], "--kind")
-    make = build_anomalies(with_assignments(given, list(settings or ())), f"anomalies {given['name']}")
+    make = build_anomalies(with_assignments(given, [*late, *(drawn or ())]), f"anomalies {given['name']}")
     chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
     rows = read_manifest(manifest, where, quiet=quiet)
     kept = open_cache(cache)
@@ -98,3 +111,17 @@ def anomalies(
     typer.echo(page)
     if preview.errors:
         raise typer.Exit(FINDINGS)
+
+
+def _recipe_and_anomalies(settings: Sequence[str], *, shown: bool) -> tuple[list[str], list[str]]:
+    """Assignments to the recipe, and those to the anomalies, which `--set` was for in version 0.1."""
+    from secondread.recipes.recipe import Recipe
+
+    recipe: list[str] = []
+    anomalies: list[str] = []
+    for setting in settings:
+        section = setting.partition("=")[0].partition(".")[0]
+        (recipe if section in Recipe.model_fields else anomalies).append(setting)
+    for setting in anomalies:
+        say(f"note: --set {setting} is taken as --anomaly {setting}; --set is for the recipe", shown=shown)
+    return recipe, anomalies

@@ -10,17 +10,27 @@ import typer
 
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import AllowCode, CacheDirectory, Device, Quiet, Where, Workers
+from secondread.cli.options import AllowCode, BundleFolder, CacheDirectory, Device, Quiet, Where, Workers
 from secondread.cli.promise_lines import say_promise
 
 
 @one_line("run the same command again")
 def calibrate(
-    bundle: Annotated[Path, typer.Argument(help="Bundle.")],
-    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) whose normal rows calibrate.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the new bundle.")],
+    bundle: BundleFolder,
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="Manifest (CSV) whose normal rows calibrate.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the new bundle.")
+    ],
     false_alarm_rate: Annotated[
-        float | None, typer.Option("--false-alarm-rate", help="Share of normals that may be flagged.")
+        float | None,
+        typer.Option(
+            "--false-alarm-rate",
+            metavar="SHARE",
+            help="Share of normals that may be flagged.",
+            show_default="the bundle's own",
+        ),
     ] = None,
     where: Where = None,
     device: Device = "auto",
@@ -29,7 +39,10 @@ def calibrate(
     allow_code: AllowCode = None,
     quiet: Quiet = False,
 ) -> None:
-    """Make p-values and threshold anew from the manifest's normals (not its test rows), same model."""
+    """Renew p-values and threshold from this site's normal images.
+
+    The model stays the same; test rows of the manifest are not used. Exit 1 where images could not be read.
+    """
     from secondread.bundles.bundle import Bundle
     from secondread.calibration.description import describe
     from secondread.fitting.calibrate import calibrate as calibrate_bundle

@@ -10,7 +10,7 @@ import typer
 
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import Quiet, Where, Workers
+from secondread.cli.options import ManifestFile, Quiet, Where, Workers
 from secondread.terminal.say import harmless, say
 
 COLUMNS = ("severity", "kind", "finding", "paths")
@@ -18,15 +18,18 @@ COLUMNS = ("severity", "kind", "finding", "paths")
 
 @one_line("run the same command again")
 def check(
-    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV).")],
+    manifest: ManifestFile,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also write the findings as CSV.")
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Also write the findings as CSV.")
     ] = None,
     where: Where = None,
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Look for unreadable, constant, duplicate or mismatched images and leaks; exit 1 for any."""
+    """Look for unreadable, constant or duplicate images and for leaks.
+
+    Also for mismatched sizes and masks, and patients in more than one part. Exit 1 for any finding but notes.
+    """
     from secondread import tables
     from secondread.cohorts.checking.check import check as check_manifest
     from secondread.images.workers.cores import available_cores

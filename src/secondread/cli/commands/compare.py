@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secondread.cli.completion import recipe_names
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import CacheDirectory, Device, Quiet, Where
@@ -21,67 +22,114 @@ if TYPE_CHECKING:
 
 @one_line("the same command goes on where this one stopped")
 def compare(
-    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with a split and labelled test rows.")],
+    manifest: Annotated[
+        Path, typer.Argument(metavar="MANIFEST", help="Manifest (CSV) with a split and labelled test rows.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for runs, tables and report.")
+    ],
     more: Annotated[
-        list[str] | None, typer.Argument(metavar="RECIPE...", help="More recipes.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="RECIPE...", help="More recipes.", show_default=False, autocompletion=recipe_names
+        ),
     ] = None,
     recipes: Annotated[
         list[str] | None,
         typer.Option(
             "--recipes",
+            metavar="RECIPE",
+            autocompletion=recipe_names,
             help="Presets or YAML files, one after another; NAME=RECIPE gives a row another name.",
         ),
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, help="Fits of each, with seeds 0 to N-1 [3].")
+        int | None,
+        typer.Option(
+            "--seeds", metavar="N", min=1, help="Fits of each, with seeds 0 to N-1.", show_default="3"
+        ),
     ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for runs, tables and report.")
-    ] = Path("comparison"),
     reference: Annotated[
-        str | None, typer.Option("--reference", help="Whom the others are tested against [the first].")
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="NAME",
+            help="The row that the others are tested against.",
+            show_default="the first",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE for all, NAME:KEY=VALUE for one, e.g. cohorts.unlabelled=400."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change every recipe, e.g. cohorts.unlabelled=400, or one of them: NAME:KEY=VALUE.",
+        ),
     ] = None,
     contamination: Annotated[
         str,
         typer.Option(
             "--contamination",
+            metavar="SHARES",
             help="Fit again with such shares of the normals being abnormal, e.g. 0.01,0.05,0.1.",
         ),
     ] = "",
     published: Annotated[
         str | None,
-        typer.Option("--published", help="Show published numbers on this data set, apart, e.g. kermany-cxr."),
+        typer.Option(
+            "--published",
+            metavar="NAME",
+            help="Show published numbers on this data set, apart, e.g. kermany-cxr.",
+        ),
     ] = None,
     maps: Annotated[
         bool | None,
-        typer.Option("--maps/--no-maps", help="Write and judge maps [where test rows have masks]."),
+        typer.Option(
+            "--maps/--no-maps", help="Write and judge maps.", show_default="where test rows have masks"
+        ),
     ] = None,
-    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Runs at once [as cores allow].")] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="Processor threads of each run.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs", metavar="N", min=1, help="Runs at once.", show_default="as many as the cores allow"
+        ),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option("--threads", metavar="N", min=1, help="Processor threads of each run.")
+    ] = 1,
     memory: Annotated[
         float | None,
-        typer.Option("--memory", min=0.1, help="GB that all runs may take [80 % of what is free]."),
+        typer.Option(
+            "--memory",
+            metavar="GB",
+            min=0.1,
+            help="Gigabytes that all runs together may take.",
+            show_default="80 % of what is free",
+        ),
     ] = None,
     ray: Annotated[
-        str | None, typer.Option("--ray", help="Address of a Ray cluster, or local. Needs secondread[ray].")
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Address of a Ray cluster, or local. Needs secondread[ray]."
+        ),
     ] = None,
     tabulate: Annotated[
         bool, typer.Option("--tabulate", help="No runs: the table of those that are finished.")
     ] = False,
-    bootstrap: Annotated[int, typer.Option("--bootstrap", min=20, help="Resamples for intervals.")] = 2000,
+    bootstrap: Annotated[
+        int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
+    ] = 2000,
     where: Where = None,
     device: Device = "auto",
     cache: CacheDirectory = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fit and judge many recipes alike and write one table: results.csv, table.md, table.tex, report.html.
+    """Fit and judge many recipes alike, and write one table.
 
-    Trivial baselines are added. The same folder goes on where it stopped; without --recipes with what it was
-    begun with. Exit 1 where a run failed."""
+    It is written as results.csv, table.md, table.tex and report.html. Trivial baselines are added. The
+    same command goes on where it stopped; without --recipes with what it was begun with. Exit 1 where a
+    run failed.
+    """
     from secondread.comparison.compare import How, run_plan
     from secondread.comparison.running.plan import Plan
     from secondread.comparison.running.plan_document import FILE

@@ -8,27 +8,34 @@ from typing import Annotated
 
 import typer
 
+from secondread.cli.completion import recipe_names
 from secondread.cli.failures import one_line
-from secondread.cli.options import Device, Quiet, Workers
+from secondread.cli.options import Device, Quiet, RecipeSettings, Workers
 from secondread.terminal.say import say
 
 
 @one_line("the same command starts again from the beginning")
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for everything.")] = Path(
-        "secondread-demo"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for everything.")
+    ] = Path("secondread-demo"),
     data: Annotated[
-        Path | None, typer.Option("--data", help="A manifest of real images instead of phantoms.")
+        Path | None,
+        typer.Option("--data", metavar="MANIFEST", help="A manifest of real images instead of phantoms."),
     ] = None,
-    recipe: Annotated[str, typer.Option(help="Preset or YAML file.")] = "aeflow-conv",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of phantoms and fit.")] = 0,
+    recipe: Annotated[
+        str, typer.Option(metavar="RECIPE", help="Preset or YAML file.", autocompletion=recipe_names)
+    ] = "aeflow-conv",
+    settings: RecipeSettings = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of phantoms and fit.")] = 0,
     device: Device = "auto",
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """Fit, score with maps and evaluate on phantoms, offline; ends with the report's path."""
+    """Do it all once on drawn images: fit, score, evaluate, report.
+
+    Works offline. The last line is the report's path. The same command starts again from the beginning.
+    """
     from secondread.cli.demo_steps import demonstrate
 
     def tell(line: str) -> None:

@@ -13,10 +13,13 @@ from secondread.cli.options import CacheDirectory
 @one_line("run the same command again")
 def doctor(
     cache: CacheDirectory = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Versions, devices, threads, a broken torchvision, missing codecs, the cache's folder and size; exit 1
-    on trouble."""
+    """Say what this machine has and what it lacks.
+
+    Versions, devices, threads, a broken torchvision, missing codecs, encoders at hand, the cache's folder and
+    size. Exit 1 on trouble.
+    """
     import json
     from dataclasses import asdict
 

@@ -16,19 +16,30 @@ from secondread.terminal.say import say
 
 @one_line("run the same command again")
 def evaluate(
-    readings: Annotated[Path, typer.Argument(help="readings.csv of `score`.")],
-    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with labels.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")],
+    readings: Annotated[
+        Path, typer.Argument(metavar="READINGS", help="The readings.csv that `score` wrote.")
+    ],
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest (CSV) with labels.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the report.")],
     prevalence: Annotated[
         float | None,
-        typer.Option("--prevalence", help="Share of abnormal studies, above 0 and below 1, for PPV and NPV."),
+        typer.Option(
+            "--prevalence",
+            metavar="SHARE",
+            help="Share of abnormal studies in use, above 0 and below 1; adds PPV and NPV.",
+        ),
     ] = None,
-    bootstrap: Annotated[int, typer.Option("--bootstrap", min=20, help="Resamples for intervals.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    bootstrap: Annotated[
+        int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap.")] = 0,
     where: Where = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare readings with labels on test rows; writes metrics.json, report.html and figures."""
+    """Compare readings with labels, and write a report.
+
+    Only test rows count. It writes metrics.json, report.html and figures.
+    """
     from secondread.evaluation.evaluate import evaluate as evaluate_readings
     from secondread.outputs.folders import RECORD, output_folder
     from secondread.outputs.run_record import RunRecord

@@ -10,19 +10,28 @@ import typer
 
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import AllowSharedPatients, CacheDirectory, Device, Quiet, Seed, Where, Workers
+from secondread.cli.options import (
+    AllowSharedPatients,
+    CacheDirectory,
+    Device,
+    ManifestFile,
+    Quiet,
+    RecipeName,
+    RecipeSettings,
+    Seed,
+    Where,
+    Workers,
+)
 from secondread.cli.promise_lines import say_promise
 from secondread.terminal.say import say
 
 
 @one_line("continue with the same command and --resume")
 def fit(
-    recipe: Annotated[str, typer.Argument(help="A preset's name (see `recipes`) or a YAML file.")],
-    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV) with a split.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the bundle.")],
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. detector.alpha=0.3.")
-    ] = None,
+    recipe: RecipeName,
+    manifest: ManifestFile,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the bundle.")],
+    settings: RecipeSettings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a fit that was stopped.")] = False,
     allow_shared_patients: AllowSharedPatients = False,
     download_weights: Annotated[
@@ -38,8 +47,10 @@ def fit(
     cache: CacheDirectory = None,
     quiet: Quiet = False,
 ) -> None:
-    """Learn what normal looks like from the manifest's training rows; writes a bundle. Exit 1 where
-    images could not be read."""
+    """Learn what normal looks like, and write a bundle.
+
+    It learns from the manifest's training rows alone. Exit 1 where images could not be read.
+    """
     from secondread.calibration.description import describe
     from secondread.recipes.recipe import Recipe, presets
 

@@ -16,8 +16,8 @@ from secondread.wording.lists import first_lines
 
 @one_line("run the same command again")
 def index(
-    source: Annotated[Path, typer.Argument(help="Folder, DICOM tree, file or npz.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Manifest to write (CSV).")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder, DICOM tree, file or npz.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Manifest to write (CSV).")],
     shape: Annotated[
         Literal["volumes", "images"],
         typer.Option("--as", help="CT, MR and PT slices, and pages of a TIFF, as volumes or as images."),
@@ -26,18 +26,28 @@ def index(
         bool, typer.Option("--keep-ids", help="Leave DICOM ids as they are instead of keyed hashes.")
     ] = False,
     keep_derived: Annotated[bool, typer.Option("--keep-derived", help="Take derived series too.")] = False,
-    key: Annotated[Path | None, typer.Option("--key", help="File with the key of hashed ids.")] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            "--key", metavar="FILE", help="File with the key of hashed ids.", show_default="beside -o"
+        ),
+    ] = None,
     normal_class: Annotated[
-        int, typer.Option("--normal-class", help="The label in an npz that means normal.")
+        int, typer.Option("--normal-class", metavar="N", help="The label in an npz that means normal.")
     ] = 0,
     split_file: Annotated[
         Path | None,
-        typer.Option("--split-file", help="List only the files that this data.json names, split as it says."),
+        typer.Option(
+            "--split-file",
+            metavar="FILE",
+            help="List only the files that this data.json names, split as it says.",
+        ),
     ] = None,
     channels: Annotated[
         str,
         typer.Option(
-            help="Words in the names of files that are one image's channels, in order: t1,t1ce,t2,flair."
+            metavar="WORDS",
+            help="Words in the names of files that are one image's channels, in order: t1,t1ce,t2,flair.",
         ),
     ] = "",
     every: Every = 1,
@@ -46,8 +56,11 @@ def index(
     workers: Workers = None,
     quiet: Quiet = False,
 ) -> None:
-    """List images in a manifest; folder names such as train/normal fill its columns. Exit 1 where files
-    could not be read, or a split file names some that are not there."""
+    """List images in a manifest.
+
+    Names of folders such as train/normal fill its columns. Exit 1 where files could not be read, or a split
+    file names some that are not there.
+    """
     from secondread.cohorts.listing.index import index as index_source
     from secondread.images.workers.cores import available_cores
     from secondread.outputs.folders import beside, table_place

@@ -8,23 +8,31 @@ from typing import Annotated
 
 import typer
 
+from secondread.cli.completion import recipe_names
 from secondread.cli.failures import one_line
+from secondread.cli.options import RecipeSettings
 from secondread.errors import UserError
 
 
 @one_line("run the same command again")
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Print this preset (or recipe file) as YAML.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE, e.g. detector.alpha=0.3.")
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RECIPE", help="Print this preset or recipe file as YAML.", autocompletion=recipe_names
+        ),
     ] = None,
+    settings: RecipeSettings = None,
     suggested_for: Annotated[
         Path | None,
         typer.Option("--suggest", metavar="MANIFEST", help="Say which to start with on this manifest."),
     ] = None,
 ) -> None:
-    """List the presets with paper, needs, ranks and state; with NAME, print one as YAML; with --suggest, say
-    which to start with."""
+    """List the presets, print one, or say which to start with.
+
+    The list has each preset's paper, needs, ranks and state. With RECIPE one is printed as YAML; with
+    --suggest those to start with on a manifest are named.
+    """
     from secondread.recipes.recipe import Recipe, presets
 
     if suggested_for is not None:

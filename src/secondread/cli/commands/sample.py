@@ -10,35 +10,49 @@ import typer
 
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import AllowCode, CacheDirectory, Device, Quiet, Workers
+from secondread.cli.options import AllowCode, BundleFolder, CacheDirectory, Device, Quiet, Workers
 from secondread.terminal.say import say
 
 
 @one_line("run the same command again")
 def sample(
-    bundle: Annotated[Path, typer.Argument(help="Bundle whose detector draws images.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images and their page.")],
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Images per temperature.")] = 16,
+    bundle: BundleFolder,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the images and their page.")
+    ],
+    number: Annotated[
+        int, typer.Option("-n", "--number", metavar="N", min=1, help="Images per temperature.")
+    ] = 16,
     temperature: Annotated[
         list[float] | None,
-        typer.Option(min=0, help="Spread of the draws, 1 = as learnt. May be given several times. [0.7]"),
+        typer.Option(
+            metavar="NUMBER", min=0, help="Spread of the draws, 1 = as learned.", show_default="0.7"
+        ),
     ] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option("--manifest", help="The fit's manifest: nearest training images are shown in full."),
+        typer.Option(
+            "--manifest",
+            metavar="MANIFEST",
+            help="The fit's manifest: nearest training images are shown in full.",
+        ),
     ] = None,
     interpolate: Annotated[
         tuple[str, str] | None,
         typer.Option("--interpolate", help="Two images: also what lies between them.", metavar="FILE FILE"),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the draws.")] = 0,
     device: Device = "auto",
     workers: Workers = None,
     cache: CacheDirectory = None,
     allow_code: AllowCode = None,
     quiet: Quiet = False,
 ) -> None:
-    """Draw fictional images, and show each beside its nearest training image, so that copies are seen."""
+    """Draw fictional images, each beside the nearest training image.
+
+    Whoever looks sees whether a drawn image is a copy. Only generative detectors can draw. Exit 1 where
+    images are not finite.
+    """
     from secondread.bundles.bundle import Bundle
     from secondread.images.workers.cores import available_cores
     from secondread.preprocessing.cache.limit import settle

@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from secondread.cli.failures import FINDINGS, UNREADABLE, one_line, stop
-from secondread.cli.options import AllowCode, Device, Every, FoldersAsSequences, Quiet, Where, Workers
+from secondread.cli.options import (
+    AllowCode,
+    BundleFolder,
+    Device,
+    Every,
+    FoldersAsSequences,
+    Quiet,
+    Where,
+    Workers,
+)
 from secondread.cli.promise_lines import say_promise
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
@@ -17,29 +26,49 @@ from secondread.wording.lists import first_lines
 
 @one_line("the same command goes on where this one stopped")
 def score(
-    bundle: Annotated[Path, typer.Argument(help="Bundle.")],
-    inputs: Annotated[list[str], typer.Argument(help="A manifest, folders, files.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the readings.")],
+    bundle: BundleFolder,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="A manifest, folders, files.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the readings.")
+    ],
     maps: Annotated[bool, typer.Option("--maps", help="Also write heat maps on each input's grid.")] = False,
     where: Where = None,
     device: Device = "auto",
     workers: Workers = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images at a time.")] = None,
-    timeout: Annotated[float, typer.Option(help="Longest time to decode one file, in seconds.")] = 60.0,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", metavar="N", min=1, help="Images at a time.", show_default="by the size of images"
+        ),
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Longest time to decode one file.")
+    ] = 60.0,
     key: Annotated[
         Path | None,
-        typer.Option("--key", help="File with the key of hashed ids in DICOM folders; kept in -o without."),
+        typer.Option(
+            "--key",
+            metavar="FILE",
+            help="File with the key of hashed ids in DICOM folders.",
+            show_default="kept in -o",
+        ),
     ] = None,
     every: Every = 1,
     folders_as_sequences: FoldersAsSequences = False,
     cache: Annotated[
         Path | None,
-        typer.Option("--cache", help="Keep prepared images in this folder; none are kept without it."),
+        typer.Option(
+            "--cache", metavar="FOLDER", help="Folder for prepared images.", show_default="none are kept"
+        ),
     ] = None,
     allow_code: AllowCode = None,
     quiet: Quiet = False,
 ) -> None:
-    """Score images, row by row into readings.csv; the same command again goes on where it stopped."""
+    """Score images, and write a table of readings.
+
+    Each row is written as soon as its image is scored; the same command goes on where it stopped. Exit 1
+    where some images could not be read.
+    """
     from secondread.bundles.bundle import Bundle
     from secondread.calibration.description import describe
     from secondread.preprocessing.cache.place import open_cache

@@ -10,26 +10,37 @@ import typer
 
 from secondread.cli.failures import one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import Quiet, Where
+from secondread.cli.options import ManifestFile, Quiet, Where
 from secondread.terminal.say import say
 
 
 @one_line("run the same command again")
 def split(
-    manifest: Annotated[Path, typer.Argument(help="Manifest (CSV).")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="New manifest.")],
-    test: Annotated[float, typer.Option(help="Share of images for test; unused with --folds.")] = 0.2,
+    manifest: ManifestFile,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Manifest to write (CSV).")],
+    test: Annotated[
+        float, typer.Option(metavar="SHARE", help="Share of images for test; unused with --folds.")
+    ] = 0.2,
     validation: Annotated[
-        float, typer.Option(help="Share of images for validation; unused with --folds.")
+        float,
+        typer.Option(metavar="SHARE", help="Share of images for validation; unused with --folds."),
     ] = 0.0,
-    folds: Annotated[int | None, typer.Option(help="Folds instead of one split (column `fold`).")] = None,
-    stratify: Annotated[list[str] | None, typer.Option(help="Columns to spread alike.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(metavar="N", help="Folds instead of one split (column `fold`).")
+    ] = None,
+    stratify: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Columns to spread alike.", show_default="label"),
+    ] = None,
     again: Annotated[bool, typer.Option("--again", help="Replace a split that is there.")] = False,
-    seed: Annotated[int, typer.Option(help="Seed.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed.")] = 0,
     where: Where = None,
     quiet: Quiet = False,
 ) -> None:
-    """Split a manifest by patient into train, validation and test, or into folds."""
+    """Split a manifest by patient into parts or folds.
+
+    The parts are train, validation and test. No patient stands in two of them.
+    """
     from collections import Counter
 
     from secondread.cohorts.row import counts_alone
