@@ -51,6 +51,7 @@ __all__ = [
     "fit",
     "index",
     "make_phantoms",
+    "manifest_of_arrays",
     "presets",
     "read_image",
     "sample",
@@ -64,6 +65,7 @@ _HOMES = {
     "secondread.anomalies.anomaly": ("MakeAnomalies",),
     "secondread.bundles.bundle": ("Bundle",),
     "secondread.bundles.decisions": ("Decisions",),
+    "secondread.cohorts.arrays.manifest_of_arrays": ("manifest_of_arrays",),
     "secondread.cohorts.checking.check": ("check",),
     "secondread.cohorts.listing.index": ("index",),
     "secondread.cohorts.manifest": ("Manifest",),
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from secondread.anomalies.anomaly import MakeAnomalies
     from secondread.bundles.bundle import Bundle
     from secondread.bundles.decisions import Decisions
+    from secondread.cohorts.arrays.manifest_of_arrays import manifest_of_arrays
     from secondread.cohorts.checking.check import check
     from secondread.cohorts.listing.index import index
     from secondread.cohorts.manifest import Manifest

@@ -84,9 +84,28 @@ def test_arguments_of_files_are_refused_for_arrays(arguments, words, fitted: Bun
 def test_arguments_of_arrays_and_mixtures_are_refused(fitted: Bundle, phantoms) -> None:
     with pytest.raises(UserError, match="a file says its own"):
         score(fitted, phantoms, spacing=[1.0, 1.0])
-    with pytest.raises(UserError, match="maps are files"):
+    with pytest.raises(UserError, match="spectrum gives no maps"):
         score(fitted, phantoms, maps=True)
+    with pytest.raises(UserError, match="no stack of pictures"):
+        score(fitted, np.zeros((8, 8)))
     with pytest.raises(UserError, match="cannot be scored in one call"):
         score(fitted, ["a.png", np.zeros((8, 8))])
     with pytest.raises(UserError, match="at least one array"):
         score(fitted, np.zeros((0, 8, 8)))
+
+
+def test_maps_of_arrays_and_files_are_those_that_are_written(
+    mapping_bundle: Bundle, phantoms, tmp_path
+) -> None:
+    tested = phantoms.where("label=abnormal")
+    images = [read_image(tested.reference(row)).pixels for row in tested.rows]
+    here = score(mapping_bundle, images, maps=True)
+    by_file = score(mapping_bundle, tested, maps=True, workers=0)
+    written = score(mapping_bundle, tested, tmp_path / "out", maps=True, workers=0)
+    assert here.maps is not None
+    assert by_file.maps is not None
+    for number, row in enumerate(written.rows):
+        heat = read_image(str(row.map)).pixels[0]
+        np.testing.assert_array_equal(by_file.maps[row.path], heat)
+        np.testing.assert_array_equal(here.maps[str(number)], heat)
+    assert score(mapping_bundle, images).maps is None

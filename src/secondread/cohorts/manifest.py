@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
@@ -15,7 +15,8 @@ from secondread.cohorts.conditions import Condition
 from secondread.cohorts.manifest_table import parse_rows, read_rows
 from secondread.cohorts.row import Row
 from secondread.errors import UserError
-from secondread.images.several_files import SEPARATOR, files_of, under
+from secondread.images.several_files import SEPARATOR, absolute, files_of, under
+from secondread.outputs.temporary import TemporaryFolder
 from secondread.outputs.whole import write_whole
 from secondread.wording.frame import data_frame
 from secondread.wording.html_tables import html_block, html_line, html_table
@@ -35,6 +36,8 @@ class Manifest:
     """The rows of a manifest and the folder that their paths are relative to.
 
     `notes` are lines that a person should see: columns that were read under another name, or may be meant.
+    `kept` is the temporary folder of images that were in memory (`manifest_of_arrays`): it is there as long
+    as a manifest that has it.
 
     >>> import secondread
     >>> path = secondread.make_phantoms("phantoms", seed=0, n_normal=8, n_abnormal=4)
@@ -47,6 +50,7 @@ class Manifest:
     base: Path
     source: str = ""
     notes: tuple[str, ...] = ()
+    kept: TemporaryFolder | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -149,6 +153,14 @@ class Manifest:
             file if os.path.isabs(file) else Path(os.path.relpath(self.base / file, target)).as_posix()
             for file in files_of(reference, self.base)
         )
+
+    def with_absolute_paths(self) -> Manifest:
+        """The same rows with paths that hold from anywhere."""
+        rows = (
+            replace(row, path=absolute(self.reference(row)), mask=self.mask_reference(row) or "")
+            for row in self.rows
+        )
+        return replace(self, rows=tuple(rows))
 
     def reference(self, row: Row) -> str:
         """The row's image as a reference that holds from anywhere."""

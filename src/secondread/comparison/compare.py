@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.comparison.judging.results import read_results
 from secondread.comparison.judging.table import Table, make_table
 from secondread.comparison.running.local import run_locally
+from secondread.comparison.running.methods import Recipes
 from secondread.comparison.running.one_run import Task
 from secondread.comparison.running.plan import Plan
 from secondread.comparison.running.plan_document import FILE
@@ -21,6 +22,8 @@ from secondread.recipes.build import build_detector
 from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.outside_code import allow_code_of
 
+MANIFEST = "manifest.csv"
+"""In the comparison's folder, where the rows came from no file."""
 Execute = Callable[[Sequence[Task]], None]
 """Does tasks, or goes on with them, wherever; returns when each has a result or a reason why not."""
 
@@ -41,7 +44,7 @@ class How:
 
 def compare(
     manifest: ManifestLike,
-    recipes: Sequence[str],
+    recipes: Recipes,
     out: str | Path,
     *,
     seeds: Sequence[int] | None = None,
@@ -56,8 +59,9 @@ def compare(
 ) -> Table:
     """Fit and judge many recipes alike on this machine, with the trivial baselines beside them.
 
-    manifest       with a split and labelled test rows; it must lie in a file
-    recipes        presets or YAML files, or NAME=RECIPE to call a row by another name
+    manifest       with a split and labelled test rows; one that lies in no file is written into `out`
+    recipes        presets or YAML files, or NAME=RECIPE to call a row by another name; or a mapping of names
+                   to any of these, to `Recipe`s or to mappings with a recipe's sections
     seeds          of the fits of each; none = 0, 1 and 2
     reference      the name that all others are tested against; none = the first
     settings       KEY=VALUE for all, or NAME:KEY=VALUE for one
@@ -77,8 +81,13 @@ def compare(
     ['mean-intensity', 'pixel-1nn', 'spectrum']
     """
     rows = Manifest.of(manifest)
+    if rows.kept is not None:
+        raise UserError(
+            "compare goes on later, and images in a temporary folder do not stay: "
+            "give manifest_of_arrays a folder"
+        )
     if not rows.source:
-        raise UserError("compare needs a manifest that lies in a file; write it with Manifest.write")
+        rows = rows.with_absolute_paths()
     earlier = Plan.read(Path(out), rows) if (Path(out) / FILE).is_file() else None
     plan = Plan.of(
         rows,
@@ -110,7 +119,11 @@ def run_plan(plan: Plan, out: str | Path, execute: Execute | None, how: How | No
         allow_code_of(method.recipe)
         build_detector(with_completed_encoders(method.recipe), pretrained=False, source=method.source)
     with output_folder(out, "compare"):
+        if not plan.manifest.source:
+            plan = replace(plan, manifest=replace(plan.manifest, source=str(out / MANIFEST)))
         plan = plan.begin(out)
+        if plan.manifest.source == str(out / MANIFEST):
+            plan.manifest.write(out / MANIFEST)
         execute([task for task in tasks(plan, out, how) if not task.done])
         return make_table(read_results(out, plan), bootstrap=how.bootstrap)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from secondread.cohorts.arrays.labels import labels_of
 from secondread.cohorts.manifest import Manifest, ManifestLike
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.evaluation.cases import join
 from secondread.evaluation.comparisons import compare_baselines, compare_complexity
@@ -25,16 +28,19 @@ from secondread.readings.readings import Readings
 
 def evaluate(
     readings_csv: str | Path | Readings,
-    manifest: ManifestLike,
+    manifest: ManifestLike | None = None,
     *,
+    labels: Iterable[Any] | None = None,
     prevalence: float | None = None,
     seed: int = 0,
     bootstrap: int = 2000,
     where: Sequence[str] = (),
     workers: int | None = None,
 ) -> Evaluation:
-    """Judge readings by the manifest's test rows (all rows, where it names no split).
+    """Judge readings by the manifest's test rows (all rows, where it names no split), or by labels.
 
+    labels      in place of a manifest, for readings of arrays: one for each reading in order, `normal` or 0,
+                `abnormal` or 1, None where there is none
     prevalence  the share of abnormal cases where the model is to be used: adds PPV and NPV
     bootstrap   resamples of patients behind every interval
     where       conditions on the manifest's columns, such as `view=PA`
@@ -55,7 +61,7 @@ def evaluate(
         raise UserError(f"prevalence {prevalence:g}: give a share between 0 and 1, such as 0.1")
     how = Resampling(bootstrap, seed)
     readings = readings_csv if isinstance(readings_csv, Readings) else Readings.read(readings_csv)
-    manifest = Manifest.of(manifest)
+    manifest = _manifest_of(readings, manifest, labels)
     manifest = manifest.where(*where)
     cores = os.cpu_count() or 1
     processes = min(cores, 8) if workers is None else workers
@@ -92,3 +98,19 @@ def evaluate(
         where=tuple(where),
         warnings=warnings_of(joined, shared, images, baselines, shortcut, pixels, readings, where),
     )
+
+
+def _manifest_of(readings: Readings, manifest: ManifestLike | None, labels: Iterable[Any] | None) -> Manifest:
+    """The manifest that was given, or one of the readings' images with the labels that were."""
+    if (manifest is None) == (labels is None):
+        raise UserError(
+            "evaluate takes a manifest, or one label for each reading with labels=; give one of the two"
+        )
+    if manifest is not None:
+        return Manifest.of(manifest)
+    said = labels_of([] if labels is None else labels, len(readings))
+    rows = (
+        Row(reading.path, label=label, study_id=reading.study_id)
+        for reading, label in zip(readings, said, strict=True)
+    )
+    return Manifest(tuple(rows), readings.base or Path())

@@ -8,16 +8,19 @@ Only cohorts reach anything that learns: a test row is never read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from secondread.bundles.bundle import Bundle
+from secondread.cohorts.arrays.manifest_of_arrays import manifest_of_arrays
 from secondread.cohorts.cohorts import Cohorts
 from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.detectors.contract import Detector
+from secondread.errors import UserError
 from secondread.fitting.epoch_bundles import refuse_epochs, save_epochs
 from secondread.fitting.finished import finished_before
 from secondread.fitting.first_calibration import first_calibration
@@ -36,6 +39,7 @@ from secondread.fitting.provenance import Seconds, provenance, weight_digests, w
 from secondread.fitting.unfinished import Unfinished
 from secondread.images.workers.cores import available_cores
 from secondread.outputs.folders import output_bundle
+from secondread.outputs.temporary import TemporaryFolder
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.cache.limit import settle
 from secondread.preprocessing.cache.place import open_cache
@@ -48,17 +52,27 @@ from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device, process_count, process_rank
 from secondread.scoring.image_source import ImageSource
 from secondread.scoring.scorer import Scorer
+from secondread.terminal.interruption import Interrupted
 from secondread.terminal.say import say
 from secondread.training.batches.patches import Patches
 from secondread.training.log import TrainingLog
 from secondread.training.loop import train
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    Pixels: TypeAlias = NDArray[Any] | Tensor
+
 
 def fit(
-    recipe: Recipe | str | Path,
-    manifest: ManifestLike,
-    out: str | Path,
+    recipe: Recipe | Mapping[str, Any] | str | Path,
+    data: ManifestLike | Pixels | Sequence[Pixels],
+    out: str | Path | None = None,
     *,
+    labels: Iterable[Any] | None = None,
+    patients: Iterable[Any] | None = None,
+    spacing: Sequence[float] | None = None,
     resume: bool = False,
     cache: str | Path | Cache | None = None,
     device: str | None = "auto",
@@ -68,8 +82,16 @@ def fit(
     progress: bool = True,
     source: str = "recipe",
 ) -> Bundle:
-    """Fit a recipe on a manifest and save the bundle to `out`.
+    """Fit a recipe on a manifest, or on arrays, and save the bundle to `out`.
 
+    recipe   a recipe, a mapping with its sections, a preset's name or a YAML file
+    data     a manifest (object, file or DataFrame); or arrays or tensors, `[n, *spatial]` or
+             `[n, C, *spatial]`, or a list of single images, whose axes are told by the recipe's size: see
+             `manifest_of_arrays`, which writes them into a temporary folder for the fit
+    out      the folder of the bundle; without it the fit is made in a temporary folder, which is removed, and
+             the bundle stays in memory until its `save` is called
+    labels, patients, spacing   of arrays, as `manifest_of_arrays` has them; without labels every array is
+             taken for normal
     resume   continue a fit that was stopped; a finished one of the same recipe and data is loaded
     cache    folder of prepared images; none = `default_cache_directory()`
     workers  processes that decode and, where it pays, draw synthetic anomalies ahead of the training steps;
@@ -85,13 +107,25 @@ def fit(
     >>> bundle = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
     >>> sorted(path.name for path in bundle.path.iterdir())[:2]
     ['bundle.json', 'calibration.safetensors']
+    >>> import numpy as np
+    >>> films = np.random.default_rng(0).normal(size=(40, 64, 64))
+    >>> secondread.fit("spectrum", films, workers=0, progress=False).path is None
+    True
     """
-    if not isinstance(recipe, Recipe):
-        source, recipe = str(recipe), Recipe.load(recipe)
-    if not isinstance(manifest, Manifest):
-        manifest = Manifest.of(manifest)
+    if isinstance(recipe, str | Path):
+        source = str(recipe)
+    recipe = Recipe.of(recipe)
+    manifest = _manifest_of(data, recipe, labels, patients, spacing)
+    if manifest is not data:
         for note in manifest.notes:
             say(f"note: {note}", shown=progress and process_rank() == 0)
+    if out is None:
+        return _in_memory(
+            recipe, manifest, cache=cache, device=device, workers=workers, seed=seed,
+            allow_shared_patients=allow_shared_patients, progress=progress, source=source,
+        )  # fmt: skip
+    if cache is None and manifest.kept is not None:
+        cache = manifest.kept.path / "cache"
     recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
     allow_code_of(recipe)
     recipe = with_completed_encoders(recipe)
@@ -109,6 +143,38 @@ def fit(
             workers=workers, allow_shared_patients=allow_shared_patients, progress=progress,
         )  # fmt: skip
         return under_way.run(build_detector(recipe, source=source))
+
+
+def _manifest_of(
+    data: ManifestLike | Pixels | Sequence[Pixels],
+    recipe: Recipe,
+    labels: Iterable[Any] | None,
+    patients: Iterable[Any] | None,
+    spacing: Sequence[float] | None,
+) -> Manifest:
+    """The manifest that was given, or one of the arrays that were. UserError for what goes with arrays alone
+    beside a manifest."""
+    if isinstance(data, Manifest | str | Path) or hasattr(data, "iterrows"):
+        told = {"labels": labels, "patients": patients, "spacing": spacing}
+        if beside := [name for name, value in told.items() if value is not None]:
+            raise UserError(
+                f"{' and '.join(beside)}: go with arrays; a manifest has columns, and files say theirs"
+            )
+        return Manifest.of(data)
+    settings = recipe.preprocessing
+    return manifest_of_arrays(
+        data, labels, rank=len(settings.size), files=settings.named_files, patients=patients, spacing=spacing
+    )
+
+
+def _in_memory(recipe: Recipe, manifest: Manifest, **how: Any) -> Bundle:
+    """A bundle that lies nowhere, of a fit in a temporary folder."""
+    folder = TemporaryFolder()
+    try:
+        fitted = fit(recipe, manifest, folder.path / "bundle", **how)
+    except Interrupted:
+        raise Interrupted("interrupted; a fit without a folder (out) keeps nothing to go on with") from None
+    return replace(fitted, path=None)
 
 
 @dataclass(frozen=True)

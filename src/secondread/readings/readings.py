@@ -50,6 +50,8 @@ class Readings:
     studies      path of a study's worst image -> the study's reading (`studies.csv`), whose `path` is the
                  study id; studies without a score are left out
     fingerprints path -> its file's fingerprint when it was read (see `preprocessing.cache.cache`)
+    maps         path -> float32 heat map on the image's own grid, of readings in memory; None where none were
+                 asked for or they are files, which the readings' `map` names
 
     >>> import secondread
     >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)
@@ -67,6 +69,7 @@ class Readings:
     thumbnails: Mapping[str, NDArray[np.float32]]
     studies: Mapping[str, Reading] = field(default_factory=dict)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    maps: Mapping[str, NDArray[np.float32]] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)

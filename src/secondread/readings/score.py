@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,6 +11,7 @@ from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError
 from secondread.images.image import ImageError
+from secondread.images.in_memory import single_arrays
 from secondread.readings.folder_state import hashed_patient, record_of
 from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.pipeline import Result, batches, default_workers, read_batch, read_items
@@ -21,6 +23,7 @@ from secondread.readings.table_writer import as_text
 from secondread.scoring.scorer import default_batch_size
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from pandas import DataFrame
     from torch import Tensor
@@ -56,8 +59,8 @@ def score(
                `[n, C, *spatial]`, or a list of single images of any sizes
     out        a folder to write the readings into, row by row; what an earlier run left there is kept (see
                `readings.score_into`). Without it everything stays in memory
-    maps       also write heat maps into `out`, each on its file's own grid; in memory `Bundle.judge_images`
-               gives them
+    maps       also heat maps, each on its image's own grid: files in `out`, and without it arrays in
+               `Readings.maps`
     where      conditions on a manifest's columns, such as `split=test`
     spacing    millimetres along each axis of arrays, where the recipe resamples
     workers    processes that decode; None = half of the cores, 0 = this one
@@ -76,9 +79,13 @@ def score(
     >>> again = secondread.score(bundle, [image.pixels])
     >>> again.rows[0].seen
     'normal'
+    >>> again.to_pandas().shape[0]
+    1
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-    arrays = arrays_of(inputs)
+    if maps and out is None and bundle.calibration.maps is None:
+        raise UserError(f"the detector {bundle.recipe.detector['name']} gives no maps; leave out maps=True")
+    arrays = arrays_of(inputs, bundle)
     if arrays is not None:
         if out is not None or where or key is not None:
             raise UserError(
@@ -88,8 +95,8 @@ def score(
         items = [Item(str(number), str(number)) for number in range(len(arrays))]
         if not items:
             raise UserError("nothing to score; give at least one array")
-        results = read_arrays(bundle, items, arrays, spacing, batch_size)
-        return in_memory(bundle, Inputs(tuple(items)), results)
+        results = read_arrays(bundle, items, arrays, spacing, batch_size, maps=maps)
+        return in_memory(bundle, Inputs(tuple(items)), told(results, len(items), progress), maps=maps)
     if spacing is not None:
         raise UserError("spacing is for arrays; a file says its own")
     given: Any = Manifest.of(inputs) if hasattr(inputs, "iterrows") else inputs
@@ -102,24 +109,28 @@ def score(
             progress=progress,
         )  # fmt: skip
         return Readings.read(out)
-    if maps:
-        raise UserError("maps are files: give a folder as out, or use Bundle.judge_images(images, maps=True)")
     found = gather(
         given, where=where, workers=workers, key=key,
         rank=len(bundle.detector.size), every=every, folders_as_sequences=folders_as_sequences,
     )  # fmt: skip
     results = read_items(
-        bundle, found.items, workers=workers, batch_size=batch_size, cache=cache, timeout_s=timeout_s
-    )
-    return in_memory(bundle, found, told(results, len(found.items), progress))
+        bundle, found.items, maps=maps, workers=workers, batch_size=batch_size, cache=cache,
+        timeout_s=timeout_s,
+    )  # fmt: skip
+    return in_memory(bundle, found, told(results, len(found.items), progress), maps=maps)
 
 
-def arrays_of(inputs: Any) -> list[Any] | None:
-    """The single arrays that inputs are; None where they are something else."""
+def arrays_of(inputs: Any, bundle: Bundle) -> list[Any] | None:
+    """The single arrays that inputs are; None where they are something else. Raises UserError for one that is
+    no stack of images of the bundle's rank."""
     if isinstance(inputs, str | Path | Manifest) or hasattr(inputs, "iterrows"):
         return None
     if hasattr(inputs, "__array__") or hasattr(inputs, "detach"):
-        return list(inputs)
+        settings = bundle.recipe.preprocessing
+        try:
+            return single_arrays(inputs, len(settings.size), settings.named_files)
+        except ImageError as error:
+            raise UserError(str(error)) from error
     given = list(inputs)
     pixels = [not isinstance(one, str | Path | Manifest) for one in given]
     if any(pixels) and not all(pixels):
@@ -133,6 +144,8 @@ def read_arrays(
     arrays: Iterable[Any],
     spacing: Sequence[float] | None,
     batch_size: int | None,
+    *,
+    maps: bool = False,
 ) -> Iterator[Result]:
     """A result for each array, in order."""
 
@@ -145,7 +158,7 @@ def read_arrays(
 
     seen = bundle.seen.recall()
     for gathered in batches(prepared(), batch_size or default_batch_size(bundle.recipe.preprocessing.size)):
-        yield from read_batch(bundle, gathered, seen, maps=False)
+        yield from read_batch(bundle, gathered, seen, maps=maps)
 
 
 def told(
@@ -158,9 +171,14 @@ def told(
             progress(number, count)
 
 
-def in_memory(bundle: Bundle, inputs: Inputs, results: Iterable[Result]) -> Readings:
+def in_memory(bundle: Bundle, inputs: Inputs, results: Iterable[Result], *, maps: bool = False) -> Readings:
     """What a folder of readings would hold of these results."""
-    kept = list(results)
+    kept: list[Result] = []
+    heat: dict[str, NDArray[np.float32]] = {}
+    for result in results:
+        if result.map is not None and result.placement is not None:
+            heat[result.reading.path] = result.placement.to_file_grid(result.map)
+        kept.append(replace(result, map=None, picture=None))
     facts = {result.reading.path: result.acquisition for result in kept if not result.reading.error}
     names = sorted({name for told in facts.values() for name in told})
     rows = tuple(result.reading for result in kept)
@@ -172,6 +190,7 @@ def in_memory(bundle: Bundle, inputs: Inputs, results: Iterable[Result]) -> Read
         run=record_of(bundle, inputs).model_copy(update={"finished": True}),
         acquisition={path: {name: as_text(told.get(name)) for name in names} for path, told in facts.items()},
         thumbnails={result.reading.path: result.thumbnail for result in kept if result.thumbnail is not None},
+        maps=heat if maps else None,
         studies={study.worst_image: as_reading(study) for study in studies if study.worst_image},
     )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -126,6 +126,13 @@ class Recipe(Settings):
         source, text = _text_of(name_or_path)
         values = _placed(_mapping_of(text, source), Path(name_or_path).parent)
         return cls.from_mapping(_placed(with_assignments(values, set), Path()), source=source)
+
+    @classmethod
+    def of(cls, given: Self | Mapping[str, Any] | str | Path) -> Self:
+        """A recipe as it is, of a mapping with its sections (`from_mapping`), or by name or path (`load`)."""
+        if isinstance(given, cls):
+            return given
+        return cls.from_mapping(given) if isinstance(given, Mapping) else cls.load(cast("str | Path", given))
 
     @classmethod
     def from_mapping(

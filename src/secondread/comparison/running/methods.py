@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from secondread.detectors.trivial import BASELINES
 from secondread.errors import UserError
@@ -13,6 +14,10 @@ from secondread.recipes.recipe import Recipe
 from secondread.wording.lists import few
 from secondread.wording.short import Short
 
+Given: TypeAlias = Recipe | Mapping[str, Any] | str
+"""A recipe, a mapping with its sections, a preset's name or a YAML file."""
+Recipes: TypeAlias = Sequence[str] | Mapping[str, Given]
+"""Presets, YAML files or NAME=RECIPE; or recipes under names."""
 LONGEST = 100
 """Bytes in a method's name, which is a folder's name too."""
 
@@ -30,7 +35,7 @@ class Method(Short):
     trivial: bool = False
 
 
-def methods_of(recipes: Sequence[str], settings: Sequence[str], known: Sequence[Method]) -> list[Method]:
+def methods_of(recipes: Recipes, settings: Sequence[str], known: Sequence[Method]) -> list[Method]:
     """The methods that are named, and the trivial baselines that `known` ones do not hold already.
 
     recipes, settings  as `Plan.of` takes them
@@ -38,14 +43,17 @@ def methods_of(recipes: Sequence[str], settings: Sequence[str], known: Sequence[
 
     Raises UserError for what cannot stand in one table.
     """
-    given = [_named(item) for item in recipes]
+    given = given_by_name(recipes) if isinstance(recipes, Mapping) else [_named(item) for item in recipes]
     names = [name for name, _ in given]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{few(twice)}: named twice; call one row otherwise, as in NAME=RECIPE")
     own: dict[str, list[str]] = {name: [] for name in (*names, *BASELINES)}
     for setting in settings:
         _assign(setting, own)
-    methods = [Method(name, Recipe.load(source, set=own[name]), source) for name, source in given]
+    methods = [
+        Method(name, _with_settings(recipe, own[name]), recipe if isinstance(recipe, str) else name)
+        for name, recipe in given
+    ]
     for method in methods:
         _refuse_missing_auxiliary(method)
         _refuse_unlabelled_normals(method)
@@ -64,6 +72,17 @@ def methods_of(recipes: Sequence[str], settings: Sequence[str], known: Sequence[
         if recipe := _trivial(name, first, own[name]):
             methods.append(Method(name, recipe, name, trivial=True))
     return methods
+
+
+def given_by_name(recipes: Mapping[str, Given]) -> list[tuple[str, Given]]:
+    """Recipes under names. UserError for a name that no row can have."""
+    return [(_named(f"{name}=recipe")[0], recipe) for name, recipe in recipes.items()]
+
+
+def _with_settings(recipe: Given, settings: Sequence[str]) -> Recipe:
+    if isinstance(recipe, str | Path):
+        return Recipe.load(recipe, set=settings)
+    return Recipe.from_mapping(Recipe.of(recipe).model_dump(mode="json"), set=settings)
 
 
 def _named(item: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from secondread.cohorts.manifest import Manifest
-from secondread.comparison.running.methods import Method, methods_of
+from secondread.comparison.running.methods import Method, Recipes, methods_of
 from secondread.comparison.running.plan_document import FILE, extended, read_document
 from secondread.errors import UserError
 from secondread.outputs.folders import refuse_other_folder
@@ -153,7 +153,7 @@ class Plan(Short):
     def of(
         cls,
         manifest: Manifest,
-        recipes: Sequence[str],
+        recipes: Recipes,
         *,
         seeds: Sequence[int] | None = None,
         reference: str | None = None,

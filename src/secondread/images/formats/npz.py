@@ -73,7 +73,8 @@ def read_npz(reference: Reference, limits: ReadLimits) -> Image:
     """One image of an archive: `archive.npz#train_images/17`.
 
     An array `[n, rows, columns]` or `[n, rows, columns, 3]` holds 2-D images, `[n, slices, rows, columns]`
-    volumes, and `[n, D]` of floating-point numbers vectors, each an image of one row. Nothing is unpickled.
+    volumes, and `[n, D]` of floating-point numbers vectors, each an image of one row. A further array
+    `spacing` of two (of volumes three) numbers holds millimetres along each axis. Nothing is unpickled.
     The digest is that of the image's own bytes. Raises ImageError.
     """
     name, _, number = (reference.member or "").rpartition("/")
@@ -107,6 +108,7 @@ class _OpenArray:
     def _check(self, reference: Reference, name: str) -> None:
         self.shape, self.fortran, self.dtype = _array_header(reference.text, self.stream)
         self.start = self.stream.tell()
+        self.spacing = _spacing(self.archive)
         if self.dtype.hasobject:
             raise ImageError(reference.text, f"'{name}' holds Python objects, which are never loaded")
         vectors = len(self.shape) == 2 and self.dtype.kind == "f"
@@ -168,7 +170,21 @@ class _OpenArray:
             raise ImageError(reference.text, f"an image of shape {tuple(shape)} is neither 2-D nor 3-D")
         refuse_non_finite(reference.text, pixels)
         header["rows"], header["columns"] = str(pixels.shape[-2]), str(pixels.shape[-1])
-        return Image(pixels, Geometry(), reference.text, digest_of(data), header=header)
+        spacing = self.spacing if len(self.spacing) == pixels.ndim - 1 else None
+        return Image(pixels, Geometry(spacing), reference.text, digest_of(data), header=header)
+
+
+def _spacing(archive: zipfile.ZipFile) -> tuple[float, ...]:
+    """Millimetres along each axis of an archive's images; empty where it does not say."""
+    if "spacing.npy" not in archive.namelist():
+        return ()
+    with archive.open("spacing.npy") as stream:
+        shape, _, dtype = _array_header("spacing", stream)
+        if shape not in ((2,), (3,)) or dtype.kind not in "uif":
+            return ()
+        values = np.frombuffer(stream.read(shape[0] * dtype.itemsize), dtype)
+    steps = tuple(float(value) for value in values)
+    return steps if len(steps) == shape[0] and all(0 < step < math.inf for step in steps) else ()
 
 
 _open_arrays: OrderedDict[tuple[str, int, int, str], _OpenArray] = OrderedDict()

@@ -1,0 +1,1 @@
+"""Images that are in memory already, and their labels, as a manifest."""
