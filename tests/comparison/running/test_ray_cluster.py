@@ -89,7 +89,7 @@ def test_a_machine_says_what_it_does_not_see(tmp_path):
 def test_without_ray_the_message_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "ray", None)
     task = intensity_task(tmp_path / "comparison", tmp_path / "none.csv")
-    with pytest.raises(UserError, match=r"pip install 'secondread\[ray\]'"):
+    with pytest.raises(UserError, match=r"pip install .*\[ray\]'"):
         run_on_ray([task], address="local", show=Quiet())
 
 

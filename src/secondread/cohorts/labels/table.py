@@ -13,9 +13,9 @@ from typing import Any
 from secondread.cohorts.labels.encoding import marked_encoding, not_utf8
 from secondread.errors import UserError
 from secondread.tables import plain_name, text_of
+from secondread.wording.extras import install_command
 from secondread.wording.lists import few
 
-EXTRA = 'pip install "secondread[tables]"'
 _DELIMITERS = (",", "\t", ";", "|")
 _EXCEL = (".xlsx", ".xlsm")
 _PARQUET = (".parquet", ".pq")
@@ -176,7 +176,9 @@ def _excel(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
     try:
         import openpyxl
     except ImportError:
-        raise UserError(f"{path}: an Excel file needs openpyxl: {EXTRA}; or save it as CSV") from None
+        raise UserError(
+            f"{path}: an Excel file needs openpyxl: {install_command('tables')}; or save it as CSV"
+        ) from None
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         sheet = book.worksheets[0]
@@ -199,7 +201,9 @@ def _parquet(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
     try:
         from pyarrow import parquet
     except ImportError:
-        raise UserError(f"{path}: a Parquet file needs pyarrow: {EXTRA}; or save it as CSV") from None
+        raise UserError(
+            f"{path}: a Parquet file needs pyarrow: {install_command('tables')}; or save it as CSV"
+        ) from None
     try:
         found = parquet.read_table(path, use_threads=False)
         columns = [[_plain(value) for value in column.to_pylist()] for column in found.columns]

@@ -1,6 +1,6 @@
 """Tasks of a comparison on a Ray cluster, or under a Ray of this machine's own.
 
-Needs `pip install 'secondread[ray]'` here and on every machine of the cluster, and the comparison's folder,
+Needs the extra `ray` here and on every machine of the cluster, and the comparison's folder,
 manifest and images under the same paths everywhere.
 """
 
@@ -26,6 +26,7 @@ from secondread.outputs.private import make_folder
 from secondread.preprocessing.cache.place import open_cache
 from secondread.terminal.interruption import StopRequest
 from secondread.version import __version__
+from secondread.wording.extras import install_command
 from secondread.wording.lists import few
 
 LOCAL = "local"
@@ -76,7 +77,7 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UserError(f"--ray needs Ray ({error}): pip install 'secondread[ray]'") from error
+        raise UserError(f"--ray needs Ray ({error}): {install_command('ray')}") from error
     return ray
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from secondread.errors import UserError
 from secondread.settings.base import Settings
+from secondread.wording.extras import install_command
 
 Rows = NDArray[np.float64]
 """`[n, d]`."""
@@ -69,6 +70,5 @@ class OutlierModel(Settings):
         """UserError where its library is not installed."""
         if self.package == "PyOD" and find_spec("pyod") is None:
             raise UserError(
-                f"the outlier model {self.name} is PyOD's, which is not installed: "
-                "pip install 'secondread[pyod]'"
+                f"the outlier model {self.name} is PyOD's, which is not installed: {install_command('pyod')}"
             )

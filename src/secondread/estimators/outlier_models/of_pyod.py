@@ -1,4 +1,4 @@
-"""Outlier models of PyOD, which is an extra: `pip install 'secondread[pyod]'`."""
+"""Outlier models of PyOD, which is an extra (`pyod`)."""
 
 from __future__ import annotations
 

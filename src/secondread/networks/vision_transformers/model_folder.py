@@ -9,10 +9,11 @@ from importlib import import_module
 from pathlib import Path
 
 from secondread.errors import UserError
-from secondread.networks.vision_transformers.architecture import INSTALL, read_mapping
+from secondread.networks.vision_transformers.architecture import read_mapping
 from secondread.networks.weights import FOLDER_VARIABLE, WeightsFile
 from secondread.strict.plain_file import Unfit, open_plain
 from secondread.strict.tensor_file import read_header
+from secondread.wording.extras import install_command
 
 FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 """All that is ever fetched or read: no code, no pickle."""
@@ -44,7 +45,9 @@ def model_folder(model: str, revision: str | None, *, download: bool) -> Path:
     try:
         hub = import_module("huggingface_hub")
     except ImportError:
-        raise UserError(f"encoder model {model}: run {INSTALL}, then {fetch}") from None
+        raise UserError(
+            f"encoder model {model}: run {install_command('transformers')}, then {fetch}"
+        ) from None
     try:
         return _whole(
             Path(
