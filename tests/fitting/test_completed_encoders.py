@@ -12,7 +12,7 @@ from secondread import Bundle, make_phantoms
 from secondread.errors import UserError
 from secondread.fitting.fit import fit
 from secondread.fitting.provenance import weight_digests
-from secondread.networks.weights import WeightsFile
+from secondread.networks.weights.find import WeightsFile
 from secondread.recipes.build import build_detector
 from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.recipe import Recipe

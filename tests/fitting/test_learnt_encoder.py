@@ -9,7 +9,7 @@ from secondread import Bundle, make_phantoms, score
 from secondread.errors import UserError
 from secondread.fitting.fit import fit
 from secondread.fitting.learnt_encoder import LearntBefore
-from secondread.networks.weights import WeightsFile
+from secondread.networks.weights.find import WeightsFile
 from secondread.recipes.recipe import Recipe
 
 QUIET = {"workers": 0, "progress": False}

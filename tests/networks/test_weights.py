@@ -8,14 +8,11 @@ from safetensors.torch import save_file
 
 from secondread.errors import UserError
 from secondread.networks.encoders import ENCODERS
+from secondread.networks.pretrained import PretrainedEncoder
 from secondread.networks.squeezenet import SqueezeNet
-from secondread.networks.weights import (
-    WeightsFile,
-    download_weights,
-    find_weights,
-    load_weights,
-    read_weights,
-)
+from secondread.networks.weights.find import WeightsFile, find_weights, weights_folder
+from secondread.networks.weights.load import download_weights, load_weights, read_weights
+from secondread.networks.weights.sources import SOURCES
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +137,22 @@ def test_download_without_the_hub_library_says_what_to_install(tmp_path, monkeyp
 def test_download_of_a_network_without_a_source_says_so(tmp_path):
     with pytest.raises(UserError, match="squeezenet1_1"):
         download_weights("squeezenet1_1", tmp_path, ENCODERS.find("squeezenet1_1").source)
+
+
+def test_every_pretrained_encoder_has_its_source_in_the_table_that_needs_no_torch():
+    kinds = {name: ENCODERS.find(name) for name in ENCODERS}
+    sources = {name: kind.source for name, kind in kinds.items() if issubclass(kind, PretrainedEncoder)}
+    assert sources == dict(SOURCES)
+
+
+def test_a_file_in_the_users_own_folder_is_found_without_a_setting(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(
+        UserError, match=r"--download-weights.*pip install .*download.*resnet18\.tv_in1k"
+    ) as told:
+        find_weights("resnet18", None, SOURCES["resnet18"])
+    assert str(weights_folder()) in str(told.value)
+    weights_folder().mkdir(parents=True)
+    (weights_folder() / "resnet18.safetensors").touch()
+    assert find_weights("resnet18", None, SOURCES["resnet18"]).is_relative_to(tmp_path)

@@ -55,11 +55,29 @@ def test_settings_are_put_over_the_recipe_in_order():
     assert recipe.preprocessing.steps[0].model_dump() == {"window": {"low": -10.0, "high": 80.0}}
 
 
-def test_an_unknown_preset_names_the_nearest_and_all():
+def test_an_unknown_preset_names_the_nearest_and_where_all_are_listed():
     with pytest.raises(
-        UserError, match=r"no preset is called 'aeflo'; did you mean aeflow\? presets are .*aeflow, "
+        UserError, match=r"no preset is called 'aeflo'; did you mean aeflow.*\? `secondread recipes` lists"
     ):
         Recipe.load("aeflo")
+
+
+def test_names_with_commas_are_told_that_spaces_separate_them():
+    with pytest.raises(UserError, match=r"'padim, aeflow': .* separated by spaces, as in padim aeflow$"):
+        Recipe.load("padim, aeflow")
+
+
+def test_a_misspelt_recipe_file_is_told_near_names_in_its_folder_and_among_the_presets(tmp_path):
+    (tmp_path / "mine.yaml").write_text("{}")
+    (tmp_path / "notes.txt").write_text("")
+    with pytest.raises(UserError, match=r"mine\.yml: no such file; did you mean \S*mine\.yaml\?$"):
+        Recipe.load(tmp_path / "mine.yml")
+    with pytest.raises(UserError, match=r"did you mean the preset padim\?$"):
+        Recipe.load(tmp_path / "padin.yaml")
+    with pytest.raises(UserError, match=r"no such file; recipes in that folder: mine\.yaml; "):
+        Recipe.load(tmp_path / "zzzzzz.yaml")
+    with pytest.raises(UserError, match=r"no such file, and there is no folder \S*gone; "):
+        Recipe.load(tmp_path / "gone" / "mine.yaml")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +133,7 @@ def test_a_recipe_file_that_is_not_one_is_named(tmp_path):
         Recipe.load(listed)
     with pytest.raises(UserError, match=r"binary\.yaml: is not a text file"):
         Recipe.load(binary)
-    with pytest.raises(UserError, match=r"none\.yaml: the recipe cannot be read \(No such file"):
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         Recipe.load(tmp_path / "none.yaml")
 
 

@@ -13,8 +13,8 @@ import torch
 from small_detectors import AutoencoderSettings, build
 
 from secondread.detectors.detector_settings import StageSettings
-from secondread.scoring.device import process_rank
 from secondread.scoring.image_source import ArraySource
+from secondread.scoring.processes import process_rank
 from secondread.training.loop import train
 
 

@@ -110,7 +110,7 @@ def _encoders() -> Iterator[Finding]:
     try:
         from secondread.networks.encoders import ENCODERS
         from secondread.networks.pretrained import PretrainedEncoder
-        from secondread.networks.weights import find_weights
+        from secondread.networks.weights.find import find_weights
     except (ImportError, OSError):
         return  # torch is missing, which is told above
     there, missing = [], []

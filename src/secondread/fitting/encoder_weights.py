@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
 from pydantic import ValidationError
 
 from secondread.detectors import DETECTORS
@@ -13,18 +9,10 @@ from secondread.errors import UserError
 from secondread.networks.encoder import EncoderSettings
 from secondread.networks.encoders import ENCODERS
 from secondread.networks.pretrained import PretrainedEncoder
-from secondread.networks.weights import FOLDER_VARIABLE, download_weights, find_weights
+from secondread.networks.weights.find import find_weights, weights_folder
+from secondread.networks.weights.load import download_weights
 from secondread.recipes.outside_code import allow_code_of
 from secondread.recipes.recipe import Recipe
-
-
-def default_weights_folder() -> Path:
-    """SECONDREAD_WEIGHTS where it is set, else the platform's folder for a user's data."""
-    if given := os.environ.get(FOLDER_VARIABLE):
-        return Path(given).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "secondread" / "weights"
-    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local" / "share")) / "secondread" / "weights"
 
 
 def with_downloaded_weights(recipe: Recipe) -> Recipe:
@@ -41,7 +29,7 @@ def with_downloaded_weights(recipe: Recipe) -> Recipe:
     name, kind = encoder.name, ENCODERS.find(encoder.name)
     if not issubclass(kind, PretrainedEncoder) or kind.source.shipped() is not None:
         return recipe
-    folder = default_weights_folder()
+    folder = weights_folder()
     try:
         file = find_weights(name, folder, kind.source)
     except UserError:

@@ -7,7 +7,8 @@ from secondread.bundles.read_document import read_document
 from secondread.errors import UserError
 from secondread.fitting.identity import identity_in
 from secondread.fitting.unfinished import Unfinished
-from secondread.scoring.device import choose_device, process_rank
+from secondread.scoring.device import choose_device
+from secondread.scoring.processes import process_rank
 
 
 def finished_before(unfinished: Unfinished, device: str | None, *, resume: bool) -> Bundle:

@@ -49,8 +49,9 @@ from secondread.recipes.build import build_detector
 from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.outside_code import allow_code_of
 from secondread.recipes.recipe import Recipe
-from secondread.scoring.device import choose_device, process_count, process_rank
+from secondread.scoring.device import choose_device
 from secondread.scoring.image_source import ImageSource
+from secondread.scoring.processes import process_count, process_rank
 from secondread.scoring.scorer import Scorer
 from secondread.terminal.interruption import Interrupted
 from secondread.terminal.say import say

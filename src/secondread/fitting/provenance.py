@@ -13,7 +13,7 @@ from secondread.bundles.seen import Seen
 from secondread.cohorts.cohorts import Cohorts
 from secondread.detectors.contract import Detector
 from secondread.fitting.learnt_encoder import LearntBefore
-from secondread.networks.weights import WeightsFile
+from secondread.networks.weights.find import WeightsFile
 from secondread.outputs.run_record import now, versions
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.outside_code import outside_code

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from secondread.networks.by_rank import channels_last
 from secondread.networks.encoder import Encoder, EncoderSettings
-from secondread.networks.weights import WeightsFile, WeightsSource, load_weights
+from secondread.networks.weights.find import WeightsFile, WeightsSource
+from secondread.networks.weights.load import load_weights
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -28,7 +29,7 @@ class PretrainedEncoder(Encoder):
 
     Args:
         layers: whose maps are returned, in the network's order; None = its default, of stride 16.
-        weights: a file or folder (`networks.weights.find_weights`).
+        weights: a file or folder (`networks.weights.find`).
         pretrained: False leaves the parameters at random and reads no file.
         imagenet_statistics: False scales [0, 1] to [-1, 1] instead (a known fault, for the ablation).
         batch_norm: "train" lets batch normalisation follow `train()` (a known fault, for the ablation).

@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
@@ -24,6 +23,7 @@ from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
 from secondread.postprocessing.map_settings import MapSettings
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
+from secondread.recipes.unknown_names import no_such_file, no_such_preset
 from secondread.settings.base import Settings
 from secondread.settings.mistakes import LONGEST, mistakes
 from secondread.strict.limits import check
@@ -193,16 +193,13 @@ def _text_of(name_or_path: str | Path) -> tuple[str, str]:
         if name_or_path in known:
             return f"preset {name_or_path}", known[name_or_path]
         if not path.is_file():
-            near = get_close_matches(name_or_path, known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}? " if near else ""
-            raise UserError(
-                f"no preset is called {name_or_path!r}; {hint}"
-                f"presets are {', '.join(sorted(known))}; a recipe of your own is given as its .yaml file"
-            )
+            raise UserError(no_such_preset(name_or_path, known))
     try:
         return str(path), read_text(path, RECIPE.length)
     except Unfit as error:
         raise UserError(f"{path}: {error}; a recipe is YAML") from None
+    except FileNotFoundError:
+        raise UserError(no_such_file(path, dict(_preset_texts()))) from None
     except OSError as error:
         raise UserError(f"{path}: the recipe cannot be read ({error.strerror})") from None
 

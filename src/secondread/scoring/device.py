@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from secondread.errors import UserError
+from secondread.scoring.device_name import refuse_unknown_device
+from secondread.scoring.processes import process_count
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -27,12 +29,8 @@ def choose_device(name: str | None = "auto") -> torch.device:
     that this machine does not have."""
     if name in (None, "auto"):
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
-    try:
-        device = torch.device(str(name))
-    except RuntimeError as error:
-        raise UserError(f"device {name!r} is not known; use auto, cpu, cuda or cuda:1") from error
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:1")
+    refuse_unknown_device(name)
+    device = torch.device(str(name))
     if device.type == "cuda" and not (
         torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
     ):
@@ -100,15 +98,6 @@ def place(module: nn.Module, device: torch.device) -> None:
 def to_device(images: Tensor, device: torch.device) -> Tensor:
     """Images `[N, C, *spatial]` on the device in channels-last order."""
     return images.to(device, non_blocking=True).contiguous(memory_format=memory_format(images.ndim - 2))
-
-
-def process_rank() -> int:
-    """This process's number under `torchrun`, 0 without it. Only process 0 writes results."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def process_count() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def make_fabric(device: torch.device, precision: Precision) -> Fabric:

@@ -237,3 +237,18 @@ def test_a_recipe_that_cannot_be_built_leaves_no_plan_behind(manifest, tmp_path)
     with pytest.raises(UserError, match="nonsense"):
         run_plan(plan, tmp_path / "out", lambda tasks: None)
     assert not (tmp_path / "out").exists()
+
+
+def test_recipes_of_two_ranks_are_named_with_theirs(manifest):
+    with pytest.raises(UserError, match=r"for images \(padim\) and for volumes \(aeu-volume\) cannot stand"):
+        Plan.of(manifest, ["padim", "aeu-volume"], seeds=[0])
+
+
+def test_all_recipes_that_are_not_there_are_told_at_once(manifest):
+    with pytest.raises(UserError) as told:
+        Plan.of(manifest, ["padin", "intensity", "nothing.yaml"], seeds=[0])
+    first, second = str(told.value).split("\n")
+    assert "did you mean padim" in first
+    assert "nothing.yaml: no such file" in second
+    with pytest.raises(UserError, match="separated by spaces, as in padim aeflow"):
+        Plan.of(manifest, ["padim,aeflow"], seeds=[0])

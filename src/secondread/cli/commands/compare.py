@@ -110,7 +110,7 @@ def compare(
     ray: Annotated[
         str | None,
         typer.Option(
-            "--ray", metavar="ADDRESS", help="Address of a Ray cluster, or local. Needs secondread[ray]."
+            "--ray", metavar="ADDRESS", help="Address of a Ray cluster, or local. Needs Ray."
         ),
     ] = None,
     tabulate: Annotated[

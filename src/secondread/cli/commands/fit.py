@@ -62,7 +62,7 @@ def fit(
     from secondread.outputs.folders import beside
     from secondread.outputs.run_record import RunRecord
     from secondread.preprocessing.cache.place import cache_facts
-    from secondread.scoring.device import process_rank
+    from secondread.scoring.processes import process_rank
 
     record = RunRecord("fit", sys.argv)
     if download_weights:

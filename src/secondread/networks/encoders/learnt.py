@@ -11,7 +11,7 @@ from secondread.networks.encoder import EncoderSettings
 from secondread.networks.encoders.residual import ResidualEncoder, ResidualSettings
 from secondread.networks.learnt.bundle_encoder import LearntForm
 from secondread.networks.learnt.bundle_settings import BundleEncoderSettings
-from secondread.networks.weights import WeightsFile
+from secondread.networks.weights.find import WeightsFile
 
 
 class LearntSettings(BundleEncoderSettings, ResidualSettings):

@@ -14,7 +14,8 @@ from secondread.errors import UserError
 from secondread.networks.by_rank import channels_last
 from secondread.networks.cells import Cells, followed_cells, on_meta
 from secondread.networks.encoder import Colour, Deviations, Encoder, EncoderSettings, map_sizes
-from secondread.networks.weights import WeightsFile, load_weights
+from secondread.networks.weights.find import WeightsFile
+from secondread.networks.weights.load import load_weights
 from secondread.registry.outside import LONGEST, forbidden, import_place, is_allowed
 from secondread.settings.base import Side
 

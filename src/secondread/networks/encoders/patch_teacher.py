@@ -14,7 +14,7 @@ from secondread.networks.encoder import Encoder, EncoderSettings
 from secondread.networks.learnt.bundle_files import fill
 from secondread.networks.learnt.bundle_settings import BundleEncoderSettings
 from secondread.networks.learnt.bundle_teachers import TeachersForm
-from secondread.networks.weights import WeightsFile
+from secondread.networks.weights.find import WeightsFile
 from secondread.settings.base import Width
 
 LAYERS: dict[str, PatchSide] = {"patches17": 17, "patches33": 33, "patches65": 65}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secondread.networks.pretrained import PretrainedEncoder
 from secondread.networks.resnet import ResNet, resnet18
-from secondread.networks.weights import WeightsSource
+from secondread.networks.weights.sources import SOURCES
 
 
 class ResNet18(PretrainedEncoder):
@@ -12,5 +12,5 @@ class ResNet18(PretrainedEncoder):
 
     name = "resnet18"
     make_network = staticmethod(resnet18)
-    source = WeightsSource(hub="timm/resnet18.tv_in1k")
+    source = SOURCES["resnet18"]
     layers_by_stride = ResNet.layers_by_stride

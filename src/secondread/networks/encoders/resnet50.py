@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secondread.networks.pretrained import PretrainedEncoder
 from secondread.networks.resnet import ResNet, resnet50
-from secondread.networks.weights import WeightsSource
+from secondread.networks.weights.sources import SOURCES
 
 
 class ResNet50(PretrainedEncoder):
@@ -12,5 +12,5 @@ class ResNet50(PretrainedEncoder):
 
     name = "resnet50"
     make_network = staticmethod(resnet50)
-    source = WeightsSource(hub="timm/resnet50.tv_in1k")
+    source = SOURCES["resnet50"]
     layers_by_stride = ResNet.layers_by_stride

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secondread.networks.pretrained import PretrainedEncoder
 from secondread.networks.squeezenet import SqueezeNet
-from secondread.networks.weights import WeightsSource
+from secondread.networks.weights.sources import SOURCES
 
 
 class SqueezeNetEncoder(PretrainedEncoder):
@@ -12,5 +12,5 @@ class SqueezeNetEncoder(PretrainedEncoder):
 
     name = "squeezenet1_1"
     make_network = SqueezeNet
-    source = WeightsSource(file="https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth")
+    source = SOURCES["squeezenet1_1"]
     layers_by_stride = SqueezeNet.layers_by_stride

@@ -17,7 +17,7 @@ from secondread.networks.vision_transformers.model_folder import (
     statistics_of,
     weights_of,
 )
-from secondread.networks.weights import WeightsFile
+from secondread.networks.weights.find import WeightsFile
 
 
 class TransformersSettings(EncoderSettings):

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from secondread.networks.pretrained import PretrainedEncoder
-from secondread.networks.weights import WeightsSource
+from secondread.networks.weights.sources import SOURCES
 
 WIDTHS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))
 """Of each block: channels, and how many convolutions."""
@@ -65,5 +65,5 @@ class VGG19(PretrainedEncoder):
 
     name = "vgg19"
     make_network = VGG
-    source = WeightsSource(file="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth")
+    source = SOURCES["vgg19"]
     layers_by_stride = VGG.layers_by_stride

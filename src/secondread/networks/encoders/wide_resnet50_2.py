@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secondread.networks.pretrained import PretrainedEncoder
 from secondread.networks.resnet import ResNet, wide_resnet50_2
-from secondread.networks.weights import WeightsSource
+from secondread.networks.weights.sources import SOURCES
 
 
 class WideResNet50(PretrainedEncoder):
@@ -12,5 +12,5 @@ class WideResNet50(PretrainedEncoder):
 
     name = "wide_resnet50_2"
     make_network = staticmethod(wide_resnet50_2)
-    source = WeightsSource(hub="timm/wide_resnet50_2.tv_in1k")
+    source = SOURCES["wide_resnet50_2"]
     layers_by_stride = ResNet.layers_by_stride

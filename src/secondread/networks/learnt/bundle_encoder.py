@@ -12,7 +12,7 @@ from torch import nn
 
 from secondread.errors import UserError
 from secondread.networks.learnt.bundle_files import MODEL, fill, read_document, read_forms
-from secondread.networks.weights import WeightsFile
+from secondread.networks.weights.find import WeightsFile
 
 PLACE = "encoder."
 """Before the names of its tensors: detectors call the encoder so that they train."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from secondread.errors import UserError
-from secondread.networks.weights import WeightsFile, read_weights
+from secondread.networks.weights.find import WeightsFile
+from secondread.networks.weights.load import read_weights
 from secondread.strict.json_text import DOCUMENT as LIMITS
 from secondread.strict.json_text import parse_json
 from secondread.strict.plain_file import Unfit, open_plain, read_plain

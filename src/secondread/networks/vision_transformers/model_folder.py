@@ -10,7 +10,7 @@ from pathlib import Path
 
 from secondread.errors import UserError
 from secondread.networks.vision_transformers.architecture import read_mapping
-from secondread.networks.weights import FOLDER_VARIABLE, WeightsFile
+from secondread.networks.weights.find import FOLDER_VARIABLE, WeightsFile
 from secondread.strict.plain_file import Unfit, open_plain
 from secondread.strict.tensor_file import read_header
 from secondread.wording.extras import install_command
