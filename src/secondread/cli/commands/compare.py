@@ -109,9 +109,7 @@ def compare(
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option(
-            "--ray", metavar="ADDRESS", help="Address of a Ray cluster, or local. Needs Ray."
-        ),
+        typer.Option("--ray", metavar="ADDRESS", help="Address of a Ray cluster, or local. Needs Ray."),
     ] = None,
     tabulate: Annotated[
         bool, typer.Option("--tabulate", help="No runs: the table of those that are finished.")
