@@ -101,8 +101,8 @@ def ways_to_get(name: str, source: WeightsSource) -> str:
     if source.hub:
         address = f"https://huggingface.co/{source.hub}/resolve/main/model.safetensors"
         return (
-            f"give --download-weights, which fetches it (after {install_command('download')}); or save {address} "
-            f"there as {name}.safetensors, or {by_hand}"
+            f"give --download-weights, which fetches it (after {install_command('download')}); "
+            f"or save {address} there as {name}.safetensors, or {by_hand}"
         )
     where = f"torchvision's file is {source.file}: save it there, or " if source.file else ""
     return f"{where}{by_hand}; no safetensors source is known for {name}, so it is not downloaded for you"

@@ -108,7 +108,9 @@ def download_weights(name: str, folder: str | Path, source: WeightsSource) -> Pa
     try:
         hub = import_module("huggingface_hub")
     except ImportError as error:
-        raise UserError(f"downloading weights needs huggingface-hub: run {install_command('download')}") from error
+        raise UserError(
+            f"downloading weights needs huggingface-hub: run {install_command('download')}"
+        ) from error
     folder = Path(folder)
     target = folder / f"{name}.safetensors"
     try:
