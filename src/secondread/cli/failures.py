@@ -9,6 +9,7 @@ from typing import NoReturn, ParamSpec, TypeVar
 
 import typer
 
+from secondread.cli.asked import OPTIONS
 from secondread.errors import DataError, UserError
 from secondread.terminal.say import harmless, say
 
@@ -25,6 +26,7 @@ def one_line(go_on: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(command: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(command)
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            OPTIONS.set(kwargs)
             try:
                 return command(*args, **kwargs)
             except UserError as error:

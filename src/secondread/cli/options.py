@@ -71,6 +71,10 @@ AllowSharedPatients = Annotated[
     bool,
     typer.Option("--allow-shared-patients", help="Accept test patients in train; every report will say so."),
 ]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace an output that is there, though it was changed by hand."),
+]
 Every = Annotated[
     int,
     typer.Option(

@@ -8,9 +8,10 @@ there; one without it is told by what only one command writes.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -83,6 +84,7 @@ def beside(output: Path) -> Path:
 def refuse_other_folder(folder: Path, command: str) -> None:
     """Raises UserError where `folder` is there and not the command's own, unless it is empty."""
     if not folder.exists():
+        refuse_no_folder(folder)
         return
     if not folder.is_dir():
         raise UserError(f"{folder}: is a file, and `{command}` writes a folder; choose another place with -o")
@@ -105,19 +107,33 @@ def refuse_inputs(output: Path, *inputs: str | Path | None) -> None:
             raise UserError(f"{output}: is read by this command and would be lost; choose another -o")
 
 
-def table_place(output: Path, columns: Collection[str], what: str, *inputs: str | Path | None) -> Path:
+def table_place(
+    output: Path,
+    columns: Collection[str],
+    what: str,
+    *inputs: str | Path | None,
+    asked: Mapping[str, str] | None = None,
+) -> Path:
     """Where a command may write its table, without the leftovers of runs that were killed.
 
     columns  that such a table has, by which one is told that may be replaced
     what     what it is called
     inputs   what the command reads
+    asked    what the command was asked for: a table that is there is replaced only where its record says that
+             the same was asked for, and nobody has changed it since. None = it is replaced
 
-    Raises UserError where the table would replace an input or another file, or lie in another command's
-    folder.
+    Raises UserError where the table would replace an input, another file or one that may have been edited, or
+    lie in another command's folder or where no folder can be.
     """
     refuse_inputs(output, *inputs)
+    refuse_no_folder(output)
     _refuse_inside(output)
     _refuse_other_file(output, columns, what)
+    if asked is not None and output.is_file() and output.stat().st_size and not _untouched(output, asked):
+        raise UserError(
+            f"{output}: there already, and what was changed in it by hand would be lost; replace it with "
+            "--force, or choose another -o"
+        )
     clear_leftovers(output, beside(output), output.with_name(f"{output.name}.key"))
     return output
 
@@ -129,6 +145,32 @@ def _refuse_other_file(output: Path, columns: Collection[str], what: str) -> Non
         raise UserError(f"{output}: is no file; choose another place with -o")
     if output.stat().st_size and not set(columns) <= set(_header(output)):
         raise UserError(f"{output}: there is another file already that is no {what}; choose another -o")
+
+
+def refuse_no_folder(output: Path) -> None:
+    """Raises UserError where what `output` should lie in is no folder, or none in which one may write."""
+    parent = output.absolute().parent
+    while not os.path.lexists(parent) and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir():
+        raise UserError(f"{output}: {parent} is no folder; choose another place with -o")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise UserError(f"{output}: you may not write in {parent}; choose another place with -o")
+
+
+def digest_of_table(path: Path) -> str:
+    """Hex BLAKE2b-160 of a file's bytes, by which its record tells whether it was changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=20)).hexdigest()
+
+
+def _untouched(output: Path, asked: Mapping[str, str]) -> bool:
+    """Whether the same was asked for when the table was written, and it is as it was."""
+    try:
+        record = json.loads(beside(output).read_text(encoding="utf-8"))
+        return record["asked"] == dict(asked) and record["table"] == digest_of_table(output)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _refuse_inside(output: Path) -> None:

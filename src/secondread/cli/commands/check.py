@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,8 @@ import typer
 
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import ManifestFile, Quiet, Where, Workers
+from secondread.cli.options import Force, ManifestFile, Quiet, Where, Workers
+from secondread.cli.table_output import TableOutput
 from secondread.terminal.say import harmless, say
 
 COLUMNS = ("severity", "kind", "finding", "paths")
@@ -24,6 +24,7 @@ def check(
     ] = None,
     where: Where = None,
     workers: Workers = None,
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Look for unreadable, constant or duplicate images and for leaks.
@@ -33,25 +34,23 @@ def check(
     from secondread import tables
     from secondread.cohorts.checking.check import check as check_manifest
     from secondread.images.workers.cores import available_cores
-    from secondread.outputs.folders import beside, table_place
-    from secondread.outputs.run_record import RunRecord
     from secondread.outputs.whole import write_whole
 
-    record = RunRecord("check", sys.argv)
+    place = None
     if output is not None:
-        table_place(output, COLUMNS, "table of findings", manifest)
+        place = TableOutput("check", output, COLUMNS, "table of findings", manifest, force=force)
     source = read_manifest(manifest, where, quiet=quiet)
     findings = check_manifest(source, workers=available_cores() if workers is None else workers)
     for finding in findings:
         if quiet and finding.severity != "error":
             continue
         typer.echo(harmless(f"{finding.severity}: {finding.line}"))
-    if output is not None:
+    if place is not None:
         rows = [[f.severity, f.kind, f.line, tables.joined(f.paths)] for f in findings]
         table = tables.table([COLUMNS, *rows])
-        write_whole(output, table.encode())
-        record.write(beside(output), digests={"manifest": source.digest}, findings=len(findings))
-        typer.echo(output)
+        write_whole(place.path, table.encode())
+        place.written(digests={"manifest": source.digest}, findings=len(findings))
+        typer.echo(place.path)
     if any(finding.severity != "note" for finding in findings):
         raise typer.Exit(FINDINGS)
     if not quiet:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from secondread.cli.failures import FINDINGS, one_line
-from secondread.cli.options import Every, FoldersAsSequences, Quiet, Where, Workers
+from secondread.cli.options import Every, FoldersAsSequences, Force, Quiet, Where, Workers
+from secondread.cli.table_output import TableOutput
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
 
@@ -54,6 +54,7 @@ def index(
     folders_as_sequences: FoldersAsSequences = False,
     where: Where = None,
     workers: Workers = None,
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """List images in a manifest.
@@ -63,11 +64,9 @@ def index(
     """
     from secondread.cohorts.listing.index import index as index_source
     from secondread.images.workers.cores import available_cores
-    from secondread.outputs.folders import beside, table_place
-    from secondread.outputs.run_record import RunRecord
+    from secondread.outputs.folders import beside
 
-    record = RunRecord("index", sys.argv)
-    table_place(output, ("path",), "manifest", source, key, split_file)
+    place = TableOutput("index", output, ("path",), "manifest", source, key, split_file, force=force)
     result = index_source(
         source,
         manifest_path=output,
@@ -84,8 +83,7 @@ def index(
         workers=available_cores() if workers is None else workers,
     )
     result.manifest.write(output)
-    record.write(
-        beside(output),
+    place.written(
         digests={"manifest": result.manifest.digest},
         rows=len(result.manifest.rows),
         set_aside=[str(aside) for aside in result.set_aside],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,8 @@ import typer
 
 from secondread.cli.failures import one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import ManifestFile, Quiet, Where
+from secondread.cli.options import Force, ManifestFile, Quiet, Where
+from secondread.cli.table_output import TableOutput
 from secondread.terminal.say import say
 
 
@@ -35,6 +35,7 @@ def split(
     again: Annotated[bool, typer.Option("--again", help="Replace a split that is there.")] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed.")] = 0,
     where: Where = None,
+    force: Force = False,
     quiet: Quiet = False,
 ) -> None:
     """Split a manifest by patient into parts or folds.
@@ -45,11 +46,8 @@ def split(
 
     from secondread.cohorts.row import counts_alone
     from secondread.cohorts.split import split as split_manifest
-    from secondread.outputs.folders import beside, table_place
-    from secondread.outputs.run_record import RunRecord
 
-    record = RunRecord("split", sys.argv)
-    table_place(output, ("path",), "manifest", manifest)
+    place = TableOutput("split", output, ("path",), "manifest", manifest, force=force)
     source = read_manifest(manifest, where, quiet=quiet)
     result = split_manifest(
         source,
@@ -64,8 +62,7 @@ def split(
     column = "split" if folds is None else "fold"
     counts = Counter((row.value(column) or "none", row.label or "unlabelled") for row in result.rows)
     without = sum(map(counts_alone, result.rows))
-    record.write(
-        beside(output),
+    place.written(
         seed=seed,
         digests={"manifest": source.digest, "result": result.digest},
         rows=len(result.rows),
