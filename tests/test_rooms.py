@@ -17,6 +17,7 @@ ROOMS = (
     "errors",
     "tables",
     "wording",
+    "drawing",
     "settings",
     "registry",
     "terminal",

@@ -17,9 +17,9 @@ from matplotlib.lines import Line2D
 from PIL import Image
 from scipy.special import expit
 
+from secondread.drawing.palette import FAINT, FINDINGS, INK
 from secondread.flows.flow import Flow
 from secondread.metrics.reliability import reliability
-from secondread.reports.palette import FAINT, FINDINGS, INK
 
 
 @dataclass(frozen=True)

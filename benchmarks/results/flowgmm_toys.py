@@ -43,9 +43,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from flowgmm_figure import Fitted, save
 from flowgmm_posterior import FLAT, MAPS, Labels, Values, latent_of, losses, run_calibration, train
 
+from secondread.drawing.palette import ABNORMAL, FINDINGS, NORMAL
 from secondread.flows.flow import Flow
 from secondread.flows.mixture import GaussianMixture, PooledMixture
-from secondread.reports.palette import ABNORMAL, FINDINGS, NORMAL
 
 SEEDS, STARTS = (0, 1, 2), 3
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from made_readings import Made, make_readings
 
+from secondread.drawing.palette import FINDINGS
 from secondread.evaluation.evaluate import evaluate
 from secondread.reports.figures import Inline, draw_figures
-from secondread.reports.palette import FINDINGS
 
 
 def drawn(made: Made) -> dict[str, Inline]:

@@ -15,10 +15,10 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from secondread.drawing.palette import HEAT
+from secondread.drawing.style import STYLE
 from secondread.outputs.whole import write_whole
 from secondread.previews.anomaly_preview import AnomalyPreview, Pictured
-from secondread.reports.figures import STYLE
-from secondread.reports.palette import HEAT
 from secondread.reports.samples import uris
 from secondread.reports.templates import environment, own_file
 from secondread.version import __version__

@@ -17,12 +17,13 @@ from scipy.spatial.distance import squareform
 
 from secondread.comparison.judging.rows import MethodRow
 from secondread.comparison.judging.table import Table
+from secondread.drawing.palette import BASELINE, FAINT, FINDINGS, INK, METHOD
+from secondread.drawing.panels import unit_square
+from secondread.drawing.style import HEIGHT, STYLE, WIDE, WIDTH
 from secondread.metrics.roc import roc_curve
 from secondread.outputs.private import make_folder
-from secondread.reports.figures import HEIGHT, STYLE, WIDE, WIDTH, Inline, save
+from secondread.reports.figures import Inline, save
 from secondread.reports.label_places import free_places
-from secondread.reports.palette import BASELINE, FAINT, FINDINGS, INK, METHOD
-from secondread.reports.panels import unit_square
 
 CURVES = 8
 """The best methods in the ROC overlay, besides the reference and the best trivial baseline."""

@@ -11,18 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from secondread.drawing.palette import PAGE_COLOURS
+from secondread.drawing.panels import panels_size
+from secondread.drawing.style import HEIGHT, STYLE, WIDE, WIDTH
+from secondread.drawing.training_curves import curves_size, draw_curves, with_curves
 from secondread.evaluation.evaluation import Evaluation
 from secondread.outputs.private import make_folder
 from secondread.reports.finding_figures import draw_findings
-from secondread.reports.palette import FAINT, INK, PAGE_COLOURS
-from secondread.reports.panels import rows_of
 from secondread.reports.part_figures import draw_background, draw_parts
 from secondread.reports.score_figures import (
     draw_baselines,
@@ -33,32 +34,6 @@ from secondread.reports.score_figures import (
     draw_studies,
     draw_studies_roc,
 )
-from secondread.reports.training_figures import any_measured, draw_training, trained_stages
-
-STYLE: dict[Any, Any] = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.5,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "text.color": INK,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "figure.constrained_layout.hspace": 0.08,
-    "figure.constrained_layout.wspace": 0.04,
-    "svg.fonttype": "none",
-}
-WIDTH, HEIGHT = 5.0, 3.7
-WIDE = 10.5
-"""Inches. A wide figure takes both columns of the page, where letters come out equally large."""
-ROW = 2.5
 
 
 @dataclass(frozen=True)
@@ -112,9 +87,9 @@ def drawings(evaluation: Evaluation) -> dict[str, Drawing]:
         found["parts"] = small_multiples(draw_parts, len(evaluation.parts))
     if evaluation.background is not None:
         found["background"] = small_multiples(draw_background, 1 + len(evaluation.background.parts))
-    if stages := trained_stages(evaluation):
-        rows = Drawing(draw_training, WIDE, 0.4 + ROW * len(stages))
-        found["training"] = rows if any_measured(stages) else small_multiples(draw_training, len(stages))
+    if stages := with_curves(evaluation.readings.run.provenance.training.stages):
+        width, height = curves_size(stages)
+        found["training"] = Drawing(lambda figure, _: draw_curves(figure, stages), width, height)
     return found
 
 
@@ -125,7 +100,7 @@ def one(draw: Callable[[Axes, Evaluation], None]) -> Drawing:
 
 def small_multiples(draw: Callable[[Figure, Evaluation], None], panels: int) -> Drawing:
     """A figure of several panels: as high as its rows."""
-    return Drawing(draw) if panels == 1 else Drawing(draw, WIDE, 0.4 + ROW * rows_of(panels))
+    return Drawing(draw, *panels_size(panels))
 
 
 @contextmanager

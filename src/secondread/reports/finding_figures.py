@@ -6,10 +6,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from secondread.drawing.palette import FAINT, FINDINGS, INK
+from secondread.drawing.panels import unit_square
 from secondread.evaluation.evaluation import Evaluation
 from secondread.evaluation.groups import Group
-from secondread.reports.palette import FAINT, FINDINGS, INK
-from secondread.reports.panels import unit_square
 from secondread.wording.numbers import number, span
 
 LONGEST_NAME = 30

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from secondread.evaluation.evaluation import Evaluation
-from secondread.evaluation.parts import PartEvaluation
-from secondread.reports.palette import INK
-from secondread.reports.panels import (
+from secondread.drawing.palette import INK
+from secondread.drawing.panels import (
     MOST_MARKS,
     label_legend,
     labelled_histogram,
@@ -16,6 +14,8 @@ from secondread.reports.panels import (
     range_of_normals,
     small_panels,
 )
+from secondread.evaluation.evaluation import Evaluation
+from secondread.evaluation.parts import PartEvaluation
 from secondread.wording.numbers import number
 
 

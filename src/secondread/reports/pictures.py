@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from secondread.drawing.palette import HEAT
 from secondread.images.image import Image, ImageError, Voi
 from secondread.images.precision import as_float
 from secondread.images.read import read_image
 from secondread.images.several_files import SeveralFiles
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Failed
-from secondread.reports.palette import HEAT
 
 EDGE = 160
 THUMBNAIL = 96

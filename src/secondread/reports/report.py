@@ -10,6 +10,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from secondread.drawing.palette import HEAT
 from secondread.evaluation.comparisons import BASELINES
 from secondread.evaluation.evaluation import Evaluation
 from secondread.outputs.private import make_folder
@@ -17,7 +18,6 @@ from secondread.outputs.whole import write_whole
 from secondread.reports.cards import data_card, data_name, model_card, model_name
 from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
-from secondread.reports.palette import HEAT
 from secondread.reports.sequences import sequences_section
 from secondread.reports.templates import environment, own_file
 from secondread.version import __version__

@@ -16,12 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image as Picture
 
+from secondread.drawing.palette import ABNORMAL, BASELINE, METHOD, NORMAL, ORACLE
+from secondread.drawing.style import HEIGHT, STYLE, WIDTH
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.previews.fictional_images import QUANTILES, SHOWN, Sample, Sampling
 from secondread.previews.planes import Planes
-from secondread.reports.figures import HEIGHT, STYLE, WIDTH, save
-from secondread.reports.palette import ABNORMAL, BASELINE, METHOD, NORMAL, ORACLE
+from secondread.reports.figures import save
 from secondread.reports.templates import environment, own_file
 from secondread.version import __version__
 

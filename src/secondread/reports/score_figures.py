@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
+from secondread.drawing.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, ORACLE
+from secondread.drawing.panels import MOST_MARKS, labelled_histogram, labelled_scatter, unit_square
 from secondread.evaluation.comparisons import BASELINES
 from secondread.evaluation.evaluation import Evaluation
 from secondread.evaluation.levels import Level
 from secondread.metrics.bootstrap import Band
-from secondread.reports.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, ORACLE
-from secondread.reports.panels import MOST_MARKS, labelled_histogram, labelled_scatter, unit_square
 
 
 def draw_histogram(axes: Axes, evaluation: Evaluation) -> None:

@@ -15,14 +15,15 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from secondread.drawing.palette import ABNORMAL, FAINT, HEAT, INK, METHOD, NORMAL
+from secondread.drawing.style import STYLE
 from secondread.evaluation.promise import image_promise, map_scale, study_promise
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
 from secondread.readings.sequences import FrameSequence, sequences_of
-from secondread.reports.figures import STYLE, save
-from secondread.reports.palette import ABNORMAL, FAINT, HEAT, INK, METHOD, NORMAL
+from secondread.reports.figures import save
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures
 from secondread.reports.templates import environment, own_file
 from secondread.version import __version__

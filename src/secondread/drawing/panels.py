@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from secondread.reports.palette import ABNORMAL, FAINT, NORMAL
+from secondread.drawing.palette import ABNORMAL, FAINT, NORMAL
+from secondread.drawing.style import HEIGHT, ROW, WIDE, WIDTH
 
 COLUMNS = 3
 MOST_MARKS = 2000
@@ -16,6 +17,11 @@ MOST_MARKS = 2000
 
 def rows_of(panels: int) -> int:
     return -(-panels // COLUMNS)
+
+
+def panels_size(panels: int) -> tuple[float, float]:
+    """Width and height in inches of a figure of several panels: as high as its rows."""
+    return (WIDTH, HEIGHT) if panels == 1 else (WIDE, 0.4 + ROW * rows_of(panels))
 
 
 def small_panels(figure: Figure, panels: int) -> list[Axes]:

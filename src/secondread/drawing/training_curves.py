@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from secondread.evaluation.evaluation import Evaluation
-from secondread.readings.score_record import StageRecord
-from secondread.reports.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, NORMAL, ORACLE
-from secondread.reports.panels import small_panels, visible_range
+from secondread.drawing.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, NORMAL, ORACLE
+from secondread.drawing.panels import panels_size, small_panels, visible_range
+from secondread.drawing.style import ROW, WIDE
 
 MEASURED = {
     "synthetic": ("synthetic anomalies", ABNORMAL),
@@ -24,21 +24,47 @@ TRAINED = (BASELINE, ORACLE, METHOD, FAINT)
 """Colours of the training losses, by step."""
 
 
-def trained_stages(evaluation: Evaluation) -> list[StageRecord]:
-    """The stages of the training log that have a curve: at least two epochs."""
-    stages = evaluation.readings.run.provenance.training.stages
+class Epoch(Protocol):
+    """See `training.log.EpochLog`."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def losses(self) -> Mapping[str, float]: ...
+    @property
+    def validation(self) -> float | None: ...
+    @property
+    def measured(self) -> Mapping[str, float | None]: ...
+
+
+class Stage(Protocol):
+    """See `training.log.StageLog`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def epochs(self) -> Sequence[Epoch]: ...
+    @property
+    def chosen_epoch(self) -> int | None: ...
+
+
+StageT = TypeVar("StageT", bound=Stage)
+
+
+def with_curves(stages: Sequence[StageT]) -> list[StageT]:
+    """The stages of a training log that have a curve: at least two epochs."""
     return [stage for stage in stages if len(stage.epochs) > 1]
 
 
-def any_measured(stages: Sequence[StageRecord]) -> bool:
-    return any(_measured(stage) for stage in stages)
+def curves_size(stages: Sequence[Stage]) -> tuple[float, float]:
+    """Width and height in inches of the figure."""
+    return (WIDE, 0.4 + ROW * len(stages)) if _any_measured(stages) else panels_size(len(stages))
 
 
-def draw_training(figure: Figure, evaluation: Evaluation) -> None:
+def draw_curves(figure: Figure, stages: Sequence[Stage]) -> None:
     """For each stage, in a row of its own, the losses and what was measured without labels; losses alone
     where nothing was."""
-    stages = trained_stages(evaluation)
-    if not any_measured(stages):
+    if not _any_measured(stages):
         for axes, stage in zip(small_panels(figure, len(stages)), stages, strict=True):
             _losses(axes, stage)
         return
@@ -52,7 +78,11 @@ def draw_training(figure: Figure, evaluation: Evaluation) -> None:
             values.set_axis_off()
 
 
-def _losses(axes: Axes, stage: StageRecord) -> None:
+def _any_measured(stages: Sequence[Stage]) -> bool:
+    return any(_measured(stage) for stage in stages)
+
+
+def _losses(axes: Axes, stage: Stage) -> None:
     """The sum of each step's loss terms, and the loss on held-out normals."""
     steps: dict[str, list[tuple[int, float]]] = {}
     for epoch in stage.epochs:
@@ -79,7 +109,7 @@ def _losses(axes: Axes, stage: StageRecord) -> None:
     _epochs(axes, stage)
 
 
-def _values(axes: Axes, stage: StageRecord, measured: Mapping[str, list[tuple[int, float]]]) -> None:
+def _values(axes: Axes, stage: Stage, measured: Mapping[str, list[tuple[int, float]]]) -> None:
     """Each value by epoch; an open mark where it is highest, the first time."""
     for rule, points in measured.items():
         name, colour = MEASURED.get(rule, (rule, INK))
@@ -96,7 +126,7 @@ def _values(axes: Axes, stage: StageRecord, measured: Mapping[str, list[tuple[in
     _epochs(axes, stage)
 
 
-def _epochs(axes: Axes, stage: StageRecord) -> None:
+def _epochs(axes: Axes, stage: Stage) -> None:
     chosen = stage.chosen_epoch
     if chosen is not None:
         axes.axvline(
@@ -107,7 +137,7 @@ def _epochs(axes: Axes, stage: StageRecord) -> None:
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
 
 
-def _measured(stage: StageRecord) -> dict[str, list[tuple[int, float]]]:
+def _measured(stage: Stage) -> dict[str, list[tuple[int, float]]]:
     """Epoch and value of each rule, where there is one."""
     found: dict[str, list[tuple[int, float]]] = {}
     for epoch in stage.epochs:
