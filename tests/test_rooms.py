@@ -25,6 +25,7 @@ ROOMS = (
     "strict",
     "images",
     "cohorts",
+    "datasets",
     "preprocessing",
     "metrics",
     "networks",

@@ -92,7 +92,7 @@ def test_one_word_means_one_thing(words) -> None:
     own = options(words)
     if (output := own.get("--output")) is not None:
         assert output.opts == ["--output", "-o"]
-        assert output.required or words in {("demo",), ("check",)}
+        assert output.required or words in {("demo",), ("check",), ("dataset",)}
         assert "--quiet" in own
     if (quiet := own.get("--quiet")) is not None:
         assert quiet.opts == ["--quiet", "-q"]

@@ -1,10 +1,12 @@
-"""The lists of methods in the README and in docs/presets.md, made from the presets and their detectors.
-`make methods` writes them."""
+"""The lists of methods in the README and in docs/presets.md, made from the presets and their detectors, and
+that of data sets. `make methods` writes them."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+
+from data_sets_table import data_sets_table
 
 import secondread.recipes
 from secondread.detectors import DETECTORS
@@ -72,7 +74,11 @@ def presets_table() -> str:
     return "\n".join(found)
 
 
-LISTS = {ROOT / "README.md": families_table, ROOT / "docs" / "presets.md": presets_table}
+LISTS = {
+    ROOT / "README.md": families_table,
+    ROOT / "docs" / "presets.md": presets_table,
+    ROOT / "docs" / "data-sets.md": data_sets_table,
+}
 
 
 def title(preset: Preset) -> str:

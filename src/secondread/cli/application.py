@@ -8,6 +8,7 @@ from secondread.cli.commands.anomalies import anomalies
 from secondread.cli.commands.calibrate import calibrate
 from secondread.cli.commands.check import check
 from secondread.cli.commands.compare import compare
+from secondread.cli.commands.dataset import dataset
 from secondread.cli.commands.demo import demo
 from secondread.cli.commands.doctor import doctor
 from secondread.cli.commands.evaluate import evaluate
@@ -33,6 +34,7 @@ app = typer.Typer(
 for command in (
     demo,
     index,
+    dataset,
     split,
     check,
     fit,

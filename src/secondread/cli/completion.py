@@ -26,6 +26,19 @@ def anomaly_names(incomplete: str) -> list[str]:
     return _begun_with(incomplete, _stems("anomalies/kinds", ".py"))
 
 
+def data_set_names(incomplete: str) -> list[str]:
+    """Public data sets, each a file in a folder of `datasets`.
+
+    >>> data_set_names("kerm")
+    ['kermany-cxr']
+    """
+    place = resources.files("secondread").joinpath("datasets")
+    folders = [each for each in place.iterdir() if each.is_dir() and each.name != "layouts"]
+    files = [file.name for folder in folders for file in folder.iterdir()]
+    names = [name.removesuffix(".py").replace("_", "-") for name in files if name.endswith(".py")]
+    return _begun_with(incomplete, [name for name in names if name[0] != "-"])
+
+
 def devices(incomplete: str) -> list[str]:
     """The devices that every machine may be asked for."""
     return _begun_with(incomplete, ["auto", "cpu", "cuda"])

@@ -13,7 +13,7 @@ from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
-from typing import Generic, Literal, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from secondread.errors import UserError
 from secondread.registry.outside import (
@@ -42,7 +42,7 @@ class Registry(Generic[T]):
     instead   what to do in place of names that a person may try, by name
     """
 
-    kind: Literal["detector", "encoder", "anomaly"]
+    kind: str
     kinds: str
     group: str
     base: str
@@ -153,7 +153,8 @@ class Registry(Generic[T]):
         if place is None:
             return None
         distribution, version = distribution_of(place)
-        return OutsideCode(kind=self.kind, name=name, place=place, distribution=distribution, version=version)
+        said = {"kind": self.kind, "name": name, "place": place}
+        return OutsideCode.model_validate({**said, "distribution": distribution, "version": version})
 
     def refuse_absent(self, code: OutsideCode) -> None:
         """UserError, in one line with a remedy, where code that a bundle was fitted with is not installed

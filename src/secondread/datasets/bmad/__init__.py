@@ -1,0 +1,1 @@
+"""The six sets of BMAD, in its own folders."""

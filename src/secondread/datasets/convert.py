@@ -1,0 +1,120 @@
+"""From a data set's name and a person's folder to a manifest, and what to tell of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secondread.cohorts.listing.natural_order import natural
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row, counts_alone
+from secondread.datasets import DATASETS
+from secondread.datasets.dataset import Choices, Dataset
+from secondread.datasets.layouts.repartition import own_list, placed
+from secondread.datasets.public_folder import located
+from secondread.errors import UserError
+from secondread.registry.outside import allow, is_place
+from secondread.wording.lists import few
+from secondread.wording.numbers import count
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A data set's images as a manifest, whose base is the root of the data set.
+
+    guessed  what was taken for granted, each in one line
+    notes    what else a person should know
+    missing  names in a repartition that no file has
+    """
+
+    dataset: type[Dataset]
+    manifest: Manifest
+    guessed: tuple[str, ...]
+    notes: tuple[str, ...]
+    missing: tuple[str, ...] = field(default=(), repr=False)
+
+
+def dataset_named(name: str) -> type[Dataset]:
+    """The converter of this name, in whatever spelling (`OCT2017`, `kermany_cxr`); `module:Class` is one of
+    your own. Raises UserError with near names for one that is not known."""
+    if is_place(name):
+        allow([name])
+        return DATASETS.chosen(name, "the data set")
+    return DATASETS.chosen(name.strip().lower().replace("_", "-").replace(" ", "-"), "the data set")
+
+
+def convert(
+    name: str,
+    folder: str | Path,
+    choices: Choices | None = None,
+    *,
+    manifest_path: str | Path | None = None,
+    split_file: str | Path | None = None,
+    where: Sequence[str] = (),
+    workers: int = 2,
+) -> Converted:
+    """The images of a public data set as they lie in a folder.
+
+    choices        what a person says of it (see `Choices`)
+    manifest_path  where the manifest will be written; masks that are made from boxes lie beside it
+    split_file     a published list of names (`data.json`, see `SplitFile`): only its images become rows
+    where          filters on the columns
+    workers        processes that read the headers and masks that a converter has to read; 0 = this one
+
+    Raises UserError for an unknown name, a choice that the set does not take, and a folder in which something
+    of the layout is missing.
+
+    >>> import numpy, pathlib
+    >>> from PIL import Image
+    >>> from secondread.datasets.convert import convert
+    >>> for place in ("train/NORMAL", "test/NORMAL", "test/PNEUMONIA"):
+    ...     pathlib.Path("chest_xray", place).mkdir(parents=True)
+    ...     film = Image.fromarray(numpy.zeros((8, 8), numpy.uint8))
+    ...     film.save(pathlib.Path("chest_xray", place, "person1_virus_6.jpeg"))
+    >>> convert("kermany-cxr", "chest_xray").manifest
+    <Manifest chest_xray of 3 images; test: 1 abnormal + 1 normal, train: 1 normal>
+    """
+    kind = dataset_named(name)
+    choices = choices or Choices()
+    kind.check(choices)
+    place = located(Path(folder), kind.forms, kind.hint, f"get the data set from {kind.source}")
+    dataset = kind(place, choices)
+    dataset.masks_beside = Path(manifest_path) if manifest_path is not None else None
+    dataset.workers = workers
+    rows = list(dataset.rows())
+    if not rows:
+        raise UserError(
+            f"{place.root}: the folders of {kind.name()} are there and hold no image; unpack its archives"
+        )
+    notes: list[str] = [*dataset.notes]
+    missing: list[str] = []
+    listed = Path(split_file) if split_file is not None else own_list(place)
+    if listed is not None:
+        rows, said, missing = placed(rows, listed, place.root)
+        notes += said
+    rows.sort(key=lambda row: natural(row.path))
+    manifest = Manifest(tuple(rows), place.root, str(folder)).where(*where)
+    notes += _of_patients(manifest.rows)
+    return Converted(kind, manifest, tuple(dataset.guessed), tuple(notes), tuple(missing))
+
+
+def _of_patients(rows: Sequence[Row]) -> list[str]:
+    """What the ids of patients allow, and what they forbid."""
+    said = []
+    without = sum(map(counts_alone, rows))
+    if without:
+        said.append(f"{without:,} of {len(rows):,} images have no patient id: each counts as its own patient")
+    splits: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.patient_id and row.split:
+            splits[row.patient_id].add(row.split)
+    several = [patient for patient, found in splits.items() if len(found) > 1]
+    if several:
+        said.append(
+            f"{count(len(several), 'patient has', 'patients have')} images in several splits: "
+            f"{few(several, 3)}; the split is as published, and `fit` refuses test patients in train without "
+            "--allow-shared-patients"
+        )
+    return said

@@ -1,0 +1,1 @@
+"""The retina: OCT and fundus photographs."""

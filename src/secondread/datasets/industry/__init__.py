@@ -1,0 +1,1 @@
+"""Industrial inspection, on which papers of this field report beside medical sets."""

@@ -1,0 +1,1 @@
+"""Layouts that several data sets have."""

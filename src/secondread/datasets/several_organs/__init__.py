@@ -1,0 +1,1 @@
+"""Several organs in one set."""
