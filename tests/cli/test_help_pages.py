@@ -1,15 +1,18 @@
 """What every help page obeys, so that a new command does too: walked over all commands that there are."""
 
+import io
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from secondread.cli.completion import recipe_names
 from secondread.cli.main import app
@@ -31,14 +34,22 @@ def leaves(
             yield (*names, name), command
 
 
-COMMANDS = dict(leaves(typer.main.get_command(app)))
+GROUP = typer.main.get_command(app)
+COMMANDS = dict(leaves(GROUP))
 every_command = pytest.mark.parametrize("words", COMMANDS, ids="-".join)
 
 
+@cache
 def page(*words: str, option: str = "--help") -> str:
-    result = CliRunner(env={"COLUMNS": str(WIDTH)}).invoke(app, [*words, option])
-    assert result.exit_code == 0, result.output
-    return result.output
+    printed = io.StringIO()
+    with (
+        patch.dict(os.environ, COLUMNS=str(WIDTH)),
+        redirect_stdout(printed),
+        pytest.raises(SystemExit) as end,
+    ):
+        GROUP.main([*words, option], prog_name="secondread")
+    assert end.value.code == 0
+    return printed.getvalue()
 
 
 def options(words: tuple[str, ...]) -> dict[str, typer.core.TyperOption]:
@@ -90,6 +101,8 @@ def test_one_word_means_one_thing(words) -> None:
     """`-o` is the output and required where a command reads anything, `-q` leaves errors and the result,
     `--set` changes the recipe."""
     own = options(words)
+    assert own["--verbose"].opts == ["--verbose", "-v"]
+    assert own["--log-file"].metavar == "FILE"
     if (output := own.get("--output")) is not None:
         assert output.opts == ["--output", "-o"]
         assert output.required or words in {("demo",), ("check",), ("dataset",)}

@@ -46,6 +46,7 @@ from secondread.recipes.without_places import without_places
 from secondread.registry.outside import allow as allow_code
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer
+from secondread.terminal.events import log_event
 from secondread.wording.short import shortened
 from secondread.wording.sizes import times
 
@@ -206,6 +207,7 @@ class Bundle:
             text = self._write(folder)
             (folder / "bundle.json").write_bytes(text)
         digest = hashlib.sha256(text).hexdigest()
+        log_event("bundle saved", digest=digest)
         return replace(self, path=path, digest=digest)
 
     def _write(self, folder: Path) -> bytes:
@@ -286,6 +288,7 @@ class Bundle:
             OverflowError,
         ) as error:
             raise DataError(f"{path}: the bundle does not fit together ({one_line(error)})") from error
+        log_event("bundle read", digest=digest, detector=recipe.detector["name"], device=device)
         return cls(
             recipe=recipe,
             preprocessing=preprocessing,

@@ -10,6 +10,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
+from secondread.cli.logs import logged
+
 VALUES = {"path": "PATH", "int": "N", "float": "NUMBER", "str": "TEXT"}
 """What the value of an option is called whose `metavar` does not say more."""
 
@@ -80,6 +82,7 @@ def limits_in_words(text: str, notes: str = "") -> str:
 
 
 def add_command(app: typer.Typer, command: Callable[..., Any]) -> None:
-    """Make a function a command of `app`: the first paragraph of its docstring is its line in the list."""
+    """Make a function a command of `app`, with the options of a log: the first paragraph of its docstring is
+    its line in the list."""
     summary = " ".join((inspect.getdoc(command) or "").split("\n\n")[0].split())
-    app.command(cls=Command, short_help=summary)(command)
+    app.command(cls=Command, short_help=summary)(logged(command))

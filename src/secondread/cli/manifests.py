@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secondread.terminal.events import log_event
 from secondread.terminal.say import say
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ def read_manifest(path: Path, where: Sequence[str] | None = None, *, quiet: bool
     from secondread.cohorts.manifest import Manifest
 
     manifest = Manifest.read(path)
+    log_event("manifest read", rows=len(manifest.rows), digest=manifest.digest)
     if not quiet:
         for note in manifest.notes:
             say(f"note: {note}")

@@ -17,6 +17,8 @@ from secondread.outputs.private import FILE, make_folder
 LOCK = ".lock"
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 _LOOK_SECONDS = 0.1
+_MOST_TIMES_GONE = 100
+"""How often a folder may be gone between two steps; a place such as /proc has none to give, however often."""
 
 
 def hold(path: Path, descriptor: int) -> bool:
@@ -76,13 +78,14 @@ def only_one(output: Path, *, beside: bool = False, wait_seconds: float = 0.0) -
 
 def _take(file: Path, output: Path) -> int | None:
     """The descriptor of the locked file; None where another process holds it."""
+    gone = 0
     while True:
         try:
             make_folder(file.parent)
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, FILE)
-        except FileNotFoundError:
-            continue
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and (gone := gone + 1) < _MOST_TIMES_GONE:
+                continue  # another run took its empty folder away in between
             raise UserError(
                 f"{output}: cannot be written ({error.strerror}); choose another place with -o"
             ) from error

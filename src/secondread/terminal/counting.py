@@ -5,29 +5,39 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+
+from secondread.terminal.events import log_event
+
+Note = Callable[..., None]
 
 
 @contextmanager
-def counting(what: str, *, shown: bool, total: int | None = None) -> Iterator[Callable[..., None]]:
+def counting(what: str, *, shown: bool, total: int | None = None) -> Iterator[Note]:
     """Within the block, call what it gives with the number done (and, where it changes, the total).
 
-    On a terminal a bar moves on stderr; elsewhere one line says at the end how many and how long.
+    On a terminal a bar moves on stderr; elsewhere one line says at the end how many and how long. Either way
+    a log is told.
     """
     begun = time.monotonic()
     last = 0
+    with _moving(what, total) if shown and sys.stderr.isatty() else nullcontext() as move:
 
-    def note(done: int, of: int | None = None) -> None:
-        nonlocal last
-        last = done
+        def note(done: int, of: int | None = None) -> None:
+            nonlocal last
+            last = done
+            if move is not None:
+                move(done, of)
 
-    if not shown:
         yield note
-        return
-    if not sys.stderr.isatty():
-        yield note
-        print(f"{what}: {last} images in {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
-        return
+    seconds = time.monotonic() - begun
+    log_event(f"{what} ended", images=last, seconds=round(seconds, 3))
+    if shown and not sys.stderr.isatty():
+        print(f"{what}: {last} images in {seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _moving(what: str, total: int | None) -> Iterator[Note]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

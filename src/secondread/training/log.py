@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from secondread.terminal.events import log_event
+
 
 @dataclass
 class EpochLog:
@@ -21,6 +23,22 @@ class EpochLog:
     images: int
     seconds: float
     measured: dict[str, float | None] = field(default_factory=dict)
+
+
+def log_epoch(stage: str, epoch: EpochLog, epochs: int) -> None:
+    """Tell an epoch's figures to a log, if one is kept."""
+    log_event(
+        "epoch ended",
+        stage=stage,
+        epoch=epoch.epoch + 1,
+        of=epochs,
+        facts={f"loss_{name}": value for name, value in epoch.losses.items()},
+        held_out=epoch.validation,
+        lr=epoch.lr,
+        skipped=epoch.skipped,
+        images=epoch.images,
+        seconds=round(epoch.seconds, 3),
+    )
 
 
 @dataclass

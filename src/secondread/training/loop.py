@@ -38,6 +38,7 @@ from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
 from secondread.scoring.device import Repeatable, choose_device, choose_precision, make_fabric, place
 from secondread.scoring.image_source import ImageSource
+from secondread.terminal.events import log_event
 from secondread.terminal.interruption import StopRequest
 from secondread.training.batches.stage_data import stage_data
 from secondread.training.checkpoint import Checkpoints
@@ -88,6 +89,14 @@ def train(
     place_of_work = choose_device(device)
     chosen = choose_precision(precision, place_of_work)
     fabric = make_fabric(place_of_work, chosen)
+    learner = type(detector).__name__
+    log_event(
+        "training begins",
+        detector=learner,
+        device=str(place_of_work),
+        precision=chosen,
+        processes=fabric.world_size,
+    )
     checkpoints = Checkpoints(None if directory is None else directory / "checkpoints")
     fingerprint = fit_identity(detector, cohorts, stages, seed, chosen, fabric)
     saved = checkpoints.latest() if resume else None

@@ -32,7 +32,7 @@ from secondread.training.choosing.label_free import Measure
 from secondread.training.divergence import NOT_FINITE_AT_THE_END, refuse_divergence
 from secondread.training.fit_state import Run, StageProgress
 from secondread.training.gradient_step import Where, take_step
-from secondread.training.log import EpochLog, StageLog
+from secondread.training.log import EpochLog, StageLog, log_epoch
 from secondread.training.modes import training_modes
 from secondread.training.optimisers import MovingAverage, StepTraining, learning_rate
 
@@ -173,6 +173,7 @@ class StageTraining:
         epoch_log = EpochLog(at.epoch, means, shown_loss, at.lr, at.skipped, at.images, at.seconds, measured)
         stage_log.epochs.append(epoch_log)
         run.progress.epoch(self.stage.name, epoch_log, self.length.epochs)
+        log_epoch(self.stage.name, epoch_log, self.length.epochs)
         at.start_epoch(at.epoch + 1)
         self._save_when_due(min(run.checkpoint_seconds, SECONDS_BETWEEN_EPOCH_CHECKPOINTS))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from secondread.comparison.running.one_run import LOG, Task
+from secondread.terminal.events import log_event
 from secondread.wording.durations import in_words
 
 if TYPE_CHECKING:
@@ -109,17 +110,19 @@ class Count:
 
 
 class Quiet:
+    """Tells a log what begins and ends, and a person nothing."""
+
     def begin(self, tasks: Sequence[Task], at_once: int) -> None:
-        pass
+        log_event("runs begin", runs=len(tasks), at_once=at_once)
 
     def started(self, task: Task) -> None:
-        pass
+        log_event("run started", run=name_of(task))
 
     def look(self) -> None:
         pass
 
     def ended(self, task: Task, how: End, why: str = "") -> None:
-        pass
+        log_event("run ended", run=name_of(task), how=how)
 
     def finish(self) -> None:
         pass
@@ -133,13 +136,16 @@ class Lines(Quiet):
         self.count = Count()
 
     def begin(self, tasks: Sequence[Task], at_once: int) -> None:
+        super().begin(tasks, at_once)
         self.count = Count(at_once, {task.folder: task for task in tasks}, len(tasks))
 
     def started(self, task: Task) -> None:
+        super().started(task)
         self.count.running[task.folder] = time.monotonic()
         self._say(f"started  {name_of(task)}")
 
     def ended(self, task: Task, how: End, why: str = "") -> None:
+        super().ended(task, how, why)
         seconds = self.count.end(task, how)
         told = f": {why}" if why else ""
         whole = f"  ({self.count.done} of {self.count.total})" if how in ("done", "failed") else ""
@@ -159,13 +165,16 @@ class Moving(Quiet):
         self.live = Live(console=console, get_renderable=self.picture, refresh_per_second=4, transient=True)
 
     def begin(self, tasks: Sequence[Task], at_once: int) -> None:
+        super().begin(tasks, at_once)
         self.count = Count(at_once, {task.folder: task for task in tasks}, len(tasks))
         self.live.start()
 
     def started(self, task: Task) -> None:
+        super().started(task)
         self.count.running[task.folder] = time.monotonic()
 
     def ended(self, task: Task, how: End, why: str = "") -> None:
+        super().ended(task, how, why)
         seconds = self.count.end(task, how)
         told = f": {why}" if why else ""
         self.live.console.print(
