@@ -72,15 +72,14 @@ def area_estimate(
 def precision_estimate(
     abnormal: NDArray[np.bool_], scores: NDArray[np.float64], groups: NDArray[np.str_], how: Resampling
 ) -> Estimate:
-    """Average precision with its patient-grouped interval; none where every resample gives the same, which
-    tells of the resampling and not of new patients."""
+    """Average precision with its patient-grouped interval."""
     if (reason := one_label_only(abnormal)) is not None:
         return Estimate(None, reason=reason)
-    found = _pair(
-        lambda: average_precision_interval(abnormal, scores, groups, repeats=how.repeats, seed=how.seed)
-    )
     return Estimate(
-        average_precision(abnormal, scores), None if found is None or found[0] == found[1] else found
+        average_precision(abnormal, scores),
+        _pair(
+            lambda: average_precision_interval(abnormal, scores, groups, repeats=how.repeats, seed=how.seed)
+        ),
     )
 
 

@@ -146,8 +146,10 @@ class Evaluation:
             "protocol": {
                 "rows": "all labelled rows" if cases.whole else "labelled rows of split test",
                 "where": list(self.where),
-                "intervals": "95 % percentile bootstrap over patients; "
-                "with few of them, and for shares and AUROCs of 0 or 1, exact or Newcombe's too",
+                "intervals": "95 %; shares: Clopper and Pearson's, of the effective number of images where "
+                "patients have several (Korn and Graubard); areas: bootstrap over patients on the logit "
+                "scale, with fewer than 30 patients of a label reaching Newcombe's (AUROC) or Clopper and "
+                "Pearson's (average precision); differences: percentiles of the bootstrap over patients",
                 "bootstrap": self.how.repeats,
                 "seed": self.how.seed,
                 "manifest_digest": self.manifest.digest,

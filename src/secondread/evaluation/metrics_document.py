@@ -31,8 +31,7 @@ def level_document(level: Level) -> dict[str, Any]:
         "false_alarm_rate_promised_range": level.promise.rate_range and list(level.promise.rate_range),
         "false_alarm_rate": None if point is None else point.false_alarm_rate.value,
         "false_alarm_rate_interval": None if point is None else pair(point.false_alarm_rate),
-        "ppv": None if point is None else point.ppv,
-        "npv": None if point is None else point.npv,
+        **_predictive(point),
         "confusion": None if point is None else _confusion(point),
         "operating_points": [
             {"name": p.name, "promised": p.promised, **_shares(p), **_confusion(p)}
@@ -47,6 +46,15 @@ def level_document(level: Level) -> dict[str, Any]:
     }
     if level.auroc.reason:
         document["reason"] = level.auroc.reason
+    return document
+
+
+def _predictive(point: OperatingPoint | None) -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    for name in ("ppv", "npv"):
+        found = None if point is None else getattr(point, name)
+        document[name] = None if found is None else found.value
+        document[f"{name}_interval"] = None if found is None else pair(found)
     return document
 
 
@@ -84,8 +92,12 @@ def group_document(group: Group) -> dict[str, Any]:
         "auroc": group.auroc.value,
         "auroc_interval": pair(group.auroc),
         "average_precision": group.average_precision.value,
-        "sensitivity": None if decisions is None else decisions.sensitivity.value,
-        "specificity": None if decisions is None else decisions.specificity.value,
+        "average_precision_interval": pair(group.average_precision),
+        **{
+            f"{name}{suffix}": None if decisions is None else told(getattr(decisions, name))
+            for name in ("sensitivity", "specificity", "f1")
+            for suffix, told in (("", _value), ("_interval", pair))
+        },
         **({"reason": group.auroc.reason} if group.auroc.reason else {}),
     }
 
@@ -128,6 +140,7 @@ def complexity_document(complexity: Complexity) -> Mapping[str, Any]:
         "auroc_without": complexity.auroc_without.value,
         "auroc_without_interval": pair(complexity.auroc_without),
         "average_precision_without": complexity.average_precision_without.value,
+        "average_precision_without_interval": pair(complexity.average_precision_without),
         "gain": full(complexity.gain),
         "score_follows_complexity": complexity.follows,
         "score_without_follows_complexity": complexity.follows_without,
@@ -139,6 +152,7 @@ def part_document(part: PartEvaluation) -> dict[str, Any]:
         "auroc": part.auroc.value,
         "auroc_interval": pair(part.auroc),
         "average_precision": part.average_precision.value,
+        "average_precision_interval": pair(part.average_precision),
         "tail": part.tail,
         "weight": part.weight,
     }
@@ -150,6 +164,10 @@ def background_document(background: Background) -> dict[str, Any]:
         "score": background.score.value,
         "parts": {name: follows.value for name, follows in background.parts.items()},
     }
+
+
+def _value(estimate: Estimate) -> float | None:
+    return estimate.value
 
 
 def pair(estimate: Estimate) -> list[float] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,8 +14,13 @@ from secondread.calibration.conformal import at_most, patients_needed
 from secondread.evaluation.estimates import Estimate, Resampling
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Units
-from secondread.metrics.bootstrap import decision_intervals
-from secondread.metrics.decisions import Decisions, decide, predictive_values
+from secondread.metrics.decisions import (
+    Decisions,
+    decide,
+    decision_intervals,
+    predictive_intervals,
+    predictive_values,
+)
 from secondread.metrics.precision_recall import best_f1
 from secondread.metrics.roc import youden
 from secondread.wording.short import Short
@@ -44,8 +49,8 @@ class OperatingPoint(Short):
     precision: Estimate
     f1: Estimate
     accuracy: Estimate
-    ppv: float | None = None
-    npv: float | None = None
+    ppv: Estimate | None = None
+    npv: Estimate | None = None
 
     @property
     def false_alarm_rate(self) -> Estimate:
@@ -104,22 +109,18 @@ def decided(
     accuracy where a label is missing."""
     table = decide(units.abnormal, flagged)
     normal, abnormal = int((~units.abnormal).sum()), int(units.abnormal.sum())
-    intervals = decision_intervals(units.abnormal, flagged, units.groups, repeats=how.repeats, seed=how.seed)
+    intervals = decision_intervals(units.abnormal, flagged, units.groups)
 
     def estimate(share: str, reason: str) -> Estimate:
         value = float(getattr(table, share))
         interval = intervals[share]
         if reason or math.isnan(value):
             return Estimate(None, reason=reason or "nothing was flagged")
-        return Estimate(value, None if interval is None else (interval.low, interval.high))
+        return Estimate(value, interval)
 
     no_normal = "" if normal else "no normal case was scored"
     no_abnormal = "" if abnormal else "no abnormal case was scored"
-    predictive = (
-        predictive_values(table.sensitivity, table.specificity, prevalence)
-        if prevalence is not None and normal and abnormal
-        else None
-    )
+    ppv, npv = _predictive(table, intervals, prevalence) if normal and abnormal else (None, None)
     return OperatingPoint(
         name=name,
         kind=kind,
@@ -131,10 +132,27 @@ def decided(
         precision=estimate("precision", no_normal or no_abnormal),
         f1=estimate("f1", no_normal or no_abnormal),
         accuracy=estimate("accuracy", no_normal or no_abnormal),
-        ppv=None if predictive is None else _number(predictive.positive),
-        npv=None if predictive is None else _number(predictive.negative),
+        ppv=ppv,
+        npv=npv,
     )
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _predictive(
+    table: Decisions, intervals: Mapping[str, tuple[float, float] | None], prevalence: float | None
+) -> tuple[Estimate | None, Estimate | None]:
+    """Both predictive values at a stated prevalence; None without one."""
+    sensitivity, specificity = intervals["sensitivity"], intervals["specificity"]
+    if prevalence is None or sensitivity is None or specificity is None:
+        return None, None
+    values = predictive_values(table.sensitivity, table.specificity, prevalence)
+    positive, negative = predictive_intervals(
+        (table.sensitivity, sensitivity), (table.specificity, specificity), prevalence
+    )
+    return (
+        _estimate(values.positive, positive, "nothing was flagged"),
+        _estimate(values.negative, negative, "everything was flagged"),
+    )
+
+
+def _estimate(value: float, interval: tuple[float, float], reason: str) -> Estimate:
+    return Estimate(None, reason=reason) if math.isnan(value) else Estimate(value, interval)

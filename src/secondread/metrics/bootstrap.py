@@ -7,16 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, logit
+from scipy.stats import norm
 
-from secondread.metrics.decisions import weighted_decisions
-from secondread.metrics.few_patients import FEWEST, clopper_pearson, newcombe_auroc, patients_of_each
-from secondread.metrics.labelled_scores import Floats, as_labels, labelled_scores
+from secondread.metrics.few_patients import FEWEST_TO_RESAMPLE, newcombe_auroc, patients_of_each
+from secondread.metrics.labelled_scores import Floats, labelled_scores
 from secondread.metrics.patients import Patients, patient_numbers
-from secondread.metrics.precision_recall import weighted_average_precision
+from secondread.metrics.precision_recall import average_precision, weighted_average_precision
 from secondread.metrics.roc import auroc, weighted_auroc
+from secondread.metrics.shares import clopper_pearson
 
 Statistic = Callable[[Floats], Floats]
 """Image weights `[b, n]` (how often each image was drawn) to values `[b]`; NaN = undefined there."""
+
+OfFew = Callable[[float, tuple[int, int], float], tuple[float, float]]
+"""An area, the patients with an abnormal and with a normal image, and the level, to an interval that does not
+rest on resampling."""
 
 _VALUES_AT_ONCE = 4_000_000
 
@@ -87,6 +93,49 @@ def interval(values: ArrayLike, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high), defined.size / drawn.size)
 
 
+def area_interval(
+    value: float,
+    draws: ArrayLike,
+    of_each: tuple[int, int],
+    of_few: OfFew,
+    level: float = 0.95,
+) -> Interval:
+    """Interval of an area `value` in [0, 1] with `draws` `[repeats]` of its bootstrap.
+
+    `logit(value) ± z sd(draws) / (value (1 - value))`, turned back: near 1 the percentiles of the draws hold
+    the truth too seldom, since a sample without errors has none in any resample. With fewer than
+    `few_patients.FEWEST_TO_RESAMPLE` patients of a label (`of_each`), and where the draws do not vary, it
+    reaches as far as the interval that `of_few` gives. ValueError where most draws are undefined.
+
+    The logit scale as in M. Pepe, The Statistical Evaluation of Medical Tests (2003), 5.2, and for average
+    precision K. Boyd, K. Eng, C. Page, ECML PKDD 2013.
+    """
+    percentiles = interval(draws, level)
+    drawn = np.asarray(draws, dtype=np.float64)
+    error = float(np.std(drawn[np.isfinite(drawn)]))
+    flat = not 0 < value < 1 or error <= 1e-12
+    if flat:
+        found = Interval(value, value, percentiles.defined)
+    else:
+        reach = float(norm.ppf((1 + level) / 2)) * error / (value * (1 - value))
+        low, high = expit(logit(value) + np.array([-reach, reach]))
+        found = Interval(float(low), float(high), percentiles.defined)
+    if flat or min(of_each) < FEWEST_TO_RESAMPLE:
+        return found.reaching(*of_few(value, of_each, level))
+    return found
+
+
+def auroc_of_few(area: float, of_each: tuple[int, int], level: float) -> tuple[float, float]:
+    """Newcombe's interval (`few_patients.newcombe_auroc`)."""
+    return newcombe_auroc(min(max(area, 0.0), 1.0), *of_each, level)
+
+
+def average_precision_of_few(area: float, of_each: tuple[int, int], level: float) -> tuple[float, float]:
+    """Clopper's and Pearson's of as many answers as there are abnormal patients: the binomial interval of K.
+    Boyd, K. Eng, C. Page, ECML PKDD 2013, with exact ends."""
+    return clopper_pearson(min(area, 1.0) * of_each[0], of_each[0], level)
+
+
 def auroc_interval(
     labels: ArrayLike,
     scores: ArrayLike,
@@ -96,24 +145,20 @@ def auroc_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Bootstrap interval of the AUROC; without `patients` every image is its own.
+    """Bootstrap interval of the AUROC (`area_interval`); without `patients` every image is its own.
 
-    Where no resample can differ (an AUROC of 0 or 1), and with fewer than `few_patients.FEWEST` patients of a
-    label, it reaches as far as Newcombe's interval of so many patients too (`few_patients.newcombe_auroc`).
+    With few patients, and at an AUROC of 0 or 1, it reaches as far as Newcombe's
+    (`few_patients.newcombe_auroc`).
+
+    >>> found = auroc_interval([0] * 30 + [1] * 30, range(60))
+    >>> round(found.low, 3), found.high
+    (0.921, 1.0)
     """
     abnormal, values = labelled_scores(labels, scores)
     chosen = _or_each_image(patients, values.size)
-    found = bootstrap(
-        lambda weights: weighted_auroc(abnormal, values, weights),
-        chosen,
-        repeats=repeats,
-        seed=seed,
-        level=level,
-    )
+    draws = [weighted_auroc(abnormal, values, w) for w in patient_weights(chosen, repeats, seed)]
     of_each = patients_of_each(abnormal, patient_numbers(chosen))
-    if found.low < found.high and min(of_each) >= FEWEST:
-        return found
-    return found.reaching(*newcombe_auroc(auroc(abnormal, values), *of_each, level))
+    return area_interval(auroc(abnormal, values), np.concatenate(draws), of_each, auroc_of_few, level)
 
 
 def average_precision_interval(
@@ -125,63 +170,18 @@ def average_precision_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Bootstrap interval of the average precision; without `patients` every image is its own."""
-    abnormal, values = labelled_scores(labels, scores)
-    return bootstrap(
-        lambda weights: weighted_average_precision(abnormal, values, weights),
-        _or_each_image(patients, values.size),
-        repeats=repeats,
-        seed=seed,
-        level=level,
-    )
+    """Bootstrap interval of the average precision (`area_interval`); without `patients` every image is its
+    own.
 
-
-def decision_intervals(
-    labels: ArrayLike,
-    flagged: ArrayLike,
-    patients: Patients | None = None,
-    *,
-    repeats: int = 2000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> dict[str, Interval | None]:
-    """Intervals of sensitivity, specificity, precision, f1 and accuracy of fixed flags.
-
-    Where no resample can differ (a share of 0 or 1), where most leave the share undefined, and with fewer
-    than `few_patients.FEWEST` patients in it, the interval reaches as far as Clopper's and Pearson's of so
-    many patients too (`few_patients.clopper_pearson`). None for a share of nothing (precision where nothing
-    is flagged).
+    With few patients, and at an average precision of 1, it reaches as far as that of
+    `average_precision_of_few`.
     """
-    abnormal, flags = as_labels(labels), as_labels(flagged)
-    chosen = _or_each_image(patients, len(abnormal))
-    chunks = [
-        weighted_decisions(abnormal, flags, weights) for weights in patient_weights(chosen, repeats, seed)
-    ]
-    numbers = patient_numbers(chosen)
-    judged = {
-        "sensitivity": abnormal,
-        "specificity": ~abnormal,
-        "precision": flags,
-        "f1": abnormal | flags,
-        "accuracy": np.ones_like(abnormal),
-    }
-    right = abnormal == flags
-    result: dict[str, Interval | None] = {}
-    for name, among in judged.items():
-        if not among.any():
-            result[name] = None
-            continue
-        values = np.concatenate([chunk[name] for chunk in chunks])
-        defined = np.isfinite(values).mean()
-        found = interval(values, level) if defined >= 0.5 else None
-        count = len(np.unique(numbers[among]))
-        if found is None or found.low == found.high or count < FEWEST:
-            exact = clopper_pearson(count * float(right[among].mean()), count, level)
-            if name == "f1":  # 2 J / (1 + J), with J the share of true positives among all but true negatives
-                exact = (2 * exact[0] / (1 + exact[0]), 2 * exact[1] / (1 + exact[1]))
-            found = Interval(*exact, defined) if found is None else found.reaching(*exact)
-        result[name] = found
-    return result
+    abnormal, values = labelled_scores(labels, scores)
+    chosen = _or_each_image(patients, values.size)
+    draws = [weighted_average_precision(abnormal, values, w) for w in patient_weights(chosen, repeats, seed)]
+    of_each = patients_of_each(abnormal, patient_numbers(chosen))
+    value = average_precision(abnormal, values)
+    return area_interval(value, np.concatenate(draws), of_each, average_precision_of_few, level)
 
 
 def roc_band(

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from secondread.metrics.labelled_scores import Floats, as_labels, labelled_scores
+from secondread.metrics.labelled_scores import as_labels, labelled_scores
+from secondread.metrics.patients import Patients, patient_numbers
+from secondread.metrics.shares import share_interval
+
+Pair = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -89,25 +94,72 @@ def predictive_values(sensitivity: float, specificity: float, prevalence: float)
     return PredictiveValues(prevalence, _share(found, found + alarmed), _share(passed, passed + missed))
 
 
-def weighted_decisions(labels: ArrayLike, flagged: ArrayLike, weights: ArrayLike) -> dict[str, Floats]:
-    """Sensitivity, specificity, precision, f1, accuracy of images that count `weights` times.
+def decision_intervals(
+    labels: ArrayLike,
+    flagged: ArrayLike,
+    patients: Patients | None = None,
+    *,
+    level: float = 0.95,
+) -> dict[str, Pair | None]:
+    """Intervals of sensitivity, specificity, precision, f1 and accuracy of fixed flags (`share_interval`).
 
-    `weights` `[..., n]` give `[...]` under each name; a share of nothing is NaN. For bootstraps.
+    F1 is `2 J / (1 + J)` with J the share of true positives among all but true negatives, and so is its
+    interval. None for a share of nothing (precision where nothing is flagged).
     """
     abnormal, flags = as_labels(labels), as_labels(flagged)
-    counts = np.asarray(weights, dtype=np.float64)
-    tp = (counts * (abnormal & flags)).sum(-1)
-    fp = (counts * (~abnormal & flags)).sum(-1)
-    tn = (counts * (~abnormal & ~flags)).sum(-1)
-    fn = (counts * (abnormal & ~flags)).sum(-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "sensitivity": tp / (tp + fn),
-            "specificity": tn / (tn + fp),
-            "precision": tp / (tp + fp),
-            "f1": 2 * tp / (2 * tp + fp + fn),
-            "accuracy": (tp + tn) / (tp + fp + tn + fn),
-        }
+    whose = np.arange(abnormal.size) if patients is None else patient_numbers(patients)
+    if len(whose) != abnormal.size:
+        raise ValueError(f"{len(whose)} patients are given for {abnormal.size} images")
+    right = abnormal == flags
+
+    def among(which: NDArray[np.bool_]) -> Pair | None:
+        return share_interval(right[which], whose[which], level=level) if which.any() else None
+
+    overlap = among(abnormal | flags)
+    return {
+        "sensitivity": among(abnormal),
+        "specificity": among(~abnormal),
+        "precision": among(flags),
+        "f1": None if overlap is None else (_f1_of(overlap[0]), _f1_of(overlap[1])),
+        "accuracy": among(np.ones_like(abnormal)),
+    }
+
+
+def _f1_of(overlap: float) -> float:
+    return 2 * overlap / (1 + overlap)
+
+
+def predictive_intervals(
+    sensitivity: tuple[float, Pair], specificity: tuple[float, Pair], prevalence: float
+) -> tuple[Pair, Pair]:
+    """Intervals of the positive and the negative predictive value at a stated prevalence q.
+
+    `PPV = 1 / (1 + (1 - q) / (q LR+))` with `LR+ = se / (1 - sp)`, and NPV likewise of `sp / (1 - se)`; each
+    ratio's interval is made from its two shares, given with theirs, by the closed form of A. Donner, G. Zou,
+    Statistical Methods in Medical Research 21 (2012) 347-359, which stays in range at shares of 0 and 1.
+    """
+    (se, (se_low, se_high)), (sp, (sp_low, sp_high)) = sensitivity, specificity
+    positive = _ratio((se, se_low, se_high), (1 - sp, 1 - sp_high, 1 - sp_low))
+    negative = _ratio((sp, sp_low, sp_high), (1 - se, 1 - se_high, 1 - se_low))
+    odds = prevalence / (1 - prevalence)
+    return (
+        (_of_odds(odds * positive[0]), _of_odds(odds * positive[1])),
+        (_of_odds(negative[0] / odds), _of_odds(negative[1] / odds)),
+    )
+
+
+def _of_odds(odds: float) -> float:
+    return 1.0 if math.isinf(odds) else odds / (1 + odds)
+
+
+def _ratio(above: tuple[float, float, float], below: tuple[float, float, float]) -> Pair:
+    """Interval of a quotient of two independent shares, each `(value, low, high)`."""
+    (a, a_low, a_high), (b, b_low, b_high) = above, below
+    least, most = a_low * (2 * a - a_low), a_high * (2 * a - a_high)
+    under = a * b + math.sqrt(max((a * b) ** 2 - least * b_high * (2 * b - b_high), 0.0))
+    over = b_low * (2 * b - b_low)
+    top = a * b + math.sqrt(max((a * b) ** 2 - most * over, 0.0))
+    return (least / under if under > 0 else 0.0, top / over if over > 0 else math.inf)
 
 
 def _share(part: float, whole: float) -> float:

@@ -12,15 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
-from secondread.metrics.few_patients import FEWEST, newcombe_auroc, tested
+from secondread.metrics.few_patients import FEWEST_TO_RESAMPLE, newcombe_auroc, tested
 from secondread.metrics.labelled_scores import Floats, as_labels, labelled_scores, labelled_seeds
 
 
 @dataclass(frozen=True)
 class DeLongEstimate:
-    """An AUROC, its variance, and the normal interval clipped to [0, 1]."""
+    """An AUROC, its variance, and its interval on the logit scale."""
 
     auroc: float
     variance: float
@@ -47,16 +48,20 @@ class DeLongTest:
 def delong(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> DeLongEstimate:
     """AUROC with DeLong's variance. ValueError unless each class has at least two images.
 
-    Where the variance is 0, at an AUROC of 0 or 1, and with fewer than `few_patients.FEWEST` images of a
-    label, the interval reaches as far as Newcombe's too (`few_patients.newcombe_auroc`).
+    The interval is `logit(A) ± z sqrt(V) / (A (1 - A))`, turned back (M. Pepe, The Statistical Evaluation of
+    Medical Tests, 2003, 5.2). Where the variance is 0, at an AUROC of 0 or 1, and with fewer than
+    `few_patients.FEWEST_TO_RESAMPLE` images of a label, it reaches as far as Newcombe's too
+    (`few_patients.newcombe_auroc`).
     """
     abnormal, values = labelled_scores(labels, scores)
     areas, covariance = delong_means(labels, [values[None]])
     area, variance = float(areas[0]), float(covariance[0, 0])
-    reach = norm.ppf((1 + level) / 2) * np.sqrt(variance)
-    low, high = max(0.0, float(area - reach)), min(1.0, float(area + reach))
+    low = high = area
+    if variance > 0 and 0 < area < 1:
+        reach = norm.ppf((1 + level) / 2) * np.sqrt(variance) / (area * (1 - area))
+        low, high = (float(end) for end in expit(logit(area) + np.array([-reach, reach])))
     found = int(abnormal.sum()), int((~abnormal).sum())
-    if variance <= 0 or min(found) < FEWEST:
+    if low == high or min(found) < FEWEST_TO_RESAMPLE:
         least, most = newcombe_auroc(area, *found, level)
         low, high = min(low, least), max(high, most)
     return DeLongEstimate(area, variance, low, high)

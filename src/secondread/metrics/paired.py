@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,20 +11,28 @@ from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 from scipy.stats import t as student_t
 
-from secondread.metrics.bootstrap import Interval, interval, patient_weights
-from secondread.metrics.few_patients import (
-    FEWEST,
-    difference_of_aurocs,
-    newcombe_auroc,
-    patients_of_each,
-    tested,
+from secondread.metrics.bootstrap import (
+    Interval,
+    OfFew,
+    area_interval,
+    auroc_of_few,
+    average_precision_of_few,
+    interval,
+    patient_weights,
 )
+from secondread.metrics.few_patients import FEWEST, difference_of_aurocs, patients_of_each, tested
 from secondread.metrics.labelled_scores import Bools, Floats, labelled_seeds
 from secondread.metrics.patients import Patients, patient_numbers
+from secondread.metrics.precision_recall import weighted_average_precision
 from secondread.metrics.roc import weighted_auroc
 
 WeightedStatistic = Callable[[Bools, Floats, Floats], Floats]
 """Labels `[n]`, scores `[n]` and image weights `[b, n]` to values `[b]`; NaN = undefined there."""
+
+OF_FEW: Mapping[WeightedStatistic, OfFew] = {
+    weighted_auroc: auroc_of_few,
+    weighted_average_precision: average_precision_of_few,
+}
 
 
 @dataclass(frozen=True)
@@ -60,9 +68,11 @@ class Resampled:
     seed_values   per method `[S_m]`, the statistic of each seed on the images as they are
     draws         `[repeats, M]`, the mean over seeds in each resample; NaN where it is undefined
     seeds         per method the numbers of its seeds; none = 0 to S_m - 1
-    of_each       patients with an abnormal and with a normal image, where the statistic is the AUROC; then
-                  few patients widen intervals and give no p-value (`metrics.few_patients`)
+    of_each       patients with an abnormal and with a normal image, where the statistic is the AUROC or the
+                  average precision; then few patients widen intervals and give no p-value
+                  (`metrics.few_patients`)
     patients      in all
+    of_few        the statistic's interval that does not rest on resampling
     """
 
     seed_values: tuple[Floats, ...]
@@ -70,6 +80,7 @@ class Resampled:
     seeds: tuple[tuple[int, ...], ...] | None = None
     of_each: tuple[int, int] | None = None
     patients: int = 0
+    of_few: OfFew | None = None
 
     @property
     def means(self) -> Floats:
@@ -77,16 +88,17 @@ class Resampled:
         return np.array([values.mean() for values in self.seed_values])
 
     def intervals(self, level: float = 0.95) -> list[Interval]:
-        """Percentile interval of each method's mean over seeds, clipped to [0, 1]; where no draw differs, and
-        with few patients, it reaches as far as Newcombe's too (`few_patients.newcombe_auroc`)."""
+        """Interval of each method's mean over seeds, from the spread of its draws on the logit scale
+        (`bootstrap.area_interval`); with few patients, and where no draw differs, it reaches as far as
+        Newcombe's too. Of another statistic than the AUROC it is clipped percentiles alone."""
         return [self._interval(index, level) for index in range(len(self.seed_values))]
 
     def _interval(self, index: int, level: float) -> Interval:
-        drawn = interval(self.draws[:, index], level)
-        found = Interval(max(0.0, drawn.low), min(1.0, drawn.high), drawn.defined)
-        if self.of_each is None or (found.low < found.high and min(self.of_each) >= FEWEST):
-            return found
-        return found.reaching(*newcombe_auroc(float(self.means[index]), *self.of_each, level))
+        drawn = self.draws[:, index]
+        if self.of_each is None or self.of_few is None:
+            found = interval(drawn, level)
+            return Interval(max(0.0, found.low), min(1.0, found.high), found.defined)
+        return area_interval(float(self.means[index]), drawn, self.of_each, self.of_few, level)
 
     def difference(self, first: int, second: int, level: float = 0.95) -> Difference:
         """The difference of two methods with its percentile interval and a two-sided p-value.
@@ -205,8 +217,9 @@ def resampled_aurocs(
         seed_values,
         np.concatenate(chunks) + deviations,
         numbers,
-        patients_of_each(abnormal, number) if statistic is weighted_auroc else None,
+        patients_of_each(abnormal, number) if statistic in OF_FEW else None,
         int(number.max()) + 1,
+        OF_FEW.get(statistic),
     )
 
 
