@@ -78,7 +78,7 @@ def test_the_line_says_what_matters(mapping_bundle, fitted, phantoms, readings, 
     assert repr(fitted.preprocessing) == "<Preprocessing to 1×32×32: window>"
     assert repr(readings).startswith("<Readings of 12 images in out: ")
     assert repr(evaluation).startswith("<Evaluation of 6 normal and 6 abnormal images: AUROC ")
-    assert "threshold inf for a false-alarm rate of 0.05" in repr(fitted.calibration)
+    assert "of 8 patients: too few for a false-alarm rate of 5 %" in repr(fitted.calibration)
     assert repr(fitted.seen) == "<Seen: 30 images and 25 patients of 5 cohorts>"
 
 

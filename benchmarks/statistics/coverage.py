@@ -1,7 +1,7 @@
 """How often intervals of 95 % hold the truth: shares where patients have several images, F1, predictive
 values, AUROC and average precision with few patients and near 1.
 
-    python benchmarks/statistics/coverage.py            # two minutes on one core
+    python benchmarks/statistics/coverage.py            # about four minutes on one core
     python benchmarks/statistics/coverage.py --runs 50  # a quick look
 
 Samples are drawn from distributions whose true figure is known, and each interval is asked whether it holds

@@ -20,12 +20,20 @@ def tested(phantoms):
     return [phantoms.reference(row) for row in phantoms.where("split=test").rows]
 
 
+def with_rate(bundle, rate):
+    """The same bundle for another false-alarm rate."""
+    calibration = bundle.calibration
+    settings = calibration.settings.model_copy(update={"false_alarm_rate": rate})
+    return replace(bundle, calibration=replace(calibration, settings=settings))
+
+
 def assert_as_the_files(found, results):
     """Bit for bit what was read from files."""
     readings = [result.reading for result in results]
     assert found.scores.tolist() == [reading.score for reading in readings]
     assert found.p_values.tolist() == [reading.p_value for reading in readings]
-    assert found.flags.tolist() == [reading.flagged for reading in readings]
+    flags = [None] * len(found) if found.flags is None else found.flags.tolist()
+    assert flags == [reading.flagged for reading in readings]
     for name, values in found.parts.items():
         assert values.tolist() == [reading.parts[name] for reading in readings], name
     for name, values in found.baselines.items():
@@ -105,10 +113,11 @@ def test_arrays_are_judged_as_the_archive_that_holds_them(fitted, tmp_path):
 def test_an_image_without_a_finite_score_has_no_decision(fitted):
     pixels = np.random.default_rng(0).random((3, 1, 32, 32), dtype=np.float32)
     pixels[1, 0, 3, 3] = np.nan
-    found = fitted.judge(pixels)
+    found = with_rate(fitted, 0.2).judge(pixels)
     assert found.finite.tolist() == [True, False, True]
     assert np.isnan([found.scores[1], found.p_values[1]]).all()
     assert not found.flags[1]
+    assert found.flags[0] == (found.p_values[0] <= 0.2)
     assert found.scores[2] == fitted.judge(pixels[2:]).scores[0]
     assert "1 not finite" in repr(found)
     assert len(repr(found)) < 300
@@ -146,3 +155,13 @@ def test_unprepared_arrays_are_not_taken_for_prepared_ones(fitted):
     for nothing in (lambda: fitted.judge(np.zeros((0, 1, 32, 32))), lambda: fitted.judge_images([])):
         with pytest.raises(ValueError, match="no image was given"):
             nothing()
+
+
+def test_too_few_calibration_patients_decide_nothing(fitted, tested):
+    assert fitted.calibration.images.patients < 19
+    found = fitted.judge_images(map(read_image, tested))
+    assert found.flags is None
+    assert np.isfinite(found.p_values).all()
+    assert "no decisions" in repr(found)
+    assert {r.reading.flagged for r in read_items(fitted, gather(tested).items, workers=0)} == {None}
+    assert with_rate(fitted, 0.2).judge_images(map(read_image, tested)).flags is not None

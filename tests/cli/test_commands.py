@@ -179,7 +179,7 @@ def test_calibrate_says_the_promise_in_words(copied: Path, tmp_path: Path) -> No
     site = a_site(tmp_path)
     command = ("calibrate", copied, site, "--cache", tmp_path / "cache", "--workers", 0)
     said = run(*command, "-o", tmp_path / "c", "--false-alarm-rate", 0.1)
-    assert "At most 0.1 of new normal images are flagged" in said
+    assert "At most 10 % of new normal images are flagged" in said
     assert "{" not in said
     said = run(*command, "-o", tmp_path / "d", "--false-alarm-rate", 0.01)
     assert "warning: Too few calibration normals: 25 patients" in said

@@ -265,7 +265,18 @@ def test_in_what_the_fit_fell_short_is_said(fresh):
 
 def test_a_calibration_too_small_to_flag_is_said(fresh):
     fresh.run["calibration"]["images"] |= {"threshold": None, "patients": 4}
-    assert "calibration_too_small" in {warning.kind for warning in judged(fresh.write()).warnings}
+    found = judged(fresh.write())
+    (warning,) = [warning for warning in found.warnings if warning.kind == "calibration_too_small"]
+    assert "nothing is promised" in warning.text
+    assert {reading.flagged for reading in found.readings} == {
+        None
+    }  # also where an earlier version wrote false
+    metrics = found.metrics()
+    assert metrics["false_alarm_rate_promised"] is None
+    assert metrics["false_alarm_rate"] is metrics["sensitivity"] is metrics["confusion"] is None
+    assert [point["name"] for point in metrics["operating_points"]] == [
+        "p ≤ 0.2"
+    ]  # 4 patients are enough for it
 
 
 def test_complexity_is_shown_with_and_without(fresh):

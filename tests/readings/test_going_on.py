@@ -199,7 +199,7 @@ def test_a_map_that_cannot_be_written_costs_its_row_alone(
     summary = score_into(scaled, films, out, workers=0)
     assert [path for path, _ in summary.failed] == [bad]
     assert "its map cannot be written" in summary.failed[0][1]
-    assert summary.flagged >= 0
+    assert summary.flagged is None  # too few calibration patients
     with (out / "readings.csv").open() as file:
         assert sum(bool(row["map"]) for row in csv.DictReader(file)) == 3
 

@@ -20,6 +20,10 @@ def test_a_study_has_the_score_of_its_worst_image(fitted: Bundle) -> None:
     one, two = read_studies(readings, fitted.calibration)
     assert (one.study_id, one.score, one.images, one.failed, one.worst_image) == ("one", 3.0, 2, 0, "b")
     assert one.p_value is not None
+    assert one.flagged is None  # too few calibration studies for 5 %
+    settings = fitted.calibration.settings.model_copy(update={"false_alarm_rate": 0.5})
+    (judged, _) = read_studies(readings, replace(fitted.calibration, settings=settings))
+    assert judged.flagged is (judged.p_value <= 0.5)
     assert (two.study_id, two.score, two.failed) == ("two", None, 1)
 
 

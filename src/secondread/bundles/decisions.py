@@ -14,7 +14,7 @@ from secondread.calibration.complexity import with_complexity
 from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.scoring.scorer import Scorer
 from secondread.wording.html_tables import html_block, html_table
-from secondread.wording.numbers import number
+from secondread.wording.numbers import count, number
 from secondread.wording.sizes import times
 
 MOST_SHOWN = 12
@@ -28,7 +28,9 @@ class Decisions:
     scores      float64 `[n]`, higher = more abnormal; nan where it is not finite
     p_values    float64 `[n]`, conformal, among the calibration's normals; nan where the score is not finite,
                 and where no normal has calibrated the bundle
-    flags       bool `[n]`: whether the score reaches the calibrated threshold; False without a p-value
+    flags       bool `[n]`: whether the score reaches the calibrated threshold, False without a p-value; None
+                where too few normals have calibrated the bundle for its false-alarm rate, and so no image is
+                flagged or passed
     parts       name -> float64 `[n]`, the detector's raw statistics
     baselines   name of a companion -> its score, float64 `[n]`; nan where it is not finite
     without_complexity  float64 `[n]`, the score as it would be with `complexity: none`; None where it is that
@@ -46,7 +48,7 @@ class Decisions:
     finite: NDArray[np.bool_]
     scores: Floats
     p_values: Floats
-    flags: NDArray[np.bool_]
+    flags: NDArray[np.bool_] | None
     parts: Mapping[str, Floats]
     baselines: Mapping[str, Floats]
     without_complexity: Floats | None = None
@@ -59,7 +61,7 @@ class Decisions:
         """As notebooks show it: the images with the highest scores, by their number."""
         order = np.argsort(-np.nan_to_num(self.scores, nan=-np.inf), kind="stable")[:MOST_SHOWN]
         lines = [
-            (i, number(self.scores[i], 4), number(self.p_values[i], 4), "flagged" if self.flags[i] else "")
+            (i, number(self.scores[i], 4), number(self.p_values[i], 4), "flagged" if self._flagged(i) else "")
             for i in order.tolist()
         ]
         return html_block(repr(self)[1:-1], html_table(("image", "score", "p-value", ""), lines))
@@ -69,7 +71,11 @@ class Decisions:
         between = f", scores {scored.min():.4g} to {scored.max():.4g}" if len(scored) else ""
         lost = f", {len(self) - len(scored)} not finite" if len(scored) < len(self) else ""
         maps = "" if self.maps is None else f", maps of {times(self.maps.shape[1:])}"
-        return f"<Decisions on {len(self)} images: {int(self.flags.sum())} flagged{between}{lost}{maps}>"
+        flagged = "no decisions" if self.flags is None else f"{int(self.flags.sum())} flagged"
+        return f"<Decisions on {count(len(self), 'image')}: {flagged}{between}{lost}{maps}>"
+
+    def _flagged(self, index: int) -> bool:
+        return self.flags is not None and bool(self.flags[index])
 
 
 def decide(
@@ -89,9 +95,10 @@ def decide(
     scores = combined(raw, calibration.combine)
     finite = np.isfinite(scores)
     p_values = np.full(len(scores), np.nan)
-    flags = np.zeros(len(scores), bool)
+    flags = np.zeros(len(scores), bool) if calibration.flags_images else None
     if calibration.decides:
         p_values[finite] = calibration.p_values(scores[finite])
+    if flags is not None:
         flags[finite] = calibration.flag(scores[finite])
     baselines = {}
     for name, companion in companions.detectors.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +22,7 @@ from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.calibration.studies import study_scores
 from secondread.errors import UserError
 from secondread.postprocessing.map_processing import MapProcessing
+from secondread.wording.numbers import count, rate
 from secondread.wording.short import shortened
 
 if TYPE_CHECKING:
@@ -59,8 +61,10 @@ class Calibration:
         if not self.decides:
             return f"<Calibration on no normal: parts {shortened(', '.join(self.mixture.parts), 80)}>"
         return (
-            f"<Calibration on {self.images.scores.size:,} normals of {self.images.patients:,} patients: "
-            f"threshold {self.threshold:.4g} for a false-alarm rate of {self.settings.false_alarm_rate:g}, "
+            f"<Calibration on {count(self.images.scores.size, 'normal')} of "
+            f"{count(self.images.patients, 'patient')}: "
+            f"{f'threshold {self.threshold:.4g}' if self.flags_images else 'too few'} for a false-alarm rate "
+            f"of {rate(self.settings.false_alarm_rate)}, "
             f"parts {shortened(', '.join(self.mixture.parts), 80)}>"
         )
 
@@ -200,6 +204,17 @@ class Calibration:
         anything."""
         return self.images.patients > 0
 
+    @property
+    def flags_images(self) -> bool:
+        """Whether there are normals enough for the chosen false-alarm rate; else there are no decisions and
+        no promise."""
+        return math.isfinite(self.threshold)
+
+    @property
+    def flags_studies(self) -> bool:
+        """The same of studies."""
+        return self.study_threshold is not None and math.isfinite(self.study_threshold)
+
     def p_values(self, scores: ArrayLike) -> Floats:
         """Conformal p-values of image scores; see `Conformal.p_values`."""
         return self.images.p_values(scores)
@@ -210,7 +225,7 @@ class Calibration:
         return self.images.threshold(self.settings.false_alarm_rate)
 
     def flag(self, scores: ArrayLike) -> NDArray[np.bool_]:
-        """`[n]`, True where the p-value is at most the chosen false-alarm rate."""
+        """`[n]`, True where the p-value is at most the chosen rate: nowhere unless `flags_images`."""
         values = np.asarray(scores, dtype=np.float64)
         require_finite(values, "the score of image")
         return values >= self.threshold

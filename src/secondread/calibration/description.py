@@ -7,12 +7,13 @@ from typing import Any
 
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.conformal import Conformal, patients_needed
+from secondread.wording.numbers import count, rate
 
 
 def describe(calibration: Calibration) -> dict[str, Any]:
     """A JSON-able account.
 
-    false_alarm_rate    what is promised among new normals
+    false_alarm_rate    what was asked for among new normals: promised where there is a threshold
     threshold           of image scores; None where nothing can be flagged
     study_threshold     of study scores; None where nothing can be flagged or there were no study ids
     images, studies     scores, patients, patients_needed for this rate, enough, threshold,
@@ -24,14 +25,14 @@ def describe(calibration: Calibration) -> dict[str, Any]:
     of_unlabelled       the fit had no normal: parts and maps are scaled on its unlabelled images
     words               the same in sentences
     """
-    rate = calibration.settings.false_alarm_rate
-    images = _level(calibration.images, rate, "images")
-    studies = None if calibration.studies is None else _level(calibration.studies, rate, "studies")
+    asked = calibration.settings.false_alarm_rate
+    images = _level(calibration.images, asked, "images")
+    studies = None if calibration.studies is None else _level(calibration.studies, asked, "studies")
     scores = calibration.images.scores.size
     without = calibration.without_patient
     active = calibration.adjusted or calibration.mixture
     return {
-        "false_alarm_rate": rate,
+        "false_alarm_rate": asked,
         "threshold": images["threshold"],
         "study_threshold": None if studies is None else studies["threshold"],
         "tolerance": calibration.images.tolerance,
@@ -63,29 +64,28 @@ def describe(calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _level(conformal: Conformal, rate: float, what: str) -> dict[str, Any]:
-    threshold = conformal.threshold(rate)
-    realised = conformal.realised_range(rate)
+def _level(conformal: Conformal, asked: float, what: str) -> dict[str, Any]:
+    threshold = conformal.threshold(asked)
+    realised = conformal.realised_range(asked)
     return {
         "scores": int(conformal.scores.size),
         "patients": conformal.patients,
-        "patients_needed": patients_needed(rate),
+        "patients_needed": patients_needed(asked),
         "enough": math.isfinite(threshold),
         "threshold": threshold if math.isfinite(threshold) else None,
         "false_alarm_rate_range": None if realised is None else list(realised),
-        "words": _promise(conformal, rate, what),
+        "words": _promise(conformal, asked, what),
     }
 
 
 def _words(calibration: Calibration) -> list[str]:
-    rate = calibration.settings.false_alarm_rate
-    words = [_promise(calibration.images, rate, "images")]
+    asked = calibration.settings.false_alarm_rate
+    words = [_promise(calibration.images, asked, "images")]
     if calibration.studies is not None:
-        words.append(_promise(calibration.studies, rate, "studies"))
+        words.append(_promise(calibration.studies, asked, "studies"))
         words.append(
-            f"A study's score is the largest of its images; calibration studies had "
-            f"{calibration.images_per_study:.3g} images on average, and studies with more "
-            f"are flagged more often."
+            "A study's score is the largest of its images; calibration studies had "
+            f"{_images(calibration)} on average, and studies with more are flagged more often."
         )
     without, scores = calibration.without_patient, calibration.images.scores.size
     if scores and without == scores:
@@ -95,7 +95,8 @@ def _words(calibration: Calibration) -> list[str]:
         )
     elif without:
         words.append(
-            f"{without} of {scores} calibration images had no patient id and count as patients of their own."
+            f"{without} of {count(scores, 'calibration image')} had no patient id; each of these counts as a "
+            "patient of its own."
         )
     flat = [
         name
@@ -112,23 +113,29 @@ def _words(calibration: Calibration) -> list[str]:
     return words
 
 
-def _promise(conformal: Conformal, rate: float, what: str) -> str:
-    needed = patients_needed(rate)
-    realised = conformal.realised_range(rate)
+def _images(calibration: Calibration) -> str:
+    """`1 image`, `2.5 images`."""
+    mean = f"{calibration.images_per_study or 0:.3g}"
+    return f"{mean} image" if mean == "1" else f"{mean} images"
+
+
+def _promise(conformal: Conformal, asked: float, what: str) -> str:
+    needed = patients_needed(asked)
+    realised = conformal.realised_range(asked)
     if not conformal.patients:
         return (
             "No normal has calibrated this: scores rank images, and none has a p-value or can be flagged. "
             f"`secondread calibrate` with normals of {needed} or more patients makes both, for a false-alarm "
-            f"rate of {rate:.3g}."
+            f"rate of {rate(asked)}."
         )
     if realised is None:
         return (
-            f"Too few calibration normals: {conformal.patients} patients, and a false-alarm rate of "
-            f"{rate:.3g} needs at least {needed}. "
-            f"No {'image' if what == 'images' else 'study'} can be flagged."
+            f"Too few calibration normals: {count(conformal.patients, 'patient')}, and a false-alarm rate of "
+            f"{rate(asked)} needs at least {needed}. No {'image' if what == 'images' else 'study'} can be "
+            "flagged, and nothing is promised."
         )
     return (
-        f"At most {rate:.3g} of new normal {what} are flagged, on average over calibration sets; "
-        f"with these {conformal.patients} patients the rate lies between {realised[0]:.3g} and "
-        f"{realised[1]:.3g} (95 %). This holds only while new normals resemble these."
+        f"At most {rate(asked)} of new normal {what} are flagged, on average over calibration sets; "
+        f"with {count(conformal.patients, 'patient')} as here the rate lies between {rate(realised[0])} and "
+        f"{rate(realised[1])} (95 % of such sets). This holds only while new normals resemble these."
     )

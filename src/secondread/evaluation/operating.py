@@ -66,7 +66,8 @@ class OperatingPoint(Short):
 def operating_points(
     units: Units, promise: Promise, rates: Sequence[float], how: Resampling, prevalence: float | None
 ) -> tuple[OperatingPoint, ...]:
-    """The run's own decisions, those at other conformal rates (flag where p ≤ rate), and the oracles."""
+    """The run's own decisions, those at other conformal rates (flag where p ≤ rate) for which there were
+    calibration patients enough, and the oracles."""
     abnormal, scores = units.abnormal, units.scores
     points = []
     if units.flagged is not None:
@@ -79,11 +80,10 @@ def operating_points(
     if len(units) and not np.isnan(units.p_values).any():
         for rate in rates:
             if promise.rate is None or not math.isclose(rate, promise.rate):
-                at_rate = units.p_values <= at_most(rate)
-                few = promise.patients is not None and promise.patients < patients_needed(rate)
-                name = f"p ≤ {rate:g}" + (", needs more calibration patients" if few else "")
-                promised = None if few else rate
-                points.append(decided(units, at_rate, name, "rate", how, prevalence, promised=promised))
+                if promise.patients is not None and promise.patients < patients_needed(rate):
+                    continue  # no p-value can be that small, and to flag nothing is no decision
+                at_rate, name = units.p_values <= at_most(rate), f"p ≤ {rate:g}"
+                points.append(decided(units, at_rate, name, "rate", how, prevalence, promised=rate))
     if abnormal.any() and not abnormal.all():
         for name, threshold in (
             ("Youden", youden(abnormal, scores).threshold),

@@ -13,6 +13,8 @@ from secondread.wording.short import Short
 class Promise(Short):
     """A threshold and the false-alarm rate it stands for, while new normals resemble calibration's.
 
+    rate         None where calibration had too few patients for it: then nothing is promised
+    asked        the rate that was asked for, whether there were enough patients or not
     rate_range   the central 95 % of the true rate over calibration sets of this size (Beta)
     patients     calibration patients that the threshold rests on
     needed       how many patients this rate needs
@@ -22,6 +24,7 @@ class Promise(Short):
 
     threshold: float | None = None
     rate: float | None = None
+    asked: float | None = None
     rate_range: tuple[float, float] | None = None
     patients: int | None = None
     needed: int | None = None
@@ -52,7 +55,8 @@ def _promise(told: CalibrationRecord, level: LevelRecord | None) -> Promise:
         return Promise()
     return Promise(
         threshold=level.threshold,
-        rate=told.false_alarm_rate,
+        rate=None if level.threshold is None else told.false_alarm_rate,
+        asked=told.false_alarm_rate,
         rate_range=level.false_alarm_rate_range,
         patients=level.patients,
         needed=level.patients_needed,

@@ -14,6 +14,7 @@ from secondread.evaluation.pixels import PixelEvaluation
 from secondread.evaluation.shortcut import Shortcut
 from secondread.readings.readings import Readings
 from secondread.wording.lists import few
+from secondread.wording.numbers import count, rate
 
 TELLING = 0.65
 """An AUROC from acquisition alone whose whole interval lies above this is a shortcut."""
@@ -146,12 +147,12 @@ def _promise_broken(images: Level) -> Warning | None:
     highest = promise.rate_range[1] if promise.rate_range else promise.rate
     if observed.value is None or observed.interval is None or observed.interval[0] <= highest:
         return None
-    low, high = (_percent(end) for end in observed.interval)
+    low, high = (rate(end) for end in observed.interval)
     return Warning(
         "false_alarms",
         "More false alarms than promised",
-        f"{_percent(observed.value)} of normal images were flagged ({low} to {high}), where calibration "
-        f"promised {_percent(promise.rate)} and at most {_percent(highest)} fits its size: these normals "
+        f"{rate(observed.value)} of normal images were flagged ({low} to {high}), where calibration "
+        f"promised {rate(promise.rate)} and at most {rate(highest)} fits its size: these normals "
         "do not resemble the calibration normals. Recalibrate on normals of this site with secondread "
         "calibrate.",
     )
@@ -159,7 +160,7 @@ def _promise_broken(images: Level) -> Warning | None:
 
 def _too_few_calibration(images: Level) -> Warning | None:
     promise = images.promise
-    if promise.rate is None:
+    if promise.asked is None:
         return Warning(
             "no_calibration",
             "No calibrated threshold",
@@ -172,19 +173,19 @@ def _too_few_calibration(images: Level) -> Warning | None:
             "No normal has calibrated the bundle, so no image has a p-value and none can be flagged. "
             "secondread calibrate makes both from confirmed normals.",
         )
-    if promise.threshold is None:
+    if promise.rate is None:
         return Warning(
             "calibration_too_small",
             "Calibration set too small",
-            f"A false-alarm rate of {promise.rate:g} needs at least {promise.needed} calibration patients "
-            f"and there were {promise.patients}: nothing can be flagged.",
+            f"A false-alarm rate of {rate(promise.asked)} needs a calibration on {promise.needed} or more "
+            f"patients, and it had {promise.patients}: nothing can be flagged, and nothing is promised.",
         )
     if promise.rate_range is not None and promise.rate_range[1] > 2.5 * promise.rate:
         return Warning(
             "calibration_small",
             "Small calibration set",
-            f"With {promise.patients} calibration patients the true false-alarm rate may lie anywhere from "
-            f"{_percent(promise.rate_range[0])} to {_percent(promise.rate_range[1])} (95 %).",
+            f"With {count(promise.patients or 0, 'calibration patient')} the true false-alarm rate may lie "
+            f"anywhere from {rate(promise.rate_range[0])} to {rate(promise.rate_range[1])} (95 %).",
         )
     return None
 
@@ -196,7 +197,7 @@ def _failed(cases: Cases) -> Warning | None:
     return Warning(
         "failed",
         "Images without a score",
-        f"{len(cases.failures)} of {total} labelled test images have no score and are left out; "
+        f"{len(cases.failures)} of {count(total, 'labelled test image')} have no score and are left out; "
         "each is listed below with its reason.",
     )
 
@@ -243,7 +244,10 @@ def _few(images: Level) -> Warning | None:
         return None
     label = "normal" if images.normal < images.abnormal else "abnormal"
     return Warning(
-        "few", "Few images", f"There are only {fewest} {label} test images; look at the intervals."
+        "few",
+        "Few images",
+        f"There {'is' if fewest == 1 else 'are'} only {count(fewest, f'{label} test image')}; look at the "
+        "intervals.",
     )
 
 
@@ -251,7 +255,8 @@ def _no_patients(cases: Cases) -> Warning | None:
     without = sum(not case.patient for case in cases.cases)
     if not without:
         return None
-    how_many = "No test image has a" if without == len(cases.cases) else f"{without} test images have no"
+    some = f"{count(without, 'test image')} {'has' if without == 1 else 'have'} no"
+    how_many = "No test image has a" if without == len(cases.cases) else some
     return Warning(
         "no_patient_ids",
         "Patients unknown",
@@ -280,7 +285,3 @@ def _no_split(cases: Cases, where: Sequence[str]) -> Warning | None:
         "No split in the manifest",
         "The manifest names no split, so all its labelled rows count as test rows.",
     )
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f} %"

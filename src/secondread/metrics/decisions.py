@@ -120,12 +120,13 @@ def decision_intervals(
         "sensitivity": among(abnormal),
         "specificity": among(~abnormal),
         "precision": among(flags),
-        "f1": None if overlap is None else (_f1_of(overlap[0]), _f1_of(overlap[1])),
+        "f1": None if overlap is None else (f1_of(overlap[0]), f1_of(overlap[1])),
         "accuracy": among(np.ones_like(abnormal)),
     }
 
 
-def _f1_of(overlap: float) -> float:
+def f1_of(overlap: float) -> float:
+    """F1 from the share of true positives among all but true negatives (their Jaccard index)."""
     return 2 * overlap / (1 + overlap)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import beta, t
 
-from secondread.metrics.labelled_scores import Floats
+from secondread.metrics.labelled_scores import Floats, as_labels
 from secondread.metrics.patients import Patients, patient_numbers
 
 FEWEST_OF_EACH = 5
@@ -43,9 +43,9 @@ def clopper_pearson(successes: float, trials: float, level: float = 0.95) -> tup
 def share_interval(
     right: ArrayLike, patients: Patients | None = None, *, level: float = 0.95, extra_variance: float = 0.0
 ) -> tuple[float, float]:
-    """Interval of the mean of `[n]` answers in [0, 1] (true and false, or shares of several seeds).
+    """Interval of the share of true ones among `[n]` answers.
 
-    With one image for each patient and answers of true and false it is Clopper's and Pearson's interval of k
+    With one image for each patient it is Clopper's and Pearson's interval of k
     of n. Else n gives way to `effective_size`. `extra_variance` is that of what the images do not show, such
     as the squared standard error over seeds. ValueError for no answer.
 
@@ -54,8 +54,8 @@ def share_interval(
     >>> [round(end, 3) for end in share_interval([True] * 30, patients=[i // 3 for i in range(30)])]
     [0.692, 1.0]
     """
-    values = np.asarray(right, dtype=np.float64)
-    size = effective_size(values, patients, level=level, extra_variance=extra_variance)
+    values = as_labels(right).astype(np.float64)
+    size = effective_size(right, patients, level=level, extra_variance=extra_variance)
     share = float(values.mean())
     return clopper_pearson(min(share * size, size), size, level)
 
@@ -73,7 +73,7 @@ def effective_size(
     have an error, or fewer have a right answer, nothing is to be seen of how alike a patient's images are,
     and it is the former.
     """
-    values = np.asarray(right, dtype=np.float64)
+    values = as_labels(right).astype(np.float64)
     if values.ndim != 1 or not values.size:
         raise ValueError(f"answers {values.shape} give no share; a vector of at least one is needed")
     n = values.size
@@ -88,10 +88,9 @@ def effective_size(
         return least
     ordinary = share * (1 - share) / (n - 1)
     between = count / (count - 1) * float(((found - share * images) ** 2).sum()) / n**2
-    whole = bool(np.isin(values, (0, 1)).all())
     if ordinary <= 0:
         return least
-    if count == n and whole:
+    if count == n:
         size = float(n)
     elif min((found < images).sum(), (found > 0).sum()) < FEWEST_OF_EACH:
         size = least

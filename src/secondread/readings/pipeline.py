@@ -166,7 +166,7 @@ def _score(bundle: Bundle, images: Sequence[Prepared], seen: Recall, *, maps: bo
             digest=image.digest,
             score=float(found.scores[i]) if finite else None,
             p_value=float(found.p_values[i]) if judged else None,
-            flagged=bool(found.flags[i]) if judged else None,
+            flagged=bool(found.flags[i]) if judged and found.flags is not None else None,
             parts={name: float(values[i]) for name, values in found.parts.items()},
             baselines={
                 column_of(name): float(values[i])

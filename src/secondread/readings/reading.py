@@ -18,7 +18,8 @@ class Reading(Short):
     time_s     its seconds from the first frame, where the header says so
     score      higher = more abnormal; None where the image failed
     p_value    conformal p-value among calibration normals; None where no normal has calibrated the bundle
-    flagged    whether the score reached the calibrated threshold; None without a p-value
+    flagged    whether the score reached the calibrated threshold; None without a p-value, and where too few
+               normals have calibrated the bundle for its false-alarm rate
     parts      the raw named statistics of the detector
     baselines  scores of the trivial one-class baselines, by name
     seen       the cohort in which the bundle saw these pixels (by digest), or empty

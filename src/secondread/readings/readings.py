@@ -7,8 +7,8 @@ maps were asked for, `maps/`. Nothing here needs torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +19,7 @@ from secondread.cohorts.sequences import PLACES
 from secondread.errors import UserError
 from secondread.images.several_files import absolute, under
 from secondread.readings.reading import Reading
-from secondread.readings.score_record import ScoreRecord
+from secondread.readings.score_record import CalibrationRecord, LevelRecord, ScoreRecord
 from secondread.readings.table_reader import (
     FACTS,
     read_acquisition,
@@ -82,8 +82,9 @@ class Readings:
 
     def _counts(self) -> str:
         failed = sum(row.failed for row in self.rows)
-        flagged = sum(bool(row.flagged) for row in self.rows)
-        return f"{flagged:,} flagged" + (f", {failed:,} without a score" if failed else "")
+        judged = [row.flagged for row in self.rows if row.flagged is not None]
+        flagged = f"{sum(judged):,} flagged" if judged else "none judged"
+        return flagged + (f", {failed:,} without a score" if failed else "")
 
     def _repr_html_(self) -> str:
         """As notebooks show it: the images with the highest scores, and those without one."""
@@ -148,14 +149,19 @@ class Readings:
             path = path / "readings.csv"
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the readings.csv that `secondread score` wrote")
-        rows = read_rows(path, "path")
+        run = ScoreRecord.read(path.parent / "run.json")
+        told = run.calibration
         return cls(
             directory=path.parent,
-            rows=rows,
-            run=ScoreRecord.read(path.parent / "run.json"),
+            rows=_judged(read_rows(path, "path"), told, None if told is None else told.images),
+            run=run,
             acquisition=read_acquisition(path.parent / "acquisition.csv"),
             thumbnails=read_thumbnails(path.parent / "thumbnails.npz"),
-            studies=read_studies(path.parent / "studies.csv"),
+            studies={
+                reading: found
+                for reading, study in read_studies(path.parent / "studies.csv").items()
+                for found in _judged((study,), told, None if told is None else told.studies)
+            },
             fingerprints={
                 line["path"]: line["fingerprint"]
                 for line in read_facts(path.parent / FACTS)
@@ -171,3 +177,12 @@ class Readings:
     def reference(self, reading: Reading) -> str:
         """The absolute reference of the image that was read."""
         return absolute(under(self.base or "", reading.path))
+
+
+def _judged(
+    rows: Sequence[Reading], calibration: CalibrationRecord | None, level: LevelRecord | None
+) -> tuple[Reading, ...]:
+    """Without flags where the calibration had too few normals for any: earlier versions wrote false."""
+    if calibration is None or (level is not None and level.threshold is not None):
+        return tuple(rows)
+    return tuple(replace(row, flagged=None) for row in rows)

@@ -43,14 +43,14 @@ class ScoreSummary(Short):
     scored    images that this run gave a score; `earlier` had one before
     failed    images without a score, with the reason, in the table's order
     notes     what a person should know of the manifest's columns
-    flagged   of all images in the table
+    flagged   of all images in the table; None where none was judged
     """
 
     readings: Path
     scored: int
     earlier: int
     failed: tuple[tuple[str, str], ...]
-    flagged: int
+    flagged: int | None
     set_apart: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -165,13 +165,13 @@ class _Run:
             notes=list(self.inputs.notes),
             cache=None if self.cache is None else cache_facts(self.cache),
         )
-        flagged = sum(bool(row.flagged) for row in rows)
+        judged = [row.flagged for row in rows if row.flagged is not None]
         return ScoreSummary(
             self.out / READINGS,
             scored,
             len(table.done),
             failed,
-            flagged,
+            sum(judged) if judged else None,
             self.inputs.set_apart,
             self.inputs.notes,
         )

@@ -41,7 +41,10 @@ class FrameSequence(Short):
         return max(scored, key=lambda frame: frame.score or 0.0, default=None)
 
     @property
-    def flagged(self) -> int:
+    def flagged(self) -> int | None:
+        """How many frames are flagged; None where none was judged."""
+        if all(frame.flagged is None for frame in self.frames):
+            return None
         return sum(bool(frame.flagged) for frame in self.frames)
 
     @property

@@ -20,7 +20,8 @@ COLUMNS = ("study_id", "score", "p_value", "flagged", "images", "failed", "worst
 class StudyReading:
     """One study: the highest score among its images, judged against calibration studies.
 
-    p_value, flagged   None where the calibration normals had no study ids
+    p_value, flagged   None where the calibration normals had no study ids; `flagged` also where they were too
+                       few for the false-alarm rate
     failed        images of the study that gave no score; a study with none that did has no score
     worst_image   the path of the image with that score
     """
@@ -63,7 +64,7 @@ def read_study(study_id: str, images: list[Reading], calibration: Calibration) -
         study_id,
         worst.score,
         float(calibration.study_p_values(score)[0]) if judged else None,
-        bool(calibration.flag_studies(score)[0]) if judged else None,
+        bool(calibration.flag_studies(score)[0]) if calibration.flags_studies else None,
         len(images),
         failed,
         worst.path,

@@ -24,6 +24,16 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NOTHING if value is None else f"{100 * value:.{digits}f}\u202f%"
 
 
+def rate(value: float | None) -> str:
+    """A rate in a sentence, with two digits or three where needed: `5 %`, `0.077 %`, `10.6 %`."""
+    if value is None or math.isnan(value):
+        return NOTHING
+    per_cent = 100 * value
+    digits = 1 if per_cent >= 10 or per_cent <= 0 else min(9, 1 - math.floor(math.log10(per_cent)))
+    text = f"{per_cent:.{digits}f}"
+    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+
+
 def span(pair: Sequence[float] | None, digits: int = 3) -> str:
     """`0.830–0.889`, or nothing."""
     return "" if not pair or any(map(math.isnan, pair)) else f"{pair[0]:.{digits}f}–{pair[1]:.{digits}f}"

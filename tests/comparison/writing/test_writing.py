@@ -1,5 +1,6 @@
 import csv
 import io
+import math
 import re
 from dataclasses import replace
 
@@ -88,12 +89,18 @@ def test_markdown_shows_the_tables_numbers(table):
         assert line[0].split(" (")[0] == row.name
         assert line[1] == str(len(row.seeds))
         assert line[2].replace("*", "") == f"{area.mean:.3f} ± {area.deviation:.3f} ({low:.3f}–{high:.3f})"
-        assert line[3] == f"{row.average_precision.mean:.3f} ± {row.average_precision.deviation:.3f}"
+        low, high = row.average_precision_interval
+        assert line[3] == (
+            f"{row.average_precision.mean:.3f} ± {row.average_precision.deviation:.3f} ({low:.3f}–{high:.3f})"
+        )
+        assert low < row.average_precision.mean < high
         for cell, found_at in zip(line[4:7], row.sensitivity_at.values(), strict=True):
             assert cell == f"{100 * found_at.mean:.1f} ± {100 * found_at.deviation:.1f}"
         assert line[7] == "10.0"
         assert line[8].startswith(f"{100 * row.false_alarm_rate.mean:.1f} ± ")
         assert line[9].startswith(f"{100 * row.sensitivity.mean:.1f} ± ")
+        low, high = row.sensitivity_interval
+        assert line[9].endswith(f"({100 * low:.1f}–{100 * high:.1f})")
         assert line[10] == f"{row.rank:.1f} ({row.rank_range[0]:g}–{row.rank_range[1]:g})"
     against = [pair for pair in table.pairs if pair.family == "reference"]
     for line, pair in zip(found["Tests against the reference"][1:], against, strict=True):
@@ -135,9 +142,37 @@ def test_bold_are_the_best_and_those_not_significantly_below_it():
     assert table_tex(table).count(r"\textbf{") == len(best)
 
 
-def test_without_a_calibrated_threshold_there_are_dashes():
-    for line in main(made_table(calibrated=False)).lines:
+def test_nothing_below_chance_is_bold_though_it_be_the_best():
+    table = made_table(strengths={"wrong": -3.0, "worse": -3.5}, seeds=(0,))
+    kept = [row for row in table.rows if not row.trivial]
+    assert max(row.auroc.mean for row in kept) < 0.3
+    names = {row.name for row in kept}
+    pairs = tuple(pair for pair in table.pairs if {pair.first, pair.second} <= names)
+    below = replace(table, rows=tuple(kept), pairs=pairs)
+    assert not_worse(below) == frozenset()
+    text = table_md(below)
+    assert "**" not in text
+    assert r"\textbf" not in table_tex(below)
+
+
+def test_a_tie_that_no_test_can_break_is_not_bold_unless_the_figures_are_equal():
+    table = made_table(strengths={"good": 4.0, "fair": 2.5}, normal=40, abnormal=8, seeds=(0,))
+    assert all(math.isnan(pair.p_value) for pair in table.pairs if pair.difference)
+    assert table.rows[0].auroc.mean > table.rows[1].auroc.mean
+    assert not_worse(table) == {table.rows[0].name}
+    equal = replace(table, rows=(table.rows[0], replace(table.rows[0], name="also"), *table.rows[1:]))
+    assert not_worse(equal) == {table.rows[0].name, "also"}
+
+
+def test_without_a_calibrated_threshold_there_are_dashes_and_no_promise():
+    table = made_table(calibrated=False)
+    for line in main(table).lines:
         assert [cell.text for cell in line.cells[7:10]] == ["–", "–", "–"]
+    assert {row["false_alarm_rate_promised"] for row in read(table_csv(table))} == {""}
+    results = table.results
+    told = [replace(run, metrics={**run.metrics, "false_alarm_rate_promised": 0.05}) for run in results.runs]
+    again = make_table(replace(results, runs=tuple(told)), bootstrap=60)  # as an earlier version wrote it
+    assert {row.promised for row in again.rows} == {None}
 
 
 def test_pixels_have_a_table_only_where_there_are_figures(table):

@@ -22,6 +22,7 @@ from secondread.cli.options import (
 from secondread.cli.promise_lines import say_promise
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
+from secondread.wording.numbers import count
 
 
 @one_line("the same command goes on where this one stopped")
@@ -108,8 +109,9 @@ def score(
             say(f"set apart: {len(summary.set_apart)} (listed in run.json)")
         total = summary.scored + summary.earlier
         earlier = f" ({summary.earlier} of them before)" if summary.earlier else ""
+        flagged = "none judged" if summary.flagged is None else f"{summary.flagged} flagged"
         say(
-            f"{total} images scored{earlier}, {summary.flagged} flagged, {len(summary.failed)} not read. "
+            f"{count(total, 'image')} scored{earlier}, {flagged}, {len(summary.failed)} not read. "
             "Research use, not a medical device."
         )
         if page is not None:

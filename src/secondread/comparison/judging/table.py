@@ -21,9 +21,10 @@ from secondread.comparison.judging.results import Results
 from secondread.comparison.judging.rows import MethodRow, Spread, method_row
 from secondread.errors import UserError
 from secondread.metrics.delong import delong_test
-from secondread.metrics.paired import resampled_aurocs
+from secondread.metrics.paired import Resampled, WeightedStatistic, resampled_aurocs
+from secondread.metrics.precision_recall import weighted_average_precision
 from secondread.metrics.ranks import holm, spearman
-from secondread.metrics.roc import auroc
+from secondread.metrics.roc import auroc, weighted_auroc
 from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.numbers import count, number, p_value, signed, span
 from secondread.wording.short import shortened
@@ -117,6 +118,7 @@ class Table:
                 number(row.auroc.deviation),
                 span(row.auroc_interval),
                 number(row.average_precision.mean),
+                span(row.average_precision_interval),
             )
             for row in self.rows
         ]
@@ -129,7 +131,9 @@ class Table:
         images = count(len(self.results.images.abnormal), "test image")
         return html_block(
             f"Comparison on {images} of {Path(self.results.plan.manifest.source).name}",
-            html_table(("method", "", "seeds", "AUROC", "SD over seeds", "95 %", "AP"), lines, left=2),
+            html_table(
+                ("method", "", "seeds", "AUROC", "SD over seeds", "95 %", "AP", "95 %"), lines, left=2
+            ),
             html_table(heads, pairs) if pairs else "",
             *map(html_line, self.notes),
             html_line("Research use, not a medical device."),
@@ -156,22 +160,29 @@ def make_table(results: Results, *, bootstrap: int = 2000, seed: int = 0) -> Tab
         raise UserError(f"{results.folder}: the images that every run scored are all of one label")
     runs = {method.name: results.of(method.name) for method in methods}
     scores = {name: np.stack([run.scores for run in own]) for name, own in runs.items()}
-    drawn = resampled_aurocs(
-        images.abnormal,
-        list(scores.values()),
-        images.patients,
-        seeds=[[run.run.seed for run in own] for own in runs.values()],
-        repeats=bootstrap,
-        seed=seed,
-    )
+
+    def resampled(statistic: WeightedStatistic) -> Resampled:
+        return resampled_aurocs(
+            images.abnormal,
+            list(scores.values()),
+            images.patients,
+            seeds=[[run.run.seed for run in own] for own in runs.values()],
+            repeats=bootstrap,
+            seed=seed,
+            statistic=statistic,
+        )
+
+    drawn = resampled(weighted_auroc)
     try:
-        intervals = drawn.intervals()
+        intervals, of_precision = drawn.intervals(), resampled(weighted_average_precision).intervals()
     except ValueError as error:
         raise UserError(f"{results.folder}: no interval can be drawn, {error}") from error
     place = {name: index for index, name in enumerate(runs)}
     rows = [
-        method_row(results, method, runs[method.name], interval, rank)
-        for method, interval, rank in zip(methods, intervals, drawn.ranks(), strict=True)
+        method_row(results, method, runs[method.name], interval, precision, rank)
+        for method, interval, precision, rank in zip(
+            methods, intervals, of_precision, drawn.ranks(), strict=True
+        )
     ]
     reference = results.plan.reference
     trivial = {method.name for method in methods if method.trivial}

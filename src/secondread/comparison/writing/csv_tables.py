@@ -19,6 +19,7 @@ from secondread.metrics.paired import Rank
 
 Row = Mapping[str, Any]
 NONE = math.nan
+NO_INTERVAL = Interval(NONE, NONE, 0.0)
 
 
 def results_csv(results: Results) -> str:
@@ -32,7 +33,7 @@ def results_csv(results: Results) -> str:
 def _run(results: Results, result: RunResult) -> Row:
     run, cost = result.run, result.cost
     method = results.plan.method(run.method)
-    alone = method_row(results, method, [result], Interval(NONE, NONE, 0.0), Rank(NONE, NONE, NONE))
+    alone = method_row(results, method, [result], NO_INTERVAL, NO_INTERVAL, Rank(NONE, NONE, NONE))
     return {
         "method": run.method,
         "trivial": method.trivial,
@@ -56,7 +57,8 @@ def _run(results: Results, result: RunResult) -> Row:
 
 
 def table_csv(table: Table) -> str:
-    """Each method over its seeds: `_mean` and `_sd` of every figure; `auroc_low` and `_high` the interval."""
+    """Each method over its seeds: `_mean` and `_sd` of every figure; `_low` and `_high` the interval of
+    AUROC, average precision, and of what the calibrated threshold gives."""
     return _csv([_method(row) for row in table.rows])
 
 
@@ -66,12 +68,19 @@ def _method(row: MethodRow) -> Row:
         "score_seconds_per_image": row.score_seconds,
         "peak_memory_bytes": row.peak_memory_bytes,
     }
+    intervals = {
+        "auroc": row.auroc_interval,
+        "average_precision": row.average_precision_interval,
+        "sensitivity": row.sensitivity_interval,
+        "f1": row.f1_interval,
+        "false_alarm_rate": row.false_alarm_interval,
+    }
     spreads: dict[str, Any] = {}
     for name, found in (_judged(row) | costs).items():
         spreads[f"{name}_mean"] = None if found is None else found.mean
         spreads[f"{name}_sd"] = None if found is None else found.deviation
-        if name == "auroc":
-            spreads["auroc_low"], spreads["auroc_high"] = row.auroc_interval
+        if name in intervals:
+            spreads[f"{name}_low"], spreads[f"{name}_high"] = intervals[name] or (None, None)
     return {
         "method": row.name,
         "trivial": row.trivial,

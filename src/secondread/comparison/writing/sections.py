@@ -15,6 +15,8 @@ from secondread.wording.numbers import number, p_value, signed, span
 
 LEVEL = 0.05
 """Of a test after Holm's correction."""
+CHANCE = 0.5
+"""The AUROC of a score that knows nothing."""
 HOW_DECIDED = (
     "Sensitivity at a fixed specificity is read off the test’s own ROC; the calibrated threshold was set on "
     "normal images beforehand, and its promised share of false alarms stands beside the observed one."
@@ -36,23 +38,40 @@ class Column:
 
 def not_worse(table: Table) -> frozenset[str]:
     """The method with the highest mean AUROC, and those that no test tells from it, Holm's correction being
-    over the tests against it. Which one is highest is seen on the same images: a mark, and no claim."""
-    best = table.rows[0].name
-    against = [pair for pair in table.pairs if best in (pair.first, pair.second)]
+    over the tests against it. Which one is highest is seen on the same images: a mark, and no claim.
+
+    Where few patients allow no test, those alone that are equal to it in the digits shown. None whose
+    interval reaches down to chance: being no worse than the best says nothing good of it.
+    """
+    best = table.rows[0]
+    against = [pair for pair in table.pairs if best.name in (pair.first, pair.second)]
     known = [pair for pair in against if not math.isnan(pair.p_value)]
     corrected = holm([pair.p_value for pair in known]) if known else ()
-    told = {
+    alike = {row.name for row in table.rows if number(row.auroc.mean) == number(best.auroc.mean)}
+    alike |= {
         name
         for pair, p in zip(known, corrected, strict=True)
-        if p < LEVEL
+        if p >= LEVEL
         for name in (pair.first, pair.second)
     }
-    return frozenset({best} | ({row.name for row in table.rows} - told))
+    return frozenset(row.name for row in table.rows if row.name in alike and row.auroc_interval[0] > CHANCE)
 
 
 def _area(row: MethodRow) -> Cell:
     found = spread(row.auroc)
     return Cell(found.value, found.deviation, span(row.auroc_interval))
+
+
+def _precision(row: MethodRow) -> Cell:
+    found = spread(row.average_precision)
+    return Cell(found.value, found.deviation, span(row.average_precision_interval))
+
+
+def _share(found: Spread | None, interval: tuple[float, float] | None) -> Cell:
+    cell = percent(found)
+    if interval is None:
+        return cell
+    return Cell(cell.value, cell.deviation, span((100 * interval[0], 100 * interval[1]), 1))
 
 
 def _at(specificity: float) -> Column:
@@ -65,7 +84,7 @@ AREA = Column("AUROC (95 % interval)", _area)
 AREAS = (
     Column("Seeds", lambda row: Cell(str(len(row.seeds)))),
     AREA,
-    Column("AP", lambda row: spread(row.average_precision)),
+    Column("AP (95 % interval)", _precision),
 )
 FIXED = tuple(_at(specificity) for specificity in SPECIFICITIES)
 THRESHOLD = (
@@ -73,8 +92,14 @@ THRESHOLD = (
         "False alarms promised, %",
         lambda row: Cell(number(None if row.promised is None else 100 * row.promised, 1)),
     ),
-    Column("False alarms observed, %", lambda row: percent(row.false_alarm_rate)),
-    Column("Sensitivity at that threshold, %", lambda row: percent(row.sensitivity)),
+    Column(
+        "False alarms observed, % (95 % interval)",
+        lambda row: _share(row.false_alarm_rate, row.false_alarm_interval),
+    ),
+    Column(
+        "Sensitivity at that threshold, % (95 % interval)",
+        lambda row: _share(row.sensitivity, row.sensitivity_interval),
+    ),
 )
 RANK = (Column("Rank (95 % range)", lambda row: Cell(number(row.rank, 1), interval=_ranks(row.rank_range))),)
 
@@ -132,7 +157,7 @@ def _how_ranked(table: Table) -> str:
     return (
         f"Intervals and ranks: {_drawn(table)} resampled {table.bootstrap:,} times. Bold: the highest "
         f"mean AUROC and those not significantly below it (p ≥ {LEVEL:g}, Holm’s correction over the tests "
-        "against it)."
+        "against it), where their intervals lie above chance."
     )
 
 
