@@ -33,9 +33,21 @@ def test_names_are_taken_in_any_usual_spelling(spelling):
     assert dataset_named(spelling).name() == "kermany-cxr"
 
 
-def test_an_unknown_name_gets_near_names():
-    with pytest.raises(UserError, match=r"the data set is 'kermny-cxr'; did you mean kermany-cxr\?"):
-        dataset_named("kermny-cxr")
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("kermny-cxr", "kermany-cxr"),
+        ("RSNA", "rsna-pneumonia"),
+        ("octmnist", "medmnist"),
+        ("isic", "isic2018"),
+        ("liver", "bmad-liver"),
+    ],
+)
+def test_an_unknown_name_gets_near_names(name, near):
+    with pytest.raises(
+        UserError, match=rf"no data set is called '{name}'; did you mean .*{near}.*\? `second"
+    ):
+        dataset_named(name)
 
 
 def test_the_command_lists_describes_and_writes(lay_out, tmp_path):
@@ -51,7 +63,7 @@ def test_the_command_lists_describes_and_writes(lay_out, tmp_path):
     assert "licence: academic use" in result.stderr
     assert "no split  abnormal            1" in result.stderr
     assert "guessed: no masks" in result.stderr
-    assert "note: 2 of 2 images have no patient id" in result.stderr
+    assert "note: 2 of 2 images without a patient id" in result.stderr
     rows = list(csv.DictReader(output.read_text().splitlines()))
     assert [(output.parent / row["path"]).is_file() for row in rows] == [True, True]
     record = json.loads((tmp_path / "lag.csv.run.json").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from secondread.cohorts.listing.natural_order import natural
@@ -42,7 +43,24 @@ def dataset_named(name: str) -> type[Dataset]:
     if is_place(name):
         allow([name])
         return DATASETS.chosen(name, "the data set")
-    return DATASETS.chosen(name.strip().lower().replace("_", "-").replace(" ", "-"), "the data set")
+    spelt = name.strip().lower().replace("_", "-").replace(" ", "-")
+    if spelt not in DATASETS.built_in and spelt not in DATASETS.offered:
+        near = few(_near(spelt), 6)
+        raise UserError(
+            f"no data set is called {name[:80]!r}; {f'did you mean {near}? ' if near else ''}"
+            "`secondread dataset` lists all, and `secondread index` takes any other folder"
+        )
+    return DATASETS.chosen(spelt, "the data set")
+
+
+def _near(name: str) -> list[str]:
+    """Names that hold this one or are part of it (`rsna`, `pneumoniamnist`), else those spelt alike."""
+    part = [
+        each
+        for each in DATASETS
+        if len(name) > 2 and (name in each or each in name or (DATASETS.find(each).hint or each) in name)
+    ]
+    return part or get_close_matches(name, [*DATASETS, *DATASETS.offered], n=3)
 
 
 def convert(
@@ -105,7 +123,9 @@ def _of_patients(rows: Sequence[Row]) -> list[str]:
     said = []
     without = sum(map(counts_alone, rows))
     if without:
-        said.append(f"{without:,} of {len(rows):,} images have no patient id: each counts as its own patient")
+        said.append(
+            f"{without:,} of {count(len(rows), 'image')} without a patient id: each counts as its own patient"
+        )
     splits: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         if row.patient_id and row.split:

@@ -17,6 +17,7 @@ from secondread.wording.lists import few
 from secondread.wording.numbers import count
 
 _DEPTH = 2
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z")
 _MOST_FOLDERS = 200
 """Folders with more subfolders are patients, and no data set is sought in them."""
 
@@ -82,7 +83,9 @@ def located(given: Path, forms: Sequence[Form], hint: str, how: str) -> PublicFo
     if given.is_file():
         form = next((form for form in forms if _fits_file(form, given)), None)
         if form is None:
-            raise UserError(f"{given}: a file, where the folder of the data set was meant; {how}")
+            packed = given.name.lower().endswith(_ARCHIVES)
+            told = "an archive; unpack it, and give its folder" if packed else f"a file and no folder; {how}"
+            raise UserError(f"{given}: {told}")
         return PublicFolder(given.parent, form.name, given.name)
     seen: list[Path] = []
     for level in _levels(given):
@@ -147,6 +150,8 @@ def _missing(given: Path, seen: Sequence[Path], forms: Sequence[Form], how: str)
         ),
         key=lambda each: (len(each[1]) - len(each[2].marks), len(each[1])),
     )
+    if packed := [name for name in _names(best) if name.lower().endswith(_ARCHIVES) and not is_image(name)]:
+        how = f"unpack {few(sorted(packed, key=natural), 3)}, or {how}"
     if len(lacking) < len(form.marks):
         return f"{best}: {_said(lacking)} {'is' if len(lacking) == 1 else 'are'} missing; {how}"
     sought = "; or ".join(_said(each.marks) for each in forms)

@@ -52,5 +52,5 @@ def test_of_all_six_in_one_folder_the_named_one_is_taken(lay_out, converted):
 
 
 def test_an_abnormal_image_without_its_mask_is_refused(lay_out, converted):
-    with pytest.raises(UserError, match=r"1 images in Ungood have no mask .*test/Ungood/img/00009_60.png"):
+    with pytest.raises(UserError, match=r"1 image in Ungood without a mask .*test/Ungood/img/00009_60.png"):
         converted("bmad-resc", lay_out(*masked("Set"), "Set/test/Ungood/img/00009_60.png"))

@@ -111,18 +111,20 @@ def test_vindr_is_abnormal_where_any_reader_marks_and_takes_more_readers_where_a
 ):
     folder = lay_out(texts={"train.csv": VINDR_BOXES, "train/readme.txt": ""})
     for name in "abc":
-        write_dicom(folder / "train" / f"{name}.dicom", Modality="CR", stored=np.zeros((8, 8), np.uint16))
+        about = {"PatientAge": "061Y", "PatientSex": "F", "ViewPosition": "PA"} if name == "a" else {}
+        films = np.zeros((8, 8), np.uint16)
+        write_dicom(folder / "train" / f"{name}.dicom", Modality="CR", stored=films, **about)
     found = converted("vindr-cxr", folder)
-    assert columns(found, "label", "finding") == {
-        "train/a.dicom": ("normal", ""),
-        "train/b.dicom": ("abnormal", "Cardiomegaly"),
-        "train/c.dicom": ("abnormal", "Nodule/Mass"),
+    assert columns(found, "label", "finding", "age", "sex", "view") == {
+        "train/a.dicom": ("normal", "", "61", "F", "PA"),
+        "train/b.dicom": ("abnormal", "Cardiomegaly", "", "", ""),
+        "train/c.dicom": ("abnormal", "Nodule/Mass", "", "", ""),
     }
     assert marked(found, tmp_path, "c.dicom") == [[0, 0], [0, 1], [1, 0], [1, 1]]
     by_two = converted("vindr-cxr", folder, readers=2)
     assert columns(by_two, "label", "finding")["train/c.dicom"] == ("", "")
     assert columns(by_two, "label", "finding")["train/b.dicom"] == ("abnormal", "Cardiomegaly")
-    assert any("1 images of train that fewer readers mark" in note for note in by_two.notes)
+    assert any("1 image of train, which fewer readers mark" in note for note in by_two.notes)
 
 
 def test_vindr_from_physionet_has_a_test_by_consensus(lay_out, converted, columns):

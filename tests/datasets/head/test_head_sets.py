@@ -68,7 +68,7 @@ def test_medianomalys_slices_of_brats_have_masks_and_cases(lay_out, converted, c
 
 
 def test_slices_of_brats_without_their_mask_are_refused(lay_out, converted):
-    with pytest.raises(UserError, match=r"1 slices in test/tumor have no mask in test/annotation"):
+    with pytest.raises(UserError, match=r"1 slice in test/tumor without a mask in test/annotation"):
         converted("brats2021", lay_out(*SLICES, "BraTS2021/test/tumor/BraTS2021_00008_flair_60.png"))
 
 

@@ -38,7 +38,7 @@ def test_mvtec_gives_one_category_by_name_or_by_folder(lay_out, converted):
 
 
 def test_a_defect_of_mvtec_without_a_mask_is_refused(lay_out, converted):
-    with pytest.raises(UserError, match="1 images with a defect have no mask in ground_truth"):
+    with pytest.raises(UserError, match="1 image with a defect without a mask in ground_truth"):
         converted("mvtec-ad", lay_out(*category("bottle"), "bottle/test/broken_large/001.png"))
 
 
@@ -54,5 +54,5 @@ def test_miic_finds_masks_by_number_and_leaves_inpainting_out(lay_out, converted
 
 
 def test_miic_without_a_mask_is_refused(lay_out, converted):
-    with pytest.raises(UserError, match="1 images in abnormal_img have no mask with their number"):
+    with pytest.raises(UserError, match="1 image in abnormal_img without a mask of its number"):
         converted("miic", lay_out(*MIIC, "MIIC/Anomaly_test/abnormal_img/test_abnormal_000008.jpg"))

@@ -1,8 +1,8 @@
 """BUSI: breast ultrasound without findings, with benign and with malignant lesions, and their outlines.
 
-Layout read from OmSDeshmukh/DatasetHub: Vision/Classification/BUSI/README.md, and from public loaders of its
-names (`benign (4).png`, `benign (4)_mask.png`, `benign (4)_mask_1.png`). Outlines of one image are read where
-there are several, and joined.
+Layout read from OmSDeshmukh/DatasetHub: Vision/Classification/BUSI/README.md and dataprep.py, and from public
+loaders of its names (`benign (4).png`, `benign (4)_mask.png`, `benign (4)_mask_1.png`). Outlines of one image
+are read where there are several, and joined.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Busi(Dataset):
     paper = "Al-Dhabyani et al.: Dataset of breast ultrasound images, Data in Brief 2020"
     layout = "Dataset_BUSI_with_GT: normal, benign and malignant, images and their _mask files (PNG)"
     split = "none: use secondread split"
-    read_from = ("OmSDeshmukh/DatasetHub: Vision/Classification/BUSI/README.md",)
+    read_from = ("OmSDeshmukh/DatasetHub: Vision/Classification/BUSI/README.md and dataprep.py",)
     forms = (Form("class folders", _CLASSES),)
     hint = "busi"
     takes: ClassVar = {"normal": "the classes that count as normal: normal unless given, or also benign"}

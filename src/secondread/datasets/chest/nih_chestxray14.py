@@ -16,6 +16,7 @@ from secondread.cohorts.labels.join import join
 from secondread.cohorts.labels.table import LabelTable, TableRow
 from secondread.cohorts.row import Row
 from secondread.datasets.dataset import Dataset
+from secondread.datasets.layouts.film_headers import years
 from secondread.datasets.layouts.masks import masks_of_boxes
 from secondread.datasets.public_folder import Form
 from secondread.errors import UserError
@@ -121,9 +122,6 @@ class NihChestxray14(Dataset):
 
 
 def _extra(row: TableRow, further: Mapping[str, str]) -> dict[str, str]:
-    """Further columns; an age such as `058Y` (2017) is 58."""
+    """Further columns; the age in years, which the table of 2017 writes as `058Y`."""
     cells = {name: row[column] for name, column in further.items()}
-    age = cells.get("age", "")
-    if age[:-1].isdecimal() and age.endswith("Y"):
-        cells["age"] = str(int(age[:-1]))
-    return cells
+    return {**cells, "age": years(cells.get("age", ""))}

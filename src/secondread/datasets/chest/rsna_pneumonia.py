@@ -2,7 +2,8 @@
 
 Layout read from muichi-mon/rsna-pneumonia-detection: data/README.md, the tables from
 mlmed/torchxrayvision: torchxrayvision/datasets.py, and the prepared form from caiyu6666/DDAD-ASR:
-data/README.md and data/preprocess_cxr.py. Headers of images with boxes are read, for their size.
+data/README.md and data/preprocess_cxr.py. Headers are read: for age, sex and view,
+and for the size of images with boxes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from secondread.cohorts.labels.join import join
 from secondread.cohorts.labels.table import LabelTable
 from secondread.cohorts.row import Row
 from secondread.datasets.dataset import CXR_STEP, Dataset
+from secondread.datasets.layouts.film_headers import facts_of_films
 from secondread.datasets.layouts.masks import masks_of_boxes
 from secondread.datasets.layouts.repartition import PREPARED, rows_of_images
 from secondread.datasets.public_folder import Form
@@ -64,6 +66,7 @@ class RsnaPneumonia(Dataset):
         joined = join(said.of, self.folder.images(_IMAGES), source=table.source, folder=root, way="stem")
         self.notes += joined.notes(table.source, root)
         masks = self._masks(joined.keys)
+        films = facts_of_films(self, list(joined.keys))
         self.guessed.append(
             "patient_id: the patientId of the tables, one for each image; films of one person that NIH has "
             "several of are not told"
@@ -73,7 +76,8 @@ class RsnaPneumonia(Dataset):
             answer = said.of[key]
             if self.protocol == "lung-opacity" and _NOT_NORMAL in answer.findings:
                 continue
-            rows.append(Row(path, "", answer.label, answer.finding, key, mask=masks.get(path, "")))
+            mask, extra = masks.get(path, ""), films.get(path, {})
+            rows.append(Row(path, "", answer.label, answer.finding, key, mask=mask, extra=extra))
         return rows
 
     def _masks(self, keys: Mapping[str, str]) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 Layout read from vinbigdata-medical/vindr-cxr: README.md (readers and splits), from public loaders of its
 tables (annotations/annotations_train.csv, annotations/image_labels_train.csv, train/*.dicom), and, for the
-prepared form, caiyu6666/DDAD-ASR: data/README.md. Headers of images with boxes are read, for their size.
+prepared form, caiyu6666/DDAD-ASR: data/README.md. Headers are read: for age, sex and view,
+and for the size of images with boxes.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from secondread.cohorts.labels.join import join
 from secondread.cohorts.labels.table import LabelTable, TableRow
 from secondread.cohorts.row import Row
 from secondread.datasets.dataset import CXR_STEP, Dataset
+from secondread.datasets.layouts.film_headers import facts_of_films
 from secondread.datasets.layouts.masks import masks_of_boxes
 from secondread.datasets.layouts.repartition import PREPARED, rows_of_images
 from secondread.datasets.public_folder import Form
 from secondread.errors import UserError
+from secondread.wording.numbers import count
 
 _PHYSIONET = Form(
     "PhysioNet", ("train", "annotations/annotations_train.csv", "annotations/image_labels_train.csv")
@@ -47,6 +50,7 @@ class VindrCxr(Dataset):
     )
     read_from = (
         "vinbigdata-medical/vindr-cxr: README.md",
+        "CosmoBean/CT-transformer: DatasetInformation.md",
         "caiyu6666/DDAD-ASR: data/README.md and data/preprocess_cxr.py",
     )
     forms = (_PHYSIONET, _KAGGLE, PREPARED)
@@ -83,20 +87,23 @@ class VindrCxr(Dataset):
         joined = join(marks, self.folder.images(folder), source=source, folder=root, way="stem")
         self.notes += joined.notes(source, root)
         masks = self._masks(table, joined.keys)
+        films = facts_of_films(self, list(joined.keys))
         needed = self.choices.readers or 1
         rows, unsure = [], 0
         for path, key in joined.keys.items():
             label, findings = _judged(marks[key], needed)
             unsure += not label
             mask = masks.get(path, "") if label == "abnormal" else ""
-            rows.append(Row(path, split, label, "; ".join(findings), study_id="", mask=mask))
+            rows.append(Row(path, split, label, "; ".join(findings), mask=mask, extra=films.get(path, {})))
         readers = sorted({len(own) for own in marks.values()})
         self.guessed.append(
             f"{folder}: an image has {' or '.join(map(str, readers))} readers, and is abnormal where "
             f"{needed} or more of them mark something"
         )
         if unsure:
-            self.notes.append(f"{unsure:,} images of {folder} that fewer readers mark have no label")
+            self.notes.append(
+                f"{count(unsure, 'image')} of {folder}, which fewer readers mark, without a label"
+            )
         return rows
 
     def _masks(self, table: LabelTable, keys: Mapping[str, str]) -> dict[str, str]:

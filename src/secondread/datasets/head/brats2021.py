@@ -20,6 +20,7 @@ from secondread.datasets.public_folder import Form, stem
 from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR
 from secondread.wording.lists import few
+from secondread.wording.numbers import count
 
 _SLICES = Form("MedIAnomaly", ("train", "test/normal", "test/tumor", "test/annotation"))
 _CASES = Form("challenge", ("brats2021_*/brats2021_*_flair.nii*",))
@@ -67,8 +68,8 @@ class Brats2021(Dataset):
         outlined = {path: masks.get(stem(path).replace("flair", "seg"), "") for path in tumours}
         if without := [path for path, mask in outlined.items() if not mask]:
             raise UserError(
-                f"{self.folder.root}: {len(without):,} slices in test/tumor have no mask in test/annotation "
-                f"(seg in place of flair): {few(without, 3)}; unpack the set again"
+                f"{self.folder.root}: {count(len(without), 'slice')} in test/tumor without a mask in "
+                f"test/annotation (seg in place of flair): {few(without, 3)}; unpack the set again"
             )
         return [
             *(Row(path, "train", "normal", "", patient(stem(path))) for path in images("train")),

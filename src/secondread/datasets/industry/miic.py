@@ -14,6 +14,7 @@ from secondread.datasets.dataset import Dataset
 from secondread.datasets.public_folder import Form, stem
 from secondread.errors import UserError
 from secondread.wording.lists import few
+from secondread.wording.numbers import count
 
 _NUMBER = re.compile(r"(\d+)$")
 
@@ -47,8 +48,8 @@ class Miic(Dataset):
         without = [path for path in abnormal if _number(path) not in masks]
         if without:
             raise UserError(
-                f"{self.folder.root}: {len(without):,} images in abnormal_img have no mask with their number "
-                f"in abnormal_mask: {few(without, 3)}; unpack the set again"
+                f"{self.folder.root}: {count(len(without), 'image')} in abnormal_img without a mask of its "
+                f"number in abnormal_mask: {few(without, 3)}; unpack the set again"
             )
         self.guessed.append("mask: that with the number of the image at the end of its name")
         self.guessed.append("images for inpainting (Inpainting_train, Inpainting_test) are left out")

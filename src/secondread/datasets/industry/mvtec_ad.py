@@ -15,6 +15,7 @@ from secondread.datasets.dataset import Dataset
 from secondread.datasets.public_folder import Form, stem
 from secondread.errors import UserError
 from secondread.wording.lists import few
+from secondread.wording.numbers import count
 
 
 class MvtecAd(Dataset):
@@ -60,7 +61,7 @@ class MvtecAd(Dataset):
         without = [row.path for row in rows if row.label == "abnormal" and not row.mask]
         if without:
             raise UserError(
-                f"{self.folder.root}: {len(without):,} images with a defect have no mask in ground_truth: "
-                f"{few(without, 3)}; unpack the set again"
+                f"{self.folder.root}: {count(len(without), 'image')} with a defect without a mask in "
+                f"ground_truth: {few(without, 3)}; unpack the set again"
             )
         return rows

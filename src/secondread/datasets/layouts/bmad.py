@@ -18,6 +18,7 @@ from secondread.datasets.layouts.class_folders import NORMAL, Named, patient_by,
 from secondread.datasets.public_folder import Form, PublicFolder
 from secondread.errors import UserError
 from secondread.wording.lists import few
+from secondread.wording.numbers import count
 
 PAPER = "Bao et al.: BMAD: Benchmarks for medical anomaly detection, CVPR Workshops 2024"
 SOURCE = "https://github.com/DorisBao/BMAD"
@@ -64,7 +65,7 @@ def rows_of_bmad(folder: PublicFolder, finding: str, patient: str, *, masks: boo
     without = [row.path for row in rows if row.label == "abnormal" and not row.mask]
     if without:
         raise UserError(
-            f"{folder.root}: {len(without):,} images in Ungood have no mask of their name in label: "
+            f"{folder.root}: {count(len(without), 'image')} in Ungood without a mask of its name in label: "
             f"{few(without, 3)}; unpack the set again"
         )
     return rows

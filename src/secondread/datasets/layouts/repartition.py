@@ -14,6 +14,7 @@ from pathlib import Path
 from secondread.cohorts.listing.split_file import Listed, SplitFile
 from secondread.cohorts.row import Row
 from secondread.datasets.public_folder import Form, PublicFolder
+from secondread.wording.numbers import count
 
 LIST = "data.json"
 PREPARED = Form("prepared by the DDAD authors", ("images|train_png_512", LIST))
@@ -40,8 +41,8 @@ def placed(rows: Sequence[Row], listed: Path, root: Path) -> tuple[list[Row], li
     notes = list(found.remarks(root))
     if other:
         notes.append(
-            f"{len(other):,} images have another label in {listed.name} than in the set's own files; the "
-            f"list's is taken, for instance for {other[0]}"
+            f"{count(len(other), 'image has', 'images have')} another label in {listed.name} than in "
+            f"the set's own files; the list's is taken, for instance for {other[0]}"
         )
     return kept, notes, list(found.missing)
 
