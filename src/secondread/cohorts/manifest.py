@@ -168,7 +168,7 @@ class Manifest:
 
     def mask_reference(self, row: Row) -> str | None:
         """The row's mask as a reference that holds from anywhere, or None where it has none."""
-        return os.path.join(self.base, row.mask) if row.mask else None
+        return under(self.base, row.mask) if row.mask else None
 
     @property
     def extra_columns(self) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from secondread.cohorts.columns import COLUMNS
 from secondread.images.several_files import SEPARATOR
 from secondread.wording.short import Short
+
+_PART = re.compile(r"frame/[0-9]+|(frame/[0-9]+/)?slice/(axial|coronal|sagittal)/[0-9]+")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -46,8 +49,8 @@ class Row(Short):
 def patient_of(row: Row) -> str:
     """What must stay together: the patient; without a patient id the study; without both the file.
 
-    The volumes, pages or frames of one file (`file#frame/N`) are one patient's unless ids say otherwise; the
-    images of an npz archive are many patients'.
+    The volumes, pages, frames or slices of one file (`file#frame/N`) are one patient's unless ids say
+    otherwise; the images of an npz archive are many patients'.
     """
     if row.patient_id:
         return f"patient {row.patient_id}"
@@ -63,10 +66,10 @@ def counts_alone(row: Row) -> bool:
 
 
 def shared_file(path: str) -> str:
-    """The file of which a row's path (or the first of its files) names one frame (`file#frame/N`), "" for any
-    other path."""
+    """The file of which a row's path (or the first of its files) names one frame or slice (`file#frame/N`,
+    `file#slice/axial/N`), "" for any other path."""
     for first in (path.partition(SEPARATOR)[0], path):
-        whole, mark, number = first.rpartition("#frame/")
-        if mark and number.isdecimal():
+        whole, mark, member = first.rpartition("#")
+        if mark and _PART.fullmatch(member):
             return whole
     return ""

@@ -1,12 +1,14 @@
-"""The file that was read last stays in memory while its frames are asked for one after another, so that a
-clip is read, parsed and hashed once and not once for each frame.
+"""Files of which parts are asked for one after another stay in memory, so that a clip or a volume is read,
+parsed and hashed once and not once for each frame or slice.
 
-Each thread keeps one file, and lets it go when another is read.
+Each thread keeps the last few, so that slices of several sequences and of their mask can be asked for in
+turn, and lets them go when a whole file is read.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,52 +17,78 @@ from typing import Any, TypeVar
 Made = TypeVar("Made")
 
 MOST_BYTES = 1 << 29
-"""Larger files are read anew for each frame: a worker has 4 GiB, and what is made of a file takes as much
-again."""
+"""Of all that is kept. Larger files are read anew for each part: a worker has 4 GiB, and what is made of a
+file takes as much again."""
+MOST_FILES = 6
 
 
 @dataclass
 class _Kept:
     state: tuple[int, ...]
-    path: Path
     data: bytes
+    bytes_made: int = 0
     made: dict[str, Any] = field(default_factory=dict)
 
 
 class _OfThread(threading.local):
-    kept: _Kept | None = None
+    def __init__(self) -> None:
+        self.kept: OrderedDict[Path, _Kept] = OrderedDict()
 
 
 _here = _OfThread()
 
 
 def let_go() -> None:
-    """Forget the file that is kept."""
-    _here.kept = None
+    """Forget the files that are kept."""
+    _here.kept.clear()
 
 
 def kept_bytes(path: Path, read: Callable[[], bytes]) -> bytes:
     """The bytes of a file, read where they are not kept or the file has changed since."""
     state = _state(path)
-    kept = _here.kept
-    if kept is not None and state and (kept.path, kept.state) == (path, state):
+    kept = _here.kept.get(path)
+    if kept is not None and state and kept.state == state:
+        _here.kept.move_to_end(path)
         return kept.data
-    let_go()
+    _here.kept.pop(path, None)
     data = read()
     if state and len(data) <= MOST_BYTES and state == _state(path):
-        _here.kept = _Kept(state, path, data)
+        _here.kept[path] = _Kept(state, data)
+        _make_room()
     return data
 
 
-def made_once(data: bytes | memoryview, what: str, make: Callable[[], Made]) -> Made:
-    """What `make` makes of a file's bytes; of a kept file once, under the name `what`."""
-    kept = _here.kept
-    if kept is None or kept.data is not data:
+def made_once(
+    data: bytes | memoryview,
+    what: str,
+    make: Callable[[], Made],
+    *,
+    size: Callable[[Made], int] | None = None,
+) -> Made:
+    """What `make` makes of a file's bytes; of a kept file once, under the name `what`. `size` tells the bytes
+    of what was made, where they count; what is larger than all that may be kept is made anew each time."""
+    kept = next((one for one in _here.kept.values() if one.data is data), None)
+    if kept is None:
         return make()
     if what not in kept.made:
-        kept.made[what] = make()
+        made = make()
+        weight = size(made) if size is not None else 0
+        if weight > MOST_BYTES:
+            return made
+        kept.made[what] = made
+        kept.bytes_made += weight
+        _make_room()
     found: Made = kept.made[what]
     return found
+
+
+def _make_room() -> None:
+    """Let the files go that were asked for longest ago."""
+    kept = _here.kept
+    while len(kept) > 1 and (
+        len(kept) > MOST_FILES or sum(len(one.data) + one.bytes_made for one in kept.values()) > MOST_BYTES
+    ):
+        kept.popitem(last=False)
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -9,9 +9,10 @@ from secondread.images.dicom.series import Series, series_in_folder
 from secondread.images.dicom.volume import read_series
 from secondread.images.first_bytes import ZIP_MAGIC, format_of, looks_like_text, what_else
 from secondread.images.formats import vector_table
+from secondread.images.formats.nifti_slices import slice_named, slice_of
 from secondread.images.formats.npz import Member, list_members, read_npz
 from secondread.images.image import Image, ImageError
-from secondread.images.kept_file import kept_bytes, let_go
+from secondread.images.kept_file import kept_bytes, let_go, made_once
 from secondread.images.limits import ReadLimits
 from secondread.images.refusal import refusing
 from secondread.images.several_files import as_one_image, files_of
@@ -28,7 +29,8 @@ def read_image(
     """The image that a reference names.
 
     A reference is a file, or `folder` (the folder's only DICOM series), `folder#<series key>`, `file#frame/N`
-    (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI), `archive.npz#array/N` or
+    (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI), `scan.nii.gz#slice/axial/N` (one slice of
+    a NIfTI volume, or `coronal`, `sagittal`; see `formats.nifti_slices`), `archive.npz#array/N` or
     `features.csv#row/N` (a vector, as an image of one row); or several of these, separated by `|`, each a
     channel of one image (see `several_files`). With `as_volume` an image of the other rank is refused. Raises
     ImageError and nothing else.
@@ -93,9 +95,7 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
 
         return read_dicom(reference, data, limits)
     if kind == "nifti":
-        from secondread.images.formats.nifti import read_nifti
-
-        return read_nifti(reference, data, limits)
+        return _read_nifti(reference, data, limits)
     if kind is not None:
         from secondread.images.formats import raster, tiff
 
@@ -104,3 +104,18 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
     if (reference.member or "").startswith(f"{vector_table.MEMBER}/") and looks_like_text(data[:512]):
         return vector_table.read_vector(reference, data, limits)
     raise ImageError(reference.text, what_else(data), "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read")
+
+
+def _read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
+    """A volume, or one of its slices; all slices are of one volume that is decoded once."""
+    from secondread.images.formats.nifti import read_nifti
+
+    place = slice_named(reference.member)
+    if place is None:
+        return read_nifti(reference, data, limits)
+    frame, axis, number = place
+    whole = Reference(reference.text, reference.path, frame)
+    volume = made_once(
+        data, f"volume {frame}", lambda: read_nifti(whole, data, limits), size=lambda read: read.pixels.nbytes
+    )
+    return slice_of(volume, axis, number, reference.text)

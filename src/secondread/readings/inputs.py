@@ -20,6 +20,7 @@ from secondread.cohorts.row import Row
 from secondread.cohorts.sequences import frame_of, frames_of, time_of
 from secondread.errors import DataError, UserError
 from secondread.images.first_bytes import format_of
+from secondread.images.header import Header
 from secondread.images.image import ImageError
 from secondread.images.read_header import read_header
 from secondread.images.several_files import files_of
@@ -129,8 +130,9 @@ def gather(
     key         file with the key under which the ids of DICOM folders are hashed (see `identities`)
     key_beside  without `key`: the key is `<key_beside>.key`, made where it is needed and missing; without
                 both, a key is drawn and not kept, so that study ids hold for these inputs alone
-    rank        of the images that are wanted: for 2 a DICOM or TIFF of several frames, given or in a folder,
-                gives each of its frames as an image of one study, and folders give slices as images; for 3
+    rank        of the images that are wanted: for 2 a DICOM or TIFF of several frames and a NIfTI volume,
+                given or in a folder, give each frame or axial slice as an image of one study, and folders
+                give slices as images; for 3
                 it is one image; 0 = as `index` lists folders, and files as they are
     every       of the frames of a file or folder, only each `every`th; a manifest says itself which it wants
     folders_as_sequences   the pictures of each folder are the frames of one study
@@ -238,7 +240,8 @@ def _refuse_conditions(file: str, how: _Reading) -> None:
 
 
 def _clips_among(sources: Sequence[Source], how: _Reading) -> set[int]:
-    """Which of the sources, by position, are files of several frames; their headers are read in workers."""
+    """Which of the sources, by position, are files of several frames or slices; their headers are read in
+    workers."""
     files = {
         position: str(source)
         for position, source in enumerate(sources)
@@ -248,7 +251,7 @@ def _clips_among(sources: Sequence[Source], how: _Reading) -> set[int]:
     return {
         position
         for position, found in zip(files, headers, strict=True)
-        if isinstance(found, Done) and found.value.frames > 1
+        if isinstance(found, Done) and (found.value.frames > 1 or _is_volume(found.value))
     }
 
 
@@ -258,9 +261,14 @@ def _may_hold_frames(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             start = file.read(_START)
-        return format_of(start) in ("dicom", "tiff")
+        return format_of(start) in ("dicom", "tiff", "nifti")
     except OSError:
         return False
+
+
+def _is_volume(header: Header) -> bool:
+    """Whether `index` lists a file's slices where pictures are wanted."""
+    return header.kind == "nifti" and header.rank == 3
 
 
 def _of_clip(path: str, how: _Reading) -> Inputs:

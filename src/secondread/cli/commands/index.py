@@ -8,8 +8,25 @@ from typing import Annotated, Literal
 import typer
 
 from secondread.cli.failures import FINDINGS, one_line
+from secondread.cli.label_options import (
+    BoxColumns,
+    BoxSizeColumns,
+    Keep,
+    LabelColumn,
+    LabelColumns,
+    Labels,
+    MatchBy,
+    NoBoxes,
+    Normal,
+    PathColumn,
+    PatientColumn,
+    SplitColumn,
+    Unlabelled,
+    given_labels,
+)
 from secondread.cli.options import Every, FoldersAsSequences, Force, Quiet, Where, Workers
 from secondread.cli.table_output import TableOutput
+from secondread.errors import UserError
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
 
@@ -20,7 +37,9 @@ def index(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Manifest to write (CSV).")],
     shape: Annotated[
         Literal["volumes", "images"],
-        typer.Option("--as", help="CT, MR and PT slices, and pages of a TIFF, as volumes or as images."),
+        typer.Option(
+            "--as", help="CT, MR and PT slices, pages of a TIFF and NIfTI, as volumes or as images (slices)."
+        ),
     ] = "volumes",
     keep_ids: Annotated[
         bool, typer.Option("--keep-ids", help="Leave DICOM ids as they are instead of keyed hashes.")
@@ -50,6 +69,51 @@ def index(
             help="Words in the names of files that are one image's channels, in order: t1,t1ce,t2,flair.",
         ),
     ] = "",
+    labels: Labels = None,
+    path_column: PathColumn = "",
+    label_column: LabelColumn = "",
+    label_columns: LabelColumns = "",
+    normal: Normal = None,
+    unlabelled: Unlabelled = None,
+    match_by: MatchBy = "auto",
+    patient_column: PatientColumn = "",
+    split_column: SplitColumn = "",
+    keep: Keep = "",
+    box_columns: BoxColumns = "",
+    box_size_columns: BoxSizeColumns = "",
+    no_boxes: NoBoxes = False,
+    patient: Annotated[
+        str,
+        typer.Option(
+            metavar="REGEX",
+            help="Regular expression on paths: the patient is its first group, or (?P<patient>…).",
+        ),
+    ] = "",
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Where masks lie: {stem}_mask*.png beside the image, or {folder}/../masks/{name}.",
+            show_default="the usual names",
+        ),
+    ] = None,
+    volume_parts: Annotated[
+        str,
+        typer.Option(
+            metavar="PARTS",
+            help="Words in the names of a volume's files: image=t1+flair,mask=seg,brain=nonzero.",
+        ),
+    ] = "",
+    plane: Annotated[
+        Literal["axial", "coronal", "sagittal"],
+        typer.Option(help="Plane of the slices of NIfTI volumes, with --as images."),
+    ] = "axial",
+    slices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANGE", help="Which of them: 60-100, or 30%-70% of each volume.", show_default="all"
+        ),
+    ] = None,
     every: Every = 1,
     folders_as_sequences: FoldersAsSequences = False,
     where: Where = None,
@@ -59,14 +123,32 @@ def index(
 ) -> None:
     """List images in a manifest.
 
-    Names of folders such as train/normal fill its columns. Exit 1 where files could not be read, or a split
-    file names some that are not there.
+    Names of folders such as train/normal, or a table of labels (--labels), fill its columns. Exit 1 where
+    files could not be read, or a split file names some that are not there.
     """
     from secondread.cohorts.listing.index import index as index_source
+    from secondread.cohorts.listing.volume_slices import SliceChoice
     from secondread.images.workers.cores import available_cores
     from secondread.outputs.folders import beside
 
-    place = TableOutput("index", output, ("path",), "manifest", source, key, split_file, force=force)
+    place = TableOutput("index", output, ("path",), "manifest", source, key, split_file, labels, force=force)
+    given = given_labels(
+        labels,
+        path_column=path_column,
+        label_column=label_column,
+        label_columns=label_columns,
+        normal=normal,
+        unlabelled=unlabelled,
+        match_by=match_by,
+        patient_column=patient_column,
+        split_column=split_column,
+        keep=keep,
+        box_columns=box_columns,
+        box_size_columns=box_size_columns,
+        no_boxes=no_boxes,
+    )
+    if slices is not None and shape != "images":
+        raise UserError("--slices chooses among the slices of volumes; add --as images")
     result = index_source(
         source,
         manifest_path=output,
@@ -78,6 +160,11 @@ def index(
         normal_class=normal_class,
         split_file=split_file,
         channels=channels.split(",") if channels else (),
+        labels=given,
+        patient=patient,
+        masks=tuple(mask or ()),
+        volume_parts=volume_parts,
+        slices=SliceChoice.parse(plane, slices),
         every=every,
         folders_as_sequences=folders_as_sequences,
         workers=available_cores() if workers is None else workers,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from secondread.cohorts.labels.box_masks import BoxMasks
 from secondread.cohorts.listing.channels import joined_channels
 from secondread.cohorts.listing.dicom_tree import rows_of_dicom
 from secondread.cohorts.listing.dicom_volumes import DicomFile
@@ -17,20 +18,26 @@ from secondread.cohorts.listing.file_reading import (
     read_each,
     reason_of,
 )
-from secondread.cohorts.listing.folder_names import columns_from_folders, part_masks, unclear_folders
+from secondread.cohorts.listing.given.brain_masks import with_brain_masks
+from secondread.cohorts.listing.given.labels import GivenLabels
+from secondread.cohorts.listing.given.mask_patterns import masks_by_patterns
+from secondread.cohorts.listing.given.patients import patient_pattern, with_patients
+from secondread.cohorts.listing.given.volume_parts import NOT_ZERO, VolumeParts
 from secondread.cohorts.listing.header_warnings import header_warnings
 from secondread.cohorts.listing.identities import hashing, key_beside, read_key
 from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.npz_rows import read_archive, rows_of_archive
+from secondread.cohorts.listing.pictures import HowPictures, with_pictures
 from secondread.cohorts.listing.set_aside import SetAside
-from secondread.cohorts.listing.split_file import Found, SplitFile
+from secondread.cohorts.listing.split_file import SplitFile
 from secondread.cohorts.listing.tree import Tree, tree_of
+from secondread.cohorts.listing.volume_slices import SliceChoice, in_slices
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, counts_alone
-from secondread.cohorts.sequences import place_of, sequences_of_folders
 from secondread.errors import DataError, UserError
-from secondread.images.header import Header
 from secondread.images.image import ImageError
+
+_ALL_SLICES = SliceChoice()
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,11 @@ def index(
     split_file: str | Path | None = None,
     channels: Sequence[str] = (),
     every: int = 1,
+    labels: GivenLabels | None = None,
+    patient: str = "",
+    masks: Sequence[str] = (),
+    volume_parts: str = "",
+    slices: SliceChoice = _ALL_SLICES,
     folders_as_sequences: bool = False,
     clips_whole: bool = False,
     workers: int = 2,
@@ -69,7 +81,7 @@ def index(
 
     src            a folder, searched to its end, or one file
     manifest_path  where the manifest will be written; the key of hashed ids lies beside it
-    as_images      keep CT, MR and PT slices, and the pages of a TIFF, as images
+    as_images      keep CT, MR and PT slices, the pages of a TIFF and the slices of a NIfTI volume as images
     keep_ids       leave the headers' patient and study ids as they are, instead of keyed hashes
     keep_derived   take derived CT, MR and PT series too
     key            a file with the key (see `identities`)
@@ -79,7 +91,12 @@ def index(
                    image, derived series too; it fills split and label, and no folder name does; no masks
     channels       words in the names of files that are the channels of one image, in their order (see
                    `joined_channels`)
-    every          of a file's frames, or of a sequence in a folder, only each `every`th is listed
+    every          of a file's frames or slices, or of a sequence in a folder, only each `every`th is listed
+    labels         a table that says the labels; folder names then say splits alone
+    patient        a regular expression on paths that takes the patient's id out of them
+    masks          patterns of the paths of masks (see `masks_by_patterns`), in place of the usual names
+    volume_parts   which words in the names of files tell image, mask and brain (see `VolumeParts`)
+    slices         which slices of NIfTI volumes are listed with `as_images`
     folders_as_sequences   the pictures of one folder are the frames of one study, in the order in which
                    people count their names
     clips_whole    a DICOM file of several frames is one row, whatever its modality
@@ -99,11 +116,17 @@ def index(
     src = Path(src)
     if not src.exists():
         raise UserError(f"{src}: no such file or folder")
+    pattern = patient_pattern(patient) if patient else None
+    parts = VolumeParts.parse(volume_parts) if volume_parts else None
+    if parts and channels:
+        raise UserError("--volume-parts and --channels both say what an image is; give one of them")
+    table = labels.read() if labels is not None else None
     base = (src if src.is_dir() else src.parent).resolve()
     tree = tree_of(base) if src.is_dir() else Tree([src.name], [])
-    own = Path(manifest_path).resolve() if manifest_path else None
-    paths = [path for path in tree.files if base / path != own]
-    how = _Pictures(as_images, every, base.name if folders_as_sequences else "")
+    paths = [path for path in tree.files if not _is_own(base / path, manifest_path)]
+    outlined = masks_by_patterns(list(filter(is_text, paths)), masks, str(src)) if masks else None
+    by_slices = as_images
+    how = HowPictures(as_images, every, base.name if folders_as_sequences else "", parts, outlined)
     found = None
     if split_file is not None:
         found = SplitFile.read(split_file).find((path for path in paths if is_text(path)), src)
@@ -118,7 +141,11 @@ def index(
             )
         raise UserError(f"{src}: no image in this folder")
 
-    dicom = [DicomFile(path, header) for path, header in headers.items() if header.kind == "dicom"]
+    dicom = [
+        DicomFile(path, header)
+        for path, header in headers.items()
+        if header.kind == "dicom" and (outlined is None or path not in outlined.files)
+    ]
     hashed = any(map(_names_someone, dicom)) and not keep_ids
     secret, key_path = _key(key, manifest_path) if hashed else (None, None)
     rows, apart = rows_of_dicom(
@@ -132,14 +159,15 @@ def index(
         clips_whole=clips_whole,
     )
     aside += apart
-    rows, unclear, lone_masks = _with_pictures(rows, headers, found, how)
+    listed = with_pictures(rows, headers, found, how)
+    rows, lone_masks = listed.rows, listed.lone_masks
+    aside += listed.aside
     archives = [path for path, header in headers.items() if header.kind == "npz"]
     if found is not None:
         aside += [SetAside(path, "an archive, and a split file names single images") for path in archives]
         archives = []
     archived, unread = _archived_rows(base, archives, normal_class, workers)
     aside += unread
-    rows += archived
     if channels:
         rows, unjoined = joined_channels(rows, channels, lone_masks)
         aside += unjoined
@@ -147,45 +175,37 @@ def index(
     aside += [
         SetAside(path, "mask that fits no image, or several") for path in lone_masks if path not in taken
     ]
-    if not rows:
+    if not rows and not archived:
         raise UserError(f"{src}: every image was set apart; first: {aside[0]}")
 
-    warnings = [*header_warnings(dicom), *unclear, *(found.remarks(src) if found is not None else ())]
+    warnings = [*header_warnings(dicom), *(found.remarks(src) if found is not None else ())]
+    warnings += listed.notes
+    if table is not None:
+        rows, said = table.applied(rows, headers, base, str(src), manifest_path)
+        warnings += said
+    else:
+        warnings += listed.unclear
+    if pattern is not None:
+        rows, said = with_patients(rows, pattern)
+        warnings += said
+    if parts is not None and parts.brain == NOT_ZERO:
+        rows, lost = with_brain_masks(rows, base, BoxMasks.beside(_place(manifest_path)).folder, workers)
+        aside += lost
+    if by_slices:
+        rows, lost, said = in_slices(rows, headers, base, slices, every, workers)
+        aside += lost
+        warnings += said
+    rows += archived
     warnings += _assumptions(rows, archived, normal_class)
     rows.sort(key=lambda row: natural(row.path))
     manifest = Manifest(_only_filled(rows), base, str(src)).where(*where)
     return IndexResult(manifest, aside, warnings, key_path, list(found.missing) if found else [])
 
 
-@dataclass(frozen=True)
-class _Pictures:
-    """How pictures are listed: `pages` of a TIFF each as an image, each `every`th of a sequence, and the name
-    of the source's own folder where folders are sequences."""
-
-    pages: bool
-    every: int
-    folder: str
-
-
 def _names_someone(file: DicomFile) -> bool:
     """Whether a header has an id that a row would carry; a clip without a study has its series' id."""
     header = file.header
     return bool(header.patient_id or header.study_uid or (header.frames > 1 and header.series_uid))
-
-
-def _with_pictures(
-    rows: Sequence[Row], headers: Mapping[str, Header], found: Found | None, how: _Pictures
-) -> tuple[list[Row], list[str], list[str]]:
-    """The rows and those of pictures and volumes, placed as folders or the split file say; what is to be said
-    of folders that are not clear; and masks that fit no one image."""
-    pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
-    images, masks, lone_masks = (pictures, {}, []) if found else part_masks(pictures)
-    drawn = [row for path in images for row in _picture_rows(path, headers, masks.get(path, ""), how)]
-    if how.folder:
-        drawn = sequences_of_folders(drawn, how.folder, how.every)
-    if found:
-        return _with_listed_columns([*rows, *drawn], found), [], lone_masks
-    return *_with_folder_columns([*rows, *drawn]), lone_masks
 
 
 def _assumptions(rows: Sequence[Row], archived: Sequence[Row], normal_class: int) -> list[str]:
@@ -215,6 +235,20 @@ def _archived_rows(
     return rows, aside
 
 
+def _is_own(path: Path, manifest_path: str | Path | None) -> bool:
+    """Whether a file is the manifest, or lies in its folder of masks."""
+    if manifest_path is None:
+        return False
+    own = Path(manifest_path).resolve()
+    return path == own or BoxMasks.beside(own).folder in path.parents
+
+
+def _place(manifest_path: str | Path | None) -> Path:
+    if manifest_path is None:
+        raise UserError("masks are written beside the manifest: say where the manifest will lie")
+    return Path(manifest_path).absolute()
+
+
 def _key(key: str | Path | None, manifest_path: str | Path | None) -> tuple[bytes, Path]:
     if key is not None:
         return read_key(key), Path(key)
@@ -223,45 +257,6 @@ def _key(key: str | Path | None, manifest_path: str | Path | None) -> tuple[byte
             "ids in DICOM headers are replaced by keyed hashes: give a key, the manifest's path, or keep_ids"
         )
     return key_beside(manifest_path)
-
-
-def _picture_rows(path: str, headers: Mapping[str, Header], mask: str, how: _Pictures) -> list[Row]:
-    """A picture or volume as one row, or each volume of a 4-D NIfTI and, where they are asked for, each page
-    of a TIFF as one. A mask of as many pages has one for each."""
-    header = headers[path]
-    if header.frames == 1 or (header.kind == "tiff" and not how.pages):
-        return [Row(path, mask=mask)]
-    numbers = range(0, header.frames, how.every)
-    if header.kind != "tiff":
-        return [Row(f"{path}#frame/{number}", mask=mask) for number in numbers]
-    paged = bool(mask) and headers[mask].kind == "tiff" and headers[mask].frames == header.frames
-    return [
-        Row(
-            f"{path}#frame/{number}",
-            mask=f"{mask}#frame/{number}" if paged else mask,
-            study_id=path,
-            extra=place_of(number),
-        )
-        for number in numbers
-    ]
-
-
-def _with_folder_columns(rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
-    """The rows with what their folders say, and what is to be said of folders that are not clear."""
-    said = columns_from_folders([row.path for row in rows])
-    filled = [
-        replace(row, split=columns.split, label=columns.label, finding=columns.finding)
-        for row, columns in zip(rows, said, strict=True)
-    ]
-    return filled, unclear_folders(said)
-
-
-def _with_listed_columns(rows: Sequence[Row], found: Found) -> list[Row]:
-    """The rows as the split file places their files; frames of a file are placed alike."""
-    return [
-        found.files[row.path if row.path in found.files else row.path.rpartition("#frame/")[0]].placed(row)
-        for row in rows
-    ]
 
 
 def _only_filled(rows: Sequence[Row]) -> tuple[Row, ...]:
