@@ -86,7 +86,7 @@ def index(
         str,
         typer.Option(
             metavar="REGEX",
-            help="Regular expression on paths: the patient is its first group, or (?P<patient>…).",
+            help="Regular expression on paths: the patient is its first group, or the one called patient.",
         ),
     ] = "",
     mask: Annotated[
