@@ -33,7 +33,7 @@ demo: user
 
 # The site, in build/site. Needs no network; a dead link or a page that is in no menu ends it.
 docs: env
-	$(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 lint: env
 	$(BIN)/ruff check .
@@ -54,9 +54,9 @@ processors: env
 processors-quick: env
 	$(BIN)/python benchmarks/machines/processors.py --quick
 
-# The lists of methods in the README and in docs/presets.md, from the presets.
+# The list of methods in docs/presets.md, from the presets, and that of data sets.
 methods: env
-	$(BIN)/python tests/docs/methods_table.py
+	$(BIN)/python website/presets_table.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

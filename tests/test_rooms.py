@@ -109,7 +109,7 @@ def test_no_two_tests_have_one_name():
     assert sorted({name for name in names if names.count(name) > 1}) == []
 
 
-@pytest.mark.parametrize("top", ["src", "tests", "benchmarks", "docs"])
+@pytest.mark.parametrize("top", ["src", "tests", "benchmarks", "docs", "website"])
 def test_no_folder_has_more_than_twenty_files(top):
     folders = [ROOT / top, *(path for path in (ROOT / top).rglob("*") if path.is_dir())]
     counts = {

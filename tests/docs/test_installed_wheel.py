@@ -1,4 +1,4 @@
-"""The README's first example as a user runs it: from a built wheel, in an empty folder, without a network."""
+"""The README's example as a user runs it: from a built wheel, in an empty folder, without a network."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ import pytest
 from secondread import make_phantoms
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)[0]
-STEPS = [line.partition("#")[0].strip() for line in EXAMPLE.splitlines() if line.startswith("secondread ")]
+BLOCKS = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+LINES = [line.partition("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
+STEPS = [line for line in LINES if line.startswith("secondread ")]
 NO_NETWORK = """
 import socket
 

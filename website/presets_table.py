@@ -1,5 +1,5 @@
-"""The lists of methods in the README and in docs/presets.md, made from the presets and their detectors, and
-that of data sets. `make methods` writes them."""
+"""The list of methods in docs/presets.md, made from the presets and their detectors, and that of data sets.
+`make methods` writes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from secondread.detectors import DETECTORS
 from secondread.detectors.blocks.encoder_settings import encoder_kind
 from secondread.recipes.recipe import Preset, Recipe, presets
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 PRESETS = Path(secondread.recipes.__file__).parent / "presets"
 MARKS = ("<!-- methods: made by `make methods` -->\n", "<!-- end of methods -->\n")
 COHORTS = {"normal": "normals", "unlabelled": "unlabelled images", "abnormal": "labelled abnormal images"}
@@ -45,21 +45,6 @@ def by_family() -> dict[str, list[Preset]]:
     return found
 
 
-def families_table() -> str:
-    """What the README shows: a line for each family. A preset with its paper's values stands behind its
-    stable form."""
-    lines = ["| family | presets |", "|---|---|"]
-    for title, members in by_family().items():
-        names = {preset.name for preset in members}
-        shown = [
-            f"`{name}`" + (" (and `-paper`)" if f"{name}-paper" in names else "")
-            for name in sorted(names)
-            if not (name.endswith("-paper") and name.removesuffix("-paper") in names)
-        ]
-        lines.append(f"| {title} | {', '.join(shown)} |")
-    return "\n".join(lines) + "\n"
-
-
 def presets_table() -> str:
     """What docs/presets.md shows: a table for each family."""
     found = []
@@ -75,7 +60,6 @@ def presets_table() -> str:
 
 
 LISTS = {
-    ROOT / "README.md": families_table,
     ROOT / "docs" / "presets.md": presets_table,
     ROOT / "docs" / "data-sets.md": data_sets_table,
 }
