@@ -185,6 +185,36 @@ def test_another_schema_is_refused(copied: Path, change) -> None:
     one_line(caught)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda d: d.update(format=2),
+        lambda d: d.update(surprise=1),
+        lambda d: d["recipe"].update(surprise=1),
+        lambda d: d["recipe"]["detector"].update(name="of-tomorrow"),
+        lambda d: d["provenance"].update(surprise=1),
+    ],
+)
+def test_what_a_newer_version_wrote_is_told_apart_from_damage(copied: Path, change) -> None:
+    edit(copied, lambda d: d["provenance"]["versions"].update(secondread="99.1.2"))
+    edit(copied, change)
+    with pytest.raises(DataError, match=r"made by secondread 99\.1\.2, and this is .*; install") as caught:
+        Bundle.load(copied)
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_later_format_without_a_version_is_of_a_newer_version(copied: Path) -> None:
+    edit(copied, lambda d: d.update(format=2, provenance={}))
+    with pytest.raises(DataError, match="a newer version of secondread"):
+        Bundle.load(copied)
+
+
+def test_a_detector_of_which_the_bundle_names_no_package_says_what_to_install(copied: Path) -> None:
+    edit(copied, lambda d: d["recipe"]["detector"].update(name="edges"))
+    with pytest.raises(DataError, match="its detector 'edges' is not known here; install the package"):
+        Bundle.load(copied)
+
+
 def test_json_that_is_none_is_refused(copied: Path) -> None:
     (copied / "bundle.json").write_text("{" * 2000)
     with pytest.raises(DataError):

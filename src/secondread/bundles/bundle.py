@@ -28,6 +28,7 @@ from secondread.bundles.bundle_document import FORMAT, TENSOR_FILES, BundleDocum
 from secondread.bundles.companions import Companions
 from secondread.bundles.decisions import Decisions, decide
 from secondread.bundles.fitted import plan_fitted, refuse_large
+from secondread.bundles.other_version import refuse_unknown_detector, why_unreadable
 from secondread.bundles.read_document import one_line, read_document, read_seen
 from secondread.bundles.seen import Seen
 from secondread.bundles.tensors import DeclaredFile, TensorFile, write_tensors
@@ -256,6 +257,7 @@ class Bundle:
         for code in document.provenance.code:
             if note := code.installed_otherwise():
                 warnings.warn(f"{path}: {note}", stacklevel=2)
+        refuse_unknown_detector(path, document)
         files = {name: TensorFile.open(path / name, document.files[name]) for name in TENSOR_FILES}
         try:
             seen = read_seen(path, document)
@@ -287,7 +289,8 @@ class Bundle:
             IndexError,
             OverflowError,
         ) as error:
-            raise DataError(f"{path}: the bundle does not fit together ({one_line(error)})") from error
+            reason = why_unreadable(document.versions)
+            raise DataError(f"{path}: does not fit together ({one_line(error)}); {reason}") from error
         log_event("bundle read", digest=digest, detector=recipe.detector["name"], device=device)
         return cls(
             recipe=recipe,

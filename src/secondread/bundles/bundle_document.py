@@ -80,3 +80,8 @@ class BundleDocument(Settings):
     companions: dict[str, dict[str, Any]]
     provenance: Provenance
     files: dict[str, DeclaredFile] = Field(max_length=len(FILES))
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """Of the bundle's form and of what wrote it."""
+        return {"format": self.format, "secondread": self.provenance.versions.get("secondread")}

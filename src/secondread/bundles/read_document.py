@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from secondread.bundles.bundle_document import FILES, BundleDocument
+from secondread.bundles.other_version import CHANGED, versions_in, why_unreadable
 from secondread.bundles.seen import Seen
 from secondread.bundles.tensors import read_declared
 from secondread.errors import DataError, UserError
@@ -28,16 +29,17 @@ def read_document(path: Path) -> tuple[BundleDocument, str]:
         )
     try:
         text = read_plain(file, DOCUMENT.length, links=False)
-        document = BundleDocument.model_validate(parse_json(text, DOCUMENT))
+        said = parse_json(text, DOCUMENT)
+        document = BundleDocument.model_validate(said)
     except ValidationError as error:
-        raise DataError(f"{file}: {first_problem(error)}; the bundle was changed or damaged") from error
+        raise DataError(f"{file}: {first_problem(error)}; {why_unreadable(versions_in(said))}") from error
     except Unfit as error:
-        raise DataError(f"{file}: {error}; the bundle was changed or damaged") from error
+        raise DataError(f"{file}: {error}; {CHANGED}") from error
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from error
     for name in sorted(document.files.keys() ^ set(FILES)):
         problem = "is missing from its file list" if name in FILES else "does not belong in its file list"
-        raise DataError(f"{file}: {name!r} {problem}; the bundle was changed or damaged")
+        raise DataError(f"{file}: {name!r} {problem}; {why_unreadable(versions_in(said))}")
     return document, hashlib.sha256(text).hexdigest()
 
 
