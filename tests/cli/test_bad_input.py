@@ -169,3 +169,24 @@ def test_ctrl_c_in_a_fit_says_how_to_go_on_and_can(phantoms: Manifest, tmp_path:
         assert not (tmp_path / "b").exists()
         assert json.loads((tmp_path / "b.partial" / "fit.json").read_text())["seed"] == 0
     assert "--resume" in one_error(run(*command[3:], "-q", code=2))
+
+
+def test_maps_of_a_detector_that_has_none_are_one_line(
+    copied: Path, phantoms: Manifest, tmp_path: Path
+) -> None:
+    film = phantoms.reference(phantoms.rows[0])
+    said = run("score", copied, film, "-o", tmp_path / "out", "--maps", "--workers", 0)
+    assert said.count("note: no maps are written: the detector ") == 1
+    assert "no maps are written" in json.loads((tmp_path / "out" / "run.json").read_text())["notes"][0]
+    assert not (tmp_path / "out" / "maps").exists()
+
+
+def test_a_bundle_of_a_newer_version_is_told_so(copied: Path, phantoms: Manifest, tmp_path: Path) -> None:
+    file = copied / "bundle.json"
+    document = json.loads(file.read_text())
+    document["provenance"]["versions"]["secondread"] = "99.0"
+    file.write_text(json.dumps({**document, "format": 2}))
+    said = one_error(run("score", copied, phantoms.base / "manifest.csv", "-o", tmp_path / "out", code=3))
+    assert "made by secondread 99.0" in said
+    assert "install secondread 99.0 or later" in said
+    assert not (tmp_path / "out").exists()

@@ -66,3 +66,13 @@ def test_no_key_lies_in_the_open_in_the_record(fitted: Bundle, films: Path, tmp_
         text = (tmp_path / "out" / name).read_text()
         assert key not in text
         assert "MRN-" not in text
+
+
+def test_a_run_that_is_refused_leaves_no_key(fitted: Bundle, films: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="gone"):
+        score_into(fitted, [films, tmp_path / "gone"], tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()
+    score_into(fitted, films, tmp_path / "kept", workers=0)
+    with pytest.raises(UserError, match="gone"):
+        score_into(fitted, [films, tmp_path / "gone"], tmp_path / "kept", workers=0)
+    assert (tmp_path / "kept" / "readings.csv.key").exists()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secondread.bundles.bundle import Bundle
+from secondread.cohorts.listing.identities import no_stray_key
 from secondread.detectors.trivial import column_of
 from secondread.errors import UserError
 from secondread.outputs.folders import RECORD, output_folder
@@ -99,20 +100,31 @@ def score_into(
     with output_folder(out, "score"):
         if not resume and (out / READINGS).is_file():
             raise UserError(f"{out}: there are readings already; choose another folder with -o")
-        found = gather(
-            inputs, where=where, workers=workers, key=key, key_beside=out / READINGS,
-            rank=len(bundle.detector.size), every=every, folders_as_sequences=folders_as_sequences,
-        )  # fmt: skip
-        refuse_other_readings(out, bundle, found)
+        with no_stray_key(out / READINGS):
+            found = gather(
+                inputs, where=where, workers=workers, key=key, key_beside=out / READINGS,
+                rank=len(bundle.detector.size), every=every, folders_as_sequences=folders_as_sequences,
+            )  # fmt: skip
+            refuse_other_readings(out, bundle, found)
+        if maps and (none := no_maps(bundle)):
+            found = replace(found, notes=(*found.notes, none))
         run = _Run(
             bundle, found, out, RunRecord("score", command),
-            maps=maps and bundle.calibration.maps is not None, workers=workers, batch_size=batch_size,
+            maps=maps and not no_maps(bundle), workers=workers, batch_size=batch_size,
             cache=cache, timeout_s=timeout_s, progress=progress,
         )  # fmt: skip
         try:
             return run.do()
         except OSError as error:
             raise cannot_write(Path(error.filename or out), error) from error
+
+
+def no_maps(bundle: Bundle) -> str:
+    """What to tell whoever asks for maps that the bundle's detector has not; empty where it has them."""
+    if bundle.calibration.maps is not None:
+        return ""
+    name = bundle.recipe.detector["name"]
+    return f"no maps are written: the detector {name} gives a score for each image and no map"
 
 
 @dataclass

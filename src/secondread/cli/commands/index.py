@@ -126,6 +126,7 @@ def index(
     Names of folders such as train/normal, or a table of labels (--labels), fill its columns. Exit 1 where
     files could not be read, or a split file names some that are not there.
     """
+    from secondread.cohorts.listing.identities import no_stray_key
     from secondread.cohorts.listing.index import index as index_source
     from secondread.cohorts.listing.volume_slices import SliceChoice
     from secondread.images.workers.cores import available_cores
@@ -149,27 +150,28 @@ def index(
     )
     if slices is not None and shape != "images":
         raise UserError("--slices chooses among the slices of volumes; add --as images")
-    result = index_source(
-        source,
-        manifest_path=output,
-        as_images=shape == "images",
-        keep_ids=keep_ids,
-        keep_derived=keep_derived,
-        key=key,
-        where=tuple(where or ()),
-        normal_class=normal_class,
-        split_file=split_file,
-        channels=channels.split(",") if channels else (),
-        labels=given,
-        patient=patient,
-        masks=tuple(mask or ()),
-        volume_parts=volume_parts,
-        slices=SliceChoice.parse(plane, slices),
-        every=every,
-        folders_as_sequences=folders_as_sequences,
-        workers=available_cores() if workers is None else workers,
-    )
-    result.manifest.write(output)
+    with no_stray_key(output):
+        result = index_source(
+            source,
+            manifest_path=output,
+            as_images=shape == "images",
+            keep_ids=keep_ids,
+            keep_derived=keep_derived,
+            key=key,
+            where=tuple(where or ()),
+            normal_class=normal_class,
+            split_file=split_file,
+            channels=channels.split(",") if channels else (),
+            labels=given,
+            patient=patient,
+            masks=tuple(mask or ()),
+            volume_parts=volume_parts,
+            slices=SliceChoice.parse(plane, slices),
+            every=every,
+            folders_as_sequences=folders_as_sequences,
+            workers=available_cores() if workers is None else workers,
+        )
+        result.manifest.write(output)
     place.written(
         digests={"manifest": result.manifest.digest},
         rows=len(result.manifest.rows),

@@ -73,11 +73,15 @@ def score(
     from secondread.bundles.bundle import Bundle
     from secondread.calibration.description import describe
     from secondread.preprocessing.cache.place import open_cache
+    from secondread.readings.score_into import no_maps
     from secondread.readings.score_into import score_into as score_images
     from secondread.scoring.device import choose_device
     from secondread.terminal.counting import counting
 
     loaded = Bundle.load(bundle, device=str(choose_device(device)), allow=allow_code or ())
+    early = no_maps(loaded) if maps else ""
+    if early:
+        say(f"note: {early}", shown=not quiet)
     with counting("scoring", shown=not quiet) as show:
         summary = score_images(
             loaded,
@@ -101,7 +105,7 @@ def score(
     page = _scores_over_time(summary.readings, workers)
     if not quiet:
         for note in summary.notes:
-            say(f"note: {note}")
+            say(f"note: {note}", shown=note != early)
         failed = [f"{path}: {error}" for path, error in summary.failed]
         for line in first_lines("not read", failed, 20, f"in {summary.readings}"):
             say(line)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -49,8 +50,7 @@ def read_key(path: str | Path) -> bytes:
 
 def key_beside(manifest: str | Path) -> tuple[bytes, Path]:
     """The key beside a manifest, made where there is none, and its path."""
-    path = Path(manifest)
-    path = path.with_name(path.name + ".key")
+    path = key_file(manifest)
     if not path.exists():
         try:
             write_new(path, (secrets.token_hex(32) + "\n").encode())
@@ -59,6 +59,24 @@ def key_beside(manifest: str | Path) -> tuple[bytes, Path]:
         except OSError as error:
             raise UserError(f"{path}: the key cannot be written ({error.strerror})") from None
     return read_key(path), path
+
+
+def key_file(table: str | Path) -> Path:
+    """Where the key of a manifest or of readings lies."""
+    return Path(table).with_name(f"{Path(table).name}.key")
+
+
+@contextmanager
+def no_stray_key(table: str | Path) -> Iterator[None]:
+    """Within the block a key may be made beside the table; where the block fails, it is gone again."""
+    file = key_file(table)
+    there = file.exists()
+    try:
+        yield
+    except BaseException:
+        if not there:
+            file.unlink(missing_ok=True)
+        raise
 
 
 def hashing(key: bytes | None) -> Callable[[Literal["patient", "study"], str], str]:
