@@ -24,6 +24,7 @@ from secondread.cohorts.unlabelled import (
 )
 from secondread.errors import UserError
 from secondread.wording.lists import few
+from secondread.wording.numbers import count
 
 ANY_FINDING = "any"
 
@@ -96,10 +97,7 @@ def build_cohorts(
     given = [row for row in manifest.rows if row.split == "validation" and row.label == "normal"]
     normals = [row for row in train if row.label == "normal"]
     if not normals and not without_normals:
-        but = " but those of the unlabelled pool" if pool else ""
-        raise UserError(
-            f"{name}: no row{but} has split train and label normal: there is nothing to learn from"
-        )
+        raise UserError(_nothing_to_learn_from(name, manifest.rows, train, pool))
 
     validation_patients, calibration_patients = set[str](), set[str]()
     if normals:
@@ -244,3 +242,22 @@ def _notes_on_patients(rows: Sequence[Row]) -> list[str]:
     if studies:
         notes.append(f"{studies} of {len(rows)} images have no patient id: their study counts as the patient")
     return notes
+
+
+def _nothing_to_learn_from(name: str, rows: Sequence[Row], train: Sequence[Row], pool: Sequence[Row]) -> str:
+    """Why there is no normal to learn from, and how to have some."""
+    but = " but those of the unlabelled pool" if pool else ""
+    said = f"{name}: no row{but} has split train and label normal: there is nothing to learn from"
+    elsewhere = sum(row.label == "normal" for row in rows)
+    if not any(row.label for row in rows):
+        return (
+            f"{said}; no row has a label at all: write normal into the column label of those that are, let "
+            "`secondread index --labels` take it from a table, or choose a method that learns from "
+            "unlabelled images (`secondread recipes`)"
+        )
+    if elsewhere:
+        return (
+            f"{said}; {count(elsewhere, 'normal')} in other splits or pools: split anew with `secondread "
+            f"split {name} -o FILE --again`, or change their column split"
+        )
+    return f"{said}; {count(len(train), 'training row')} with other labels: write normal into some"

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from secondread import tables
+from secondread.cohorts import not_a_manifest
 from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header, refuse_other_length
 from secondread.cohorts.row import Row
 from secondread.cohorts.vector_rows import as_rows_of_images
@@ -32,10 +33,12 @@ def read_rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:
     except csv.Error as error:
         raise UserError(f"{path}, after line {line}: not readable as CSV ({error})") from None
     except UnicodeDecodeError:
-        raise UserError(f"{path}, after line {line}: not UTF-8 text; save it as CSV in UTF-8") from None
+        raise UserError(not_a_manifest.not_text(path)) from None
     except FileNotFoundError:
-        raise UserError(f"{path}: no such manifest; give the path of a CSV file") from None
+        raise UserError(not_a_manifest.missing(path)) from None
     except OSError as error:
+        if path.is_dir():
+            raise UserError(not_a_manifest.folder(path)) from None
         raise UserError(f"{path}: the manifest cannot be read ({error.strerror})") from None
 
 

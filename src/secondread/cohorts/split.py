@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from secondread.cohorts.columns import COLUMNS
 from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.cohorts.row import Row, patient_of
 from secondread.errors import UserError
+
+_OF_ONE_IMAGE = ("path", "mask", "patient_id", "study_id", "split")
+"""Columns by which nothing can be spread alike."""
 
 
 def split(
@@ -47,9 +51,7 @@ def split(
         raise UserError(f"{name}: rows already have a split or fold; pass --again to replace it")
     known = {*COLUMNS, *manifest.extra_columns}
     if unknown := [each for each in stratify if each not in known]:
-        raise UserError(
-            f"{name}: no column {unknown[0]!r} to stratify by; the columns are {', '.join(sorted(known))}"
-        )
+        raise UserError(_no_column(name, unknown[0], manifest))
     parts = _parts(test, validation, folds)
 
     patients: dict[str, list[Row]] = defaultdict(list)
@@ -71,6 +73,19 @@ def split(
         else:
             rows.append(replace(row, split="", extra={**row.extra, "fold": part}))
     return replace(manifest, rows=tuple(rows))
+
+
+def _no_column(name: str, column: str, manifest: Manifest) -> str:
+    """That a column to stratify by is not there, which ones may be, and how to have it."""
+    filled = [each for each in COLUMNS if any(row.value(each) for row in manifest.rows)]
+    useful = [each for each in (*filled, *manifest.extra_columns) if each not in _OF_ONE_IMAGE]
+    near = get_close_matches(column, useful, 1, 0.6)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return (
+        f"{name}: no column {column!r} to stratify by; {meant}there are {', '.join(useful) or 'none'}; add "
+        f"the column to the manifest (`secondread index FOLDER --labels TABLE --keep {column}`), or leave "
+        f"--stratify {column} out"
+    )
 
 
 def _parts(test: float, validation: float, folds: int | None) -> dict[str, float]:
