@@ -52,6 +52,7 @@ __all__ = [
     "index",
     "make_phantoms",
     "manifest_of_arrays",
+    "plan_study",
     "presets",
     "read_image",
     "sample",
@@ -92,6 +93,7 @@ _HOMES = {
     "secondread.fitting.calibrate": ("calibrate",),
     "secondread.fitting.fit": ("fit",),
     "secondread.images.read": ("read_image",),
+    "secondread.metrics.planning.plan": ("plan_study",),
     "secondread.networks.encoder": ("Encoder",),
     "secondread.previews.sampling": ("sample",),
     "secondread.readings.readings": ("Readings",),
@@ -134,6 +136,7 @@ if TYPE_CHECKING:
     from secondread.fitting.calibrate import calibrate
     from secondread.fitting.fit import fit
     from secondread.images.read import read_image
+    from secondread.metrics.planning.plan import plan_study
     from secondread.networks.encoder import Encoder
     from secondread.previews.sampling import sample
     from secondread.readings.readings import Readings

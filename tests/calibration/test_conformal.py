@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from secondread.calibration.calibration import Calibration
-from secondread.calibration.conformal import TOLERANCE, WIDEST, Conformal, patients_needed, tolerance
+from secondread.calibration.conformal import TOLERANCE, WIDEST, Conformal, tolerance
 from secondread.calibration.raw_scores import RawScores
 from secondread.detectors.contract import Mixture
+from secondread.metrics.realised_rate import patients_needed
 
 
 def test_p_values_count_calibration_scores_at_or_above():

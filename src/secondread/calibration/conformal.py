@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from secondread.calibration.part_mixture import require_finite
 from secondread.calibration.raw_scores import Floats
 from secondread.metrics.patients import patient_numbers
+from secondread.metrics.realised_rate import realised_range
 
 TOLERANCE = 5e-4
 """How far one image's score in float32 may differ between processors and numbers of threads, as a share of
@@ -133,26 +134,11 @@ class Conformal:
         return float(np.nextafter(kept[-1], np.inf))
 
     def realised_range(self, rate: float, level: float = 0.95) -> tuple[float, float] | None:
-        """The range in which the false-alarm rate among new normals lies for this calibration set.
-
-        With k = floor(rate (n + 1)) of n patients, the realised rate follows Beta(k, n + 1 - k) over
-        calibration sets: exact for one image per patient and no ties, approximate otherwise. None
-        where nothing can be flagged.
-        """
-        flagged = math.floor(rate * (self.patients + 1) + 1e-9)
-        if flagged == 0:
-            return None
-        from scipy import stats  # takes a second to import, and only this needs it
-
-        realised = stats.beta(flagged, self.patients + 1 - flagged)
-        return float(realised.ppf((1 - level) / 2)), float(realised.ppf((1 + level) / 2))
+        """The range in which the false-alarm rate among new normals lies for this calibration set
+        (`metrics.realised_rate`). None where nothing can be flagged."""
+        return realised_range(rate, self.patients, level)
 
 
 def at_most(rate: float) -> float:
     """The rate with room for the last bit of a quotient."""
     return rate * (1.0 + 1e-12)
-
-
-def patients_needed(rate: float) -> int:
-    """The fewest calibration patients with which anything can be flagged: `ceil(1 / rate) - 1`."""
-    return math.ceil(1.0 / rate - 1e-9) - 1

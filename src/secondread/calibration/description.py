@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from secondread.calibration.calibration import Calibration
-from secondread.calibration.conformal import Conformal, patients_needed
+from secondread.calibration.conformal import Conformal
+from secondread.metrics.realised_rate import patients_needed
 from secondread.wording.numbers import count, rate
 
 

@@ -14,6 +14,7 @@ from secondread.cli.commands.doctor import doctor
 from secondread.cli.commands.evaluate import evaluate
 from secondread.cli.commands.fit import fit
 from secondread.cli.commands.index import index
+from secondread.cli.commands.power import power
 from secondread.cli.commands.recipes import recipes
 from secondread.cli.commands.sample import sample
 from secondread.cli.commands.score import score
@@ -44,6 +45,7 @@ for command in (
     compare,
     sample,
     anomalies,
+    power,
     recipes,
     doctor,
 ):

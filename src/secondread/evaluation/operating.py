@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.calibration.conformal import at_most, patients_needed
+from secondread.calibration.conformal import at_most
 from secondread.evaluation.estimates import Estimate, Resampling
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Units
@@ -22,6 +22,7 @@ from secondread.metrics.decisions import (
     predictive_values,
 )
 from secondread.metrics.precision_recall import best_f1
+from secondread.metrics.realised_rate import patients_needed
 from secondread.metrics.roc import youden
 from secondread.wording.short import Short
 

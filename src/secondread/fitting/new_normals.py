@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secondread.bundles.seen import Seen, hash_patient
-from secondread.calibration.conformal import patients_needed
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
 from secondread.cohorts.unlabelled import in_pool
 from secondread.errors import DataError, UserError
+from secondread.metrics.realised_rate import patients_needed
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing

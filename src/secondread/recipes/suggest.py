@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secondread.calibration.calibration_settings import CalibrationSettings
-from secondread.calibration.conformal import patients_needed
 from secondread.cohorts.cohort_settings import CohortSettings
 from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.cohorts.row import Row, counts_alone, patient_of
@@ -13,6 +12,7 @@ from secondread.cohorts.unlabelled import in_pool
 from secondread.errors import UserError
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
+from secondread.metrics.realised_rate import patients_needed
 
 FEW_UNLABELLED = 50
 """Fewer unlabelled images than this are too few to learn a ratio from."""
