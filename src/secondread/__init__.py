@@ -47,6 +47,7 @@ __all__ = [
     "calibrate",
     "check",
     "compare",
+    "dataset",
     "evaluate",
     "fit",
     "index",
@@ -74,6 +75,7 @@ _HOMES = {
     "secondread.cohorts.row": ("Row",),
     "secondread.cohorts.split": ("split",),
     "secondread.comparison.compare": ("compare",),
+    "secondread.datasets.convert": ("dataset",),
     "secondread.detectors.contract": (
         "Batch",
         "Detector",
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
     from secondread.cohorts.row import Row
     from secondread.cohorts.split import split
     from secondread.comparison.compare import compare
+    from secondread.datasets.convert import dataset
     from secondread.detectors.contract import (
         Batch,
         Detector,

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secondread.datasets.convert import Converted, convert
-from secondread.datasets.dataset import Choices
+from secondread.datasets.convert import Converted, dataset
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF"}
 
@@ -60,14 +59,8 @@ def converted(tmp_path: Path) -> Callable[..., Converted]:
     """A set converted in this process, for a manifest beside the set."""
 
     def run(name: str, folder: Path, split_file: Path | None = None, **choices: Any) -> Converted:
-        return convert(
-            name,
-            folder,
-            Choices(**choices),
-            manifest_path=tmp_path / "set.csv",
-            split_file=split_file,
-            workers=0,
-        )
+        place = tmp_path / "set.csv"
+        return dataset(name, folder, manifest_path=place, split_file=split_file, workers=0, **choices)
 
     return run
 

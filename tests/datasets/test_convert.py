@@ -50,6 +50,26 @@ def test_an_unknown_name_gets_near_names(name, near):
         dataset_named(name)
 
 
+def test_a_set_of_ones_own_is_named_by_its_class(lay_out, tmp_path, monkeypatch):
+    (tmp_path / "ward_films.py").write_text(
+        "from secondread.datasets.dataset import Dataset\n"
+        "from secondread.datasets.layouts.class_folders import NORMAL, rows_of_classes\n"
+        "from secondread.datasets.public_folder import Form\n"
+        "class Ward(Dataset):\n"
+        "    title, licence, source, paper = 'Ward films', 'ours', 'the archive', 'none'\n"
+        "    layout = split = 'healthy'\n"
+        "    read_from = ()\n"
+        "    forms = (Form('ward', ('healthy',)),)\n"
+        "    def rows(self):\n"
+        "        return rows_of_classes(self.folder, {'.': 'train'}, {'healthy': NORMAL})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    output = tmp_path / "ward.csv"
+    result = run("ward_films:Ward", lay_out("healthy/1.png"), "-o", output)
+    assert "train  normal              1" in result.stderr
+    assert "no data set is called" in run("ward-films", code=2).stderr
+
+
 def test_the_command_lists_describes_and_writes(lay_out, tmp_path):
     listed = run().stdout
     assert all(name in listed for name in DATASETS)

@@ -19,10 +19,11 @@ from secondread.errors import UserError
 from secondread.registry.outside import allow, is_place
 from secondread.wording.lists import few
 from secondread.wording.numbers import count
+from secondread.wording.short import Short
 
 
-@dataclass(frozen=True)
-class Converted:
+@dataclass(frozen=True, repr=False)
+class Converted(Short):
     """A data set's images as a manifest, whose base is the root of the data set.
 
     guessed  what was taken for granted, each in one line
@@ -63,11 +64,15 @@ def _near(name: str) -> list[str]:
     return part or get_close_matches(name, [*DATASETS, *DATASETS.offered], n=3)
 
 
-def convert(
+def dataset(
     name: str,
     folder: str | Path,
-    choices: Choices | None = None,
     *,
+    protocol: str = "",
+    part: str = "",
+    normal: Sequence[str] = (),
+    readers: int | None = None,
+    modality: str = "",
     manifest_path: str | Path | None = None,
     split_file: str | Path | None = None,
     where: Sequence[str] = (),
@@ -75,7 +80,8 @@ def convert(
 ) -> Converted:
     """The images of a public data set as they lie in a folder.
 
-    choices        what a person says of it (see `Choices`)
+    protocol … modality   what a person says of the set, where it takes it (see `Choices`); `secondread
+                   dataset NAME` tells what each set takes
     manifest_path  where the manifest will be written; masks that are made from boxes lie beside it
     split_file     a published list of names (`data.json`, see `SplitFile`): only its images become rows
     where          filters on the columns
@@ -84,29 +90,28 @@ def convert(
     Raises UserError for an unknown name, a choice that the set does not take, and a folder in which something
     of the layout is missing.
 
-    >>> import numpy, pathlib
+    >>> import numpy, pathlib, secondread
     >>> from PIL import Image
-    >>> from secondread.datasets.convert import convert
     >>> for place in ("train/NORMAL", "test/NORMAL", "test/PNEUMONIA"):
     ...     pathlib.Path("chest_xray", place).mkdir(parents=True)
     ...     film = Image.fromarray(numpy.zeros((8, 8), numpy.uint8))
     ...     film.save(pathlib.Path("chest_xray", place, "person1_virus_6.jpeg"))
-    >>> convert("kermany-cxr", "chest_xray").manifest
+    >>> secondread.dataset("kermany-cxr", "chest_xray", workers=0).manifest
     <Manifest chest_xray of 3 images; test: 1 abnormal + 1 normal, train: 1 normal>
     """
     kind = dataset_named(name)
-    choices = choices or Choices()
+    choices = Choices(protocol, part, tuple(normal), readers, modality)
     kind.check(choices)
     place = located(Path(folder), kind.forms, kind.hint, f"get the data set from {kind.source}")
-    dataset = kind(place, choices)
-    dataset.masks_beside = Path(manifest_path) if manifest_path is not None else None
-    dataset.workers = workers
-    rows = list(dataset.rows())
+    found = kind(place, choices)
+    found.masks_beside = Path(manifest_path) if manifest_path is not None else None
+    found.workers = workers
+    rows = list(found.rows())
     if not rows:
         raise UserError(
             f"{place.root}: the folders of {kind.name()} are there and hold no image; unpack its archives"
         )
-    notes: list[str] = [*dataset.notes]
+    notes: list[str] = [*found.notes]
     missing: list[str] = []
     listed = Path(split_file) if split_file is not None else own_list(place)
     if listed is not None:
@@ -115,7 +120,7 @@ def convert(
     rows.sort(key=lambda row: natural(row.path))
     manifest = Manifest(tuple(rows), place.root, str(folder)).where(*where)
     notes += _of_patients(manifest.rows)
-    return Converted(kind, manifest, tuple(dataset.guessed), tuple(notes), tuple(missing))
+    return Converted(kind, manifest, tuple(found.guessed), tuple(notes), tuple(missing))
 
 
 def _of_patients(rows: Sequence[Row]) -> list[str]:

@@ -124,6 +124,8 @@ def test_vindr_is_abnormal_where_any_reader_marks_and_takes_more_readers_where_a
     by_two = converted("vindr-cxr", folder, readers=2)
     assert columns(by_two, "label", "finding")["train/c.dicom"] == ("", "")
     assert columns(by_two, "label", "finding")["train/b.dicom"] == ("abnormal", "Cardiomegaly")
+    with pytest.raises(UserError, match=r"--readers 4: images of .*train.csv have 3 at most"):
+        converted("vindr-cxr", folder, readers=4)
     assert any("1 image of train, which fewer readers mark" in note for note in by_two.notes)
 
 

@@ -72,8 +72,8 @@ def dataset(
     a split file names images that are not there.
     """
     from secondread.datasets import DATASETS
-    from secondread.datasets.convert import convert, dataset_named
-    from secondread.datasets.dataset import Choices
+    from secondread.datasets.convert import dataset as convert
+    from secondread.datasets.convert import dataset_named
 
     if listed or name is None:
         for each in DATASETS:
@@ -91,7 +91,11 @@ def dataset(
     converted = convert(
         name,
         folder,
-        Choices(protocol, part, tuple(normal or ()), readers, modality),
+        protocol=protocol,
+        part=part,
+        normal=tuple(normal or ()),
+        readers=readers,
+        modality=modality,
         manifest_path=output,
         split_file=split_file,
         where=tuple(where or ()),

@@ -64,13 +64,14 @@ class RsnaPneumonia(Dataset):
         table = LabelTable.read(self.folder.file_at(_CLASSES))
         said = answers(table, "patientId", label_column="class", normal=("Normal",))
         joined = join(said.of, self.folder.images(_IMAGES), source=table.source, folder=root, way="stem")
-        self.notes += joined.notes(table.source, root)
+        self.notes += [*said.notes, *joined.notes(table.source, root)]
         masks = self._masks(joined.keys)
         films = facts_of_films(self, list(joined.keys))
         self.guessed.append(
             "patient_id: the patientId of the tables, one for each image; films of one person that NIH has "
             "several of are not told"
         )
+        self.guessed.append("stage_2_test_images are left out: their labels are not public")
         rows = []
         for path, key in joined.keys.items():
             answer = said.of[key]

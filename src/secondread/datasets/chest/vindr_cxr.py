@@ -66,6 +66,7 @@ class VindrCxr(Dataset):
             return rows_of_images(self.folder)
         self.guessed.append("whose images they are is not published: each counts as its own patient")
         if self.folder.form == _KAGGLE.name:
+            self.guessed.append("the challenge's test is left out: its labels are not public there")
             return self._of("train", "", "train.csv", "")
         rows = self._of(
             "train", "train", "annotations/annotations_train.csv", "annotations/image_labels_train.csv"
@@ -89,6 +90,9 @@ class VindrCxr(Dataset):
         masks = self._masks(table, joined.keys)
         films = facts_of_films(self, list(joined.keys))
         needed = self.choices.readers or 1
+        most = max(len(own) for own in marks.values())
+        if folder == "train" and needed > most:
+            raise UserError(f"--readers {needed}: images of {source} have {most} at most")
         rows, unsure = [], 0
         for path, key in joined.keys.items():
             label, findings = _judged(marks[key], needed)
