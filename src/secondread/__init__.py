@@ -49,6 +49,8 @@ __all__ = [
     "compare",
     "dataset",
     "evaluate",
+    "figure",
+    "figures",
     "fit",
     "index",
     "make_phantoms",
@@ -58,6 +60,7 @@ __all__ = [
     "read_image",
     "sample",
     "score",
+    "show_maps",
     "split",
     "suggest",
     "write_report",
@@ -102,6 +105,7 @@ _HOMES = {
     "secondread.readings.score": ("score",),
     "secondread.recipes.recipe": ("Recipe", "presets"),
     "secondread.recipes.suggest": ("suggest",),
+    "secondread.reports.figure_objects": ("figure", "figures", "show_maps"),
     "secondread.reports.report": ("write_report",),
     "secondread.settings.base": ("Settings",),
 }
@@ -146,6 +150,7 @@ if TYPE_CHECKING:
     from secondread.readings.score import score
     from secondread.recipes.recipe import Recipe, presets
     from secondread.recipes.suggest import suggest
+    from secondread.reports.figure_objects import figure, figures, show_maps
     from secondread.reports.report import write_report
     from secondread.settings.base import Settings
 
