@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: user env demo test docs processors processors-quick lint types methods clean
+.PHONY: user env demo test docs processors processors-quick lint types methods notebooks clean
 
 user: $(VENV)/.user
 
@@ -57,6 +57,10 @@ processors-quick: env
 # The list of methods in docs/presets.md, from the presets, and that of data sets.
 methods: env
 	$(BIN)/python website/presets_table.py
+
+# The notebooks in docs/notebooks run again, with new outputs.
+notebooks: env
+	$(BIN)/python docs/notebooks/execute.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist

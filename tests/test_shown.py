@@ -137,6 +137,9 @@ def test_notebooks_show_tables_and_figures(phantoms, readings, evaluation, mappi
     assert all(warning.title in html for warning in evaluation.warnings)
     found = mapping_bundle.judge_images(np.random.default_rng(0).random((3, 20, 20)))
     assert found._repr_html_().count("<tr>") == 4
+    html = mapping_bundle._repr_html_()
+    assert "aeflow" in html
+    assert f"{mapping_bundle.provenance.cohorts['normal']} normal" in html
 
 
 def test_what_files_say_is_shown_and_not_run(phantoms, readings, evaluation):

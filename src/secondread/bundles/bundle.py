@@ -33,6 +33,7 @@ from secondread.bundles.read_document import one_line, read_document, read_seen
 from secondread.bundles.seen import Seen
 from secondread.bundles.tensors import DeclaredFile, TensorFile, write_tensors
 from secondread.calibration.calibration import Calibration
+from secondread.calibration.description import describe
 from secondread.detectors.contract import Detector
 from secondread.errors import DataError, UserError
 from secondread.images.image import Image
@@ -48,6 +49,7 @@ from secondread.registry.outside import allow as allow_code
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer
 from secondread.terminal.events import log_event
+from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.short import shortened
 from secondread.wording.sizes import times
 
@@ -90,6 +92,25 @@ class Bundle:
             f"<Bundle {shortened(title, 60)!r} ({where}): {shortened(detector, 60)} on "
             f"{times((self.detector.channels, *self.recipe.preprocessing.size))}, "
             f"fitted {self.provenance.created[:19]}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """As notebooks show it: what it is, what it learnt from, and how its scores are calibrated."""
+        provenance, about = self.provenance, self.recipe.about
+        lines = [
+            ("detector", str(self.recipe.detector["name"])),
+            ("images", times((self.detector.channels, *self.recipe.preprocessing.size))),
+            ("learnt from", ", ".join(f"{n:,} {name}" for name, n in provenance.cohorts.items() if n)),
+            ("numbers in its state", f"{sum(t.numel() for t in self.detector.state_dict().values()):,}"),
+            ("fitted", f"{provenance.created[:19]} on {provenance.device}, seed {provenance.seed}"),
+            ("paper", about.paper),
+            ("place", "not saved" if self.path is None else shortened(self.path.name, 60)),
+        ]
+        words = describe(self.calibration)["words"]
+        return html_block(
+            about.title,
+            html_table(("", ""), [line for line in lines if line[1]], left=2),
+            *(html_line(text) for text in words),
         )
 
     @property

@@ -10,6 +10,7 @@ from pathlib import Path
 from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.comparison.judging.results import read_results
 from secondread.comparison.judging.table import Table, make_table
+from secondread.comparison.running.here import run_here
 from secondread.comparison.running.local import run_locally
 from secondread.comparison.running.methods import Recipes
 from secondread.comparison.running.one_run import Task
@@ -67,7 +68,8 @@ def compare(
     settings       KEY=VALUE for all, or NAME:KEY=VALUE for one
     contamination  shares of the normals that are replaced by abnormal ones in further fits
     maps           whether maps are written and judged; none = where test rows have masks
-    jobs           runs at once at most; none = as many as the cores allow
+    jobs           runs at once at most; none = as many as the cores allow; 0 = one after another in this
+                   process, which knows detectors that a notebook defines
 
     The folder `out` keeps every run; the same call goes on where it was stopped. Raises UserError where a
     recipe is not valid, and where no run has finished; `KeyboardInterrupt` after everything is saved.
@@ -100,7 +102,13 @@ def compare(
         where=where,
         earlier=earlier,
     )
-    return run_plan(plan, out, partial(run_locally, jobs=jobs, show=showing(progress)), how)
+    show = showing(progress)
+    return run_plan(
+        plan,
+        out,
+        partial(run_here, show=show) if jobs == 0 else partial(run_locally, jobs=jobs, show=show),
+        how,
+    )
 
 
 def run_plan(plan: Plan, out: str | Path, execute: Execute | None, how: How | None = None) -> Table:

@@ -78,7 +78,8 @@ class Readings:
         return iter(self.rows)
 
     def __repr__(self) -> str:
-        return f"<Readings of {len(self):,} images in {shortened(self.directory.name, 60)}: {self._counts()}>"
+        where = shortened(self.directory.name, 60) or "memory"
+        return f"<Readings of {len(self):,} images in {where}: {self._counts()}>"
 
     def _counts(self) -> str:
         failed = sum(row.failed for row in self.rows)

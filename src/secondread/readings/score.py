@@ -21,6 +21,7 @@ from secondread.readings.score_into import score_into
 from secondread.readings.studies import StudyReading, read_studies
 from secondread.readings.table_writer import as_text
 from secondread.scoring.scorer import default_batch_size
+from secondread.terminal.counting import counting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +50,7 @@ def score(
     every: int = 1,
     folders_as_sequences: bool = False,
     timeout_s: float = 60.0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | bool | None = None,
 ) -> Readings:
     """Readings of images, in their order: how abnormal each looks, its p-value, whether it is flagged.
 
@@ -64,7 +65,9 @@ def score(
     where      conditions on a manifest's columns, such as `split=test`
     spacing    millimetres along each axis of arrays, where the recipe resamples
     workers    processes that decode; None = half of the cores, 0 = this one
-    resume, key, every, folders_as_sequences, timeout_s, progress   as `readings.score_into` has them
+    resume, key, every, folders_as_sequences, timeout_s   as `readings.score_into` has them
+
+    progress   called with how many are done and how many there are; True shows a bar
 
     A file or array that cannot be read is a reading with an `error`. Raises UserError where inputs and
     arguments do not go together, where there is nothing to read, and as `readings.score_into` does.
@@ -83,6 +86,14 @@ def score(
     1
     """
     bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    if isinstance(progress, bool):
+        with counting("scoring", shown=progress) as counted:
+            return score(
+                bundle, inputs, out,
+                maps=maps, where=where, spacing=spacing, workers=workers, batch_size=batch_size,
+                resume=resume, cache=cache, key=key, every=every, folders_as_sequences=folders_as_sequences,
+                timeout_s=timeout_s, progress=counted,
+            )  # fmt: skip
     if maps and out is None and bundle.calibration.maps is None:
         raise UserError(f"the detector {bundle.recipe.detector['name']} gives no maps; leave out maps=True")
     arrays = arrays_of(inputs, bundle)

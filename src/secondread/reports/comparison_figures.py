@@ -37,6 +37,17 @@ MARKS = "osDv^P"
 def draw_comparison(table: Table, folder: Path) -> dict[str, Inline]:
     """Draw what the table has figures for; write each as PNG and SVG; return inline SVG by name."""
     make_folder(folder)
+    pages = {}
+    for name, (draw, width, height) in comparison_drawings(table).items():
+        with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+            figure = Figure(figsize=(width, height), layout="constrained")
+            draw(figure, table)
+            pages[name] = Inline(save(figure, folder / name), wide=width > WIDTH)
+    return pages
+
+
+def comparison_drawings(table: Table) -> dict[str, tuple[Callable[[Figure, Table], None], float, float]]:
+    """The figures by name: how each is drawn, its width and its height in inches."""
     tall = max(HEIGHT, 1.0 + 0.27 * len(table.rows))
     drawings: dict[str, tuple[Callable[[Figure, Table], None], float, float]] = {
         "auroc": (draw_areas, WIDTH, tall),
@@ -50,13 +61,7 @@ def draw_comparison(table: Table, folder: Path) -> dict[str, Inline]:
         drawings["contamination"] = (
             draw_contamination, WIDE, max(HEIGHT, 0.8 + 0.22 * len(table.contaminated)),
         )  # fmt: skip
-    pages = {}
-    for name, (draw, width, height) in drawings.items():
-        with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-            figure = Figure(figsize=(width, height), layout="constrained")
-            draw(figure, table)
-            pages[name] = Inline(save(figure, folder / name), wide=width > WIDTH)
-    return pages
+    return drawings
 
 
 def draw_areas(figure: Figure, table: Table) -> None:

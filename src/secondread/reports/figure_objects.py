@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from secondread.comparison.judging.table import Table
 from secondread.drawing.palette import INK, METHOD
 from secondread.drawing.panels import visible_range
 from secondread.drawing.style import HEIGHT, STYLE, WIDE, WIDTH
@@ -23,6 +24,7 @@ from secondread.images.read import read_image
 from secondread.readings.maps import hottest_slice
 from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
+from secondread.reports.comparison_figures import comparison_drawings
 from secondread.reports.figures import drawings
 from secondread.wording.lists import few
 from secondread.wording.numbers import significant
@@ -38,12 +40,13 @@ class Drawn(Figure):
         return drawn.getvalue()
 
 
-def figures(of: Evaluation | Readings) -> dict[str, Figure]:
-    """All figures of an evaluation, or of readings, by name.
+def figures(of: Evaluation | Readings | Table) -> dict[str, Figure]:
+    """All figures of an evaluation, of readings or of a comparison's table, by name.
 
     Of an evaluation these are the report's: `histogram`, `roc`, `precision_recall`, `baselines`, and where
     there is something to show `findings`, `studies`, `studies_roc`, `complexity`, `parts`, `background` and
-    `training`. Of readings they are `scores` and `training`.
+    `training`. Of readings they are `scores` and `training`; of a comparison `auroc`, `ranks`, `cost`, `roc`
+    and where there is something to show `agreement` and `contamination`.
 
     >>> import secondread
     >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)
@@ -55,8 +58,8 @@ def figures(of: Evaluation | Readings) -> dict[str, Figure]:
     return {name: draw() for name, draw in _named(of).items()}
 
 
-def figure(of: Evaluation | Readings, name: str) -> Figure:
-    """One figure of an evaluation, or of readings, as a matplotlib Figure: see `figures` for the names.
+def figure(of: Evaluation | Readings | Table, name: str) -> Figure:
+    """One figure of an evaluation, readings or a comparison: see `figures` for the names.
 
     Raises UserError where there is none of that name.
 
@@ -139,7 +142,7 @@ def _picture_of(readings: Readings, row: Reading, given: Any) -> NDArray[np.floa
     return np.asarray(image.geometry.to_file_axes(image.pixels.mean(axis=0)), np.float32)
 
 
-def _named(of: Evaluation | Readings) -> dict[str, Callable[[], Figure]]:
+def _named(of: Evaluation | Readings | Table) -> dict[str, Callable[[], Figure]]:
     if isinstance(of, Evaluation):
 
         def drawn(name: str) -> Figure:
@@ -148,6 +151,11 @@ def _named(of: Evaluation | Readings) -> dict[str, Callable[[], Figure]]:
 
         found = drawings(of)
         return {name: (lambda name=name: drawn(name)) for name in found}  # type: ignore[misc]
+    if isinstance(of, Table):
+        return {
+            name: (lambda draw=draw, size=size: _drawn(lambda figure: draw(figure, of), size))  # type: ignore[misc]
+            for name, (draw, *size) in comparison_drawings(of).items()
+        }
     named: dict[str, Callable[[], Figure]] = {}
     if any(not row.failed for row in of):
         named["scores"] = lambda: _drawn(lambda figure: _scores(figure.subplots(), of), (WIDTH, HEIGHT))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from secondread.terminal.events import log_event
+from secondread.terminal.notebook import NotebookBar, in_notebook
 
 Note = Callable[..., None]
 
@@ -16,12 +17,14 @@ Note = Callable[..., None]
 def counting(what: str, *, shown: bool, total: int | None = None) -> Iterator[Note]:
     """Within the block, call what it gives with the number done (and, where it changes, the total).
 
-    On a terminal a bar moves on stderr; elsewhere one line says at the end how many and how long. Either way
-    a log is told.
+    On a terminal a bar moves on stderr, and in a notebook below the cell; elsewhere one line says at the end
+    how many and how long. Either way a log is told.
     """
     begun = time.monotonic()
     last = 0
-    with _moving(what, total) if shown and sys.stderr.isatty() else nullcontext() as move:
+    kept = NotebookBar(what, total) if shown and in_notebook() else None
+    moves = shown and kept is None and sys.stderr.isatty()
+    with _moving(what, total) if moves else nullcontext(None if kept is None else kept.move) as move:
 
         def note(done: int, of: int | None = None) -> None:
             nonlocal last
@@ -32,8 +35,11 @@ def counting(what: str, *, shown: bool, total: int | None = None) -> Iterator[No
         yield note
     seconds = time.monotonic() - begun
     log_event(f"{what} ended", images=last, seconds=round(seconds, 3))
-    if shown and not sys.stderr.isatty():
-        print(f"{what}: {last} images in {seconds:.1f} s", file=sys.stderr, flush=True)
+    line = f"{what}: {last} images in {seconds:.1f} s"
+    if kept is not None:
+        kept.close(line)
+    elif shown and not moves:
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager

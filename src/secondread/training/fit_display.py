@@ -1,8 +1,10 @@
-"""How a fit shows itself: a bar on a terminal, one line per epoch elsewhere, nothing when quiet."""
+"""How a fit shows itself: a bar on a terminal and in a notebook, one line per epoch elsewhere, nothing when
+quiet."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -10,14 +12,18 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from secondread.terminal.notebook import NotebookBar, in_notebook
 from secondread.training.log import EpochLog
+from secondread.wording.durations import in_words
 
 
 class FitProgress:
     def __init__(self, shown: bool) -> None:
         self.shown = shown
         self.bar: Progress | None = None
-        if shown and sys.stderr.isatty():
+        self.notebook = NotebookBar("training") if shown and in_notebook() else None
+        self.last = ""
+        if shown and self.notebook is None and sys.stderr.isatty():
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -29,6 +35,7 @@ class FitProgress:
         self.task = self.bar.add_task("", total=None, note="", visible=False) if self.bar else None
 
     def __enter__(self) -> Self:
+        self.begun = time.monotonic()
         if self.bar:
             self.bar.start()
         return self
@@ -38,13 +45,20 @@ class FitProgress:
     ) -> None:
         if self.bar:
             self.bar.stop()
+        if self.notebook:
+            seconds = time.monotonic() - self.begun
+            self.notebook.close(f"training: {in_words(seconds)}{'  ' * bool(self.last)}{self.last}")
 
     def begin(self, what: str, total: int, done: int = 0) -> None:
         """A new task of `total` rounds or images."""
+        if self.notebook:
+            self.notebook.begin(what, total, done)
         if self.bar and self.task is not None:
             self.bar.reset(self.task, description=what, total=total, completed=done, visible=True, note="")
 
     def advance(self, amount: int = 1) -> None:
+        if self.notebook:
+            self.notebook.advance(amount)
         if self.bar and self.task is not None:
             self.bar.advance(self.task, amount)
 
@@ -58,6 +72,9 @@ class FitProgress:
         rate = epoch.images / epoch.seconds if epoch.seconds else 0.0
         if self.bar and self.task is not None:
             self.bar.update(self.task, note=f"{terms}{held_out}{measured}{skipped}")
+        elif self.notebook:
+            self.last = f"{stage} {epoch.epoch + 1}/{epochs}  {terms}{held_out}{measured}{skipped}"
+            self.notebook.note(f"{terms}{held_out}{measured}{skipped}")
         elif self.shown:
             self.say(
                 f"stage {stage}  epoch {epoch.epoch + 1}/{epochs}  {terms}{held_out}{measured}{skipped}  "
@@ -70,5 +87,7 @@ class FitProgress:
     def say(self, line: str) -> None:
         if self.bar:
             self.bar.console.print(line, highlight=False)
+        elif self.notebook:
+            self.notebook.note(line)
         elif self.shown:
             print(line, file=sys.stderr, flush=True)

@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 import secondread
 from secondread.comparison.compare import MANIFEST, run_plan
+from secondread.comparison.running.here import run_here
+from secondread.comparison.running.one_run import LOG, Task
 from secondread.comparison.running.plan import Plan
+from secondread.comparison.running.task_display import Quiet
 from secondread.errors import UserError
 
 
@@ -36,3 +40,20 @@ def test_images_that_will_not_stay_cannot_be_compared(tmp_path) -> None:
     with pytest.raises(UserError, match="give manifest_of_arrays a folder"):
         secondread.compare(manifest, ["spectrum"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_runs_in_this_process_keep_their_reasons_and_their_words(tmp_path, capsys) -> None:
+    threads = torch.get_num_threads()
+    tasks = [Task(str(tmp_path / name), str(tmp_path / "none.csv"), {}, maps=False) for name in "ab"]
+    told = []
+
+    class Told(Quiet):
+        def ended(self, task, how, why=""):
+            told.append((task.place.name, how))
+
+    run_here(tasks, show=Told())
+    assert told == [("a", "failed"), ("b", "failed")]
+    assert "none.csv" in tasks[1].failed
+    assert "none.csv" in (tmp_path / "b" / LOG).read_text(encoding="utf-8")
+    assert capsys.readouterr().err == ""
+    assert torch.get_num_threads() == threads

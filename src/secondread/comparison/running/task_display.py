@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 
 from secondread.comparison.running.one_run import LOG, Task
 from secondread.terminal.events import log_event
+from secondread.terminal.notebook import NotebookBar, in_notebook
 from secondread.wording.durations import in_words
 
 if TYPE_CHECKING:
@@ -42,9 +43,12 @@ class Show(Protocol):
 
 
 def showing(shown: bool) -> Show:
-    """Lines that move on a terminal, one line per event elsewhere, nothing when not `shown`."""
+    """Lines that move on a terminal, a bar in a notebook, one line per event elsewhere, nothing where not
+    `shown`."""
     if not shown:
         return Quiet()
+    if in_notebook():
+        return InNotebook()
     if not sys.stderr.isatty():
         return Lines(sys.stderr)
     from rich.console import Console
@@ -153,6 +157,34 @@ class Lines(Quiet):
 
     def _say(self, line: str) -> None:
         print(line, file=self.stream, flush=True)
+
+
+class InNotebook(Quiet):
+    """One bar of all runs, with those that are under way beside it."""
+
+    def begin(self, tasks: Sequence[Task], at_once: int) -> None:
+        self.count = Count(at_once, {task.folder: task for task in tasks}, len(tasks))
+        self.bar = NotebookBar("runs", len(tasks))
+
+    def started(self, task: Task) -> None:
+        self.count.running[task.folder] = time.monotonic()
+        self._tell()
+
+    def ended(self, task: Task, how: End, why: str = "") -> None:
+        self.count.end(task, how)
+        self.bar.move(self.count.done)
+        self._tell()
+        if how == "failed":
+            print(f"failed  {name_of(task)}: {why}", file=sys.stderr, flush=True)
+
+    def finish(self) -> None:
+        failed = f", {self.count.failed} failed" if self.count.failed else ""
+        spent = in_words(time.monotonic() - self.count.begun)
+        self.bar.close(f"{self.count.done} of {self.count.total} runs in {spent}{failed}")
+
+    def _tell(self) -> None:
+        places = [Path(folder) for folder in self.count.running]
+        self.bar.note(", ".join(f"{place.parent.name} {place.name}" for place in places))
 
 
 class Moving(Quiet):
