@@ -25,7 +25,7 @@ def test_every_set_says_what_it_is_and_where_its_layout_was_read(name):
     assert kind.name() == name
     assert kind.forms
     assert all(len(read.split(": ")) == 2 and "/" in read for read in kind.read_from)
-    assert all(option in ("part", "normal", "readers", "modality") for option in kind.takes)
+    assert all(option in ("part", "normal", "readers", "modality", "slices") for option in kind.takes)
 
 
 @pytest.mark.parametrize("spelling", ["kermany-cxr", "Kermany_CXR", "KERMANY CXR"])

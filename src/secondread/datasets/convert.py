@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
+from secondread.cohorts.listing.file_reading import headers_of
 from secondread.cohorts.listing.natural_order import natural
+from secondread.cohorts.listing.volume_slices import SliceChoice, in_slices
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, counts_alone
 from secondread.datasets import DATASETS
 from secondread.datasets.dataset import Choices, Dataset
 from secondread.datasets.layouts.repartition import own_list, placed
 from secondread.datasets.public_folder import located
-from secondread.errors import UserError
+from secondread.errors import DataError, UserError
+from secondread.images.several_files import files_of
 from secondread.registry.outside import allow, is_place
 from secondread.wording.lists import few
 from secondread.wording.numbers import count
@@ -73,6 +76,7 @@ def dataset(
     normal: Sequence[str] = (),
     readers: int | None = None,
     modality: str = "",
+    slices: str = "",
     manifest_path: str | Path | None = None,
     split_file: str | Path | None = None,
     where: Sequence[str] = (),
@@ -80,7 +84,7 @@ def dataset(
 ) -> Converted:
     """The images of a public data set as they lie in a folder.
 
-    protocol … modality   what a person says of the set, where it takes it (see `Choices`); `secondread
+    protocol … slices   what a person says of the set, where it takes it (see `Choices`); `secondread
                    dataset NAME` tells what each set takes
     manifest_path  where the manifest will be written; masks that are made from boxes lie beside it
     split_file     a published list of names (`data.json`, see `SplitFile`): only its images become rows
@@ -100,7 +104,7 @@ def dataset(
     <Manifest chest_xray of 3 images; test: 1 abnormal + 1 normal, train: 1 normal>
     """
     kind = dataset_named(name)
-    choices = Choices(protocol, part, tuple(normal), readers, modality)
+    choices = Choices(protocol, part, tuple(normal), readers, modality, slices)
     kind.check(choices)
     place = located(Path(folder), kind.forms, kind.hint, f"get the data set from {kind.source}")
     found = kind(place, choices)
@@ -112,6 +116,9 @@ def dataset(
             f"{place.root}: the folders of {kind.name()} are there and hold no image; unpack its archives"
         )
     notes: list[str] = [*found.notes]
+    if choices.slices:
+        rows, said = _in_slices(rows, place.root, choices.slices, workers)
+        notes += said
     missing: list[str] = []
     listed = Path(split_file) if split_file is not None else own_list(place)
     if listed is not None:
@@ -121,6 +128,18 @@ def dataset(
     manifest = Manifest(tuple(rows), place.root, str(folder)).where(*where)
     notes += _of_patients(manifest.rows)
     return Converted(kind, manifest, tuple(found.guessed), tuple(notes), tuple(missing))
+
+
+def _in_slices(rows: Sequence[Row], root: Path, which: str, workers: int) -> tuple[list[Row], list[str]]:
+    """The rows with each volume as axial slices, and what to say of them. Raises DataError where a volume or
+    its mask cannot be read."""
+    choice = SliceChoice.parse("axial", None if which == "all" else which)
+    files = dict.fromkeys(files_of(row.path, root)[0] for row in rows)
+    headers, unread = headers_of(root, list(files), workers)
+    sliced, aside, said = in_slices(rows, headers, root, choice, 1, workers)
+    if lost := [*unread, *aside]:
+        raise DataError(f"{root}: {count(len(lost), 'volume')} cannot be cut into slices; first: {lost[0]}")
+    return sliced, said
 
 
 def _of_patients(rows: Sequence[Row]) -> list[str]:

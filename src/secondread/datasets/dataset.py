@@ -26,6 +26,7 @@ class Choices:
     normal    the findings that count as normal, in place of the published ones
     readers   how many readers have to mark an image for it to be abnormal
     modality  which images of a case: `flair`, or several that become channels: `t1,t2`
+    slices    axial slices of volumes in place of volumes: `all`, `60-100` or `30%-70%`
     """
 
     protocol: str = ""
@@ -33,6 +34,7 @@ class Choices:
     normal: tuple[str, ...] = ()
     readers: int | None = None
     modality: str = ""
+    slices: str = ""
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 import json
 
+import nibabel
+import numpy as np
 import pytest
 
 from secondread.errors import UserError
@@ -80,6 +82,20 @@ def test_cases_of_brats_are_volumes_of_the_modalities_that_are_asked_for(lay_out
     assert list(columns(converted("brats2021", folder, modality="t1ce,flair"))) == [f"{CASE[1]}|{CASE[0]}"]
     with pytest.raises(UserError, match="no t2 volume"):
         converted("brats2021", folder, modality="t2")
+
+
+def test_cases_of_brats_in_slices_have_normals(lay_out, converted, columns):
+    folder = lay_out(*CASE)
+    outlined = np.zeros((4, 4, 4), np.uint8)
+    outlined[..., 2] = 4
+    nibabel.save(nibabel.Nifti1Image(outlined, np.diag([2.0, 2, 2, 1])), folder / CASE[2])
+    found = converted("brats2021", folder, slices="1-2")
+    assert columns(found, "label", "finding", "patient_id", "slice") == {
+        f"{CASE[0]}#slice/axial/1": ("normal", "", "BraTS2021_00002", "1"),
+        f"{CASE[0]}#slice/axial/2": ("abnormal", "glioma", "BraTS2021_00002", "2"),
+    }
+    with pytest.raises(UserError, match="--slices 2-1: give the first and the last"):
+        converted("brats2021", folder, slices="2-1")
 
 
 def test_brats_in_bmads_folders_is_recognised(lay_out, converted):

@@ -52,6 +52,12 @@ def dataset(
     modality: Annotated[
         str, typer.Option("--modality", metavar="NAMES", help="Which images of a case, e.g. flair or t1,t2.")
     ] = "",
+    slices: Annotated[
+        str,
+        typer.Option(
+            "--slices", metavar="RANGE", help="Slices of volumes as images: all, 60-100 or 30%-70%."
+        ),
+    ] = "",
     split_file: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +102,7 @@ def dataset(
         normal=tuple(normal or ()),
         readers=readers,
         modality=modality,
+        slices=slices,
         manifest_path=output,
         split_file=split_file,
         where=tuple(where or ()),

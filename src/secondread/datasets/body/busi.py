@@ -1,8 +1,7 @@
 """BUSI: breast ultrasound without findings, with benign and with malignant lesions, and their outlines.
 
 Layout read from OmSDeshmukh/DatasetHub: Vision/Classification/BUSI/README.md and dataprep.py, and from public
-loaders of its names (`benign (4).png`, `benign (4)_mask.png`, `benign (4)_mask_1.png`). Outlines of one image
-are read where there are several, and joined.
+loaders of its names (`benign (4).png`, `benign (4)_mask.png`, `benign (4)_mask_1.png`).
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from typing import ClassVar
 
 from secondread.cohorts.row import Row
 from secondread.datasets.dataset import Dataset
-from secondread.datasets.layouts.masks import joined_masks
 from secondread.datasets.public_folder import Form, stem
 from secondread.errors import UserError
+from secondread.images.several_files import SEPARATOR
 
 _MASK = re.compile(r"(?P<image>.+)_mask(?:_\d+)?$")
 _CLASSES = ("normal", "benign", "malignant")
@@ -46,11 +45,10 @@ class Busi(Dataset):
             found = _MASK.match(stem(row.path))
             if found and found["image"] in images and row.label == "abnormal":
                 masks[images[found["image"]].path].append(row.path)
-        joined = joined_masks(self, masks)
         self.guessed.append(
             "whose images they are is not known: several of one patient may stand in several parts of a split"
         )
-        return [replace(row, mask=joined.get(row.path, "")) for row in images.values()]
+        return [replace(row, mask=SEPARATOR.join(masks[row.path])) for row in images.values()]
 
     def _of(self, name: str, is_normal: bool) -> list[Row]:
         label = "normal" if is_normal else "abnormal"

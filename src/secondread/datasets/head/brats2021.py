@@ -48,13 +48,17 @@ class Brats2021(Dataset):
     forms = (_SLICES, FORM, _CASES)
     hint = "brats"
     takes: ClassVar = {
-        "modality": "of the challenge's cases: flair unless given; several (flair,t1ce) become channels"
+        "modality": "of the challenge's cases: flair unless given; several (flair,t1ce) become channels",
+        "slices": "the challenge's cases as axial slices (BMAD takes 60-100); one without tumour is normal",
     }
 
     def rows(self) -> Iterable[Row]:
         if self.folder.form != _CASES.name:
-            if self.choices.modality:
-                raise UserError("--modality: slices are FLAIR; only the challenge's own cases have several")
+            if self.choices.modality or self.choices.slices:
+                option = "modality" if self.choices.modality else "slices"
+                raise UserError(
+                    f"--{option}: {self.folder.root} holds slices of FLAIR; it is for the challenge's cases"
+                )
             self.guessed.append("patient_id: the number of the case, with which file names begin")
             if self.folder.form == FORM.name:
                 return rows_of_bmad(self.folder, "glioma", _PATIENT, masks=True)
@@ -101,7 +105,11 @@ class Brats2021(Dataset):
                     mask=files.get("seg", ""),
                 )
             )
-        self.guessed.append("every case is abnormal: BraTS has no volume without a tumour to learn from")
+        if not self.choices.slices:
+            self.guessed.append(
+                "every case is abnormal: BraTS has no volume without a tumour to learn from; with "
+                "--slices 60-100 slices without tumour are normal"
+            )
         self.guessed.append("patient_id: the name of the case's folder")
         return rows
 

@@ -35,7 +35,10 @@ class Mood(Dataset):
     )
     forms = (Form("one organ", ("*_train",)), Form("all organs", ("*/*_train",)))
     hint = "mood"
-    takes: ClassVar = {"part": "brain or abdom; all that are there if none is given"}
+    takes: ClassVar = {
+        "part": "brain or abdom; all that are there if none is given",
+        "slices": "axial slices in place of volumes, for methods on pictures",
+    }
 
     def rows(self) -> Iterable[Row]:
         pattern = "*_train" if self.folder.form == "one organ" else "*/*_train"
