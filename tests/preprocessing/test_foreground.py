@@ -179,7 +179,7 @@ def test_recipes_without_a_foreground_keep_their_digest() -> None:
 @pytest.mark.parametrize(
     ("written", "line"),
     [
-        ("givn", "should be none, given, or a threshold such as {above: 0.05}"),
+        ("givn", "should be none, given, regions, or a threshold such as {above: 0.05}"),
         ("{abov: 1, above: 1}", "did you mean above?"),
         ("{above: high}", "should be a valid number"),
     ],

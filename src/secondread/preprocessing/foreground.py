@@ -47,15 +47,15 @@ class Above(Settings):
 def _kind_of(written: Any) -> str | None:
     if isinstance(written, Above | dict):
         return "foreground"
-    return "name" if written in ("none", "given") else None
+    return "name" if written in ("none", "given", "regions") else None
 
 
 Foreground = Annotated[
-    Annotated[Literal["none", "given"], Tag("name")] | Annotated[Above, Tag("foreground")],
+    Annotated[Literal["none", "given", "regions"], Tag("name")] | Annotated[Above, Tag("foreground")],
     Discriminator(
         _kind_of,
         custom_error_type="foreground",
-        custom_error_message="should be none, given, or a threshold such as {above: 0.05}",
+        custom_error_message="should be none, given, regions, or a threshold such as {above: 0.05}",
     ),
 ]
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from secondread.errors import UserError
 from secondread.images.acquisition import acquisition, thumbnail
 from secondread.images.content import content_digest
+from secondread.images.dicom.regions import within_regions
 from secondread.images.image import FRAMES_IN_TIME, VECTOR, Image, ImageError
 from secondread.images.several_files import channels_of
 from secondread.images.source import digest_of_parts
@@ -94,6 +95,8 @@ class Preprocessing:
         marked = None
         if settings.foreground == "given":
             image, marked = without_mask(image, settings.files)
+        elif settings.foreground == "regions":
+            marked = within_regions(image)
         files = channels_of(image, settings.files)
         factors = None if settings.resample is None else settings.resample.factors(image)
         grid = fit_grid(image.size, settings.size, settings.fit, factors)

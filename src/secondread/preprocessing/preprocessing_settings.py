@@ -55,7 +55,8 @@ class PreprocessingSettings(Settings):
     foreground  none; or a threshold on prepared values, `{above: 0.05}` (see `foreground.Above`); or given: a
             path names one file more than `files`, and the last is a mask, which is not 0 on the foreground.
             What lies outside is not valid, so that nothing counts it, and has the lowest value. The
-            intensity steps look at the foreground alone where it is given
+            intensity steps look at the foreground alone where it is given. regions: what of an
+            ultrasound image its header names, likewise
     steps   in order, on the file's own grid: `window`, `percentiles` and `standardise` change
             values; then `resample` brings to a spacing in millimetres, then the image is fitted to `size`,
             and `align` comes last. Values lie in [0, 1] after window or percentiles

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from secondread.images.image import ImageError, Voi
+from secondread.images.image import Image, ImageError, Voi
 from secondread.preprocessing.picture import Picture
 from secondread.settings.base import Settings
 
@@ -27,10 +27,14 @@ CT_WINDOWS: dict[str, tuple[float, float]] = {
 on head CT); the others are the customary widths and levels (brain 80/40, stroke 40/40, subdural 200/70,
 bone 2800/600, lung 1500/−600, mediastinum 350/50, abdomen 400/50, liver 150/30)."""
 
+SUV = (0.0, 10.0)
+"""Standardised uptake values shown as 0 and as 1 by the window `suv`."""
+
 Preset = Literal[
     "header",
     "minmax",
     "ddad",
+    "suv",
     "brain-shibata",
     "brain",
     "stroke",
@@ -44,10 +48,19 @@ Preset = Literal[
 
 
 class Bounds(Settings):
-    """Values shown as 0 and as 1."""
+    """Values shown as 0 and as 1: those of the file, or with `unit: suv` standardised uptake values."""
 
     low: float
     high: float
+    unit: Literal["file", "suv"] = "file"
+
+    @model_serializer(mode="wrap")
+    def _without_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The unit is told where it is not the file's, as in recipes of before there was another."""
+        told: dict[str, Any] = handler(self)
+        if self.unit == "file":
+            told.pop("unit", None)
+        return told
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -74,6 +87,10 @@ class Window(Settings):
     is taken off, so that they are equal too. The authors take stored values and count padding in, so the
     result differs where a header declares padding, a modality table, a negative slope, or a rescale of 8-bit
     values. Their resize to 512 pixels in between is not repeated.
+
+    `suv` shows a PET image in DICOM from an SUV of 0 to one of 10, and `{low: 0, high: 7, unit: suv}` between
+    others. Values are multiplied by what the header says of dose, half-life, times and weight (see
+    `images.dicom.suv`); an image whose header lacks one of them is refused.
     """
 
     window: Preset | Bounds
@@ -81,13 +98,18 @@ class Window(Settings):
     def apply(self, picture: Picture) -> Picture:
         image = picture.image
         if isinstance(self.window, Bounds):
-            return picture.with_values(_linear(picture.values, self.window.low, self.window.high))
+            factor = _suv_factor(image) if self.window.unit == "suv" else 1.0
+            low, high = self.window.low / factor, self.window.high / factor
+            return picture.with_values(_linear(picture.values, low, high))
         if self.window == "header":
             return _by_header(picture)
         if self.window == "minmax":
             return picture.with_values(_by_own_range(picture))
         if self.window == "ddad":
             return picture.with_values(_as_ddad(picture))
+        if self.window == "suv":
+            factor = _suv_factor(image)
+            return picture.with_values(_linear(picture.values, SUV[0] / factor, SUV[1] / factor))
         if image.pixels.dtype == np.uint8:
             raise ImageError(
                 image.source,
@@ -95,6 +117,19 @@ class Window(Settings):
                 "use window: header for pictures",
             )
         return picture.with_values(_linear(picture.values, *CT_WINDOWS[self.window]))
+
+
+def _suv_factor(image: Image) -> float:
+    """What the image's values are multiplied by to be SUV. Raises ImageError where that is not known."""
+    factor = image.header.get("suv_factor")
+    if factor:
+        return float(factor)
+    why = image.header.get("suv_missing") or "it is no PET image in DICOM"
+    raise ImageError(
+        image.source,
+        f"has no standardised uptake values, which window suv needs: {why}",
+        "correct the header, or give the window as {low: , high: } in the image's own values",
+    )
 
 
 def _linear(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.floating]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from secondread.images.dicom.dataset import frame_item, text
 from secondread.images.dicom.numbers import HeaderValueError, number
+from secondread.images.dicom.views import coded_view
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -98,6 +99,7 @@ def acquisition_facts(dataset: Dataset) -> dict[str, str]:
     anatomy = frame_item(dataset, 0, "FrameAnatomySequence")
     sides = [text(dataset, "ImageLaterality"), text(dataset, "Laterality")]
     sides.append("" if anatomy is None else text(anatomy, "FrameLaterality"))
+    facts["view"] = facts["view"] or coded_view(dataset)
     facts["laterality"] = next((side.upper() for side in sides if side.upper() in LATERALITIES), "")
     meta = getattr(dataset, "file_meta", None)
     facts["sop_class"] = _known_uid(text(dataset, "SOPClassUID"))

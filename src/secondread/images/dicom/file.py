@@ -15,7 +15,9 @@ from secondread.images.dicom.geometry import NotAStack, Plane, flat_geometry, fr
 from secondread.images.dicom.mosaic import mosaic_planes, mosaic_tiles, take_apart
 from secondread.images.dicom.numbers import header_of
 from secondread.images.dicom.pixels import frame_count, stored_values
+from secondread.images.dicom.regions import region_facts
 from secondread.images.dicom.stack import stack, without_copies
+from secondread.images.dicom.suv import suv_facts
 from secondread.images.dicom.times import frame_times
 from secondread.images.dicom.values import physical_values
 from secondread.images.image import FRAMES_IN_TIME, Geometry, Image, ImageError
@@ -81,6 +83,7 @@ def _read(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     facts = acquisition_facts(dataset)
     if len(frames) > 1 and planes is None and frame_times(dataset, len(frames)):
         facts[FRAMES_IN_TIME] = "yes"
+    facts |= suv_facts(dataset) | region_facts(dataset)
     facts["file_bytes"] = str(len(data))
     facts["mode"] = photometric
     pixels = channels_first(pixels, facts)

@@ -29,6 +29,7 @@ _TAGS = (
     "ManufacturerModelName",
     "BodyPartExamined",
     "ViewPosition",
+    "ViewCodeSequence",
     "ImageLaterality",
     "Laterality",
     "StudyInstanceUID",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.colour import channels_first, refuse_non_finite
+from secondread.images.dicom import suv
 from secondread.images.dicom.dataset import parse_dicom, quiet_pydicom
 from secondread.images.dicom.facts import about_loss, acquisition_facts
 from secondread.images.dicom.geometry import NotAStack, Plane, plane_of
@@ -27,6 +28,7 @@ from secondread.images.dicom.series import (
     why_not_one_patient,
 )
 from secondread.images.dicom.stack import stack, without_copies
+from secondread.images.dicom.suv import suv_facts
 from secondread.images.dicom.values import physical_values
 from secondread.images.image import Image, ImageError, Voi
 from secondread.images.limits import ReadLimits
@@ -101,7 +103,7 @@ def _read(reference: Reference, series: Series, limits: ReadLimits) -> Image:
     middle = ordered[len(ordered) // 2]
     pixels, padding = _joined(ordered)
     pixels, padding, geometry = turned(pixels, padding, geometry)
-    facts = dict(middle.facts)
+    facts = dict(middle.facts) | _one_factor(ordered)
     facts["slices"] = str(len(ordered))
     facts["file_bytes"] = str(sum(one.file_bytes for one in ordered))
     grey_or_colour = channels_first(pixels, facts)
@@ -110,6 +112,15 @@ def _read(reference: Reference, series: Series, limits: ReadLimits) -> Image:
     geometry = replace(geometry, remarks=tuple(dict.fromkeys(said)))
     digest = digest_of_parts(one.digest for one in ordered)
     return Image(grey_or_colour, geometry, path, digest, middle.voi, padding, facts)
+
+
+def _one_factor(ordered: Sequence[_Slice]) -> dict[str, str]:
+    """That no one factor makes SUV of all slices, where theirs differ; nothing where they agree."""
+    said = {(one.facts.get(suv.FACTOR, ""), one.facts.get(suv.MISSING, "")) for one in ordered}
+    if len(said) < 2:
+        return {}
+    missing = next((reason for _, reason in said if reason), "its slices have different doses or times")
+    return {suv.FACTOR: "", suv.MISSING: missing}
 
 
 def _joined(ordered: Sequence[_Slice]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
@@ -138,7 +149,7 @@ def _read_slice(path: str, data: bytes, limits: ReadLimits) -> _Slice:
             )
         stored, photometric = stored_values(path, dataset, limits, None)
         values = physical_values(path, dataset, stored, photometric, [0])
-        facts = acquisition_facts(dataset)
+        facts = acquisition_facts(dataset) | suv_facts(dataset)
         facts["mode"] = photometric
         padding = None if values.padding is None else values.padding[0]
         remarks = (*values.remarks, *about_loss(facts))
