@@ -1,5 +1,6 @@
 import csv
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -50,23 +51,14 @@ def test_an_unknown_name_gets_near_names(name, near):
         dataset_named(name)
 
 
-def test_a_set_of_ones_own_is_named_by_its_class(lay_out, tmp_path, monkeypatch):
-    (tmp_path / "ward_films.py").write_text(
-        "from secondread.datasets.dataset import Dataset\n"
-        "from secondread.datasets.layouts.class_folders import NORMAL, rows_of_classes\n"
-        "from secondread.datasets.public_folder import Form\n"
-        "class Ward(Dataset):\n"
-        "    title, licence, source, paper = 'Ward films', 'ours', 'the archive', 'none'\n"
-        "    layout = split = 'healthy'\n"
-        "    read_from = ()\n"
-        "    forms = (Form('ward', ('healthy',)),)\n"
-        "    def rows(self):\n"
-        "        return rows_of_classes(self.folder, {'.': 'train'}, {'healthy': NORMAL})\n"
-    )
+def test_the_set_of_ones_own_that_the_page_shows_works(lay_out, tmp_path, monkeypatch):
+    page = Path(__file__).resolve().parents[2] / "docs" / "data-sets.md"
+    shown = page.read_text().split("```python\n")[1].split("```")[0]
+    (tmp_path / "ward_films.py").write_text(shown)
     monkeypatch.syspath_prepend(tmp_path)
     output = tmp_path / "ward.csv"
-    result = run("ward_films:Ward", lay_out("healthy/1.png"), "-o", output)
-    assert "train  normal              1" in result.stderr
+    result = run("ward_films:Ward", lay_out("healthy/1.png", "fractures/2.png"), "-o", output)
+    assert "no split  abnormal            1" in result.stderr
     assert "no data set is called" in run("ward-films", code=2).stderr
 
 

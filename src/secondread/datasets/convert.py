@@ -62,9 +62,14 @@ def _near(name: str) -> list[str]:
     part = [
         each
         for each in DATASETS
-        if len(name) > 2 and (name in each or each in name or (DATASETS.find(each).hint or each) in name)
+        if len(name) > 2
+        and (name in each or each in name or any(word in name for word in _hints(DATASETS.find(each).hint)))
     ]
     return part or get_close_matches(name, [*DATASETS, *DATASETS.offered], n=3)
+
+
+def _hints(hint: str) -> list[str]:
+    return [word for word in hint.split("|") if word]
 
 
 def dataset(

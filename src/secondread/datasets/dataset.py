@@ -53,7 +53,7 @@ class Dataset(ABC):
     split      the published split, in words
     read_from  the public README or code from which the layout was read: repository and path
     forms      the ways in which it lies on disk, the usual one first
-    hint       a word in the folder's name, where several sets have this layout
+    hint       a word in the folder's name, where several sets have this layout; `|` stands between two
     protocols  the splits and selections that a person may ask for, the default first
     takes      the other choices that it takes, and what they mean here
     as_papers  settings of a recipe that repeat how papers prepared the images

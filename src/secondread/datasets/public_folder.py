@@ -73,7 +73,7 @@ def located(given: Path, forms: Sequence[Form], hint: str, how: str) -> PublicFo
     """The data set in a folder, or in one of the folders in it; the shallowest counts.
 
     given  a folder, or the one file that a form consists of
-    hint   a word in the name of the right one, where several folders fit
+    hint   a word, or several with `|` between, in the name of the right one, where several folders fit
     how    what to download, for the message
 
     Raises UserError where the folder or something of the layout is missing, or several folders fit.
@@ -132,7 +132,7 @@ def _chosen(given: Path, fitting: Sequence[tuple[Path, Form]], hint: str) -> Pub
     """Of the folders that fit the one with the hint in its name; of the forms of one folder the first."""
     folders = list(dict.fromkeys(folder for folder, _ in fitting))
     if len(folders) > 1 and hint:
-        named = [folder for folder in folders if hint in folder.name.lower()]
+        named = [folder for folder in folders if any(word in folder.name.lower() for word in hint.split("|"))]
         folders = named or folders
     if len(folders) > 1:
         names = [str(folder.relative_to(given)) for folder in folders]

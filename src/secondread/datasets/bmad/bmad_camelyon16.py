@@ -10,5 +10,5 @@ class BmadCamelyon16(Bmad):
     licence = "CC0 1.0"
     layout = "train/good, valid and test with good and Ungood; no masks"
     split = "BMAD's: 5,088 normal patches, 236 for validation, 1,997 for test"
-    hint = "camelyon"
+    hint = "camelyon|histopathology"
     finding = "metastasis"
