@@ -362,7 +362,7 @@ def jobs(place: Path) -> dict[str, Job]:
         Job(
             "fit",
             lambda out: [
-                "fit", "ae", str(manifest), "-o", str(out), "--resume", "--workers", "1", *settings, *cache,
+                "fit", "ae", str(manifest), "-o", str(out), "--workers", "1", *settings, *cache,
             ],
             bundle_parts,
         ),

@@ -28,7 +28,7 @@ def run(row: Row, manifest: Path, out: Path, *, maps: bool = False) -> None:
         return
     settings = [part for setting in row.settings for part in ("--set", setting)]
     if not bundle.exists():
-        fit = ["fit", row.recipe, str(manifest), "-o", str(bundle), "--seed", str(row.seed), "--resume"]
+        fit = ["fit", row.recipe, str(manifest), "-o", str(bundle), "--seed", str(row.seed)]
         command([*fit, *settings])
     scored, report = out / f"{row.name}-s", out / f"{row.name}-r"
     mapped = ["--maps"] if maps else []

@@ -50,7 +50,7 @@ def run(name: str, changes: list[str], manifest: Manifest, out: Path) -> tuple[n
     place = out / name.replace(" ", "-").replace("/", "")
     recipe = Recipe.load("aeflow-paper", set=[*BASE, *changes])
     bundle = Bundle.load(place / "bundle") if (place / "bundle").exists() else None
-    bundle = bundle or fit(recipe, manifest, place / "bundle", resume=True)
+    bundle = bundle or fit(recipe, manifest, place / "bundle")
     score_into(bundle, manifest.source, place / "scores", where=["split=test"])
     readings = Readings.read(place / "scores")
     labels = {row.path: row.label == "abnormal" for row in manifest.rows}

@@ -93,7 +93,7 @@ def main() -> None:
     patients = sorted(folder for folder in given.folder.iterdir() if folder.is_dir())
     for name, manifest in prepare(patients, out).items():
         bundle, readings = out / f"bundle-{name}", out / f"readings-{name}"
-        seed = ["--seed", str(given.seed), "--resume"]
+        seed = ["--seed", str(given.seed)]
         command(["fit", given.recipe, str(manifest), "-o", str(bundle), *seed])
         command(["score", str(bundle), str(manifest), "--where", "split=test", "--maps", "-o", str(readings)])
         table = str(readings / "readings.csv")

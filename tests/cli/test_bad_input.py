@@ -164,11 +164,13 @@ def test_ctrl_c_in_a_fit_says_how_to_go_on_and_can(phantoms: Manifest, tmp_path:
                 process.send_signal(signal.SIGINT)
         process.stderr.close()
         assert process.wait(timeout=30) == 130, said
-        assert "--resume" in said.splitlines()[-1]
+        assert "the same command goes on" in said.splitlines()[-1]
         assert "Traceback" not in said
         assert not (tmp_path / "b").exists()
         assert json.loads((tmp_path / "b.partial" / "fit.json").read_text())["seed"] == 0
-    assert "--resume" in one_error(run(*command[3:], "-q", code=2))
+    other = one_error(run(*command[3:], "-q", "--set", "detector.beta=0.4", code=2))
+    assert "an unfinished fit with other settings lies there (detector.beta: " in other
+    assert "add --force" in other
 
 
 def test_maps_of_a_detector_that_has_none_are_one_line(

@@ -197,7 +197,7 @@ def test_other_auxiliary_images_are_another_fit(textures, phantoms, tmp_path) ->
     again = fit_here(recipe_of(textures), phantoms, tmp_path / "bundle", resume=True)
     assert again.digest == bundle.digest
     (textures / "0.png").unlink()
-    with pytest.raises(UserError, match="another auxiliary"):
+    with pytest.raises(UserError, match="another list of auxiliary images"):
         fit_here(recipe_of(textures), phantoms, tmp_path / "bundle", resume=True)
 
 

@@ -94,5 +94,5 @@ def test_epochs_that_make_no_whole_detector_are_refused(phantoms, tmp_path):
 
 def test_epochs_that_are_there_are_not_replaced(phantoms, tmp_path):
     (tmp_path / "bundle.epochs").mkdir()
-    with pytest.raises(UserError, match=r"bundle\.epochs: there is something already"):
+    with pytest.raises(UserError, match=r"bundle\.epochs: there are epochs of another fit"):
         fit_here(recipe(keep_every=2), phantoms, tmp_path / "bundle")

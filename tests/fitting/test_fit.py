@@ -46,23 +46,57 @@ def test_no_test_image_is_seen(fitted: Bundle, phantoms) -> None:
     assert all(reading.seen for reading in score(fitted, phantoms.where("split=train"), workers=0).rows)
 
 
-def test_a_bundle_that_is_there_is_not_replaced(recipe, phantoms, copied: Path) -> None:
+def test_the_same_fit_again_loads_its_bundle_and_another_replaces_it_by_force_alone(
+    recipe, phantoms, copied: Path
+) -> None:
     before = (copied / "bundle.json").read_bytes()
-    with pytest.raises(UserError, match="already"):
-        fit_here(recipe, phantoms, copied)
-    assert fit_here(recipe, phantoms, copied, resume=True).path == copied
+    assert fit_here(recipe, phantoms, copied).path == copied
+    with pytest.raises(UserError, match=r"another fit already \(seed: 0, now 5\);.* --force"):
+        fit_here(recipe, phantoms, copied, seed=5)
+    other = Recipe.from_mapping(recipe.model_dump(), set=["detector.bands=9"])
+    with pytest.raises(UserError, match=r"\(detector\.bands: 8, now 9\)"):
+        fit_here(other, phantoms, copied)
     assert (copied / "bundle.json").read_bytes() == before
+    assert fit_here(other, phantoms, copied, force=True).recipe.detector["bands"] == 9
+    (copied.parent / "film.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"film\.png: is a file; choose another place"):
+        fit_here(recipe, phantoms, copied.parent / "film.png")
 
 
-def test_resume_refuses_another_fit(recipe, phantoms, copied: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"another seed|another recipe"):
-        fit_here(recipe, phantoms, copied, resume=True, seed=5)
-    Unfinished(tmp_path / "new", {"recipe": "a"}).begin(resume=False)
-    with pytest.raises(UserError, match="--resume"):
-        Unfinished(tmp_path / "new", {"recipe": "a"}).begin(resume=False)
-    with pytest.raises(UserError, match="another recipe"):
-        Unfinished(tmp_path / "new", {"recipe": "b"}).begin(resume=True)
-    assert Unfinished(tmp_path / "new", {"recipe": "a"}).begin(resume=True)
+def test_an_unfinished_fit_is_taken_up_and_another_gives_way_unless_it_has_checkpoints(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "new"
+    then = Unfinished(out, {"recipe": "a", "seed": 0}, {"detector": {"k": 1}})
+    assert not then.begin()
+    assert then.begin()
+    now = Unfinished(out, {"recipe": "b", "seed": 0}, {"detector": {"k": 2}})
+    assert not now.begin()
+    (now.folder / "detector" / "checkpoints").mkdir(parents=True)
+    (now.folder / "detector" / "checkpoints" / "checkpoint-00000001-x.pt").touch()
+    with pytest.raises(UserError, match=r"settings lies there \(detector\.k: 2, now 1\);.* --force"):
+        then.begin()
+    assert now.begin()
+    assert not then.begin(force=True)
+    assert not then.begun
+
+
+def test_a_fit_that_fails_on_its_settings_or_images_leaves_nothing(recipe, phantoms, tmp_path: Path) -> None:
+    for more, problem in (
+        (["detector.band=8"], "did you mean bands"),
+        (["stages.x={epochs: 1}"], "stages.x is no"),
+    ):
+        wrong = Recipe.from_mapping(recipe.model_dump(), set=more)
+        with pytest.raises(UserError, match=problem):
+            fit_here(wrong, phantoms, tmp_path / "out" / "bundle")
+    with pytest.raises(UserError, match="did you mean cuda"):
+        fit(recipe, phantoms, tmp_path / "out" / "bundle", device="gpu", workers=0, progress=False)
+    steps = "preprocessing.steps=[{window: brain}, {align: {}}]"
+    ct = Recipe.from_mapping(recipe.model_dump(), set=[steps])
+    with pytest.raises(DataError, match=r"none of 6 training images .* 8-bit .* no Hounsfield units, which"):
+        fit_here(ct, phantoms, tmp_path / "out" / "bundle")
+    assert not (tmp_path / "out" / "bundle.partial").exists()
+    assert fit_here(recipe, phantoms, tmp_path / "out" / "bundle").path
 
 
 def test_test_patients_in_train_are_refused_by_name(recipe, phantoms, tmp_path: Path) -> None:
@@ -102,7 +136,7 @@ def test_a_broken_file_costs_itself_and_many_stop_the_fit(recipe, phantoms, tmp_
     bundle = fit_here(recipe, replace(phantoms, rows=rows), tmp_path / "bundle")
     assert sum(bundle.provenance.unreadable.values()) == 1
     missing = tuple(replace(row, path=f"missing/{row.path}") for row in phantoms.rows)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"none of 6 .* no such file"):
         fit_here(recipe, replace(phantoms, rows=missing), tmp_path / "other")
 
 

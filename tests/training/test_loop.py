@@ -179,7 +179,7 @@ def test_ctrl_c_saves_says_how_to_go_on_and_loses_nothing(cohorts, tmp_path):
             signal.raise_signal(signal.SIGINT)
 
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted, match=r"stage 'train', epoch 2, step 3; .* --resume"):
+    with pytest.raises(Interrupted, match=r"stage 'train', epoch 2, step 3; .* the same command goes on"):
         fit(stopped, cohorts(), stage, tmp_path / "cut", after_round=press)
     assert signal.getsignal(signal.SIGINT) is before
     fit(resumed, cohorts(), stage, tmp_path / "cut", resume=True)

@@ -73,7 +73,15 @@ AllowSharedPatients = Annotated[
 ]
 Force = Annotated[
     bool,
-    typer.Option("--force", help="Replace an output that is there, though it was changed by hand."),
+    typer.Option("--force", help="Replace an output that is there already."),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Check everything, print what would be done, and do nothing."),
+]
+DownloadWeights = Annotated[
+    bool,
+    typer.Option("--download-weights", help="Fetch missing encoder weights from the Hugging Face hub."),
 ]
 Every = Annotated[
     int,

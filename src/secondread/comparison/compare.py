@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secondread.cohorts.manifest import Manifest, ManifestLike
-from secondread.comparison.judging.results import read_results
-from secondread.comparison.judging.table import Table, make_table
+from secondread.comparison.running.checks import refuse_what_cannot_run
 from secondread.comparison.running.here import run_here
 from secondread.comparison.running.local import run_locally
 from secondread.comparison.running.methods import Recipes
@@ -18,10 +18,11 @@ from secondread.comparison.running.plan import Plan
 from secondread.comparison.running.plan_document import FILE
 from secondread.comparison.running.task_display import showing
 from secondread.errors import UserError
+from secondread.fitting.checks.first_look import Look
 from secondread.outputs.folders import output_folder
-from secondread.recipes.build import build_detector
-from secondread.recipes.completed_encoders import with_completed_encoders
-from secondread.recipes.outside_code import allow_code_of
+
+if TYPE_CHECKING:
+    from secondread.comparison.judging.table import Table
 
 MANIFEST = "manifest.csv"
 """In the comparison's folder, where the rows came from no file."""
@@ -33,7 +34,8 @@ Execute = Callable[[Sequence[Task]], None]
 class How:
     """What a run may use, and where prepared images are kept (None = the user's cache folder).
 
-    workers  processes of each run that decode; they are idle while it computes
+    workers    processes of each run that decode; they are idle while it computes
+    elsewhere  the runs are on other machines, whose devices may be others
     """
 
     device: str = "auto"
@@ -41,6 +43,12 @@ class How:
     workers: int = 1
     cache: Path | None = None
     bootstrap: int = 2000
+    elsewhere: bool = False
+
+    @property
+    def look(self) -> Look:
+        """How each fit is looked at beforehand; the devices of other machines are not known here."""
+        return Look("auto" if self.elsewhere else self.device, self.cache, self.workers)
 
 
 def compare(
@@ -117,15 +125,19 @@ def run_plan(plan: Plan, out: str | Path, execute: Execute | None, how: How | No
     execute  `local.run_locally` or `ray_cluster.run_on_ray` with their settings; None = the table alone, also
              while another process does the runs
 
-    Run again with the same folder it goes on where it was; a run that failed is tried again. Raises
-    UserError where a recipe is not valid, and where no run has finished.
+    Run again with the same folder it goes on where it was; a run that failed is tried again, and a method
+    whose settings have changed runs again alone. Raises UserError for all that would fail, before anything
+    runs, and where no run has finished.
     """
     out, how = Path(out), how or How()
+    if execute is not None:
+        refuse_what_cannot_run(plan.within(out), how.look, out)
+
+    from secondread.comparison.judging.results import read_results
+    from secondread.comparison.judging.table import make_table
+
     if execute is None:
-        return make_table(read_results(out, plan.within(out)), bootstrap=how.bootstrap)
-    for method in plan.methods:
-        allow_code_of(method.recipe)
-        build_detector(with_completed_encoders(method.recipe), pretrained=False, source=method.source)
+        return make_table(read_results(out, _as_it_ran(plan, out)), bootstrap=how.bootstrap)
     with output_folder(out, "compare"):
         if not plan.manifest.source:
             plan = replace(plan, manifest=replace(plan.manifest, source=str(out / MANIFEST)))
@@ -134,6 +146,17 @@ def run_plan(plan: Plan, out: str | Path, execute: Execute | None, how: How | No
             plan.manifest.write(out / MANIFEST)
         execute([task for task in tasks(plan, out, how) if not task.done])
         return make_table(read_results(out, plan), bootstrap=how.bootstrap)
+
+
+def _as_it_ran(plan: Plan, out: Path) -> Plan:
+    """The plan and what the folder holds of an earlier one. UserError where a method ran with other
+    settings."""
+    for name, settings in plan.changed(out).items():
+        raise UserError(
+            f"{out}: {name} ran with other settings ({settings}); leave out --tabulate to run it again, or "
+            "leave out the settings"
+        )
+    return plan.within(out)
 
 
 def tasks(plan: Plan, out: Path, how: How) -> list[Task]:

@@ -27,17 +27,19 @@ def epochs_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}.epochs")
 
 
-def refuse_epochs(detector: Detector, recipe: Recipe, out: Path, *, resume: bool) -> None:
+def keeps_epochs(recipe: Recipe) -> bool:
+    """Whether bundles of earlier epochs are asked for."""
+    return any(settings.keep_every for settings in recipe.stages.values())
+
+
+def refuse_epochs(detector: Detector, recipe: Recipe) -> None:
     """`UserError` where epochs are to be kept of a stage that is not the last one which trains, so that no
-    whole detector comes of them, or where their folder is there already."""
-    asked = [name for name, settings in recipe.stages.items() if settings.keep_every]
+    whole detector comes of them."""
     trained = [stage.name for stage in detector.stages() if stage.steps]
-    for name in asked:
+    for name in [name for name, settings in recipe.stages.items() if settings.keep_every]:
         if name not in trained[-1:]:
             last = f"only {trained[-1]} can have it" if trained else "no stage here trains"
             raise UserError(f"stages.{name}.keep_every: the epochs of the last stage can be kept; {last}")
-    if asked and epochs_folder(out).exists() and not resume:
-        raise UserError(f"{epochs_folder(out)}: there is something already; remove it or choose another -o")
 
 
 def save_epochs(bundle: Bundle, out: Path, directory: Path, calibrate: Calibrate, *, shown: bool) -> None:

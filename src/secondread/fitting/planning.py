@@ -1,19 +1,49 @@
-"""What can be known of a fit before an image is read: its cohorts, and what a person must change."""
+"""What can be known of a fit before an image is read: its cohorts, and what a person must change. No torch
+here: what a detector learns from is given."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from secondread.cohorts.auxiliary import read_auxiliary
 from secondread.cohorts.cohorts import Cohorts, build_cohorts
 from secondread.cohorts.manifest import Manifest
-from secondread.detectors.contract import Detector
 from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR, files_of
 from secondread.recipes.recipe import Recipe
 from secondread.terminal.say import say
 
+if TYPE_CHECKING:
+    from secondread.detectors.contract import Detector
+
 AUXILIARY, NORMAL, UNLABELLED = "auxiliary", "normal", "unlabelled"
+REMEDIES = {
+    NORMAL: "normal images, and no row of {source} has split train and label normal; label some so",
+    UNLABELLED: (
+        "unlabelled images, and {source} gives none: leave the label of training rows empty, or have some "
+        "made of labelled rows with --set cohorts.anomaly_rate=0.3"
+    ),
+    "abnormal": (
+        "labelled abnormal images, and none are taken: let training rows of {source} with label abnormal "
+        'join with --set "cohorts.labelled={{any: all}}"'
+    ),
+}
+"""What a detector needs and has not got, and how to come by it."""
+
+
+@dataclass(frozen=True)
+class LearnsFrom:
+    """The cohorts that a detector cannot do without, and all that it takes where they are there."""
+
+    needs: frozenset[str]
+    takes: frozenset[str]
+
+    @classmethod
+    def of(cls, detector: Detector) -> Self:
+        stages = frozenset(cohort for stage in detector.stages() for cohort in stage.on)
+        return cls(detector.needs, detector.needs | detector.uses | stages)
 
 
 def listed_auxiliary(recipe: Recipe, *, workers: int, shown: bool) -> Manifest | None:
@@ -27,7 +57,7 @@ def listed_auxiliary(recipe: Recipe, *, workers: int, shown: bool) -> Manifest |
 
 
 def planned_cohorts(
-    detector: Detector,
+    learns: LearnsFrom,
     recipe: Recipe,
     manifest: Manifest,
     auxiliary: Manifest | None,
@@ -36,36 +66,32 @@ def planned_cohorts(
 ) -> Cohorts:
     """The cohorts of the fit. Raises UserError where one is missing, where unlabelled images are to be taken
     for normal and the detector learns from them as they are, or rows name another number of files."""
-    if recipe.cohorts.unlabelled_as == NORMAL and learns_from(detector, UNLABELLED):
+    if recipe.cohorts.unlabelled_as == NORMAL and UNLABELLED in learns.takes:
         raise UserError(
             f"detector {recipe.detector['name']} learns from unlabelled images itself, so they cannot "
             "be taken for normal; leave out cohorts.unlabelled_as"
         )
-    wanted = learns_from(detector, AUXILIARY)
+    wanted = AUXILIARY in learns.takes
     cohorts = build_cohorts(
         manifest,
         recipe.cohorts,
         recipe.seed,
         allow_shared_patients=allow_shared_patients,
         auxiliary=auxiliary if wanted else None,
-        without_normals=not learns_from(detector, NORMAL),
+        without_normals=NORMAL not in learns.takes,
     )
     if auxiliary is not None and not wanted:
         cohorts.notes.append(
             f"detector {recipe.detector['name']} does not learn from auxiliary images: those of "
             "cohorts.auxiliary are not read"
         )
-    _refuse_missing_cohorts(detector, cohorts, recipe)
+    _refuse_missing_cohorts(learns, cohorts, recipe, manifest.source or "manifest")
     _refuse_other_files(recipe, manifest, cohorts)
     return cohorts
 
 
-def learns_from(detector: Detector, cohort: str) -> bool:
-    return cohort in detector.needs | detector.uses or any(cohort in stage.on for stage in detector.stages())
-
-
-def _refuse_missing_cohorts(detector: Detector, cohorts: Cohorts, recipe: Recipe) -> None:
-    for name in sorted(detector.needs):
+def _refuse_missing_cohorts(learns: LearnsFrom, cohorts: Cohorts, recipe: Recipe, source: str) -> None:
+    for name in sorted(learns.needs):
         if getattr(cohorts, name):
             continue
         if name == AUXILIARY:
@@ -74,10 +100,7 @@ def _refuse_missing_cohorts(detector: Detector, cohorts: Cohorts, recipe: Recipe
                 "folder, an .npz or a manifest of images that are neither normal nor abnormal with "
                 "--set cohorts.auxiliary=PATH"
             )
-        raise UserError(
-            f"detector {recipe.detector['name']} needs the cohort {name!r}, "
-            "and the manifest and the recipe's cohorts section give none"
-        )
+        raise UserError(f"detector {recipe.detector['name']} needs {REMEDIES[name].format(source=source)}")
 
 
 def _refuse_other_files(recipe: Recipe, manifest: Manifest, cohorts: Cohorts) -> None:

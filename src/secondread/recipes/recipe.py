@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -177,6 +177,15 @@ def presets() -> list[Preset]:
         about = About.model_validate(values["about"])
         found.append(Preset(name, about, about.ranks or (len(values["preprocessing"]["size"]),)))
     return found
+
+
+def preset_values(detector: str) -> Iterator[dict[str, Any]]:
+    """The sections of each preset of this detector, as they are written."""
+    for _, text in _preset_texts():
+        if f"name: {detector}" in text:
+            values = parse_yaml(text)
+            if values["detector"]["name"] == detector:
+                yield values
 
 
 def _preset_texts() -> Iterable[tuple[str, str]]:

@@ -89,7 +89,7 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:
             raise UserError(
                 f"{self.directory}: the checkpoint cannot be written ({error}); "
-                "free some room and continue with --resume"
+                "free some room; the same command then goes on"
             ) from error
         for _, _, old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)

@@ -1,11 +1,11 @@
 """How a fit shows itself: a bar on a terminal and in a notebook, one line per epoch elsewhere, nothing when
-quiet."""
+quiet. Each says now and then how long the whole fit will still take."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,8 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from secondread.terminal.notebook import NotebookBar, in_notebook
+from secondread.training.batches.planned_stages import PlannedStage
 from secondread.training.log import EpochLog
+from secondread.training.time_left import TimeLeft
 from secondread.wording.durations import in_words
+
+SECONDS_BETWEEN_LINES = 60.0
 
 
 class FitProgress:
@@ -23,16 +27,19 @@ class FitProgress:
         self.bar: Progress | None = None
         self.notebook = NotebookBar("training") if shown and in_notebook() else None
         self.last = ""
+        self.left: TimeLeft | None = None
+        self.told_at = time.monotonic()
         if shown and self.notebook is None and sys.stderr.isatty():
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}"),
                 TextColumn("{task.fields[note]}"),
                 console=Console(stderr=True),
             )
-        self.task = self.bar.add_task("", total=None, note="", visible=False) if self.bar else None
+        self.task = self.bar.add_task("", total=None, note="", left="", visible=False) if self.bar else None
 
     def __enter__(self) -> Self:
         self.begun = time.monotonic()
@@ -48,6 +55,30 @@ class FitProgress:
         if self.notebook:
             seconds = time.monotonic() - self.begun
             self.notebook.close(f"training: {in_words(seconds)}{'  ' * bool(self.last)}{self.last}")
+
+    def plan(self, stages: Sequence[PlannedStage]) -> None:
+        """All stages of the fit, in order: by these the time left is reckoned."""
+        self.left = TimeLeft(stages)
+
+    def share(self, share: float) -> None:
+        """So much of the stage's rounds is done. The time left of the whole fit is shown every second on a
+        terminal, and elsewhere in a line a minute."""
+        now = time.monotonic()
+        if (
+            not self.shown
+            or self.left is None
+            or now - self.told_at < (1.0 if self.bar else SECONDS_BETWEEN_LINES)
+        ):
+            return
+        seconds = self.left.seconds(share)
+        if seconds is None:
+            return
+        self.told_at = now
+        words = f"about {in_words(seconds)} left of the whole fit"
+        if self.bar and self.task is not None:
+            self.bar.update(self.task, left=words)
+        else:
+            self.say(words)
 
     def begin(self, what: str, total: int, done: int = 0) -> None:
         """A new task of `total` rounds or images."""

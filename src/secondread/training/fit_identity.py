@@ -49,5 +49,5 @@ def refuse_another_fit(now: Mapping[str, str], then: Mapping[str, str], director
     if different:
         raise UserError(
             f"{directory}: the checkpoint there is of another fit (different: {', '.join(different)}); "
-            "fit without --resume, or with the recipe and data of then"
+            "give the command as it was, or --force to start anew"
         )

@@ -76,7 +76,7 @@ class Run:
         """Ctrl-C while there is nothing to save: the last checkpoint stands. Several processes stop
         together, at a round."""
         if self.stop.requested and self.fabric.world_size == 1:
-            raise Interrupted(f"interrupted in stage {stage!r}; continue with --resume")
+            raise Interrupted(f"interrupted in stage {stage!r}; the same command goes on from the checkpoint")
 
     def unless_stopped(self, stage: str, planned: Sequence[Planned]) -> Iterator[Planned]:
         for batch in planned:

@@ -40,6 +40,7 @@ from secondread.scoring.device import Repeatable, choose_device, choose_precisio
 from secondread.scoring.image_source import ImageSource
 from secondread.terminal.events import log_event
 from secondread.terminal.interruption import StopRequest
+from secondread.training.batches.planned_stages import planned_stages
 from secondread.training.batches.stage_data import stage_data
 from secondread.training.checkpoint import Checkpoints
 from secondread.training.choosing.label_free import refuse_missing_images
@@ -122,6 +123,8 @@ def train(
             detector, cohorts, fabric, chosen, seed, Path(folder), checkpoints, checkpoint_seconds,
             fingerprint, log, stop, shown, after_round, workers,
         )  # fmt: skip
+        sizes = {name: len(source) for name, source in cohorts.items()}
+        shown.plan(planned_stages(detector.stages(), stages, sizes, detector.uses))
         torch.manual_seed(derive_seed(seed, "stages"))
         for number, stage in enumerate(detector.stages()):
             if saved is not None and number < saved["stage"]:
@@ -181,6 +184,12 @@ def _run_stage(
     if not stage_log.rule:
         stage_log.rule = "one pass over the data" if stage.collect else "prepared once"
     run.save({"stage": number, "done": True})
+
+
+def refuse_other_stages(detector: Detector, stages: Mapping[str, StageSettings]) -> None:
+    """UserError for settings that a stage cannot do with: missing ones, no length, steps that it has not."""
+    for stage in detector.stages():
+        _stage_settings(stage, stages)
 
 
 def _stage_settings(stage: Stage, stages: Mapping[str, StageSettings]) -> StageSettings:

@@ -89,10 +89,15 @@ class StageTraining:
     def train(self, stage_log: StageLog) -> None:
         """All rounds that are left; then the chosen parameters stand in the detector."""
         at, length = self.at, self.length
+        if self.run.progress.left is not None:
+            done = at.epoch * length.rounds_per_epoch + at.round
+            self.run.progress.left.begin(self.number, done / length.rounds)
         with closing(stage_batches(self.run, self.stage, self.settings, self.data, length, at)) as coming:
             while at.epoch < length.epochs and not at.stopped:
                 self._rounds(coming)
                 self._end_epoch(stage_log, coming)
+        if self.run.progress.left is not None:
+            self.run.progress.left.end()
         if self.keeping.best is None and at.not_finite_in_a_row >= min(NOT_FINITE_AT_THE_END, length.rounds):
             refuse_divergence(self.run, self.stage, self.settings, at, at.epoch - 1, ", to the stage's end")
         stage_log.chosen_epoch, stage_log.rule = self.keeping.settle(at, self.average)
@@ -129,6 +134,7 @@ class StageTraining:
         if self.average is not None:
             self.average.update()
         at.round += 1
+        run.progress.share((done + 1) / self.length.rounds)
         at.images += sum(len(rows) for batch in planned for rows in batch.values())
         at.seconds += time.monotonic() - began
         run.progress.advance()
@@ -136,7 +142,7 @@ class StageTraining:
             self.save()
             raise Interrupted(
                 f"interrupted in stage {self.stage.name!r}, epoch {at.epoch + 1}, step {at.round}; "
-                "everything so far is saved: continue with --resume"
+                "everything so far is saved: the same command goes on from here"
             )
         self._save_when_due(run.checkpoint_seconds)
         if run.after_round is not None:

@@ -1,7 +1,6 @@
 """What a comparison settles before anything is fitted."""
 
 import json
-import shutil
 
 import pytest
 
@@ -140,11 +139,9 @@ def test_the_reference_is_named_before_there_are_results(manifest, tmp_path):
         Plan.of(manifest, ["intensity", "padim"], seeds=[0]).begin(out)
 
 
-def test_another_manifest_or_other_settings_under_the_same_name_are_refused(manifest, tmp_path):
+def test_another_manifest_is_refused(manifest, tmp_path):
     out = tmp_path / "out"
     Plan.of(manifest, ["intensity"], seeds=[0]).begin(out)
-    with pytest.raises(UserError, match="begun with other settings"):
-        Plan.of(manifest, ["intensity"], seeds=[0], settings=["intensity:detector.erosion=0"]).begin(out)
     file = tmp_path / "manifest.csv"
     file.write_text(file.read_text() + "\ntest/more.png,test,normal,")
     with pytest.raises(UserError, match="another manifest"):
@@ -203,14 +200,37 @@ def test_the_manifest_may_lie_elsewhere_but_not_say_something_else(manifest, tmp
         Plan.read(out, other)
 
 
-def test_a_method_whose_runs_were_removed_may_have_other_settings(manifest, tmp_path):
+def test_a_method_with_other_settings_runs_again_alone_and_its_results_are_kept(manifest, tmp_path, capsys):
     out = tmp_path / "out"
-    Plan.of(manifest, ["intensity"], seeds=[0]).begin(out)
-    changed = Plan.of(manifest, ["intensity"], seeds=[0], settings=["intensity:detector.erosion=0"])
-    with pytest.raises(UserError, match=r"or remove .*runs/intensity"):
-        changed.begin(out)
-    shutil.rmtree(out / "runs" / "intensity")
-    assert changed.begin(out).method("intensity").recipe.detector["erosion"] == 0
+    Plan.of(manifest, ["padim", "intensity"], seeds=[0]).begin(out)
+    for name in ("padim", "intensity"):
+        (out / Run(name, 0).place).mkdir(parents=True)
+        (out / Run(name, 0).place / "result.json").write_text("{}")
+    (out / Run("pixel-1nn", 0).place).mkdir(parents=True)
+    changed = Plan.of(manifest, ["intensity"], seeds=[0], settings=["intensity:detector.erosion=0"],
+                      earlier=Plan.read(out))  # fmt: skip
+    with pytest.raises(UserError, match=r"other settings \(detector.erosion: \S+, now 0\)"):
+        run_plan(changed, out, None)
+    whole = changed.begin(out)
+    assert "intensity has other settings now (detector.erosion: " in capsys.readouterr().err
+    assert whole.method("intensity").recipe.detector["erosion"] == 0
+    assert not (out / Run("intensity", 0).place).exists()
+    assert (out / "earlier" / "intensity-1" / "seed-0" / "result.json").is_file()
+    assert (out / Run("padim", 0).place / "result.json").is_file()
+    assert (out / Run("pixel-1nn", 0).place).is_dir()
+
+
+def test_baselines_follow_the_first_method_and_runs_without_a_result_give_way(manifest, tmp_path):
+    out = tmp_path / "out"
+    first = Plan.of(manifest, ["intensity"], seeds=[0]).begin(out)
+    (out / Run("spectrum", 0).place).mkdir(parents=True)
+    smaller = Plan.of(
+        manifest, ["intensity"], settings=["intensity:preprocessing.size=[32,32]"], earlier=first
+    )
+    whole = smaller.begin(out)
+    assert whole.method("spectrum").recipe.preprocessing.size == (32, 32)
+    assert not (out / Run("spectrum", 0).place).exists()
+    assert not (out / "earlier").exists()
 
 
 def test_a_presets_new_words_or_new_defaults_are_no_other_settings(manifest, tmp_path):

@@ -12,12 +12,13 @@ import typer
 from secondread.cli.completion import recipe_names
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import CacheDirectory, Device, Quiet, Where
-from secondread.terminal.say import say
+from secondread.cli.options import CacheDirectory, Device, DownloadWeights, DryRun, Quiet, Where
+from secondread.terminal.say import harmless, say
 
 if TYPE_CHECKING:
-    from secondread.comparison.compare import Execute
+    from secondread.comparison.compare import Execute, How
     from secondread.comparison.judging.table import Table
+    from secondread.comparison.running.plan import Plan
 
 
 @one_line("the same command goes on where this one stopped")
@@ -114,6 +115,8 @@ def compare(
     tabulate: Annotated[
         bool, typer.Option("--tabulate", help="No runs: the table of those that are finished.")
     ] = False,
+    dry_run: DryRun = False,
+    download_weights: DownloadWeights = False,
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
     ] = 2000,
@@ -151,7 +154,15 @@ def compare(
         where=where or (),
         earlier=Plan.read(output, rows) if (output / FILE).is_file() else None,
     )
-    how = How(device=device, threads=threads, cache=cache, bootstrap=bootstrap)
+    how = How(device=device, threads=threads, cache=cache, bootstrap=bootstrap, elsewhere=ray is not None)
+    if download_weights:
+        from secondread.fitting.encoder_weights import download_missing_weights
+
+        for method in plan.methods:
+            download_missing_weights(method.recipe)
+    if dry_run:
+        show_plan(plan, output, how)
+        return
     if tabulate:
         execute = None
     elif ray is not None:
@@ -174,6 +185,21 @@ def compare(
     typer.echo(report)
     if table.results.missing:
         raise typer.Exit(FINDINGS)
+
+
+def show_plan(plan: Plan, output: Path, how: How) -> None:
+    """What the comparison would do, on standard output; UserError with all that would fail."""
+    from secondread.comparison.running.checks import outline_of, refuse_what_cannot_run
+    from secondread.outputs.folders import refuse_other_folder
+
+    refuse_other_folder(output, "compare")
+    whole = plan.within(output)
+    refuse_what_cannot_run(whole, how.look, output)
+    for line in outline_of(whole, how.look, output):
+        typer.echo(harmless(line))
+    for name, settings in plan.changed(output).items():
+        typer.echo(harmless(f"{name} has other settings now ({settings}) and would run again"))
+    typer.echo("nothing was done (--dry-run)")
 
 
 def shares(text: str) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from secondread.cli.options import (
     AllowSharedPatients,
     CacheDirectory,
     Device,
+    DownloadWeights,
+    DryRun,
+    Force,
     ManifestFile,
     Quiet,
     RecipeName,
@@ -23,23 +26,26 @@ from secondread.cli.options import (
     Workers,
 )
 from secondread.cli.promise_lines import say_promise
-from secondread.terminal.say import say
+from secondread.outputs.run_record import RunRecord
+from secondread.terminal.say import harmless, say
+
+if TYPE_CHECKING:
+    from secondread.cohorts.manifest import Manifest
+    from secondread.fitting.checks.first_look import Look
+    from secondread.recipes.recipe import Recipe
 
 
-@one_line("continue with the same command and --resume")
+@one_line("the same command goes on where this one stopped")
 def fit(
     recipe: RecipeName,
     manifest: ManifestFile,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the bundle.")],
     settings: RecipeSettings = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a fit that was stopped.")] = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    resume: Annotated[bool, typer.Option("--resume", hidden=True, help="No longer needed.")] = False,
     allow_shared_patients: AllowSharedPatients = False,
-    download_weights: Annotated[
-        bool,
-        typer.Option(
-            "--download-weights", help="Fetch missing encoder weights from the Hugging Face hub (network)."
-        ),
-    ] = False,
+    download_weights: DownloadWeights = False,
     where: Where = None,
     seed: Seed = None,
     device: Device = "auto",
@@ -49,37 +55,48 @@ def fit(
 ) -> None:
     """Learn what normal looks like, and write a bundle.
 
-    It learns from the manifest's training rows alone. Exit 1 where images could not be read.
+    It learns from the manifest's training rows alone. What would fail is said before any image is prepared,
+    all at once. The same command goes on where one was stopped. Exit 1 where images could not be read.
     """
-    from secondread.calibration.description import describe
     from secondread.recipes.recipe import Recipe, presets
 
     chosen = Recipe.load(recipe, set=list(settings or ()))
     rows = read_manifest(manifest, where, quiet=quiet)
+    source = f"preset {recipe}" if recipe in {preset.name for preset in presets()} else recipe
+    if seed is not None:
+        chosen = chosen.model_copy(update={"seed": seed})
+    if download_weights:
+        from secondread.fitting.encoder_weights import download_missing_weights
 
-    from secondread.fitting.encoder_weights import with_downloaded_weights
+        download_missing_weights(chosen)
+    if dry_run:
+        from secondread.fitting.checks.first_look import Look
+
+        look = Look(device, cache, 1 if workers is None else workers, allow_shared_patients, force)
+        show_plan(chosen, rows, look, output, source)
+        return
+
     from secondread.fitting.fit import fit as fit_bundle
-    from secondread.outputs.folders import beside
-    from secondread.outputs.run_record import RunRecord
-    from secondread.preprocessing.cache.place import cache_facts
-    from secondread.scoring.processes import process_rank
 
     record = RunRecord("fit", sys.argv)
-    if download_weights:
-        chosen = with_downloaded_weights(chosen)
     bundle = fit_bundle(
         chosen,
         rows,
         output,
-        resume=resume,
+        force=force,
         cache=cache,
         device=device,
         workers=workers,
-        seed=seed,
         allow_shared_patients=allow_shared_patients,
         progress=not quiet,
-        source=f"preset {recipe}" if recipe in {preset.name for preset in presets()} else recipe,
+        source=source,
     )
+
+    from secondread.calibration.description import describe
+    from secondread.outputs.folders import beside
+    from secondread.preprocessing.cache.place import cache_facts
+    from secondread.scoring.processes import process_rank
+
     unreadable = bundle.provenance.unreadable
     if process_rank() == 0:
         facts = describe(bundle.calibration)
@@ -105,3 +122,19 @@ def fit(
         typer.echo(output)
     if unreadable:
         raise typer.Exit(FINDINGS)
+
+
+def show_plan(recipe: Recipe, rows: Manifest, look: Look, output: Path, source: str) -> None:
+    """What the fit would do, on standard output; UserError with all that would fail."""
+    from secondread.fitting.checks.first_look import first_look
+    from secondread.fitting.checks.problem import refuse
+    from secondread.recipes.outside_code import allow_code_of
+
+    allow_code_of(recipe)
+    refuse(first_look(recipe, rows, look, out=output, source=source))
+
+    from secondread.fitting.checks.outline import outline
+
+    for line in outline(recipe, rows, look, output, source=source):
+        typer.echo(harmless(line))
+    typer.echo("nothing was done (--dry-run)")

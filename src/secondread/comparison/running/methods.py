@@ -56,9 +56,10 @@ def methods_of(recipes: Recipes, settings: Sequence[str], known: Sequence[Method
         raise UserError("name at least one recipe with --recipes; `secondread recipes` lists them")
     if settings and not methods:
         raise UserError(f"--set {settings[0]}: holds for recipes that are named beside it with --recipes")
-    first = (*known, *methods)[0].recipe
-    _refuse_two_ranks([*known, *methods])
-    there = {method.name for method in known}
+    every = {method.name: method for method in (*known, *methods)}
+    _refuse_two_ranks(list(every.values()))
+    first = next(iter(every.values())).recipe
+    there = {method.name for method in known if not _prepared_otherwise(known[0].recipe, first)}
     asked = {setting.partition("=")[0].partition(":")[0] for setting in settings}
     for name in BASELINES:
         if name in names or (name in there and name not in asked):
@@ -66,6 +67,11 @@ def methods_of(recipes: Recipes, settings: Sequence[str], known: Sequence[Method
         if recipe := _trivial(name, first, own[name]):
             methods.append(Method(name, recipe, name, trivial=True))
     return methods
+
+
+def _prepared_otherwise(before: Recipe, now: Recipe) -> bool:
+    """Whether the first method's images or cohorts have changed, which are the trivial baselines' too."""
+    return (before.preprocessing, before.cohorts) != (now.preprocessing, now.cohorts)
 
 
 def given_by_name(recipes: Mapping[str, Given]) -> list[tuple[str, Given]]:

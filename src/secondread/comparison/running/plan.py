@@ -10,11 +10,18 @@ from typing import Any, Self
 
 from secondread.cohorts.manifest import Manifest
 from secondread.comparison.running.methods import Method, Recipes, methods_of
-from secondread.comparison.running.plan_document import FILE, extended, read_document
+from secondread.comparison.running.plan_document import (
+    FILE,
+    changed_methods,
+    extended,
+    read_document,
+    set_aside,
+)
 from secondread.errors import UserError
 from secondread.outputs.folders import refuse_other_folder
 from secondread.outputs.whole import write_whole
 from secondread.recipes.recipe import Recipe
+from secondread.terminal.say import say
 from secondread.wording.short import Short
 
 SEEDS = range(3)
@@ -79,11 +86,16 @@ class Plan(Short):
         """Write `comparison.json`, and each method's recipe, into the comparison's folder.
 
         An earlier plan there is extended by methods, seeds and shares of contamination; what comes back is
-        all of it. Raises UserError where the earlier one is of another manifest or of other settings
-        under the same name, or where another reference is named once there are results.
+        all of it. A method that was begun with other settings is begun anew, alone; its finished runs are
+        kept aside, and that is said. Raises UserError where the earlier plan is of another manifest, or
+        where another reference is named once there are results.
         """
         refuse_other_folder(folder, "compare")
         whole = self.within(folder)
+        for name, settings in self.changed(folder).items():
+            kept = set_aside(name, folder)
+            where = f"; what was finished is kept in {kept}" if kept else ""
+            say(f"note: {name} has other settings now ({settings}) and runs again{where}")
         write_whole(folder / FILE, json.dumps(whole._document(), indent=1).encode())
         for method in whole.methods:
             place = folder / "runs" / method.name
@@ -96,6 +108,12 @@ class Plan(Short):
         if (folder / FILE).is_file():
             document = extended(read_document(folder), document, folder)
         return self._of(document, self.manifest)
+
+    def changed(self, folder: Path) -> dict[str, str]:
+        """The methods that the folder began with other settings, and which of these differ."""
+        if not (folder / FILE).is_file():
+            return {}
+        return changed_methods(read_document(folder), self._document(), folder)
 
     @classmethod
     def read(cls, folder: Path, manifest: Manifest | None = None) -> Self:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
 from secondread.errors import UserError
+from secondread.outputs.private import make_folder
+from secondread.outputs.whole import remove_folder
+from secondread.recipes.changed_settings import changed_settings
 from secondread.recipes.recipe import Recipe
 from secondread.settings.base import Settings
 from secondread.strict.json_text import read_object
 
 FILE = "comparison.json"
+EARLIER = "earlier"
+"""Folder of finished runs whose method has other settings now."""
+RESULT = "result.json"
+"""What a finished run has."""
 
 
 class _Written(Settings):
@@ -56,7 +64,35 @@ def _fitted(recipe: Mapping[str, Any], source: str) -> dict[str, Any]:
     return Recipe.from_mapping(recipe, source=source).model_dump(mode="json", exclude={"about"})
 
 
+def changed_methods(earlier: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """The methods that were begun with other settings, and which of these differ."""
+    found = {}
+    for name, method in now["methods"].items():
+        before = earlier["methods"].get(name)
+        if before is None or not (folder / "runs" / name).exists():
+            continue
+        then, today = _fitted(before["recipe"], name), _fitted(method["recipe"], name)
+        if then != today:
+            found[name] = changed_settings(then, today)
+    return found
+
+
+def set_aside(name: str, folder: Path) -> Path | None:
+    """Make room for runs of `name` with other settings: finished ones are kept in `earlier`, and the place
+    comes back; unfinished and failed ones go."""
+    runs = folder / "runs" / name
+    if not any(runs.glob(f"*/{RESULT}")):
+        remove_folder(runs)
+        return None
+    number = next(n for n in count(1) if not (folder / EARLIER / f"{name}-{n}").exists())
+    place = folder / EARLIER / f"{name}-{number}"
+    make_folder(place.parent)
+    runs.rename(place)
+    return place
+
+
 def extended(earlier: dict[str, Any], now: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The earlier plan with what the new one adds. A method under an earlier name is that of the new one."""
     if earlier["manifest_digest"] != now["manifest_digest"]:
         raise UserError(
             f"{folder}: a comparison on another manifest, or on other rows of it; choose a new folder with -o"
@@ -68,14 +104,6 @@ def extended(earlier: dict[str, Any], now: dict[str, Any], folder: Path) -> dict
         )
     if earlier["maps"] != now["maps"]:
         raise UserError(f"{folder}: begun {'with' if earlier['maps'] else 'without'} maps; keep to that")
-    for name, method in now["methods"].items():
-        before = earlier["methods"].get(name)
-        begun = before is not None and (folder / "runs" / name).exists()
-        if begun and _fitted(before["recipe"], name) != _fitted(method["recipe"], name):
-            raise UserError(
-                f"{folder}: {name} was begun with other settings; call this one otherwise, as in "
-                f"{name}-2={method['source']}, or remove {folder / 'runs' / name}"
-            )
     return {
         **now,
         "seeds": sorted({*earlier["seeds"], *now["seeds"]}),

@@ -89,7 +89,7 @@ class Drawing:
                 if isinstance(result, Failed):
                     raise UserError(
                         f"stage {self.stage!r}: a process that draws anomalies ahead failed "
-                        f"({result.error}); continue with --resume, and with --workers 0 in one process"
+                        f"({result.error}); the same command goes on, and with --workers 0 in one process"
                     )
                 if isinstance(result.value, str):
                     raise UserError(result.value)

@@ -13,6 +13,7 @@ from secondread.training.batches.batch_plan import BatchPlan
 from secondread.training.batches.copies import ChangedCopies
 from secondread.training.batches.frozen_features import FrozenFeatures, features_key, frozen_features
 from secondread.training.batches.loading import Loader
+from secondread.training.batches.planned_stages import shares_of
 from secondread.training.fit_state import Run
 from secondread.training.seeds import derive_seed
 
@@ -32,7 +33,7 @@ class StageData:
 
 def stage_data(run: Run, stage: Stage, settings: StageSettings, features_key: str) -> StageData:
     """The stage's images and frozen features. `features_key`: from a checkpoint, or empty."""
-    on = _present(stage, run)
+    on = shares_of(stage, run.cohorts, run.detector.uses)
     sources = {name: _cohort(run.cohorts, name, stage) for name in on}
     validation = run.cohorts.get(VALIDATION)
     held_out = validation if stage.steps and validation is not None and len(validation) else None
@@ -95,25 +96,6 @@ def _stage_features(
             advance=advance,
         )
     return found, key
-
-
-def _present(stage: Stage, run: Run) -> dict[str, float | None]:
-    """The stage's cohorts and their shares of a batch, without those that the detector uses where there are
-    any, and there are none; the others then share the batch as they did. A cohort whose share is 0 is there
-    only where no other is."""
-    there = {
-        name: share
-        for name, share in stage.on.items()
-        if name in run.cohorts or name not in run.detector.uses
-    }
-    if any(share != 0 for share in there.values()):
-        there = {name: share for name, share in there.items() if share != 0}
-    else:
-        there = dict.fromkeys(there, 1.0)
-    total = sum(share or 0.0 for share in there.values())
-    if len(there) == len(stage.on) or not total:
-        return there
-    return {name: share and share / total for name, share in there.items()}
 
 
 def _cohort(cohorts: Mapping[str, ImageSource], name: str, stage: Stage) -> ImageSource:

