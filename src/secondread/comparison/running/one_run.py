@@ -137,7 +137,7 @@ def _work(task: Task) -> None:
     recipe = Recipe.from_mapping(task.recipe, source=str(place))
     bundle = fit(
         recipe, manifest, place / "bundle",
-        resume=True, cache=task.cache, device=task.device, workers=task.workers,
+        cache=task.cache, device=task.device, workers=task.workers,
     )  # fmt: skip
     note(place, **peaks())
     seconds = score_seconds(task, bundle, manifest.where("split=test"))
