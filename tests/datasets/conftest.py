@@ -33,7 +33,7 @@ def write_volume(path: Path) -> None:
 
 @pytest.fixture
 def lay_out(tmp_path: Path) -> Callable[..., Path]:
-    """Write images, and texts by their paths, in a folder `set`; `one{1..3}.png` would be three calls."""
+    """Write images, and texts by their paths, in a folder `set`."""
 
     def write(*images: str, texts: dict[str, str] | None = None) -> Path:
         folder = tmp_path / "set"

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from secondread.cli.main import app
 from secondread.datasets import DATASETS
-from secondread.datasets.convert import dataset_named
+from secondread.datasets.names import dataset_named
 from secondread.errors import UserError
 
 LAG = ("non_glaucoma/image/1.jpg", "suspicious_glaucoma/image/5.jpg")
@@ -49,6 +49,13 @@ def test_an_unknown_name_gets_near_names(name, near):
         UserError, match=rf"no data set is called '{name}'; did you mean .*{near}.*\? `second"
     ):
         dataset_named(name)
+
+
+def test_a_folder_in_place_of_a_name_says_which_layout_it_has(lay_out, tmp_path):
+    error = run(lay_out(*LAG), code=2).stderr
+    assert "its layout is that of lag: secondread dataset lag" in error
+    (tmp_path / "other").mkdir()
+    assert "`secondread index` takes any folder" in run(tmp_path / "other", code=2).stderr
 
 
 def test_the_set_of_ones_own_that_the_page_shows_works(lay_out, tmp_path, monkeypatch):

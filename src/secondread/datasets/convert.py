@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 
 from secondread.cohorts.listing.file_reading import headers_of
+from secondread.cohorts.listing.index import only_filled
 from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.volume_slices import SliceChoice, in_slices
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, counts_alone
-from secondread.datasets import DATASETS
 from secondread.datasets.dataset import Choices, Dataset
 from secondread.datasets.layouts.repartition import own_list, placed
+from secondread.datasets.names import dataset_named
 from secondread.datasets.public_folder import located
 from secondread.errors import DataError, UserError
 from secondread.images.several_files import files_of
-from secondread.registry.outside import allow, is_place
 from secondread.wording.lists import few
 from secondread.wording.numbers import count
 from secondread.wording.short import Short
@@ -39,37 +38,6 @@ class Converted(Short):
     guessed: tuple[str, ...]
     notes: tuple[str, ...]
     missing: tuple[str, ...] = field(default=(), repr=False)
-
-
-def dataset_named(name: str) -> type[Dataset]:
-    """The converter of this name, in whatever spelling (`OCT2017`, `kermany_cxr`); `module:Class` is one of
-    your own. Raises UserError with near names for one that is not known."""
-    if is_place(name):
-        allow([name])
-        return DATASETS.chosen(name, "the data set")
-    spelt = name.strip().lower().replace("_", "-").replace(" ", "-")
-    if spelt not in DATASETS.built_in and spelt not in DATASETS.offered:
-        near = few(_near(spelt), 6)
-        raise UserError(
-            f"no data set is called {name[:80]!r}; {f'did you mean {near}? ' if near else ''}"
-            "`secondread dataset` lists all, and `secondread index` takes any other folder"
-        )
-    return DATASETS.chosen(spelt, "the data set")
-
-
-def _near(name: str) -> list[str]:
-    """Names that hold this one or are part of it (`rsna`, `pneumoniamnist`), else those spelt alike."""
-    part = [
-        each
-        for each in DATASETS
-        if len(name) > 2
-        and (name in each or each in name or any(word in name for word in _hints(DATASETS.find(each).hint)))
-    ]
-    return part or get_close_matches(name, [*DATASETS, *DATASETS.offered], n=3)
-
-
-def _hints(hint: str) -> list[str]:
-    return [word for word in hint.split("|") if word]
 
 
 def dataset(
@@ -130,7 +98,7 @@ def dataset(
         rows, said, missing = placed(rows, listed, place.root)
         notes += said
     rows.sort(key=lambda row: natural(row.path))
-    manifest = Manifest(tuple(rows), place.root, str(folder)).where(*where)
+    manifest = Manifest(only_filled(rows), place.root, str(folder)).where(*where)
     notes += _of_patients(manifest.rows)
     return Converted(kind, manifest, tuple(found.guessed), tuple(notes), tuple(missing))
 

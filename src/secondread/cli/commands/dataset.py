@@ -79,7 +79,7 @@ def dataset(
     """
     from secondread.datasets import DATASETS
     from secondread.datasets.convert import dataset as convert
-    from secondread.datasets.convert import dataset_named
+    from secondread.datasets.names import dataset_named
 
     if listed or name is None:
         for each in DATASETS:

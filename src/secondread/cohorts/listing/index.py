@@ -198,7 +198,7 @@ def index(
     rows += archived
     warnings += _assumptions(rows, archived, normal_class)
     rows.sort(key=lambda row: natural(row.path))
-    manifest = Manifest(_only_filled(rows), base, str(src)).where(*where)
+    manifest = Manifest(only_filled(rows), base, str(src)).where(*where)
     return IndexResult(manifest, aside, warnings, key_path, list(found.missing) if found else [])
 
 
@@ -259,7 +259,7 @@ def _key(key: str | Path | None, manifest_path: str | Path | None) -> tuple[byte
     return key_beside(manifest_path)
 
 
-def _only_filled(rows: Sequence[Row]) -> tuple[Row, ...]:
+def only_filled(rows: Sequence[Row]) -> tuple[Row, ...]:
     """The rows without further columns that are empty in all of them."""
     filled = {name for row in rows for name, value in row.extra.items() if value}
     return tuple(replace(row, extra={k: v for k, v in row.extra.items() if k in filled}) for row in rows)

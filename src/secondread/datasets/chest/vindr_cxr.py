@@ -65,6 +65,7 @@ class VindrCxr(Dataset):
         if self.folder.form == PREPARED.name:
             return rows_of_images(self.folder)
         self.guessed.append("whose images they are is not published: each counts as its own patient")
+        self.guessed.append("mask: the boxes of all readers together")
         if self.folder.form == _KAGGLE.name:
             self.guessed.append("the challenge's test is left out: its labels are not public there")
             return self._of("train", "", "train.csv", "")

@@ -95,7 +95,9 @@ class Medmnist(Dataset):
             for number, line in enumerate(labels)
         }
         self.guessed.append(
-            "normal: images without a label" if several else f"normal: {' and '.join(sorted(normal))}"
+            "images without any label count as normal"
+            if several
+            else f"classes that count as normal: {' and '.join(sorted(normal))}"
         )
         return [self._labelled(row, said.get(row.path), classes, normal, several) for row in rows]
 
