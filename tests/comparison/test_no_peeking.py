@@ -258,7 +258,7 @@ def test_a_patient_on_both_sides_is_refused_by_name(column: str, films: Manifest
     who = next(getattr(row, column) for row in rows if row.split == "train")
     at = next(index for index, row in enumerate(rows) if row.split == "test")
     rows[at] = replace(rows[at], **{column: who})
-    with pytest.raises(UserError, match=rf"1 patients stand in more than one split: {who}"):
+    with pytest.raises(UserError, match=rf"1 patient in more than one split: {who}"):
         quickly(recipe_of("pixel-1nn"), replace(films, rows=tuple(rows)), tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 

@@ -87,7 +87,7 @@ def build_cohorts(
     shared = patients_in_several_splits(manifest.rows)
     if shared and not allow_shared_patients:
         raise UserError(
-            f"{name}: {len(shared)} patients stand in more than one split: {few(shared, 10)}; split by "
+            f"{name}: {count(len(shared), "patient")} in more than one split: {few(shared, 10)}; split by "
             "patient with `secondread split`, or pass --allow-shared-patients, which reports will say"
         )
 
@@ -113,7 +113,8 @@ def build_cohorts(
     others = [row for row in train if row.label != "normal"] + pool
     away = [row for row in others if patient_of(row) in held_out]
     if away:
-        notes.append(f"{len(away)} abnormal or unlabelled images of held-out patients are used nowhere")
+        is_used = "image of held-out patients is" if len(away) == 1 else "images of held-out patients are"
+        notes.append(f"{len(away)} abnormal or unlabelled {is_used} used nowhere")
 
     learn = [row for row in train if patient_of(row) not in held_out]
     free_pool = [row for row in pool if patient_of(row) not in held_out]

@@ -42,6 +42,9 @@ def test_utf16_that_says_so_is_read_and_told(tmp_path):
     ("text", "encoding", "told"),
     [
         ("image,label\nMüller.png,normal\n", "cp1252", "cp1252"),
+        ("bild;befund\na.png;unauffällig\nb.png;Mäss\n", "cp1252", "cp1252"),
+        ("id,diagnóstico\n1,lesión\n2,ninguna\n", "cp1252", "cp1252"),
+        ("id,диагноз\n1,норма\n2,опухоль\n", "cp1251", "cp1251"),
         ("图像,标签\na.png,正常\nb.png,异常\n", "gb18030", "gb18030"),
         ("画像,ラベル\na.png,正常\nb.png,異常\n", "shift_jis", "cp932"),
     ],

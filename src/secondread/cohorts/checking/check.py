@@ -17,6 +17,7 @@ from secondread.images.image import ImageError
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Failed
 from secondread.wording.lists import few
+from secondread.wording.numbers import count
 from secondread.wording.sizes import times
 
 
@@ -123,7 +124,7 @@ def _patients(rows: Sequence[Row]) -> Iterator[Finding]:
         names = few(shared, 10)
         paths = tuple(row.path for row in rows if patient_of(row).partition(" ")[2] in set(shared))
         yield Finding(
-            "error", "patients", f"{len(shared)} patients stand in more than one split: {names}", paths
+            "error", "patients", f"{count(len(shared), "patient")} in more than one split: {names}", paths
         )
     if without := sum(map(counts_alone, rows)):
         line = f"{without} of {len(rows)} images have no patient id: each counts as its own patient"

@@ -15,6 +15,12 @@ _MARKS = (
 )
 """What a file in these encodings begins with; the longer marks first, since one begins as another does."""
 _MOST_SHOWN = 40
+_IN_USE = (
+    *("utf_8", "utf_16", "utf_32", "cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256"),
+    *("cp1257", "koi8_r", "mac_roman", "cp437", "cp850", "gb18030", "big5", "cp932", "euc_jp", "cp949"),
+)
+"""What hospitals' tables come in. In a short text a rare encoding is as likely by its letters alone."""
+_LATIN = ("cp1254", "cp1257", "mac_roman", "cp437", "cp850")
 
 
 def marked_encoding(start: bytes) -> str:
@@ -33,7 +39,7 @@ def not_utf8(path: Path) -> str:
 
     with path.open("rb") as stream:
         data = stream.read(_LOOKED_AT)
-    best = from_bytes(data).best()
+    best = from_bytes(data, cp_isolation=list(_IN_USE)).best()
     if b"\0" in data and (best is None or not best.encoding.startswith("utf")):
         return f"{path}: no text (it has bytes of value 0); save it as CSV in UTF-8"
     if best is None:
@@ -48,14 +54,18 @@ def not_utf8(path: Path) -> str:
 
 
 def _western(data: bytes, encoding: str) -> str:
-    """Windows' Western code page where letters that it shares with the Central European one are all there is:
-    it is far more common, and nothing in the file tells the two apart."""
-    if encoding not in ("cp1250", "latin_1", "iso8859_1"):
+    """Windows' Western code page in place of another for Latin letters, where it makes letters of all bytes
+    beyond ASCII: it is far more common, and little in a short text tells these apart. The Central European
+    one stays where the two differ in a letter."""
+    if encoding not in ("cp1250", *_LATIN):
         return encoding
     try:
-        return "cp1252" if data.decode("cp1252") == data.decode(encoding) else encoding
+        text = data.decode("cp1252")
     except UnicodeDecodeError:
         return encoding
+    if encoding == "cp1250":
+        return "cp1252" if text == data.decode(encoding) else encoding
+    return "cp1252" if all(letter.isascii() or letter.isalpha() for letter in text) else encoding
 
 
 def _example(data: bytes, encoding: str) -> str:
