@@ -87,7 +87,7 @@ def build_cohorts(
     shared = patients_in_several_splits(manifest.rows)
     if shared and not allow_shared_patients:
         raise UserError(
-            f"{name}: {count(len(shared), "patient")} in more than one split: {few(shared, 10)}; split by "
+            f"{name}: {count(len(shared), 'patient')} in more than one split: {few(shared, 10)}; split by "
             "patient with `secondread split`, or pass --allow-shared-patients, which reports will say"
         )
 

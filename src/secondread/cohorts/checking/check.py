@@ -61,13 +61,13 @@ def check(
     read: list[tuple[Row, Inspection]] = []
     unreadable: list[tuple[Row, ImageError]] = []
     results = map_in_workers(inspect, items, workers=workers, timeout_s=timeout_s)
-    for count, (row, result) in enumerate(zip(rows, results, strict=True), start=1):
+    for done, (row, result) in enumerate(zip(rows, results, strict=True), start=1):
         if isinstance(result, Failed):
             unreadable.append((row, result.error))
         else:
             read.append((row, result.value))
         if progress is not None:
-            progress(count)
+            progress(done)
 
     findings = [
         *_unreadable(unreadable),
@@ -124,7 +124,7 @@ def _patients(rows: Sequence[Row]) -> Iterator[Finding]:
         names = few(shared, 10)
         paths = tuple(row.path for row in rows if patient_of(row).partition(" ")[2] in set(shared))
         yield Finding(
-            "error", "patients", f"{count(len(shared), "patient")} in more than one split: {names}", paths
+            "error", "patients", f"{count(len(shared), 'patient')} in more than one split: {names}", paths
         )
     if without := sum(map(counts_alone, rows)):
         line = f"{without} of {len(rows)} images have no patient id: each counts as its own patient"
