@@ -195,7 +195,7 @@ def test_paths_that_give_the_patient_away_are_warned_of(tmp_path, folder):
 
 def test_burned_in_text_is_warned_of_unless_it_is_ruled_out(tmp_path):
     write_series(tmp_path / "src" / "ct")
-    assert indexed(tmp_path).warnings == []
+    assert [warning for warning in indexed(tmp_path).warnings if "burned" in warning] == []
     write_dicom(tmp_path / "src" / "us.dcm", Modality="US", BurnedInAnnotation="YES")
     write_dicom(tmp_path / "src" / "sc.dcm", Modality="OT", BurnedInAnnotation=None)
     warnings = indexed(tmp_path).warnings

@@ -12,6 +12,7 @@ from secondread.cli.manifests import read_manifest
 from secondread.cli.options import Force, ManifestFile, Quiet, Where, Workers
 from secondread.cli.table_output import TableOutput
 from secondread.terminal.say import harmless, say
+from secondread.wording.numbers import count
 
 COLUMNS = ("severity", "kind", "finding", "paths")
 
@@ -54,5 +55,5 @@ def check(
     if any(finding.severity != "note" for finding in findings):
         raise typer.Exit(FINDINGS)
     if not quiet:
-        said = f"nothing but {len(findings)} note(s)" if findings else "nothing found"
-        say(f"{said} in {len(source.rows)} images")
+        said = f"nothing but {count(len(findings), 'note')}" if findings else "nothing found"
+        say(f"{said} in {count(len(source.rows), 'image')}")

@@ -29,6 +29,7 @@ from secondread.cli.table_output import TableOutput
 from secondread.errors import UserError
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
+from secondread.wording.numbers import count
 
 
 @one_line("run the same command again")
@@ -184,7 +185,7 @@ def index(
             say(f"note: {warning}")
         for line in first_lines("set aside", result.set_aside, 20, f"in {beside(output)}"):
             say(line)
-        say(f"{len(result.manifest.rows)} images")
+        say(count(len(result.manifest.rows), "image"))
     typer.echo(output)
     if result.missing or any(aside.unreadable for aside in result.set_aside):
         raise typer.Exit(FINDINGS)

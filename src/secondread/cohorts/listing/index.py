@@ -215,7 +215,15 @@ def _assumptions(rows: Sequence[Row], archived: Sequence[Row], normal_class: int
         lines.append(f"in archives, label {normal_class} was taken as normal and every other as abnormal")
     without = sum(map(counts_alone, rows))
     if without:
-        lines.append(f"{without} of {len(rows)} images have no patient id: each counts as its own patient")
+        lines.append(
+            f"{without} of {len(rows)} images have no patient id: each counts as its own patient; --patient "
+            "takes ids out of paths"
+        )
+    if not any(row.label for row in rows):
+        lines.append(
+            "no image has a label: take labels from a table with --labels, or write normal and abnormal into "
+            "the column label"
+        )
     return lines
 
 
