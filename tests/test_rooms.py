@@ -45,6 +45,7 @@ ROOMS = (
     "previews",
     "evaluation",
     "comparison",
+    "transferring",
     "reports",
     "cli",
     "__main__",

@@ -63,6 +63,7 @@ __all__ = [
     "show_maps",
     "split",
     "suggest",
+    "transfer",
     "write_report",
 ]
 
@@ -108,6 +109,7 @@ _HOMES = {
     "secondread.reports.figure_objects": ("figure", "figures", "show_maps"),
     "secondread.reports.report": ("write_report",),
     "secondread.settings.base": ("Settings",),
+    "secondread.transferring.transfer": ("transfer",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -153,6 +155,7 @@ if TYPE_CHECKING:
     from secondread.reports.figure_objects import figure, figures, show_maps
     from secondread.reports.report import write_report
     from secondread.settings.base import Settings
+    from secondread.transferring.transfer import transfer
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ from secondread.cli.commands.recipes import recipes
 from secondread.cli.commands.sample import sample
 from secondread.cli.commands.score import score
 from secondread.cli.commands.split import split
+from secondread.cli.commands.transfer import transfer
 from secondread.cli.help_pages import add_command
 from secondread.outputs.private import private
 from secondread.version import __version__
@@ -43,6 +44,7 @@ for command in (
     calibrate,
     evaluate,
     compare,
+    transfer,
     sample,
     anomalies,
     power,

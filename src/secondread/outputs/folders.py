@@ -22,6 +22,7 @@ from secondread.outputs.whole import clear_leftovers
 RECORD = "run.json"
 SIGNS = (
     ("compare", ("comparison.json",)),
+    ("transfer", ("asked.json", "transfer.json")),
     ("demo", (RECORD, "phantoms")),
     ("score", ("readings.csv",)),
     ("score", ("readings.csv.key",)),

@@ -12,7 +12,17 @@ from secondread.wording import numbers
 def environment() -> Environment:
     """Escapes what it is given, and refuses names that it is not given."""
     found = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    for name in ("number", "significant", "percent", "span", "percent_span", "signed", "count", "plain"):
+    for name in (
+        "number",
+        "significant",
+        "percent",
+        "span",
+        "percent_span",
+        "signed",
+        "count",
+        "plain",
+        "p_value",
+    ):
         found.filters[name] = getattr(numbers, name)
     found.filters["file_name"] = lambda path: path.rsplit("/", 1)[-1]
     return found
