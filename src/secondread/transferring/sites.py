@@ -17,9 +17,10 @@ from secondread.wording.numbers import count
 
 @dataclass(frozen=True)
 class Sites:
-    """home  rows of the training site, with their own splits away  rows of the other site: those of split
-    test judge it, and its normals of split train, of other patients,
-          calibrate the bundle there
+    """home   rows of the training site, with their own splits
+    away   rows of the other site: those of split test judge it, and its normals of split train, which are of
+           other patients, calibrate the bundle there
+    names  the conditions of each
     """
 
     home: Manifest

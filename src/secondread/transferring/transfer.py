@@ -54,12 +54,16 @@ def transfer(
     Raises UserError where the sites share a row or a patient, where one lacks what is needed, and where `out`
     holds another transfer.
 
-    >>> import secondread >>> from dataclasses import replace >>> path = secondread.make_phantoms("phantoms",
-    seed=0, n_normal=120, n_abnormal=20) >>> films = secondread.Manifest.read(path) >>> rows = [replace(row,
-    extra={"site": "AB"[i % 2]}) for i, row in enumerate(films.rows)] >>> films = replace(films,
-    rows=tuple(rows)) >>> shift = secondread.transfer( ...     "spectrum", films, "moved", train=["site=A"],
-    test=["site=B"], workers=0, bootstrap=50, progress=False ... ) >>> 0 <=
-    shift.document()["away"]["auroc"]["value"] <= 1 True
+    >>> import secondread
+    >>> from dataclasses import replace
+    >>> path = secondread.make_phantoms("phantoms", seed=0, n_normal=120, n_abnormal=20)
+    >>> films = secondread.Manifest.read(path)
+    >>> rows = [replace(row, extra={"site": "AB"[int(row.patient_id[-1]) % 2]}) for row in films.rows]
+    >>> films, sites = replace(films, rows=tuple(rows)), {"train": ["site=A"], "test": ["site=B"]}
+    >>> quick = {"workers": 0, "bootstrap": 50, "progress": False}
+    >>> shift = secondread.transfer("spectrum", films, "moved", **sites, **quick)
+    >>> 0 <= shift.document()["away"]["auroc"]["value"] <= 1
+    True
     """
     how = Resampling(bootstrap, seed)
     chosen = recipe if isinstance(recipe, Recipe) else _loaded(recipe)
