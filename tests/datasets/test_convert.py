@@ -7,8 +7,10 @@ from typer.testing import CliRunner
 
 from secondread.cli.main import app
 from secondread.datasets import DATASETS
+from secondread.datasets.convert import dataset
 from secondread.datasets.names import dataset_named
 from secondread.errors import UserError
+from secondread.recipes.recipe import Recipe
 
 LAG = ("non_glaucoma/image/1.jpg", "suspicious_glaucoma/image/5.jpg")
 
@@ -27,6 +29,17 @@ def test_every_set_says_what_it_is_and_where_its_layout_was_read(name):
     assert kind.forms
     assert all(len(read.split(": ")) == 2 and "/" in read for read in kind.read_from)
     assert all(option in ("part", "normal", "readers", "modality", "slices") for option in kind.takes)
+
+
+@pytest.mark.parametrize("name", tuple(DATASETS))
+def test_every_set_says_in_one_line_what_it_seeks_in_an_empty_folder(name, tmp_path):
+    kind = DATASETS.find(name)
+    with pytest.raises(UserError) as error:
+        dataset(name, tmp_path)
+    said = str(error.value)
+    assert "\n" not in said
+    assert all(form.marks[0].replace("|", " or ") in said for form in kind.forms)
+    assert f"get the data set from {kind.source}" in said
 
 
 @pytest.mark.parametrize("spelling", ["kermany-cxr", "Kermany_CXR", "KERMANY CXR"])
@@ -67,6 +80,13 @@ def test_the_set_of_ones_own_that_the_page_shows_works(lay_out, tmp_path, monkey
     result = run("ward_films:Ward", lay_out("healthy/1.png", "fractures/2.png"), "-o", output)
     assert "no split  abnormal            1" in result.stderr
     assert "no data set is called" in run("ward-films", code=2).stderr
+
+
+def test_the_setting_that_repeats_the_papers_is_one_of_recipes():
+    said = run("rsna-pneumonia").stdout
+    setting = said.split('--set "')[1].split('"')[0]
+    recipe = Recipe.load("padim", set=[setting])
+    assert recipe.preprocessing.steps[0].window == "ddad"
 
 
 def test_the_command_lists_describes_and_writes(lay_out, tmp_path):

@@ -34,6 +34,11 @@ def test_brain_tumours_have_their_kind_as_finding(lay_out, converted, columns):
     assert "another source" in found.guessed[0]
 
 
+def test_brain_tumours_without_the_normals_of_the_test_are_refused(lay_out, converted):
+    with pytest.raises(UserError, match="set: testing/notumor is missing"):
+        converted("brain-tumor", lay_out(*KAGGLE[:2], *KAGGLE[3:]))
+
+
 def test_a_repartition_places_the_images_of_kaggle_and_keeps_their_findings(lay_out, converted, columns):
     lists = {
         "train": {"0": ["Te-no_0010.jpg"], "unlabeled": {"1": ["Tr-gl_0010.jpg"]}},
