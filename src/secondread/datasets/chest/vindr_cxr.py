@@ -86,24 +86,22 @@ class VindrCxr(Dataset):
         if labels_file:
             labels = LabelTable.read(self.folder.file_at(labels_file))
             marks, source = _marks_of_labels(labels), labels.source
+        needed, most = self.choices.readers or 1, max(map(len, marks.values()))
+        if folder == "train" and needed > most:
+            raise UserError(f"--readers {needed}: images of {source} have {most} at most")
         joined = join(marks, self.folder.images(folder), source=source, folder=root, way="stem")
         self.notes += joined.notes(source, root)
         masks = self._masks(table, joined.keys)
         films = facts_of_films(self, list(joined.keys))
-        needed = self.choices.readers or 1
-        most = max(len(own) for own in marks.values())
-        if folder == "train" and needed > most:
-            raise UserError(f"--readers {needed}: images of {source} have {most} at most")
         rows, unsure = [], 0
         for path, key in joined.keys.items():
             label, findings = _judged(marks[key], needed)
             unsure += not label
             mask = masks.get(path, "") if label == "abnormal" else ""
             rows.append(Row(path, split, label, "; ".join(findings), mask=mask, extra=films.get(path, {})))
-        readers = sorted({len(own) for own in marks.values()})
         self.guessed.append(
-            f"{folder}: an image has {' or '.join(map(str, readers))} readers, and is abnormal where "
-            f"{needed} or more of them mark something"
+            f"{folder}: images have {count(most, 'reader')}, and one is abnormal where {min(needed, most)} or more "
+            "mark something"
         )
         if unsure:
             self.notes.append(

@@ -41,8 +41,10 @@ class Bmad(Dataset):
 
     def rows(self) -> Iterable[Row]:
         rows = rows_of_bmad(self.folder, self.finding, self.patient, masks=self.masks)
-        if self.patient:
-            self.guessed.append(f"patient_id from the file names, by the pattern {self.patient}")
+        if any(row.patient_id for row in rows):
+            self.guessed.append(f"patient_id: the number in file names, by the pattern {self.patient}")
+        else:
+            self.guessed.append("file names tell no patients: images of one may stand in several splits")
         self.guessed.append(f"finding: {self.finding} for every image in Ungood")
         return rows
 
