@@ -100,8 +100,8 @@ class VindrCxr(Dataset):
             mask = masks.get(path, "") if label == "abnormal" else ""
             rows.append(Row(path, split, label, "; ".join(findings), mask=mask, extra=films.get(path, {})))
         self.guessed.append(
-            f"{folder}: images have {count(most, 'reader')}, and one is abnormal where {min(needed, most)} or more "
-            "mark something"
+            f"{folder}: images have {count(most, 'reader')}, and one is abnormal where "
+            f"{min(needed, most)} or more mark something"
         )
         if unsure:
             self.notes.append(
