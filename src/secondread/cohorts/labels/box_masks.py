@@ -17,6 +17,8 @@ from secondread.errors import UserError
 from secondread.outputs.whole import write_whole
 from secondread.wording.sizes import times
 
+MASKS = ".masks"
+"""How the folder beside `films.csv` ends: `films.masks`."""
 _LONGEST = 120
 
 
@@ -38,7 +40,7 @@ class BoxMasks:
     def beside(cls, manifest: str | Path) -> BoxMasks:
         """The folder of a manifest that will be written there."""
         path = Path(manifest)
-        return cls(path.with_name(f"{path.stem}.masks"))
+        return cls(path.with_name(f"{path.stem}{MASKS}"))
 
     def place(self, image: str) -> Path:
         """Where the mask of an image lies, named by the image's path below the source."""

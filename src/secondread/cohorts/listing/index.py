@@ -181,7 +181,7 @@ def index(
     warnings = [*header_warnings(dicom), *(found.remarks(src) if found is not None else ())]
     warnings += listed.notes
     if table is not None:
-        rows, said = table.applied(rows, headers, base, str(src), manifest_path)
+        rows, said = table.applied(rows, headers, base, str(src), manifest_path, hashing(secret))
         warnings += said
     else:
         warnings += listed.unclear

@@ -6,12 +6,14 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from secondread.cohorts.labels.box_masks import MASKS
 from secondread.cohorts.listing.set_aside import SetAside
 from secondread.outputs.folders import made_by
 
 _NEVER_IMAGES = {
     *(".csv", ".css", ".doc", ".docx", ".gz.md5", ".html", ".ipynb", ".js", ".json", ".key", ".log", ".md"),
-    *(".pdf", ".py", ".rst", ".sh", ".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml", ".yaml", ".yml"),
+    *(".parquet", ".pdf", ".pq", ".py", ".rst", ".sh", ".toml", ".tsv", ".txt", ".xls", ".xlsm", ".xlsx"),
+    *(".xml", ".yaml", ".yml"),
 }
 _NEVER_IMAGE_NAMES = {"DICOMDIR", "LICENSE", "LICENCE", "README", "Thumbs.db", "desktop.ini"}
 
@@ -80,6 +82,8 @@ class _Walked:
                 return self._leave(written, f"a link to {there}, which is listed there")
         if real in self.places:
             return self._leave(written, f"the same folder as {self.places[real]}, and listed there")
+        if path.suffix == MASKS and path.with_suffix(".csv").is_file():
+            return self._leave(written, f"masks of the boxes of {path.stem}.csv")
         if (command := made_by(path)) is not None:
             return self._leave(written, f"the output of `{command}`, whose pictures are no images to read")
         self.places[real] = written

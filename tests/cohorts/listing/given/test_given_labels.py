@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from cohorts.dicom_files import write_dicom
 from secondread.cli.main import app
+from secondread.cohorts.listing.identities import keyed_hash, read_key
 from secondread.cohorts.manifest import Manifest
 
 
@@ -138,3 +140,33 @@ def test_options_of_a_table_without_a_table_are_refused(tmp_path: Path) -> None:
     arguments = ["index", str(tmp_path / "films"), "-o", str(tmp_path / "m.csv"), "--normal", "0"]
     result = CliRunner().invoke(app, arguments)
     assert (result.exit_code, "--normal is about a table of labels" in result.output) == (2, True)
+
+
+def test_patients_of_a_table_are_hashed_where_those_of_headers_are(tmp_path: Path) -> None:
+    """So a patient whose id stands in both is one, and the manifest names nobody."""
+    write_dicom(tmp_path / "films" / "a.dcm", Modality="CR", PatientID="MRN-1")
+    write_dicom(tmp_path / "films" / "b.dcm", Modality="CR", PatientID="MRN-9")
+    table = "path,l,who\na.dcm,x,MRN-1\nb.dcm,y,MRN-1\n"
+    options = ("--label-column", "l", "--normal", "x", "--patient-column", "who")
+    indexed(tmp_path, table, *options)
+    first, second = Manifest.read(tmp_path / "m.csv").rows
+    assert first.patient_id == second.patient_id != "MRN-1"
+    key = tmp_path / "m.csv.key"
+    assert first.patient_id == keyed_hash(read_key(key), "patient", "MRN-1")
+    indexed(tmp_path, table, *options, "--keep-ids")
+    assert {row.patient_id for row in Manifest.read(tmp_path / "m.csv")} == {"MRN-1"}
+
+
+def test_masks_and_tables_in_the_folder_itself_are_no_images(tmp_path: Path) -> None:
+    folder = films(tmp_path, "a.png", "b.png")
+    (folder / "labels.parquet").write_bytes(b"PAR1")
+    (folder / "l.csv").write_text("path,x,y,width,height,t\na.png,2,1,3,2,1\nb.png,,,,,0\n")
+    given = ("--labels", folder / "l.csv", "--label-column", "t", "--normal", "0", "--workers", "0")
+    for output in ("m.csv", "n.csv"):
+        result = CliRunner().invoke(app, [*map(str, ("index", folder, "-o", folder / output, *given))])
+        assert result.exit_code == 0, result.output
+        rows = Manifest.read(folder / output).rows
+        assert [(row.path, row.mask) for row in rows] == [
+            ("a.png", f"{output[0]}.masks/a.png"),
+            ("b.png", ""),
+        ]

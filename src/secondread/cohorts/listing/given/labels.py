@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from secondread.cohorts.columns import COLUMNS
 from secondread.cohorts.labels.answers import Answers, answers
 from secondread.cohorts.labels.box_masks import BoxMasks, write_box_masks
 from secondread.cohorts.labels.boxes import BoxColumns, boxes_by_image
 from secondread.cohorts.labels.join import Join, Way, join
 from secondread.cohorts.labels.table import LabelTable, TableRow
+from secondread.cohorts.listing.dicom_tree import Identify
 from secondread.cohorts.listing.folder_words import SPLITS
 from secondread.cohorts.row import Row, shared_file
 from secondread.errors import UserError
@@ -70,6 +72,11 @@ class GivenLabels:
         for name in (self.patient_column, self.split_column, *self.keep):
             if name:
                 table.column(name)
+        if own := [name for name in map(table.column, self.keep) if name in COLUMNS]:
+            raise UserError(
+                f"{table.source}: --keep {own[0]}: the manifest has a column of this name already; name it "
+                "otherwise in the table"
+            )
         boxes = None
         if self.box_columns:
             boxes = BoxColumns.named(table, self.box_columns, self.box_size_columns, "--box-columns")
@@ -110,9 +117,11 @@ class ReadLabels:
         base: Path,
         folder: str,
         manifest_path: str | Path | None,
+        identify: Identify,
     ) -> tuple[list[Row], list[str]]:
         """The rows with what the table says of them, and what is to be said. Labels are the table's alone: an
-        image without a row in it has none, whatever its folder is called.
+        image without a row in it has none, whatever its folder is called. `identify` turns a patient's id
+        into what the manifest says.
 
         Raises UserError where rows and images do not fit (see `join`), or boxes have no place for their
         masks.
@@ -121,7 +130,7 @@ class ReadLabels:
         images = list(dict.fromkeys(file_of.values()))
         found = join(self.answers.of, images, source=self.table.source, folder=folder, way=self.given.way)
         masks = self._masks(found, headers, base, manifest_path)
-        filled = [self._filled(row, found.keys.get(file_of[row.path]), masks) for row in rows]
+        filled = [self._filled(row, found.keys.get(file_of[row.path]), masks, identify) for row in rows]
         notes = [*self.notes, *found.notes(self.table.source, folder)]
         if masks:
             notes.append(
@@ -129,14 +138,15 @@ class ReadLabels:
             )
         return filled, notes
 
-    def _filled(self, row: Row, key: str | None, masks: Mapping[str, str]) -> Row:
+    def _filled(self, row: Row, key: str | None, masks: Mapping[str, str], identify: Identify) -> Row:
         if key is None:
             return replace(row, label="", finding="")
         answer, own = self.answers.of[key], self.answers.rows[key]
         row = replace(row, label=answer.label, finding=answer.finding, mask=masks.get(key, row.mask))
         given = self.given
         if given.patient_column:
-            row = replace(row, patient_id=self._one(own, given.patient_column) or row.patient_id)
+            patient = identify("patient", self._one(own, given.patient_column))
+            row = replace(row, patient_id=patient or row.patient_id)
         if given.split_column:
             row = replace(row, split=self._split(own) or row.split)
         kept = {name: self._one(own, name) for name in map(self.table.column, given.keep)}
