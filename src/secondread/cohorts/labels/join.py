@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -130,6 +131,29 @@ def _owners(found: Mapping[str, Sequence[str]], source: str) -> dict[str, str]:
     return owner
 
 
+class _Ends:
+    """Files by every end of their path in whole folders, their last name as `last` gives it. So each key is
+    found at once, also among very many files of one name."""
+
+    def __init__(self, files: Sequence[str], last: Callable[[str], str]) -> None:
+        self.with_end: dict[str, list[str]] = defaultdict(list)
+        self.whole: dict[str, list[str]] = defaultdict(list)
+        for file in files:
+            *folders, name = file.split("/")
+            end = last(name)
+            self.with_end[end].append(file)
+            for folder in reversed(folders):
+                end = f"{folder}/{end}"
+                self.with_end[end].append(file)
+            self.whole[end].append(file)
+
+    def fitting(self, parts: Sequence[str]) -> list[str]:
+        """The files whose end these parts are; where there is none, those that are the longest end of it."""
+        ends = ("/".join(parts[start:]) for start in range(len(parts)))
+        found = self.with_end.get("/".join(parts)) or next(filter(None, map(self.whole.get, ends)), [])
+        return list(found)
+
+
 class _Names:
     """Files by their last name, with and without extension."""
 
@@ -153,11 +177,18 @@ class _Names:
             return (named or alike), way
         if len(parts) == 1 and way == "auto":
             return ([parts[0]] if parts[0] in named else named or alike), "name" if named else "stem"
-        for candidates in (named, alike):
-            ranked = sorted(((_shared(parts, file), file) for file in candidates), reverse=True)
-            if ranked and ranked[0][0]:
-                return [file for shared, file in ranked if shared == ranked[0][0]], "path"
+        for ends, last in ((self.by_end, parts[-1]), (self.by_end_stem, without_extension(parts[-1]))):
+            if fitting := ends.fitting((*parts[:-1], last)):
+                return fitting, "path"
         return [], "path"
+
+    @cached_property
+    def by_end(self) -> _Ends:
+        return _Ends(self.files, lambda name: name)
+
+    @cached_property
+    def by_end_stem(self) -> _Ends:
+        return _Ends(self.files, without_extension)
 
     def by_ids(self, keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The files of each id; of several ids in one path, the one that stands deepest, and the longest."""
@@ -175,11 +206,3 @@ class _Names:
 
 def _parts(key: str) -> list[str]:
     return [part for part in key.replace("\\", "/").split("/") if part not in ("", ".")]
-
-
-def _shared(parts: Sequence[str], file: str) -> int:
-    """How many names a key and a file share from the end on, where one is the end of the other; the last may
-    differ in its extension. 0 where neither is."""
-    other = file.split("/")
-    length = min(len(parts), len(other))
-    return length if list(parts[-length:-1]) == other[-length:-1] else 0
