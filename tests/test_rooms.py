@@ -47,6 +47,7 @@ ROOMS = (
     "comparison",
     "transferring",
     "reports",
+    "reproduction",
     "cli",
     "__main__",
 )

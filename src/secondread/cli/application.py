@@ -16,6 +16,7 @@ from secondread.cli.commands.fit import fit
 from secondread.cli.commands.index import index
 from secondread.cli.commands.power import power
 from secondread.cli.commands.recipes import recipes
+from secondread.cli.commands.reproduce import reproduce
 from secondread.cli.commands.sample import sample
 from secondread.cli.commands.score import score
 from secondread.cli.commands.split import split
@@ -45,6 +46,7 @@ for command in (
     evaluate,
     compare,
     transfer,
+    reproduce,
     sample,
     anomalies,
     power,

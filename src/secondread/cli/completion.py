@@ -39,6 +39,15 @@ def data_set_names(incomplete: str) -> list[str]:
     return _begun_with(incomplete, [name for name in names if name[0] != "-"])
 
 
+def paper_names(incomplete: str) -> list[str]:
+    """Papers whose tables can be run again.
+
+    >>> paper_names("f-")
+    ['f-anogan']
+    """
+    return _begun_with(incomplete, _stems("reproduction/papers", ".yaml"))
+
+
 def devices(incomplete: str) -> list[str]:
     """The devices that every machine may be asked for."""
     return _begun_with(incomplete, ["auto", "cpu", "cuda"])

@@ -21,6 +21,7 @@ from secondread.outputs.whole import clear_leftovers
 
 RECORD = "run.json"
 SIGNS = (
+    ("reproduce", ("reproduction.json",)),
     ("compare", ("comparison.json",)),
     ("transfer", ("asked.json", "transfer.json")),
     ("demo", (RECORD, "phantoms")),

@@ -1,0 +1,1 @@
+"""Tables of papers, run again with the paper's presets and protocol, measured beside published figures."""
