@@ -90,6 +90,8 @@ class PaperTable(Settings):
 
     key       the name of its folder
     settings  KEY=VALUE for all rows
+    pool      KEY=VALUE for all rows where images lie in an unlabelled pool, by data set: how many of them the
+              published repartition takes
     unseen    rows are made for the two most frequent findings of the training rows: see `planned_tables`
     """
 
@@ -98,6 +100,7 @@ class PaperTable(Settings):
     protocol: _Text
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]
     settings: tuple[str, ...] = ()
+    pool: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     metrics: tuple[Metric, ...] = ("auroc",)
     curve: Curve | None = None
     unseen: bool = False

@@ -59,10 +59,17 @@ class PlannedTable:
 
 
 def planned_tables(
-    paper: Paper, manifest: Manifest, look: Look, *, reduced: bool, settings: Sequence[str] = ()
+    paper: Paper,
+    manifest: Manifest,
+    look: Look,
+    *,
+    reduced: bool,
+    settings: Sequence[str] = (),
+    dataset: str = "",
 ) -> tuple[PlannedTable, ...]:
     """The paper's tables on these rows. UserError where none of them can be run.
 
+    dataset   whose published repartition is meant, where images lie in an unlabelled pool
     settings  over those of the paper: KEY=VALUE for all rows, or NAME:KEY=VALUE for one
     """
     known = {row.name for table in paper.tables for row in table.rows}
@@ -70,7 +77,13 @@ def planned_tables(
         name, colon, _ = setting.partition("=")[0].partition(":")
         if colon and name not in known:
             raise UserError(f"--set {setting}: no row is called {name}; there are {', '.join(sorted(known))}")
-    planned = tuple(_planned(table, manifest, look, reduced, settings) for table in paper.tables)
+    pooled = any(map(in_pool, manifest.rows)) and not reduced
+    planned = tuple(
+        _planned(
+            table, manifest, look, reduced, [*(table.pool.get(dataset, ()) if pooled else ()), *settings]
+        )
+        for table in paper.tables
+    )
     if not any(table.rows for table in planned):
         raise UserError("\n".join(dict.fromkeys(line for table in planned for line in table.left_out)))
     return planned

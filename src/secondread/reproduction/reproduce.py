@@ -70,7 +70,9 @@ class Reproduction:
             )
         known = dataset or (paper.datasets[0] if paper.datasets else "")
         look = (how or How()).look
-        tables = planned_tables(paper, rows.where(*where), look, reduced=reduced, settings=settings)
+        tables = planned_tables(
+            paper, rows.where(*where), look, reduced=reduced, settings=settings, dataset=known
+        )
         count = seeds or (1 if reduced else paper.seeds)
         return cls(paper, rows, tables, tuple(range(count)), known, reduced, tuple(settings), tuple(where))
 
