@@ -38,6 +38,7 @@ ROOMS = (
     "calibration",
     "scoring",
     "training",
+    "tracking",
     "recipes",
     "bundles",
     "fitting",

@@ -35,6 +35,14 @@ Device = Annotated[
         autocompletion=devices,
     ),
 ]
+Loggers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--logger",
+        metavar="NAME",
+        help="Keep losses, settings and figures with csv, tensorboard or mlflow.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only errors and the result's path.")]
 Workers = Annotated[
     int | None,

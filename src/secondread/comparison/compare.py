@@ -20,6 +20,7 @@ from secondread.comparison.running.task_display import showing
 from secondread.errors import UserError
 from secondread.fitting.checks.first_look import Look
 from secondread.outputs.folders import output_folder
+from secondread.tracking.logger_names import refuse_loggers
 
 if TYPE_CHECKING:
     from secondread.comparison.judging.table import Table
@@ -36,6 +37,7 @@ class How:
 
     workers    processes of each run that decode; they are idle while it computes
     elsewhere  the runs are on other machines, whose devices may be others
+    loggers    of each fit, by name; see `fitting.fit`
     """
 
     device: str = "auto"
@@ -44,6 +46,7 @@ class How:
     cache: Path | None = None
     bootstrap: int = 2000
     elsewhere: bool = False
+    loggers: tuple[str, ...] = ()
 
     @property
     def look(self) -> Look:
@@ -131,6 +134,7 @@ def run_plan(plan: Plan, out: str | Path, execute: Execute | None, how: How | No
     """
     out, how = Path(out), how or How()
     if execute is not None:
+        refuse_loggers(how.loggers)
         refuse_what_cannot_run(plan.within(out), how.look, out)
 
     from secondread.comparison.judging.results import read_results
@@ -173,6 +177,7 @@ def tasks(plan: Plan, out: Path, how: How) -> list[Task]:
             workers=how.workers,
             cache=None if how.cache is None else str(how.cache.absolute()),
             bootstrap=how.bootstrap,
+            loggers=how.loggers,
         )
         for run in plan.runs()
     ]

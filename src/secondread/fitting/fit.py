@@ -26,8 +26,10 @@ from secondread.recipes.recipe import Recipe
 from secondread.scoring.processes import process_count, process_rank
 from secondread.terminal.interruption import Interrupted
 from secondread.terminal.say import say
+from secondread.tracking.logger_names import refuse_loggers
 
 if TYPE_CHECKING:
+    from lightning_fabric.loggers import Logger
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -53,6 +55,7 @@ def fit(
     allow_shared_patients: bool = False,
     progress: bool = True,
     source: str = "recipe",
+    loggers: Sequence[str | Logger] = (),
 ) -> Bundle:
     """Fit a recipe on a manifest, or on arrays, and save the bundle to `out`.
 
@@ -72,6 +75,9 @@ def fit(
              none = one per core, 0 = this process
     seed     in place of the recipe's
     source   what messages call the recipe, where it is given as an object
+    loggers  of `csv`, `tensorboard` and `mlflow`, which write into `OUT.logs`, or loggers of Lightning Fabric
+
+    While it trains, `OUT.partial/training.html` shows its curves and loads itself again.
 
     Raises UserError for inputs that a person must change (patients in train and test among them), with a line
     for each, and before any image is prepared where that can be known; DataError where a cohort cannot be
@@ -91,14 +97,17 @@ def fit(
     if isinstance(recipe, str | Path):
         source = str(recipe)
     recipe = Recipe.of(recipe)
+    refuse_loggers(loggers)
     manifest = _manifest_of(data, recipe, labels, patients, spacing)
     if manifest is not data:
         for note in manifest.notes:
             say(f"note: {note}", shown=progress and process_rank() == 0)
     if out is None:
+        if named := [name for name in loggers if isinstance(name, str)]:
+            raise UserError(f"the logger {named[0]} writes beside the bundle; name its folder with out")
         return _in_memory(
             recipe, manifest, cache=cache, device=device, workers=workers, seed=seed,
-            allow_shared_patients=allow_shared_patients, progress=progress, source=source,
+            allow_shared_patients=allow_shared_patients, progress=progress, source=source, loggers=loggers,
         )  # fmt: skip
     if cache is None and manifest.kept is not None:
         cache = manifest.kept.path / "cache"
@@ -113,7 +122,7 @@ def fit(
     from secondread.fitting.whole_fit import WholeFit
 
     with output_bundle(out) if process_rank() == 0 else nullcontext():
-        return WholeFit(recipe, manifest, out, look, workers, progress, source).made()
+        return WholeFit(recipe, manifest, out, look, workers, progress, source, loggers).made()
 
 
 def _manifest_of(

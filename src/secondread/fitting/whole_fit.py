@@ -8,10 +8,12 @@ Only cohorts reach anything that learns: a test row is never read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+from lightning_fabric.loggers import Logger
 
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.cohorts import Cohorts
@@ -38,6 +40,7 @@ from secondread.fitting.preparing import (
 )
 from secondread.fitting.provenance import Seconds, provenance, weight_digests, what_was_seen
 from secondread.fitting.unfinished import WORK, Unfinished
+from secondread.fitting.watching import watching
 from secondread.outputs.whole import remove_folder
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.cache.limit import settle
@@ -55,6 +58,7 @@ from secondread.terminal.say import say
 from secondread.training.batches.patches import Patches
 from secondread.training.log import TrainingLog
 from secondread.training.loop import refuse_other_stages, train
+from secondread.training.observer import Observer
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class WholeFit:
     workers: int
     progress: bool
     source: str
+    loggers: Sequence[str | Logger] = ()
 
     def made(self) -> Bundle:
         """The bundle: that of an earlier run of the same fit, or a new one."""
@@ -129,43 +134,45 @@ class WholeFit:
             learnt.refuse_held_out(cohorts, sets, allow_shared_patients=shared)
         refuse_empty_maps(recipe.maps, sets[scaling_cohort(sets)])
         learn = {name: images for name, images in sets.items() if name != "calibration" and len(images)}
-        with seconds.of("train"):
-            log = self._train(detector, learn, checkpoints)
-        log.notes += told
-        with seconds.of("companions"):
-            companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
-        with seconds.of("calibrate"):
-            scorer = Scorer(detector, device=place, precision=log.precision, window=recipe.window)
-            calibrated = partial(
-                first_calibration,
-                recipe.calibration,
-                scorer,
-                sets,
-                cohorts,
-                seed=recipe.seed,
-                processing=recipe.processed_maps,
+        with watching(self.loggers, recipe, unfinished) as watched:
+            with seconds.of("train"):
+                log = self._train(detector, learn, checkpoints, watched.observers)
+            log.notes += told
+            with seconds.of("companions"):
+                companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
+            with seconds.of("calibrate"):
+                scorer = Scorer(detector, device=place, precision=log.precision, window=recipe.window)
+                calibrated = partial(
+                    first_calibration,
+                    recipe.calibration,
+                    scorer,
+                    sets,
+                    cohorts,
+                    seed=recipe.seed,
+                    processing=recipe.processed_maps,
+                )
+                calibration, parts = calibrated()
+            bundle = Bundle(
+                recipe=recipe,
+                preprocessing=preprocessing,
+                detector=detector,
+                parts=parts,
+                calibration=calibration,
+                companions=companions,
+                provenance=provenance(
+                    unfinished.identity, recipe, cohorts, sets, log, seconds, weight_digests(detector)
+                ),
+                seen=what_was_seen(cohorts, sets, learnt),
+                device=place,
             )
-            calibration, parts = calibrated()
-        bundle = Bundle(
-            recipe=recipe,
-            preprocessing=preprocessing,
-            detector=detector,
-            parts=parts,
-            calibration=calibration,
-            companions=companions,
-            provenance=provenance(
-                unfinished.identity, recipe, cohorts, sets, log, seconds, weight_digests(detector)
-            ),
-            seen=what_was_seen(cohorts, sets, learnt),
-            device=place,
-        )
-        if process_rank() != 0:
-            return bundle
-        save_epochs(bundle, self.out, checkpoints, calibrated, shown=self.progress)
-        saved = bundle.save(self.out)
-        unfinished.clear()
-        settle(cache)
-        return saved
+            if process_rank() != 0:
+                return bundle
+            save_epochs(bundle, self.out, checkpoints, calibrated, shown=self.progress)
+            saved = bundle.save(self.out)
+            unfinished.clear()
+            settle(cache)
+            watched.finish(saved)
+            return saved
 
     def _prepare(
         self, detector: Detector, cohorts: Cohorts, cache: Cache
@@ -182,7 +189,13 @@ class WholeFit:
             self._say("note", copies)
         return preprocessing, cohorts, sets
 
-    def _train(self, detector: Detector, learn: Mapping[str, PreparedSet], directory: Path) -> TrainingLog:
+    def _train(
+        self,
+        detector: Detector,
+        learn: Mapping[str, PreparedSet],
+        directory: Path,
+        observers: Sequence[Observer],
+    ) -> TrainingLog:
         window, size = self.recipe.window, self.recipe.preprocessing.size
         seen: Mapping[str, ImageSource] = learn
         if window is not None:
@@ -198,6 +211,7 @@ class WholeFit:
             resume=True,
             progress=self.progress,
             workers=self.workers,
+            observers=observers,
         )
         self._say("note", log.notes)
         self._say("warning", log.warnings)

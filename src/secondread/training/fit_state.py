@@ -19,6 +19,7 @@ from secondread.terminal.interruption import Interrupted, StopRequest
 from secondread.training.checkpoint import Checkpoints
 from secondread.training.fit_display import FitProgress
 from secondread.training.log import TrainingLog
+from secondread.training.observer import Observer
 
 AfterRound = Callable[[str, int, int], None]
 """Called after each round and its checkpoint with (stage, epoch, round)."""
@@ -49,6 +50,7 @@ class Run:
     progress: FitProgress
     after_round: AfterRound | None
     workers: int = 0
+    observers: Sequence[Observer] = ()
     saved_at: float = field(default_factory=time.monotonic)
     counted_at: float = field(default_factory=time.monotonic)
     unproven: bool = False

@@ -25,7 +25,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from secondread.training.fit_display import FitProgress
 from secondread.training.fit_identity import fit_identity, refuse_another_fit
 from secondread.training.fit_state import AfterRound, Run
 from secondread.training.log import StageLog, TrainingLog
+from secondread.training.observer import Observer
 from secondread.training.seeds import derive_seed, seeded_generator
 from secondread.training.stage_figures import note_examination, note_start
 from secondread.training.stage_training import StageTraining
@@ -67,6 +68,7 @@ def train(
     checkpoint_seconds: float = 120.0,
     workers: int = 0,
     after_round: AfterRound | None = None,
+    observers: Sequence[Observer] = (),
 ) -> TrainingLog:
     """Fits the detector in place.
 
@@ -81,6 +83,7 @@ def train(
                         of epochs (not within ten seconds of the last) and of stages. 0: every round
     workers             processes at most in which synthetic anomalies are drawn ahead, where that pays
                         (`training.batches.drawing`); the numbers are the same with any, and with none
+    observers           are told what happens, in process 0 alone; the numbers are the same without them
 
     Raises `UserError` (settings that do not fit, a checkpoint of another fit, training that diverged)
     and `Interrupted` (Ctrl-C or SIGTERM, after saving).
@@ -122,7 +125,10 @@ def train(
         run = Run(
             detector, cohorts, fabric, chosen, seed, Path(folder), checkpoints, checkpoint_seconds,
             fingerprint, log, stop, shown, after_round, workers,
+            observers if fabric.is_global_zero else (),
         )  # fmt: skip
+        for observer in run.observers:
+            observer.begun(log)
         sizes = {name: len(source) for name, source in cohorts.items()}
         shown.plan(planned_stages(detector.stages(), stages, sizes, detector.uses))
         torch.manual_seed(derive_seed(seed, "stages"))
@@ -139,6 +145,8 @@ def train(
         _agree(fabric, detector)
         detector.eval()
         log.notes, log.warnings = list(detector.notes()), list(detector.warnings())
+        for observer in run.observers:
+            observer.ended(log)
     return log
 
 

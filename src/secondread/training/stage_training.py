@@ -124,6 +124,7 @@ class StageTraining:
             step.lr = learning_rate(self.settings.schedule, step.settings.lr, done, self.length.rounds)
         at.lr = self.steps[0].lr
         together = [next(coming) for _ in planned]
+        before = (dict(at.sums), dict(at.taken)) if run.observers else None
         stopping = False
         for index, step in enumerate(self.steps):
             chosen = list(zip(together, planned, strict=True))[-step.step.repeats :]
@@ -138,6 +139,8 @@ class StageTraining:
         at.images += sum(len(rows) for batch in planned for rows in batch.values())
         at.seconds += time.monotonic() - began
         run.progress.advance()
+        if before is not None:
+            self._tell_step(*before, done + 1)
         if stopping:
             self.save()
             raise Interrupted(
@@ -147,6 +150,16 @@ class StageTraining:
         self._save_when_due(run.checkpoint_seconds)
         if run.after_round is not None:
             run.after_round(self.stage.name, at.epoch, at.round)
+
+    def _tell_step(self, sums: Mapping[str, float], taken: Mapping[str, int], step: int) -> None:
+        """Tell observers what this round added, each loss as the mean over its steps."""
+        at = self.at
+        added = {name: count - taken.get(name, 0) for name, count in at.taken.items()}
+        losses = {
+            name: (at.sums[name] - sums.get(name, 0.0)) / count for name, count in added.items() if count
+        }
+        for observer in self.run.observers:
+            observer.stepped(self.stage.name, step, losses, at.lr)
 
     def _save_when_due(self, seconds: float) -> None:
         if not self.at.not_finite_in_a_row and time.monotonic() - self.run.saved_at >= seconds:
@@ -180,6 +193,8 @@ class StageTraining:
         stage_log.epochs.append(epoch_log)
         run.progress.epoch(self.stage.name, epoch_log, self.length.epochs)
         log_epoch(self.stage.name, epoch_log, self.length.epochs)
+        for observer in run.observers:
+            observer.epoch_ended(self.stage.name, epoch_log, self.length.epochs, run.log)
         at.start_epoch(at.epoch + 1)
         self._save_when_due(min(run.checkpoint_seconds, SECONDS_BETWEEN_EPOCH_CHECKPOINTS))
 

@@ -12,7 +12,7 @@ import typer
 from secondread.cli.completion import recipe_names
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import CacheDirectory, Device, DownloadWeights, DryRun, Quiet, Where
+from secondread.cli.options import CacheDirectory, Device, DownloadWeights, DryRun, Loggers, Quiet, Where
 from secondread.terminal.say import harmless, say
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def compare(
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
     ] = 2000,
+    loggers: Loggers = None,
     where: Where = None,
     device: Device = "auto",
     cache: CacheDirectory = None,
@@ -154,7 +155,14 @@ def compare(
         where=where or (),
         earlier=Plan.read(output, rows) if (output / FILE).is_file() else None,
     )
-    how = How(device=device, threads=threads, cache=cache, bootstrap=bootstrap, elsewhere=ray is not None)
+    how = How(
+        device=device,
+        threads=threads,
+        cache=cache,
+        bootstrap=bootstrap,
+        elsewhere=ray is not None,
+        loggers=tuple(loggers or ()),
+    )
     if download_weights:
         from secondread.fitting.encoder_weights import download_missing_weights
 

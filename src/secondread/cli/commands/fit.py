@@ -17,6 +17,7 @@ from secondread.cli.options import (
     DownloadWeights,
     DryRun,
     Force,
+    Loggers,
     ManifestFile,
     Quiet,
     RecipeName,
@@ -46,6 +47,7 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", hidden=True, help="No longer needed.")] = False,
     allow_shared_patients: AllowSharedPatients = False,
     download_weights: DownloadWeights = False,
+    loggers: Loggers = None,
     where: Where = None,
     seed: Seed = None,
     device: Device = "auto",
@@ -56,7 +58,8 @@ def fit(
     """Learn what normal looks like, and write a bundle.
 
     It learns from the manifest's training rows alone. What would fail is said before any image is prepared,
-    all at once. The same command goes on where one was stopped. Exit 1 where images could not be read.
+    all at once. The same command goes on where one was stopped. While it trains,
+    FOLDER.partial/training.html shows its curves. Exit 1 where images could not be read.
     """
     from secondread.recipes.recipe import Recipe, presets
 
@@ -90,6 +93,7 @@ def fit(
         allow_shared_patients=allow_shared_patients,
         progress=not quiet,
         source=source,
+        loggers=loggers or (),
     )
 
     from secondread.calibration.description import describe

@@ -56,6 +56,7 @@ class Task(Short):
     workers: int = 1
     cache: str | None = None
     bootstrap: int = 2000
+    loggers: tuple[str, ...] = ()
 
     @property
     def place(self) -> Path:
@@ -137,7 +138,7 @@ def _work(task: Task) -> None:
     recipe = Recipe.from_mapping(task.recipe, source=str(place))
     bundle = fit(
         recipe, manifest, place / "bundle",
-        cache=task.cache, device=task.device, workers=task.workers,
+        cache=task.cache, device=task.device, workers=task.workers, loggers=task.loggers,
     )  # fmt: skip
     note(place, **peaks())
     seconds = score_seconds(task, bundle, manifest.where("split=test"))
