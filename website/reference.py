@@ -5,8 +5,8 @@ from __future__ import annotations
 import secondread
 
 GROUPS = {
-    "Data": ("index", "split", "check", "Manifest", "Row", "manifest_of_arrays", "make_phantoms",
-        "read_image"),
+    "Data": ("index", "GivenLabels", "split", "check", "Manifest", "Row", "manifest_of_arrays",
+        "make_phantoms", "read_image"),
     "Recipes": ("presets", "suggest", "Recipe", "Settings"),
     "Fit and score": ("fit", "calibrate", "score", "sample", "Bundle", "Decisions", "Readings"),
     "Evaluate and compare": ("evaluate", "Evaluation", "compare", "write_report"),

@@ -28,6 +28,7 @@ __all__ = [
     "Encoder",
     "Evaluation",
     "Generative",
+    "GivenLabels",
     "MakeAnomalies",
     "Manifest",
     "Mixture",
@@ -73,6 +74,7 @@ _HOMES = {
     "secondread.bundles.decisions": ("Decisions",),
     "secondread.cohorts.arrays.manifest_of_arrays": ("manifest_of_arrays",),
     "secondread.cohorts.checking.check": ("check",),
+    "secondread.cohorts.listing.given.labels": ("GivenLabels",),
     "secondread.cohorts.listing.index": ("index",),
     "secondread.cohorts.manifest": ("Manifest",),
     "secondread.cohorts.phantoms.make": ("make_phantoms",),
@@ -119,6 +121,7 @@ if TYPE_CHECKING:
     from secondread.bundles.decisions import Decisions
     from secondread.cohorts.arrays.manifest_of_arrays import manifest_of_arrays
     from secondread.cohorts.checking.check import check
+    from secondread.cohorts.listing.given.labels import GivenLabels
     from secondread.cohorts.listing.index import index
     from secondread.cohorts.manifest import Manifest
     from secondread.cohorts.phantoms.make import make_phantoms

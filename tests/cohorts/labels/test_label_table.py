@@ -74,6 +74,8 @@ def test_excel_and_parquet_are_read_as_text(tmp_path):
     expected = [("a", "0", "F", "2020-01-02"), ("b", "2.5", "", "2020-01-02")]
     assert cells(LabelTable.read(tmp_path / "labels.xlsx")) == expected
     assert cells(LabelTable.read(tmp_path / "labels.parquet")) == expected
+    assert cells(LabelTable.of(frame)) == expected
+    assert cells(LabelTable.of(frame.astype({"sex": "string"}))) == expected
 
 
 @pytest.mark.parametrize(("start", "package"), [(b"PK\x03\x04....", "openpyxl"), (b"PAR1....", "pyarrow")])

@@ -26,7 +26,6 @@ from secondread.cli.label_options import (
 )
 from secondread.cli.options import Every, FoldersAsSequences, Force, Quiet, Where, Workers
 from secondread.cli.table_output import TableOutput
-from secondread.errors import UserError
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
 from secondread.wording.numbers import count
@@ -129,7 +128,6 @@ def index(
     """
     from secondread.cohorts.listing.identities import no_stray_key
     from secondread.cohorts.listing.index import index as index_source
-    from secondread.cohorts.listing.volume_slices import SliceChoice
     from secondread.images.workers.cores import available_cores
     from secondread.outputs.folders import beside
 
@@ -149,8 +147,6 @@ def index(
         box_size_columns=box_size_columns,
         no_boxes=no_boxes,
     )
-    if slices is not None and shape != "images":
-        raise UserError("--slices chooses among the slices of volumes; add --as images")
     with no_stray_key(output):
         result = index_source(
             source,
@@ -167,7 +163,8 @@ def index(
             patient=patient,
             masks=tuple(mask or ()),
             volume_parts=volume_parts,
-            slices=SliceChoice.parse(plane, slices),
+            plane=plane,
+            slices=slices,
             every=every,
             folders_as_sequences=folders_as_sequences,
             workers=available_cores() if workers is None else workers,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 from secondread.cohorts.labels.encoding import marked_encoding, not_utf8
 from secondread.errors import UserError
@@ -16,12 +16,19 @@ from secondread.tables import plain_name, text_of
 from secondread.wording.extras import install_command
 from secondread.wording.lists import few
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 _DELIMITERS = (",", "\t", ";", "|")
 _EXCEL = (".xlsx", ".xlsm")
 _PARQUET = (".parquet", ".pq")
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ZIP, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
 _LEFT_OUT = "export it as CSV (UTF-8), TSV, .xlsx or .parquet"
+
+
+TableLike: TypeAlias = Union[str, Path, "DataFrame"]
+"""The file of a table, or a pandas DataFrame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,16 @@ class LabelTable:
                 f"{path}: the table of labels cannot be read ({error.strerror or error})"
             ) from None
         return cls._of_lines(str(path), lines, notes)
+
+    @classmethod
+    def of(cls, given: TableLike) -> LabelTable:
+        """The table in a file (`read`), or in a pandas DataFrame, whose header counts as line 1."""
+        if isinstance(given, str | Path):
+            return cls.read(given)
+        cells = [[str(name) for name in given.columns]]
+        there = given.astype(object).where(given.notna(), None)
+        cells += [[_plain(value) for value in row] for row in there.itertuples(index=False, name=None)]
+        return cls._of_lines("DataFrame", enumerate(cells, start=1), ())
 
     @classmethod
     def _of_lines(

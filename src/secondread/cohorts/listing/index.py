@@ -35,9 +35,8 @@ from secondread.cohorts.listing.volume_slices import SliceChoice, in_slices
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, counts_alone
 from secondread.errors import DataError, UserError
+from secondread.images.formats.nifti_slices import Plane
 from secondread.images.image import ImageError
-
-_ALL_SLICES = SliceChoice()
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,8 @@ def index(
     patient: str = "",
     masks: Sequence[str] = (),
     volume_parts: str = "",
-    slices: SliceChoice = _ALL_SLICES,
+    plane: Plane = "axial",
+    slices: str | None = None,
     folders_as_sequences: bool = False,
     clips_whole: bool = False,
     workers: int = 2,
@@ -96,7 +96,8 @@ def index(
     patient        a regular expression on paths that takes the patient's id out of them
     masks          patterns of the paths of masks (see `masks_by_patterns`), in place of the usual names
     volume_parts   which words in the names of files tell image, mask and brain (see `VolumeParts`)
-    slices         which slices of NIfTI volumes are listed with `as_images`
+    plane          of the slices of NIfTI volumes that are listed with `as_images`
+    slices         which of them: `60-100`, or `30%-70%` of each volume; None = all
     folders_as_sequences   the pictures of one folder are the frames of one study, in the order in which
                    people count their names
     clips_whole    a DICOM file of several frames is one row, whatever its modality
@@ -116,6 +117,9 @@ def index(
     src = Path(src)
     if not src.exists():
         raise UserError(f"{src}: no such file or folder")
+    choice = SliceChoice.parse(plane, slices)
+    if slices is not None and not as_images:
+        raise UserError("--slices chooses among the slices of volumes; add --as images")
     pattern = patient_pattern(patient) if patient else None
     parts = VolumeParts.parse(volume_parts) if volume_parts else None
     if parts and channels:
@@ -192,7 +196,7 @@ def index(
         rows, lost = with_brain_masks(rows, base, BoxMasks.beside(_place(manifest_path)).folder, workers)
         aside += lost
     if by_slices:
-        rows, lost, said = in_slices(rows, headers, base, slices, every, workers)
+        rows, lost, said = in_slices(rows, headers, base, choice, every, workers)
         aside += lost
         warnings += said
     rows += archived

@@ -129,10 +129,8 @@ def test_parts_that_say_no_image_are_refused(brats: Path, text: str) -> None:
 
 
 def test_volumes_as_slices_with_labels_from_their_masks(brats: Path) -> None:
-    from secondread.cohorts.listing.volume_slices import SliceChoice
-
     found = index(
-        brats, volume_parts="image=t1,mask=seg", as_images=True, slices=SliceChoice.parse("axial", "1-3"),
+        brats, volume_parts="image=t1,mask=seg", as_images=True, slices="1-3",
         workers=0,
     )  # fmt: skip
     rows = found.manifest.where("path!=nothing").rows[:3]
@@ -143,8 +141,8 @@ def test_volumes_as_slices_with_labels_from_their_masks(brats: Path) -> None:
     ]
     assert "2 NIfTI volumes as 6 axial slices; each volume is a study" in found.warnings
     assert "4 slices in which the volume's mask marks nothing became normal" in found.warnings
-    halves = index(brats, as_images=True, slices=SliceChoice.parse("coronal", "50%-100%"), every=2, workers=0)
+    halves = index(brats, as_images=True, plane="coronal", slices="50%-100%", every=2, workers=0)
     assert [row.extra["slice"] for row in halves.manifest.rows][:2] == ["4", "6"]
     for text in ("3", "5-2", "10%-120%", "1-50%"):
         with pytest.raises(UserError, match="--slices"):
-            SliceChoice.parse("axial", text)
+            index(brats, as_images=True, slices=text, workers=0)

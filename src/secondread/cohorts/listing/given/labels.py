@@ -12,7 +12,7 @@ from secondread.cohorts.labels.answers import Answers, answers
 from secondread.cohorts.labels.box_masks import BoxMasks, write_box_masks
 from secondread.cohorts.labels.boxes import BoxColumns, boxes_by_image
 from secondread.cohorts.labels.join import Join, Way, join
-from secondread.cohorts.labels.table import LabelTable, TableRow
+from secondread.cohorts.labels.table import LabelTable, TableLike, TableRow
 from secondread.cohorts.listing.dicom_tree import Identify
 from secondread.cohorts.listing.folder_words import SPLITS
 from secondread.cohorts.row import Row, shared_file
@@ -34,13 +34,24 @@ _IMAGES = (
 class GivenLabels:
     """A table of labels, and what its columns mean (see `cohorts.labels.answers`, `join` and `boxes`).
 
+    table           its file (CSV, TSV, .xlsx, .parquet), or a pandas DataFrame
     path_column     what names the image; empty = the first column under a usual name, told in a line
     patient_column, split_column   fill the manifest's columns where they are given
     keep            further columns that the manifest keeps under their own names
     box_columns     four names; empty = a known form, told in a line; `boxes` = False takes none
+    box_size_columns   two names: width and height of the pictures in which the boxes were drawn
+    way             how rows find files (see `join`)
+
+    >>> import pathlib, secondread
+    >>> _ = secondread.make_phantoms("phantoms", seed=0, n_normal=2, n_abnormal=0)
+    >>> _ = pathlib.Path("labels.csv").write_text("image,says\\n00000-pa,well\\n00001-pa,nodule\\n")
+    >>> labels = secondread.GivenLabels("labels.csv", label_column="says", normal=["well"])
+    >>> found = secondread.index("phantoms/train", labels=labels, workers=0)
+    >>> [(row.label, row.finding) for row in found.manifest]
+    [('normal', ''), ('abnormal', 'nodule')]
     """
 
-    table: Path
+    table: TableLike
     path_column: str = ""
     label_column: str = ""
     normal: Sequence[str] = ()
@@ -56,7 +67,7 @@ class GivenLabels:
 
     def read(self) -> ReadLabels:
         """The table, judged as far as it can be without the images. Raises UserError."""
-        table = LabelTable.read(self.table)
+        table = LabelTable.of(self.table)
         column, notes = self._path_column(table)
         columns = self.label_columns
         if len(columns) == 1 and columns[0] == "*":
