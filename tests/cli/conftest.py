@@ -1,4 +1,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "previews"))
+for room in ("previews", "reports"):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / room))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_rules import faults
 from PIL import Image as Picture
 from typer.testing import CliRunner
 
@@ -109,6 +110,7 @@ def test_volumes_are_shown_in_three_planes_that_meet_the_target(tmp_path: Path) 
     said = run(heads, "-n", 2, "--recipe", recipe, "--set", "target=alpha", "-o", tmp_path / "out")
     assert "note: --set target=alpha is taken as --anomaly target=alpha; --set is for the recipe" in said
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert faults(page) == []
     shown = pictures(page)
     assert [picture.shape[:2] for picture in shown[:3]] == [(20, 24), (16, 24), (16, 20)]
     assert len(shown) == 2 * 3 * 3
@@ -129,6 +131,7 @@ def test_fewer_normals_than_asked_for_and_files_that_cannot_be_read_are_told(
     assert "of 50 images are there to show" in said
     assert "not read: " in said
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert faults(page) == []
     assert "of 50 asked for" in page
     assert "Not read:" in page
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_table import made_table, published_rows
+from page_rules import faults
 
 from secondread.comparison.judging.table import Table
 from secondread.metrics.roc import auroc
@@ -56,6 +57,10 @@ def test_the_page_loads_nothing(page):
     assert "@import" not in page
 
 
+def test_the_page_can_be_read_by_everybody(page):
+    assert faults(page) == []
+
+
 def test_the_page_says_what_it_is_for(page):
     assert "research use, not a medical device" in page
 
@@ -81,7 +86,7 @@ def test_the_page_shows_the_tables_numbers(page, table):
 
 
 def test_the_reference_and_the_trivial_baselines_are_marked(page):
-    assert '<tr class="reference"><td class="left">padim (reference)</td>' in page
+    assert '<tr class="reference"><th scope="row" class="left">padim (reference)</th>' in page
     assert page.count('<tr class="trivial">') == 3 * 3
 
 

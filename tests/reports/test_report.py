@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 from made_readings import Made, make_readings
+from page_rules import faults
 
 from secondread.evaluation.evaluate import evaluate
 from secondread.reports.report import write_report
@@ -30,6 +31,10 @@ def test_the_page_loads_nothing(page):
     assert not re.search(r"url\((?!#)", page)
     assert "<script" not in page
     assert "@import" not in page
+
+
+def test_the_page_can_be_read_by_everybody(page):
+    assert faults(page) == []
 
 
 def test_the_page_says_what_it_is_for(page):

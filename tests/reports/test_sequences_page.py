@@ -4,6 +4,7 @@ import re
 
 import pytest
 from made_readings import Made, make_readings
+from page_rules import faults
 
 from secondread.evaluation.evaluate import evaluate
 from secondread.readings.readings import Readings
@@ -43,6 +44,10 @@ def test_each_sequence_has_its_curve_and_its_most_abnormal_frame_with_heat(made:
         assert panel.count("<svg") == panel.count('class="heat"') == 1
     assert (made.out / "figures" / "sequence-01.png").is_file()
     assert not re.search(r'(src|href)="(?!data:|#)', page)
+
+
+def test_the_page_can_be_read_by_everybody(page: str) -> None:
+    assert faults(page) == []
 
 
 def test_the_study_is_judged_by_its_most_abnormal_image(page: str) -> None:

@@ -22,6 +22,7 @@ from secondread.previews.anomaly_preview import AnomalyPreview, Pictured
 from secondread.reports.samples import uris
 from secondread.reports.templates import environment, own_file
 from secondread.version import __version__
+from secondread.wording.commands import shown_command
 
 BESIDE = 2
 """Images in a line of the contact sheet; volumes, with three planes each, have a line to themselves."""
@@ -59,7 +60,7 @@ def write_anomalies_page(preview: AnomalyPreview, out: str | Path, *, command: S
             recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100),
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             version=__version__,
-            command=" ".join(command),
+            command=shown_command(command),
         )
     )
     write_whole(folder / "anomalies.png", draw_contact_sheet(preview))

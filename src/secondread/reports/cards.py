@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import yaml
 from secondread.cohorts.remarks import remarked
 from secondread.evaluation.evaluation import Evaluation
 from secondread.readings.score_record import EpochRecord, StageRecord
+from secondread.wording.commands import shown_command
 from secondread.wording.numbers import NOTHING, count, plain
 
 Rows = tuple[tuple[str, str], ...]
@@ -149,7 +149,7 @@ def model_card(evaluation: Evaluation) -> ModelCard:
         ("Paper", about.paper),
         ("State", about.state),
         ("Needs", plain(about.needs)),
-        ("Differences from the paper", plain(about.differences)),
+        ("Differences from the paper", " ".join(about.differences)),
         ("Fitted", fitted.created),
         ("Seed", plain(run.seed)),
         ("Cohorts", plain(fitted.cohorts)),
@@ -162,11 +162,11 @@ def model_card(evaluation: Evaluation) -> ModelCard:
         ("Pretrained weights", plain(fitted.weights)),
         ("Device, precision", plain([text for text in (fitted.device, fitted.precision) if text])),
         ("Seconds", plain(fitted.seconds)),
-        ("Notes of the fit", plain(fitted.training.notes)),
+        ("Notes of the fit", " ".join(fitted.training.notes)),
         ("Steps skipped as non-finite", str(fitted.training.skipped)),
         ("Bundle digest", plain(run.digests.bundle)),
         ("Versions", plain(fitted.versions or run.versions)),
-        ("Scored with", shlex.join(run.command or ())),
+        ("Scored with", shown_command(run.command or ())),
         ("Patients shared with the test", "allowed" if run.allow_shared_patients else "refused"),
         ("Recalibrated", plain(fitted.recalibrated)),
     ]

@@ -21,6 +21,7 @@ from secondread.reports.gallery import make_gallery
 from secondread.reports.sequences import sequences_section
 from secondread.reports.templates import environment, own_file
 from secondread.version import __version__
+from secondread.wording.commands import shown_command
 
 
 def write_report(
@@ -64,7 +65,7 @@ def write_report(
             heat=", ".join(f"rgb{colour}" for colour in HEAT),
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             version=__version__,
-            command=" ".join(command),
+            command=shown_command(command),
         )
     )
     report = folder / "report.html"

@@ -25,6 +25,7 @@ from secondread.previews.planes import Planes
 from secondread.reports.figures import save
 from secondread.reports.templates import environment, own_file
 from secondread.version import __version__
+from secondread.wording.commands import shown_command
 
 COLOURS = (ABNORMAL, ORACLE, METHOD, BASELINE)
 
@@ -75,7 +76,7 @@ def write_samples_page(sampling: Sampling, out: str | Path, *, command: Sequence
             recipe=recipe.to_yaml(),
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             version=__version__,
-            command=" ".join(command),
+            command=shown_command(command),
         )
     )
     report = folder / "report.html"

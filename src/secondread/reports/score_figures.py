@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.axes import Axes
 
-from secondread.drawing.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, ORACLE
+from secondread.drawing.palette import ABNORMAL, BASELINE, FAINT, INK, METHOD, ORACLE, SOFT
 from secondread.drawing.panels import MOST_MARKS, labelled_histogram, labelled_scatter, unit_square
 from secondread.evaluation.comparisons import BASELINES
 from secondread.evaluation.evaluation import Evaluation
@@ -63,7 +63,7 @@ def draw_precision_recall(axes: Axes, evaluation: Evaluation) -> None:
     assert curves is not None
     prevalence = float(level.units.abnormal.mean())
     axes.axhline(prevalence, color=FAINT, linewidth=0.8, linestyle=(0, (2, 3)))
-    axes.text(0.01, prevalence, "flag everything", color=FAINT, fontsize=8, va="bottom")
+    axes.text(0.01, prevalence, "flag everything", color=SOFT, fontsize=8, va="bottom")
     if curves.precision_recall_band is not None:
         _band(axes, curves.precision_recall_band)
     found = curves.precision_recall

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 
 from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup, escape
 
 from secondread.wording import numbers
 
@@ -24,8 +26,15 @@ def environment() -> Environment:
         "p_value",
     ):
         found.filters[name] = getattr(numbers, name)
+    found.filters["titled"] = titled
     found.filters["file_name"] = lambda path: path.rsplit("/", 1)[-1]
     return found
+
+
+def titled(svg: str, title: str) -> Markup:
+    """An inline figure that says what it is to whoever cannot see it."""
+    svg = re.sub(r"<title>.*?</title>", "", svg, count=1, flags=re.DOTALL)
+    return Markup(re.sub(r"<svg([^>]*)>", rf'<svg\1 role="img"><title>{escape(title)}</title>', svg, count=1))
 
 
 def own_file(name: str) -> str:

@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+from page_rules import faults
 from pixel_gaussian import NAME, PLACE, fit_gaussian
 from typer.testing import CliRunner
 
@@ -41,6 +42,7 @@ def test_the_page_holds_the_images_beside_real_training_images(
     )  # fmt: skip
     assert printed.strip().endswith("report.html")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert faults(page) == []
     assert page.count('<div class="pair">') == 6 + 6
     assert page.count("<img ") == 2 * 12 + 10
     assert not re.search(r'(src|href)="(?!data:|#)', page)
@@ -56,6 +58,7 @@ def test_the_page_holds_the_images_beside_real_training_images(
 def test_without_a_manifest_thumbnails_stand_beside(gaussian: Path, tmp_path: Path) -> None:
     run(gaussian, "-n", 2, "-o", tmp_path / "out", "-q")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert faults(page) == []
     assert "as a thumbnail" in page
     assert re.search(r"thumbnail \d+<", page)
     assert run(gaussian, "-n", 2, "-o", tmp_path / "out", "-q").strip() == str(tmp_path / "out/report.html")
@@ -68,6 +71,7 @@ def test_the_page_of_volumes_shows_three_planes(tmp_path: Path) -> None:
     bundle = fit_gaussian(heads, tmp_path, (8, 10, 12)).path
     run(bundle, "-n", 1, "-o", tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert faults(page) == []
     assert "1 fictional volume," in page
     assert page.count("<img ") == 2 * 2 * 3
 

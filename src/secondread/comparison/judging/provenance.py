@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from secondread.comparison.judging.results import RunResult
 from secondread.comparison.judging.table import Table
 from secondread.comparison.running.methods import Method
 from secondread.version import __version__
+from secondread.wording.commands import shown_command
 from secondread.wording.durations import in_words
 
 
@@ -19,7 +19,7 @@ def how_made(table: Table, command: Sequence[str] = ()) -> tuple[tuple[str, str]
     abnormal = int(results.images.abnormal.sum())
     patients = results.images.known_patients
     rows = [
-        ("Command", shlex.join(command)),
+        ("Command", shown_command(command)),
         ("Manifest", Path(plan.manifest.source).name),
         ("Manifest digest", plan.manifest.digest),
         ("Filter", " and ".join(plan.where)),
