@@ -21,6 +21,13 @@ NAMES = {preset.name for preset in presets()}
 COMMANDS = typer.main.get_command(app).commands
 
 
+def leaves(commands):
+    """The commands, and those of groups such as `bundle`."""
+    for command in commands.values():
+        group = getattr(command, "commands", None)
+        yield from [command] if group is None else leaves(group)
+
+
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
@@ -49,7 +56,11 @@ def arguments(line: str) -> tuple[str, list[str]]:
 def test_a_command_that_is_shown_can_be_run_as_it_stands(page: str, line: str) -> None:
     name, rest = arguments(line)
     assert name in COMMANDS
-    COMMANDS[name].make_context(name, rest)
+    command = COMMANDS[name]
+    while hasattr(command, "commands"):
+        name, *rest = rest
+        command = command.commands[name]
+    command.make_context(name, rest)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +80,7 @@ def test_recipes_and_settings_that_are_shown_exist(page: str, line: str) -> None
 def test_commands_and_options_named_in_the_text_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     known = {
-        option for command in COMMANDS.values() for parameter in command.params for option in parameter.opts
+        option for command in leaves(COMMANDS) for parameter in command.params for option in parameter.opts
     }
     for code in re.findall(r"`([^`\n]+)`", text):
         words = code.split()
@@ -78,7 +89,12 @@ def test_commands_and_options_named_in_the_text_exist(page: Path) -> None:
         if words[0].startswith("--"):
             assert words[0] in known, code
         if len(words) > 1 and words[0] in COMMANDS and words[1].startswith("--"):
-            own = {option for parameter in COMMANDS[words[0]].params for option in parameter.opts}
+            own = {
+                option
+                for command in leaves({words[0]: COMMANDS[words[0]]})
+                for parameter in command.params
+                for option in parameter.opts
+            }
             assert words[1] in own, code
 
 

@@ -24,6 +24,7 @@ from typing import Any, Self
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from secondread.bundles.archive import unpacked
 from secondread.bundles.bundle_document import FORMAT, TENSOR_FILES, BundleDocument, Provenance
 from secondread.bundles.companions import Companions
 from secondread.bundles.decisions import Decisions, decide
@@ -62,7 +63,7 @@ class Bundle:
 
     parts   the names of the detector's raw statistics, in the order of the readings' columns
     digest  SHA-256 of `bundle.json`, which names the digests of all else; empty before it is saved
-    path    the folder, or None before it is saved
+    path    the folder or archive, or None before it is saved
 
     >>> import secondread
     >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=40, n_abnormal=5)
@@ -259,7 +260,7 @@ class Bundle:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", *, allow: Sequence[str] = ()) -> Self:
-        """Read a bundle that is exactly what its `bundle.json` says.
+        """Read a bundle that is exactly what its `bundle.json` says, from its folder or an archive of it.
 
         allow  code from outside of the package that it may name, such as `my_package.my_module:MyDetector`;
                installed entry points need not be named. Nothing else is imported
@@ -269,6 +270,13 @@ class Bundle:
         bundle may hold.
         """
         path = Path(path)
+        if path.is_file():
+            with unpacked(path) as folder:
+                return replace(cls._read(folder, device, allow), path=path)
+        return cls._read(path, device, allow)
+
+    @classmethod
+    def _read(cls, path: Path, device: str, allow: Sequence[str]) -> Self:
         document, digest = read_document(path)
         allow_code(allow)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from secondread.cli.commands import bundle
 from secondread.cli.commands.anomalies import anomalies
 from secondread.cli.commands.calibrate import calibrate
 from secondread.cli.commands.check import check
@@ -54,6 +55,15 @@ for command in (
     doctor,
 ):
     add_command(app, command)
+handing_over = typer.Typer(
+    name="bundle",
+    help="Show a bundle, pack it, and hand it over.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+for part in (bundle.show, bundle.pack, bundle.unpack, bundle.push, bundle.pull):
+    add_command(handing_over, part)
+app.add_typer(handing_over)
 
 
 def show_version(asked: bool) -> None:

@@ -10,7 +10,7 @@ import typer
 from secondread.cli.completion import devices, recipe_names
 
 ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest (CSV).")]
-BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a fitted bundle.")]
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Fitted bundle: its folder or archive.")]
 RecipeName = Annotated[
     str,
     typer.Argument(
