@@ -44,7 +44,7 @@ def test_tables_run_and_are_written_beside_what_was_published_and_go_on(
     paper: Path, phantoms: Manifest, tmp_path: Path
 ) -> None:
     how = How(device="cpu", cache=tmp_path / "cache", bootstrap=20, workers=0)
-    made = Reproduction.of(str(paper), phantoms.source, how=how)
+    made = Reproduction.of(str(paper), phantoms.source, how=how, dataset="rsna")
     assert made.left_out == (
         "AUROC by the number of normal images: eight-at-400 left out: the manifest gives 22 normal images of "
         "400",
@@ -52,7 +52,7 @@ def test_tables_run_and_are_written_beside_what_was_published_and_go_on(
     out, show = tmp_path / "out", partial(run_here, show=showing(False))
     found = made.run(out, show, how)
     page = write_reproduction(made, found, out, command=["secondread", "reproduce"])
-    rows = list(csv.DictReader((out / "figures.csv").open()))
+    rows = list(csv.DictReader((out / "figures.csv").read_text().splitlines()))
     auroc = next(row for row in rows if row["published"] == "0.75")
     assert auroc["where"] == "Table 1"
     assert 0 <= float(auroc["measured"]) <= 1
@@ -60,6 +60,7 @@ def test_tables_run_and_are_written_beside_what_was_published_and_go_on(
     assert [row["at"] for row in rows if row["metric"] == "f1"] == ["5.0", "10.0"]
     text = (out / "reproduction.md").read_text()
     assert "| eight-at-5 | AUROC | " in text
+    assert "| Difference |" in text
     assert "eight-at-400 left out" in text
     assert "Table 1" in page.read_text()
     assert (out / "figures" / "curve.png").is_file()

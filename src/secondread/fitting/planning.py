@@ -104,11 +104,11 @@ def _refuse_missing_cohorts(learns: LearnsFrom, cohorts: Cohorts, recipe: Recipe
 
 
 def _refuse_other_files(recipe: Recipe, manifest: Manifest, cohorts: Cohorts) -> None:
-    counts = Counter(len(files_of(manifest.reference(row))) for row in cohorts.normal or cohorts.unlabelled)
-    preprocessing = recipe.preprocessing
-    if preprocessing.named_files in counts:
+    preprocessing, rows = recipe.preprocessing, cohorts.normal or cohorts.unlabelled
+    numbers = (len(files_of(manifest.reference(row))) for row in rows)
+    if not rows or preprocessing.named_files in numbers:
         return
-    ((count, _),) = counts.most_common(1)
+    ((count, _),) = Counter(len(files_of(manifest.reference(row))) for row in rows).most_common(1)
     wanted, named = preprocessing.named_files, f"{count} files" if count > 1 else "one file"
     if preprocessing.foreground == "given":
         raise UserError(

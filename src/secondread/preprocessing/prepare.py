@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from secondread.errors import UserError
+from secondread.errors import DataError, UserError
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.read import read_image
@@ -160,7 +160,8 @@ def fit_preprocessing(
 
     The images are prepared without the align step first, and kept so in the cache: aligning them later
     does not decode them again. Of very many, as many as the step asks for are drawn with a fixed seed.
-    Files that cannot be read are passed over (prepare_set lists them).
+    Files that cannot be read are passed over (prepare_set lists them); DataError where none can be, which
+    says why.
     """
     step = preprocessing.settings.align
     if step is None or not preprocessing.needs_fit:
@@ -171,7 +172,8 @@ def fit_preprocessing(
         chosen = [references[i] for i in sorted(drawn)]
 
     def normals() -> Iterator[Prepared]:
-        found = prepare_many(
+        first, some = None, False
+        for prepared in prepare_many(
             chosen,
             preprocessing.unaligned,
             cache=cache,
@@ -179,7 +181,13 @@ def fit_preprocessing(
             timeout_s=timeout_s,
             limits=limits,
             progress=progress,
-        )
-        return (prepared for prepared in found if isinstance(prepared, Prepared))
+        ):
+            if isinstance(prepared, Prepared):
+                some = True
+                yield prepared
+            else:
+                first = first or prepared
+        if first is not None and not some:
+            raise DataError(f"align needs normal images, and none can be prepared; first: {first}")
 
     return preprocessing.fit_prepared(normals)

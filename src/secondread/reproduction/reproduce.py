@@ -34,6 +34,7 @@ class Reproduction:
     reduced   whether the paper's declared smaller size is run
     settings  KEY=VALUE over the paper's, for all rows
     where     filters of the manifest's rows
+    same_data  whether somebody said that the rows are of `dataset`, so that a difference means something
     """
 
     paper: Paper
@@ -44,6 +45,7 @@ class Reproduction:
     reduced: bool
     settings: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
+    same_data: bool = False
 
     @classmethod
     def of(
@@ -74,7 +76,10 @@ class Reproduction:
             paper, rows.where(*where), look, reduced=reduced, settings=settings, dataset=known
         )
         count = seeds or (1 if reduced else paper.seeds)
-        return cls(paper, rows, tables, tuple(range(count)), known, reduced, tuple(settings), tuple(where))
+        return cls(
+            paper, rows, tables, tuple(range(count)), known, reduced, tuple(settings), tuple(where),
+            same_data=dataset is not None,
+        )  # fmt: skip
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -104,7 +109,7 @@ class Reproduction:
             lines += [f"{table.table.title}:", *(f"  {line}" for line in outline_of(plan, how.look, folder))]
         return [*lines, *(f"note: {line}" for line in self.left_out)]
 
-    def run(self, out: Path, execute: Execute, how: How) -> dict[str, Table]:
+    def run(self, out: Path, execute: Execute, how: How, *, progress: bool = True) -> dict[str, Table]:
         """Do what is left in the folder `out`; the table of each comparison by its key. All that would fail
         in any of them is refused first."""
         plans = [(table, self.plan(table, out)) for table in self._with_rows]
@@ -114,7 +119,7 @@ class Reproduction:
             self._begin(out)
             found = {}
             for table, plan in plans:
-                say(table.table.title)
+                say(table.table.title, shown=progress)
                 found[table.table.key] = run_plan(plan, out / table.table.key, execute, how)
             return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from secondread import tables
 from secondread.comparison.judging.table import Table
 from secondread.comparison.writing.cells import Cell, Line, Section
 from secondread.comparison.writing.markdown import escaped, grid
+from secondread.comparison.writing.published_sections import figure as published_figure
 from secondread.drawing.palette import FAINT, FINDINGS
 from secondread.drawing.style import HEIGHT, STYLE, WIDTH
 from secondread.outputs.private import make_folder
@@ -29,7 +31,8 @@ from secondread.wording.numbers import NOTHING, number, signed
 NAMES = {"auroc": "AUROC", "average_precision": "AP", "f1": "F1"}
 LEAD = (
     "Published figures hold under their own split, sizes and choices, which are told beside each; a "
-    "difference from them is one of data and protocol as much as of the method."
+    "difference from them is one of data and protocol as much as of the method. Differences are given where "
+    "--dataset says that the images are of that data set."
 )
 
 
@@ -42,8 +45,11 @@ def write_reproduction(
         for planned in made.tables
         if planned.rows
     }
-    sections = {planned.table.key: _section(planned, measured[planned.table.key]) for planned in made.tables
-                if planned.rows}  # fmt: skip
+    sections = {
+        planned.table.key: _section(planned, measured[planned.table.key], made.same_data)
+        for planned in made.tables
+        if planned.rows
+    }
     curves = {
         planned.table.key: draw_curve(planned, measured[planned.table.key], out / "figures")
         for planned in made.tables
@@ -69,7 +75,8 @@ def write_reproduction(
     return out / "report.html"
 
 
-def _section(planned: PlannedTable, figures: Sequence[Beside]) -> Section:
+def _section(planned: PlannedTable, figures: Sequence[Beside], same_data: bool) -> Section:
+    """Measured beside published; the difference only where somebody said that the data are the same."""
     lines = []
     for one in figures:
         for value, where, system in one.published or ((None, "", ""),):
@@ -79,24 +86,21 @@ def _section(planned: PlannedTable, figures: Sequence[Beside]) -> Section:
                         Cell(one.row),
                         Cell(_metric(one)),
                         _cell(one),
-                        Cell(NOTHING if value is None else number(value)),
-                        Cell(
-                            NOTHING
-                            if value is None or one.measured is None
-                            else signed(one.measured.mean - value)
-                        ),
+                        Cell(NOTHING if value is None else published_figure(value)),
+                        *(() if not same_data else (Cell(_difference(one, value)),)),
                         Cell(f"{system}: {where}" if system else where),
                     )
                 )
             )
-    return Section(
-        planned.table.key,
-        planned.table.title,
-        f"Protocol of the paper: {planned.table.protocol}",
-        ("Row", "Figure", "Measured here", "Published", "Difference", "Where it was published"),
-        tuple(lines),
-        left=2,
-    )
+    heads = ["Row", "Figure", "Measured here", "Published", "Difference", "Where it was published"]
+    if not same_data:
+        heads.remove("Difference")
+    lead = f"Protocol of the paper: {planned.table.protocol}"
+    return Section(planned.table.key, planned.table.title, lead, tuple(heads), tuple(lines), left=2)
+
+
+def _difference(one: Beside, value: float | None) -> str:
+    return NOTHING if one.measured is None or value is None else signed(one.measured.mean - value)
 
 
 def _metric(one: Beside) -> str:
@@ -209,7 +213,7 @@ def _facts(made: Reproduction, found: Mapping[str, Table], command: Sequence[str
             ("Seeds", ", ".join(map(str, made.seeds))),
             ("Published on", made.dataset),
             ("Not finished", ", ".join(missing)),
-            ("Command", " ".join(command)),
+            ("Command", shlex.join([Path(command[0]).name, *command[1:]]) if command else ""),
             ("Written by", f"secondread {__version__}"),
         )
         if fact[1]

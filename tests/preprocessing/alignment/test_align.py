@@ -118,8 +118,10 @@ def test_aligning_needs_normals():
     assert unfitted.needs_fit
     with pytest.raises(UserError, match="fitted on normal images first"):
         unfitted.apply(image(blobs(2, 32)))
-    with pytest.raises(UserError, match="given none"):
+    with pytest.raises(UserError, match="there is none"):
         unfitted.fit(lambda: iter([]))
+    with pytest.raises(UserError, match=r"all 2 of them are of one value throughout;.* a window that lies"):
+        unfitted.fit(lambda: iter([image(0 * blobs(2, 32))] * 2))
 
 
 def test_fitted_state_brings_the_same_arrays_in_another_process():

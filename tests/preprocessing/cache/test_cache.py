@@ -107,6 +107,13 @@ def test_pages_of_one_file_do_not_share_an_entry(tmp_path, cache, plain):
     np.testing.assert_allclose(pixels, [10 / 255, 200 / 255], atol=1e-6)
 
 
+def test_aligning_images_that_the_window_refuses_says_why(references, cache):
+    steps = {**STEPS, "steps": [{"window": "brain"}, {"align": {}}]}
+    unfitted = Preprocessing(PreprocessingSettings.model_validate(steps))
+    with pytest.raises(DataError, match=r"none can be prepared; first: .* no Hounsfield units"):
+        fit_preprocessing(references, unfitted, cache=cache, workers=0)
+
+
 def test_aligning_after_the_fit_decodes_nothing_again(references, cache, monkeypatch):
     fitted = fit_preprocessing(
         references,

@@ -103,7 +103,8 @@ def reproduce(
     if not quiet:
         for line in made.left_out:
             say(f"note: {line}")
-    found = made.run(output, on_this_machine(jobs=jobs, memory_gb=None, quiet=quiet), how)
+    execute = on_this_machine(jobs=jobs, memory_gb=None, quiet=quiet)
+    found = made.run(output, execute, how, progress=not quiet)
 
     from secondread.reports.comparison import write_comparison
     from secondread.reproduction.writing import write_reproduction

@@ -66,8 +66,7 @@ def first_look(
     problems += in_the_way
     if cohorts and not in_the_way:
         rows = [row for part in PARTS for row in getattr(cohorts[0], part)]
-        references = [manifest.reference(row) for row in rows]
-        problems += no_room_for_images(recipe.preprocessing, references, kept)
+        problems += no_room_for_images(recipe.preprocessing, manifest, rows, kept)
     return problems
 
 

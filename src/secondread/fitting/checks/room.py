@@ -8,6 +8,8 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.fitting.checks.problem import Problem
 from secondread.outputs.folders import refuse_no_folder
@@ -52,17 +54,17 @@ def bytes_of_images(settings: PreprocessingSettings, count: int) -> int:
 
 
 def no_room_for_images(
-    settings: PreprocessingSettings, references: Sequence[str], folder: Path
+    settings: PreprocessingSettings, manifest: Manifest, rows: Sequence[Row], folder: Path
 ) -> list[Problem]:
     """The prepared images beside what is free in the cache's folder, less those that are there already."""
     free = free_bytes(folder)
-    if bytes_of_images(settings, len(references)) <= free:
+    if bytes_of_images(settings, len(rows)) <= free:
         return []
     digest = Preprocessing(settings).unaligned.digest if settings.align else Preprocessing(settings).digest
-    new = len(references)
+    new = len(rows)
     if (folder / MARK).is_file():
         cache = Cache(folder)
-        new = sum(cache.find(reference, digest) is None for reference in references)
+        new = sum(cache.find(manifest.reference(row), digest) is None for row in rows)
     needed = bytes_of_images(settings, new)
     if needed <= free:
         return []

@@ -77,9 +77,14 @@ class Aligner:
 
         Raises UserError where there is none, or none that shows anything.
         """
-        small = [image for image in _drawn(settings, size, normals) if image.any()]
+        drawn = list(_drawn(settings, size, normals))
+        small = [image for image in drawn if image.any()]
         if not small:
-            raise UserError("align finds the mean of normal images, and was given none that shows anything")
+            of = f"all {len(drawn)} of them are of one value throughout" if drawn else "there is none"
+            raise UserError(
+                f"align finds the mean of prepared normal images, and {of}; look at preprocessing.steps: a "
+                "window that lies beside the images' values leaves nothing"
+            )
         bounds = _bounds(settings)
         transforms = [np.eye(len(size) + 1)] * len(small)
         mean = np.asarray(np.mean(small, axis=0, dtype=np.float64), np.float32)
