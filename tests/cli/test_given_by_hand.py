@@ -53,7 +53,9 @@ def test_another_command_replaces_no_table_even_if_it_is_as_it_was_written(
     assert "replace it with --force" in one_error(said)
 
 
-@pytest.mark.parametrize("command", ["index", "split", "check", "evaluate", "compare", "demo", "anomalies"])
+@pytest.mark.parametrize(
+    "command", ["index", "split", "check", "evaluate", "compare", "demo", "anomalies", "fit"]
+)
 def test_an_output_below_a_file_is_one_line_before_any_work(
     phantoms: Manifest, tmp_path: Path, command: str
 ) -> None:
@@ -64,6 +66,7 @@ def test_an_output_below_a_file_is_one_line_before_any_work(
         "evaluate": (tmp_path / "readings.csv", manifest),
         "compare": (manifest, "--recipes", "spectrum"),
         "demo": (),
+        "fit": ("spectrum", manifest),
     }
     said = run(command, *given.get(command, (manifest,)), "-o", tmp_path / "file" / "deeper" / "out", code=2)
     assert f"{tmp_path}/file is no folder; choose another place with -o" in one_error(said)

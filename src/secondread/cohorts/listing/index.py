@@ -30,7 +30,7 @@ from secondread.cohorts.listing.npz_rows import read_archive, rows_of_archive
 from secondread.cohorts.listing.pictures import HowPictures, with_pictures
 from secondread.cohorts.listing.set_aside import SetAside
 from secondread.cohorts.listing.split_file import SplitFile
-from secondread.cohorts.listing.tree import Tree, tree_of
+from secondread.cohorts.listing.tree import TABLES, Tree, tree_of
 from secondread.cohorts.listing.volume_slices import SliceChoice, in_slices
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, counts_alone
@@ -117,6 +117,11 @@ def index(
     src = Path(src)
     if not src.exists():
         raise UserError(f"{src}: no such file or folder")
+    if src.is_file() and src.suffix.lower() in TABLES:
+        raise UserError(
+            f"{src}: a table, and index lists images: give the folder of the images, and the table with "
+            "--labels"
+        )
     choice = SliceChoice.parse(plane, slices)
     if slices is not None and not as_images:
         raise UserError("--slices chooses among the slices of volumes; add --as images")

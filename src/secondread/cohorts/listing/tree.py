@@ -10,9 +10,11 @@ from secondread.cohorts.labels.box_masks import MASKS
 from secondread.cohorts.listing.set_aside import SetAside
 from secondread.outputs.folders import made_by
 
+TABLES = (".csv", ".tsv", ".xls", ".xlsm", ".xlsx", ".parquet", ".pq")
 _NEVER_IMAGES = {
-    *(".csv", ".css", ".doc", ".docx", ".gz.md5", ".html", ".ipynb", ".js", ".json", ".key", ".log", ".md"),
-    *(".parquet", ".pdf", ".pq", ".py", ".rst", ".sh", ".toml", ".tsv", ".txt", ".xls", ".xlsm", ".xlsx"),
+    *TABLES,
+    *(".css", ".doc", ".docx", ".gz.md5", ".html", ".ipynb", ".js", ".json", ".key", ".log", ".md"),
+    *(".pdf", ".py", ".rst", ".sh", ".toml", ".txt"),
     *(".xml", ".yaml", ".yml"),
 }
 _NEVER_IMAGE_NAMES = {"DICOMDIR", "LICENSE", "LICENCE", "README", "Thumbs.db", "desktop.ini"}

@@ -170,3 +170,17 @@ def test_masks_and_tables_in_the_folder_itself_are_no_images(tmp_path: Path) -> 
             ("a.png", f"{output[0]}.masks/a.png"),
             ("b.png", ""),
         ]
+
+
+def test_what_a_table_cannot_label_is_one_line(tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    table.write_text("path,l\na,x\n")
+    result = CliRunner().invoke(app, ["index", str(table), "-o", str(tmp_path / "m.csv")])
+    assert result.exit_code == 2
+    assert "a table, and index lists images: give the folder of the images, and the table with --labels" in (
+        " ".join(result.output.split())
+    )
+    (tmp_path / "films").mkdir()
+    np.savez(tmp_path / "films" / "set.npz", train_images=np.zeros((2, 8, 8), np.uint8))
+    _, said = indexed(tmp_path, "path,l\na,x\n", "--label-column", "l", "--normal", "x", code=2)
+    assert "an archive (npz) brings its own labels" in said

@@ -139,6 +139,10 @@ class ReadLabels:
         """
         file_of = {row.path: _file(row, base) for row in rows}
         images = list(dict.fromkeys(file_of.values()))
+        if not images:
+            raise UserError(
+                f"{folder}: holds no files that a table could label; an archive (npz) brings its own labels"
+            )
         found = join(self.answers.of, images, source=self.table.source, folder=folder, way=self.given.way)
         masks = self._masks(found, headers, base, manifest_path)
         filled = [self._filled(row, found.keys.get(file_of[row.path]), masks, identify) for row in rows]
