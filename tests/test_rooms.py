@@ -42,6 +42,7 @@ ROOMS = (
     "recipes",
     "bundles",
     "fitting",
+    "tuning",
     "readings",
     "previews",
     "evaluation",

@@ -65,6 +65,7 @@ __all__ = [
     "split",
     "suggest",
     "transfer",
+    "tune",
     "write_report",
 ]
 
@@ -111,6 +112,7 @@ _HOMES = {
     "secondread.reports.figure_objects": ("figure", "figures", "show_maps"),
     "secondread.reports.report": ("write_report",),
     "secondread.settings.base": ("Settings",),
+    "secondread.tuning.tune": ("tune",),
     "secondread.transferring.transfer": ("transfer",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -159,6 +161,7 @@ if TYPE_CHECKING:
     from secondread.reports.report import write_report
     from secondread.settings.base import Settings
     from secondread.transferring.transfer import transfer
+    from secondread.tuning.tune import tune
 
 
 def __getattr__(name: str) -> Any:

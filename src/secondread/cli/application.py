@@ -22,6 +22,7 @@ from secondread.cli.commands.sample import sample
 from secondread.cli.commands.score import score
 from secondread.cli.commands.split import split
 from secondread.cli.commands.transfer import transfer
+from secondread.cli.commands.tune import tune
 from secondread.cli.help_pages import add_command
 from secondread.outputs.private import private
 from secondread.version import __version__
@@ -46,6 +47,7 @@ for command in (
     calibrate,
     evaluate,
     compare,
+    tune,
     transfer,
     reproduce,
     sample,

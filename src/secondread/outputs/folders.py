@@ -30,6 +30,7 @@ SIGNS = (
     ("evaluate", ("metrics.json", "report.html")),
     ("sample", ("samples.csv", "samples")),
     ("anomalies", ("anomalies.png",)),
+    ("tune", ("tune.json",)),
     ("fit", ("bundle.json",)),
     ("fit", ("fit.json",)),
 )

@@ -1,0 +1,1 @@
+"""Settings of a recipe searched on the development data, without a label and without a test row."""
