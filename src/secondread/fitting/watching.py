@@ -10,7 +10,7 @@ from pathlib import Path
 from lightning_fabric.loggers import Logger
 
 from secondread.bundles.bundle import Bundle
-from secondread.fitting.model_card import model_card
+from secondread.bundles.model_card import model_card
 from secondread.fitting.unfinished import Unfinished
 from secondread.recipes.recipe import Recipe
 from secondread.recipes.without_places import without_places
@@ -31,11 +31,11 @@ class Watching:
 
     def finish(self, bundle: Bundle) -> None:
         """The bundle is written."""
-        if self.logged is not None:
+        if self.logged is not None and bundle.path is not None:
             made = bundle.provenance
             facts = {f"seconds/{part}": seconds for part, seconds in made.seconds.items()}
             facts |= {f"images/{cohort}": count for cohort, count in made.cohorts.items()}
-            self.logged.finish(facts, model_card(bundle))
+            self.logged.finish(facts, model_card(bundle.path))
 
 
 def logs_beside(out: Path) -> Path:
