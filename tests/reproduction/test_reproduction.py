@@ -56,7 +56,8 @@ def test_tables_run_and_are_written_beside_what_was_published_and_go_on(
     auroc = next(row for row in rows if row["published"] == "0.75")
     assert auroc["where"] == "Table 1"
     assert 0 <= float(auroc["measured"]) <= 1
-    assert {row["published"] for row in rows if row["metric"] == "auroc"} == {"0.75", "0.867"}
+    assert auroc["at"] == "10.0"
+    assert {row["published"] for row in rows if row["metric"] == "auroc"} == {"0.75", "0.867", ""}
     assert [row["at"] for row in rows if row["metric"] == "f1"] == ["5.0", "10.0"]
     text = (out / "reproduction.md").read_text()
     assert "| eight-at-5 | AUROC | " in text

@@ -50,6 +50,8 @@ def _of_row(planned: PlannedTable, row: PlannedRow, table: Table | None, dataset
     wanted: dict[tuple[Metric, str], list[Figure]] = {(metric, ""): [] for metric in planned.table.metrics}
     for finding in planned.findings:
         wanted.setdefault(("auroc", finding), [])
+    for figure in row.row.published:
+        wanted.setdefault((figure.metric, _finding(figure, planned)), [])
     for figure in row.figures:
         wanted.setdefault((figure.metric, _finding(figure, planned)), []).append(figure)
     found = []

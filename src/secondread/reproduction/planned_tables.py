@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from secondread.cohorts.cohorts import Cohorts
@@ -26,6 +26,7 @@ class PlannedRow:
     """A fit of the table.
 
     at       its value on the curve; None where there is none, or for all that there is
+    whole    whether it is no point of a curve, or the last of its row
     cohorts  of the first seed
     """
 
@@ -34,10 +35,12 @@ class PlannedRow:
     recipe: Recipe
     cohorts: Cohorts
     at: float | None = None
+    whole: bool = True
 
     @property
     def figures(self) -> tuple[Figure, ...]:
-        return self.row.published
+        """Published ones; on a curve they stand at its end, which is nearest to the paper's size."""
+        return self.row.published if self.whole else ()
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ def _planned(
             left_out.setdefault(more, []).append(name)
             continue
         rows.append(PlannedRow(name, row, recipe, cohorts, at))
+    last = {planned.row.name: planned.name for planned in rows}
+    rows = [replace(planned, whole=last[planned.row.name] == planned.name) for planned in rows]
     lines = [f"{table.title}: {few(names, 10)} left out: {reason}" for reason, names in left_out.items()]
     if given and RATE in "".join(_every_setting(table)):
         lines.append(f"{table.title}: the manifest's own unlabelled images are taken as they are")

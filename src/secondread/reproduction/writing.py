@@ -28,7 +28,15 @@ from secondread.reproduction.reproduce import Reproduction
 from secondread.version import __version__
 from secondread.wording.numbers import NOTHING, number, signed
 
-NAMES = {"auroc": "AUROC", "average_precision": "AP", "f1": "F1"}
+NAMES = {
+    "auroc": "AUROC",
+    "average_precision": "AP",
+    **{
+        metric: f"{metric.capitalize()}, oracle"
+        for metric in ("f1", "accuracy", "sensitivity", "specificity")
+    },
+}
+"""Oracles have the threshold that is best for F1 on the test itself."""
 LEAD = (
     "Published figures hold under their own split, sizes and choices, which are told beside each; a "
     "difference from them is one of data and protocol as much as of the method. Differences are given where "
@@ -104,7 +112,7 @@ def _difference(one: Beside, value: float | None) -> str:
 
 
 def _metric(one: Beside) -> str:
-    name = NAMES.get(one.metric, one.metric.capitalize())
+    name = NAMES[one.metric]
     return f"{name}, {one.finding.split('|')[0]} alone" if one.finding else name
 
 
