@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from secondread.images.dicom.dataset import first_item, frame_item, text
+from secondread.images.dicom.numbers import HeaderValueError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -27,7 +28,10 @@ _VIEWS = {
 def coded_view(dataset: Dataset) -> str:
     """The view that ViewCodeSequence (PS3.3 C.8.11.7, CID 4014) names, such as `MLO`; empty where it names
     none of them."""
-    item = first_item(dataset, "ViewCodeSequence") or frame_item(dataset, 0, "ViewCodeSequence")
+    try:
+        item = first_item(dataset, "ViewCodeSequence") or frame_item(dataset, 0, "ViewCodeSequence")
+    except HeaderValueError:  # a view changes no pixel, and refuses no file
+        return ""
     if item is None:
         return ""
     from pydicom.sr.codedict import codes
