@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_rules import faults
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -71,6 +72,7 @@ def test_the_shift_between_two_sites_is_measured_and_mended(films: Path, tmp_pat
     page = (tmp_path / "out" / "report.html").read_text()
     assert "site=A" in page
     assert "Exchangeability" in page
+    assert faults(page) == []
 
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "bundle").iterdir()}
     run(*command, "-q")  # the same again goes on, and fits nothing

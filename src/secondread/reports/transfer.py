@@ -20,6 +20,7 @@ from secondread.reports.figures import save
 from secondread.reports.templates import environment, own_file
 from secondread.transferring.shift import Shift
 from secondread.version import __version__
+from secondread.wording.commands import shown_command
 
 COLOURS = (METHOD, ABNORMAL, ORACLE)
 
@@ -44,7 +45,7 @@ def write_transfer(shift: Shift, out: str | Path, *, command: Sequence[str] = ()
             name=shift.home.readings.run.model.name or "An unnamed model",
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             version=__version__,
-            command=" ".join(command),
+            command=shown_command(command),
         )
     )
     report = folder / "report.html"
