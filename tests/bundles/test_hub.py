@@ -1,5 +1,6 @@
 """A bundle sent to a model hub and fetched again, by the hub's own library, against one on this machine."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,36 +14,53 @@ from secondread.bundles.bundle import Bundle
 from secondread.bundles.bundle_document import FILES
 
 pytest.importorskip("huggingface_hub")
+RUN = """
+import json, sys
+from typer.testing import CliRunner
+from secondread.cli.application import app
+for words in json.loads(sys.argv[1]):
+    done = CliRunner().invoke(app, ["bundle", *words])
+    print(json.dumps([done.exit_code, done.output]))
+"""
 
 
-def run(hub, folder: Path, *words: object, code: int = 0) -> str:
-    """`secondread bundle …`, as a process of its own: the library reads its endpoint when it is imported."""
+def run(hub, folder: Path, *commands: list) -> list[tuple[int, str]]:
+    """`secondread bundle …`, several times, in a process of its own: the library reads its endpoint when it
+    is imported."""
     settings = {
         "HF_ENDPOINT": hub.address, "HF_TOKEN": "hf_none", "HF_HOME": str(folder / "home"),
         "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1",
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-m", "secondread", "bundle", *map(str, words)],
-        env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=False,
+        [sys.executable, "-c", RUN, json.dumps(commands, default=str)],
+        env={**os.environ, **settings}, capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    return done.stdout + done.stderr
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
 
 
 def test_a_bundle_goes_to_a_hub_and_comes_back(fitted: Bundle, tmp_path: Path) -> None:
     with local_hub() as hub:
-        run(hub, tmp_path, "push", fitted.path, "someone/spectrum", "--licence", "cc-by-4.0")
-        asked = hub.created["someone/spectrum"]
+        hub.files["someone/changed"] = {
+            name: (fitted.path / name).read_bytes() for name in (DOCUMENT, *FILES)
+        }
+        hub.files["someone/changed"]["seen.json"] = hub.files["someone/changed"]["seen.json"][:-1] + b" "
+        pushed, pulled, changed, none = run(
+            hub, tmp_path,
+            ["push", fitted.path, "someone/spectrum", "--licence", "cc-by-4.0"],
+            ["pull", "someone/spectrum", "-o", tmp_path / "fetched"],
+            ["pull", "someone/changed", "-o", tmp_path / "changed"],
+            ["pull", "someone/else", "-o", tmp_path / "none"],
+        )  # fmt: skip
+        assert pushed[0] == 0, pushed[1]
+        asked, sent = hub.created["someone/spectrum"], hub.files["someone/spectrum"]
         assert asked.get("private") is True or asked.get("visibility") == "private"
-        sent = hub.files["someone/spectrum"]
         assert sent.keys() - {".gitattributes"} == {DOCUMENT, CARD, *FILES}
         assert b"not a medical device" in sent[CARD]
 
-        run(hub, tmp_path, "pull", "someone/spectrum", "-o", tmp_path / "fetched")
+        assert pulled[0] == 0, pulled[1]
         assert Bundle.load(tmp_path / "fetched").digest == fitted.digest
-        sent["seen.json"] = sent["seen.json"][:-1] + b" "
-        said = run(hub, tmp_path, "pull", "someone/spectrum", "-o", tmp_path / "changed", code=3)
-        assert "someone/spectrum/seen.json: is not the file that bundle.json declares" in said
+        assert changed[0] == 3
+        assert "someone/changed/seen.json: is not the file that bundle.json declares" in changed[1]
+        assert none[0] == 2
+        assert "someone/else: bundle.json cannot be fetched" in none[1]
         assert not (tmp_path / "changed").exists()
-        said = run(hub, tmp_path, "pull", "someone/else", "-o", tmp_path / "none", code=2)
-        assert "someone/else: bundle.json cannot be fetched" in said

@@ -77,7 +77,7 @@ def evaluate(
     baselines = compare_baselines(cases, units, how)
     parts = judge_parts(cases, units, readings, how)
     shortcut = check_shortcuts(cases, readings.acquisition, readings.thumbnails, how)
-    pixels = evaluate_pixels(cases, threshold=readings.run.map_threshold, workers=processes)
+    pixels = evaluate_pixels(cases, threshold=readings.run.map_threshold, workers=processes, how=how)
     return Evaluation(
         readings=readings,
         manifest=manifest,

@@ -102,6 +102,16 @@ def group_document(group: Group) -> dict[str, Any]:
     }
 
 
+PIXEL_INTERVALS = {
+    "auroc": "auroc",
+    "average_precision": "average_precision",
+    "pro": "pro",
+    "dice": "dice_calibrated",
+    "dice_per_patient": "dice_calibrated_per_patient",
+    "false_positive_share": "false_positive_share",
+}
+
+
 def pixel_document(pixels: PixelEvaluation | None) -> dict[str, Any] | None:
     if pixels is None:
         return None
@@ -126,6 +136,10 @@ def pixel_document(pixels: PixelEvaluation | None) -> dict[str, Any] | None:
         "dice_oracle_per_patient": found.dice_per_patient_oracle.dice,
         "threshold": found.threshold,
         "false_positive_share": found.false_positive_share,
+        **{
+            f"{told}_interval": list(pixels.intervals[name]) if name in pixels.intervals else None
+            for name, told in PIXEL_INTERVALS.items()
+        },
         "images": found.images,
         "lesions": found.lesions,
         "patients_with_lesion": found.patients_with_lesion,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondread.evaluation.cases import Case, Failure
+from secondread.evaluation.estimates import Resampling
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.images.masks import mask_on, same_grid
 from secondread.images.read import read_image
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Failed
+from secondread.metrics.pixel_intervals import pixel_intervals
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
 from secondread.wording.short import Short
 
@@ -22,6 +24,7 @@ from secondread.wording.short import Short
 class PixelEvaluation(Short):
     """Pixel metrics, or the reason why there are none, and what they leave out.
 
+    intervals     95 %, by the names of the metrics; none where too few patients have a lesion
     without_mask  abnormal images whose lesions are not outlined: left out
     failures      images whose map or mask could not be read: left out
     """
@@ -31,6 +34,7 @@ class PixelEvaluation(Short):
     without_mask: int
     without_map: int
     failures: tuple[Failure, ...]
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,24 +45,26 @@ class _Pair:
 
 
 def evaluate_pixels(
-    cases: Sequence[Case], *, threshold: float | None, workers: int, timeout_s: float = 120.0
+    cases: Sequence[Case],
+    *,
+    threshold: float | None,
+    workers: int,
+    how: Resampling | None = None,
+    timeout_s: float = 120.0,
 ) -> PixelEvaluation | None:
     """Pixel metrics over normal images (empty masks) and abnormal ones with a mask; None without masks.
 
     A mask is compared in space where it and the image state their positions (see `images.masks`). A normal
     image's mask counts where it has one, so that a wrong label shows. `threshold` is the pixel quantile of
-    calibration normals.
+    calibration normals. `how` makes the intervals; none without it.
     """
     if not any(case.abnormal and case.mask for case in cases):
         return None
     outlined = [case for case in cases if case.mask or not case.abnormal]
     usable = [case for case in outlined if case.reading.map is not None]
-    left_out = {
-        "without_mask": len(cases) - len(outlined),
-        "without_map": len(outlined) - len(usable),
-    }
+    without = (len(cases) - len(outlined), len(outlined) - len(usable))
     if not any(case.abnormal for case in usable):
-        return PixelEvaluation(None, "no maps: score again with --maps", failures=(), **left_out)
+        return PixelEvaluation(None, "no maps: score again with --maps", *without, failures=())
     accumulator = PixelAccumulator(threshold=threshold)
     failures = []
     for case, result in _read(usable, workers, timeout_s):
@@ -69,10 +75,13 @@ def evaluate_pixels(
             continue
         accumulator.add(*result, patient=case.group)
     try:
-        metrics, reason = accumulator.result(), ""
+        metrics = accumulator.result()
     except ValueError as error:
-        metrics, reason = None, str(error)
-    return PixelEvaluation(metrics, reason, failures=tuple(failures), **left_out)
+        return PixelEvaluation(None, str(error), *without, failures=tuple(failures))
+    intervals = {}
+    if how is not None:
+        intervals = pixel_intervals(accumulator.patients, metrics, repeats=how.repeats, seed=how.seed)
+    return PixelEvaluation(metrics, "", *without, failures=tuple(failures), intervals=intervals)
 
 
 def _read(

@@ -102,7 +102,7 @@ def area_interval(
 ) -> Interval:
     """Interval of an area `value` in [0, 1] with `draws` `[repeats]` of its bootstrap.
 
-    `logit(value) ± z sd(draws) / (value (1 - value))`, turned back: near 1 the percentiles of the draws hold
+    It is made `on_logit_scale`: near 1 the percentiles of the draws hold
     the truth too seldom, since a sample without errors has none in any resample. With fewer than
     `few_patients.FEWEST_TO_RESAMPLE` patients of a label (`of_each`), and where the draws do not vary, it
     reaches as far as the interval that `of_few` gives. ValueError where most draws are undefined.
@@ -110,19 +110,23 @@ def area_interval(
     The logit scale as in M. Pepe, The Statistical Evaluation of Medical Tests (2003), 5.2, and for average
     precision K. Boyd, K. Eng, C. Page, ECML PKDD 2013.
     """
-    percentiles = interval(draws, level)
-    drawn = np.asarray(draws, dtype=np.float64)
-    error = float(np.std(drawn[np.isfinite(drawn)]))
-    flat = not 0 < value < 1 or error <= 1e-12
-    if flat:
-        found = Interval(value, value, percentiles.defined)
-    else:
-        reach = float(norm.ppf((1 + level) / 2)) * error / (value * (1 - value))
-        low, high = expit(logit(value) + np.array([-reach, reach]))
-        found = Interval(float(low), float(high), percentiles.defined)
-    if flat or min(of_each) < FEWEST_TO_RESAMPLE:
+    found = on_logit_scale(value, draws, level)
+    if found.low == found.high or min(of_each) < FEWEST_TO_RESAMPLE:
         return found.reaching(*of_few(value, of_each, level))
     return found
+
+
+def on_logit_scale(value: float, draws: ArrayLike, level: float = 0.95) -> Interval:
+    """`logit(value) ± z sd(draws) / (value (1 - value))`, turned back; the value itself where it is 0 or 1 or
+    no draw differs. ValueError where most draws are undefined."""
+    defined = interval(draws, level).defined
+    drawn = np.asarray(draws, dtype=np.float64)
+    error = float(np.std(drawn[np.isfinite(drawn)]))
+    if not 0 < value < 1 or error <= 1e-12:
+        return Interval(value, value, defined)
+    reach = float(norm.ppf((1 + level) / 2)) * error / (value * (1 - value))
+    low, high = expit(logit(value) + np.array([-reach, reach]))
+    return Interval(float(low), float(high), defined)
 
 
 def auroc_of_few(area: float, of_each: tuple[int, int], level: float) -> tuple[float, float]:

@@ -64,8 +64,11 @@ class PixelMetrics:
 
 
 @dataclass
-class _Patient:
-    """What is kept of one patient: exact counts at the threshold, and sparse coarse histograms."""
+class PatientPixels:
+    """What is kept of one patient: exact counts at the threshold, and sparse coarse histograms.
+
+    lesion_shares  by bin, the shares of lesions that lie in it; their sum is `lesions`
+    """
 
     called: int = 0
     hits: int = 0
@@ -74,6 +77,8 @@ class _Patient:
     bins: NDArray[np.int64] | None = None
     all_counts: NDArray[np.int64] | None = None
     hit_counts: NDArray[np.int64] | None = None
+    lesion_shares: Floats | None = None
+    lesions: int = 0
 
 
 class PixelAccumulator:
@@ -94,7 +99,7 @@ class PixelAccumulator:
         self._lesion_share = np.zeros(1 << bits, dtype=np.float64)
         self._lesions = 0
         self._images = 0
-        self._patients: dict[object, _Patient] = {}
+        self._patients: dict[object, PatientPixels] = {}
 
     def add(
         self,
@@ -122,27 +127,34 @@ class PixelAccumulator:
         bins = bin_of(values, self.bits)
         self._normal += np.bincount(bins[counted & ~abnormal], minlength=self._normal.size)
         self._abnormal += np.bincount(bins[abnormal], minlength=self._abnormal.size)
-        self._add_lesions(bins, abnormal)
+        lesions = self._add_lesions(bins, abnormal)
         key = ("map", self._images) if patient is None or patient == "" else ("patient", patient)
-        self._add_patient(self._patients.setdefault(key, _Patient()), values, bins, abnormal, counted)
+        owner = self._patients.setdefault(key, PatientPixels())
+        self._add_patient(owner, values, bins, abnormal, counted, lesions)
         self._images += 1
 
-    def _add_lesions(self, bins: NDArray[np.int64], abnormal: NDArray[np.bool_]) -> None:
+    def _add_lesions(
+        self, bins: NDArray[np.int64], abnormal: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int64], Floats, int]:
+        """Bins of lesions' pixels, the share of its lesion that each pixel is, and how many lesions there
+        are."""
         if not abnormal.any():
-            return
+            return np.zeros(0, np.int64), np.zeros(0), 0
         regions, count = ndimage.label(abnormal, structure=np.ones((3,) * abnormal.ndim))
         inside = regions[abnormal]
         share = 1.0 / np.bincount(inside)[inside]
         np.add.at(self._lesion_share, bins[abnormal], share)
         self._lesions += int(count)
+        return bins[abnormal], share, int(count)
 
     def _add_patient(
         self,
-        patient: _Patient,
+        patient: PatientPixels,
         values: NDArray[np.float32],
         bins: NDArray[np.int64],
         abnormal: NDArray[np.bool_],
         counted: NDArray[np.bool_],
+        lesions: tuple[NDArray[np.int64], Floats, int],
     ) -> None:
         patient.pixels += int(counted.sum())
         patient.abnormal += int(abnormal.sum())
@@ -154,12 +166,18 @@ class PixelAccumulator:
         size = 1 << _PATIENT_BITS
         everything = np.bincount(coarse[counted], minlength=size)
         hits = np.bincount(coarse[abnormal], minlength=size)
+        where, share, count = lesions
+        shares = np.zeros(size)
+        np.add.at(shares, where >> (self.bits - _PATIENT_BITS), share)
         if patient.bins is not None and patient.all_counts is not None and patient.hit_counts is not None:
             everything[patient.bins] += patient.all_counts
             hits[patient.bins] += patient.hit_counts
+            shares[patient.bins] += 0.0 if patient.lesion_shares is None else patient.lesion_shares
         patient.bins = np.flatnonzero(everything)
         patient.all_counts = everything[patient.bins]
         patient.hit_counts = hits[patient.bins]
+        patient.lesion_shares = shares[patient.bins]
+        patient.lesions += count
 
     def result(self, *, false_positive_limit: float = 0.3) -> PixelMetrics:
         """The metrics so far. ValueError where no abnormal or no normal pixel was seen."""
@@ -196,6 +214,11 @@ class PixelAccumulator:
             abnormal_pixels=abnormal_pixels,
             normal_pixels=normal_pixels,
         )
+
+    @property
+    def patients(self) -> list[PatientPixels]:
+        """For `pixel_intervals`, which resamples them."""
+        return list(self._patients.values())
 
     def _pooled_dice(self) -> float | None:
         if self.threshold is None:
