@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from lightning_fabric.loggers import Logger
+from page_rules import faults
 
 from secondread.errors import UserError
 from secondread.fitting.fit import fit
@@ -161,6 +162,7 @@ def test_the_page_of_a_fit_under_way_draws_itself_anew(tmp_path: Path) -> None:
     assert 'http-equiv="refresh"' in text
     assert "data:image/png" in text
     assert "<b>" not in text
+    assert faults(text) == []
     page.between, before = 60.0, text
     page.epoch_ended("flow", epoch, 5, log)
     assert (tmp_path / PAGE).read_text(encoding="utf-8") == before

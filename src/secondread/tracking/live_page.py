@@ -7,13 +7,14 @@ import base64
 import io
 import time
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 
 from secondread.outputs.whole import write_whole
 from secondread.training.log import EpochLog, TrainingLog
 from secondread.training.observer import Observer
 from secondread.wording.durations import in_words
+from secondread.wording.html_page import html_page
+from secondread.wording.html_tables import html_line
 
 PAGE = "training.html"
 SECONDS_BETWEEN = 10.0
@@ -55,12 +56,11 @@ class LivePage(Observer):
         seen = datetime.now(UTC).strftime("%H:%M:%S UTC")
         picture = _picture(log)
         shown = f'<img src="{picture}" alt="Losses by epoch">' if picture else "<p>The first epochs.</p>"
-        return (
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            f'<meta http-equiv="refresh" content="{max(5, int(min(self.between, 60)))}">'
-            f"<title>{escape(self.title)}</title><style>body{{font-family:sans-serif;margin:2em;"
-            f"max-width:75em}}img{{max-width:100%}}</style></head><body><h1>{escape(self.title)}</h1>"
-            f"<p>{escape(where)} Drawn at {seen}.</p>{shown}</body></html>\n"
+        return html_page(
+            self.title,
+            html_line(f"{where} Drawn at {seen}."),
+            shown,
+            refresh=max(5, int(min(self.between, 60))),
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
 from matplotlib import rc_context
@@ -18,7 +17,8 @@ from secondread.drawing.style import STYLE
 from secondread.outputs.whole import write_whole
 from secondread.tuning.space import Varied
 from secondread.tuning.trials import Tried
-from secondread.wording.html_tables import html_table
+from secondread.wording.html_page import html_page, scrolling
+from secondread.wording.html_tables import html_line, html_table
 from secondread.wording.numbers import significant
 
 MEANING = {
@@ -41,14 +41,13 @@ def write_page(
         for trial in sorted(trials, key=lambda one: -(one.value if one.value is not None else -1e300))
     ]
     chosen = ", ".join(f"{key} = {value}" for key, value in best.values.items())
-    text = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Search of settings</title>'
-        "<style>body{font-family:sans-serif;margin:2em;max-width:75em}img{max-width:100%}"
-        "td,th{padding:0 .8em}</style></head><body><h1>Search of settings</h1>"
-        f"<p>Best of {len(trials)} trials: {escape(chosen)}, value {significant(best.value)}.</p>"
-        f"<p>{escape(MEANING[objective])} No label and no image of the test took part.</p>"
-        f'<img src="data:image/png;base64,{picture}" alt="Value by trial and by each setting">'
-        f"{html_table(('trial', *keys, 'value', 'why it failed'), lines)}</body></html>\n"
+    text = html_page(
+        "Search of settings",
+        html_line(f"Best of {len(trials)} trials: {chosen}, value {significant(best.value)}."),
+        html_line(f"{MEANING[objective]} No label and no image of the test took part."),
+        f'<img src="data:image/png;base64,{picture}" alt="Value by trial and by each setting">',
+        "<h2>All trials</h2>",
+        scrolling(html_table(("trial", *keys, "value", "why it failed"), lines)),
     )
     write_whole(file, text.encode())
 

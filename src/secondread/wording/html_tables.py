@@ -20,8 +20,9 @@ def html_table(heads: Sequence[str], lines: Iterable[Sequence[Any]], *, left: in
     def row(cells: Sequence[Any], tag: str) -> str:
         sides = ("left" if number < left else "right" for number in range(len(cells)))
         texts = (cell if isinstance(cell, Markup) else escape(str(cell)) for cell in cells)
+        scope = ' scope="col"' if tag == "th" else ""
         written = (
-            f'<{tag} style="text-align:{side}">{text}</{tag}>'
+            f'<{tag}{scope} style="text-align:{side}">{text}</{tag}>'
             for side, text in zip(sides, texts, strict=True)
         )
         return f"<tr>{''.join(written)}</tr>"

@@ -138,7 +138,9 @@ def compare(
     from secondread.comparison.writing.published import published as published_rows
     from secondread.errors import UserError
     from secondread.outputs.run_record import RunRecord
+    from secondread.tracking.logger_names import refuse_loggers
 
+    refuse_loggers(loggers or ())
     record = RunRecord("compare", sys.argv)
     references = published_rows(published) if published else ()
     rows = read_manifest(manifest, quiet=quiet)

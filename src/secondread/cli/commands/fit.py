@@ -62,6 +62,9 @@ def fit(
     FOLDER.partial/training.html shows its curves. Exit 1 where images could not be read.
     """
     from secondread.recipes.recipe import Recipe, presets
+    from secondread.tracking.logger_names import refuse_loggers
+
+    refuse_loggers(loggers or ())
 
     chosen = Recipe.load(recipe, set=list(settings or ()))
     rows = read_manifest(manifest, where, quiet=quiet)

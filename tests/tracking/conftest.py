@@ -1,0 +1,6 @@
+"""Makes the rules of pages importable, which lie beside the tests of reports."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "reports"))
