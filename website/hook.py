@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import method_pages
+import notebooks
 import reference
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -63,6 +64,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made |= {reference.address(title): text for title, text in reference.pages().items()}
     made |= {page: _taken(name) for name, page in TAKEN.items()}
     made[f"search/{WORKER}"] = (ROOT / "website" / WORKER).read_text(encoding="utf-8")
+    made |= {
+        f"notebooks/{file.stem}.md": notebooks.page(file) for file in (DOCS / "notebooks").glob("*.ipynb")
+    }
     for place, text in made.items():
         files.append(File.generated(config, place, content=text))
     return files
@@ -89,6 +93,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     place = page.file.src_uri
     if place == "presets.md":
         return re.sub(r"^\| `([\w-]+)` \|", _linked, markdown, flags=re.MULTILINE)
+    markdown = re.sub(r"\]\((notebooks/[\w-]+)\.ipynb\)", r"](\1.md)", markdown)
     return re.sub(r"\[([^\]]*)\]\(((?:\.\./)+[^)\s]+)\)", lambda link: _leaving(link, place), markdown)
 
 
