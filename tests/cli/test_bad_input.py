@@ -192,3 +192,36 @@ def test_a_bundle_of_a_newer_version_is_told_so(copied: Path, phantoms: Manifest
     assert "made by secondread 99.0" in said
     assert "install secondread 99.0 or later" in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["loop", "x" * 300, "", "file/x"])
+def test_a_place_where_nothing_can_lie_is_one_line(
+    place: str, copied: Path, phantoms: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("")
+    manifest = phantoms.base / "manifest.csv"
+    for command in (
+        ("split", manifest, "--again"),
+        ("check", manifest, "--workers", 0),
+        ("score", copied, manifest),
+        ("calibrate", copied, manifest),
+        ("evaluate", tmp_path / "readings.csv", manifest),
+    ):
+        if (command[0], place) not in {("check", "loop"), ("score", "loop")}:
+            said = one_error(run(*command, "-o", place, code=2))
+            assert len(said) < 600
+
+
+def test_a_demonstration_on_what_is_no_manifest_leaves_nothing(tmp_path: Path) -> None:
+    said = one_error(run("demo", "--data", tmp_path, "-o", tmp_path / "out", code=2))
+    assert "a folder, where a manifest was meant" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999"])
+def test_a_seed_that_cannot_be_is_wrong_use(seed: str, phantoms: Manifest, tmp_path: Path) -> None:
+    manifest = phantoms.base / "manifest.csv"
+    said = run("evaluate", "r.csv", manifest, "-o", tmp_path / "r", "--seed", seed, code=2)
+    assert "--seed" in said

@@ -46,6 +46,8 @@ def demonstrate(
     """Phantoms (or `data`), fit, score with maps, evaluate; returns the report's path."""
     record = RunRecord("demo", command)
     chosen = Recipe.load(recipe, set=settings)
+    if data is not None:
+        Manifest.read(data)  # what is wrong with it is told before anything is written
     with output_folder(output, "demo"):
         record.write(output / RECORD, seed=seed, finished=False)
         clear(output)

@@ -19,6 +19,11 @@ R = TypeVar("R")
 FINDINGS, WRONG_USE, UNREADABLE, INTERRUPTED = 1, 2, 3, 130
 
 
+NO_SUCH_PLACE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR)
+"""What a person's path was that no file can lie at."""
+LONGEST_NAME = 200
+
+
 def one_line(go_on: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Print what a command's known failures say as one line and exit: 2 wrong use, 3 unreadable data,
     130 interrupted (followed by `go_on`, how to continue)."""
@@ -43,6 +48,8 @@ def one_line(go_on: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
                         f"{error.filename or 'a file'}: {error.strerror}; check who may read and write there",
                         WRONG_USE,
                     )
+                if error.errno in NO_SUCH_PLACE and error.filename:
+                    stop(f"{_short(error.filename)}: {error.strerror}; give another place", WRONG_USE)
                 raise
             except Exception as error:
                 stop_if_known(error)
@@ -51,6 +58,11 @@ def one_line(go_on: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return run
 
     return decorate
+
+
+def _short(name: object) -> str:
+    text = str(name)
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}…"
 
 
 def stop_if_known(error: Exception) -> None:
@@ -62,6 +74,8 @@ def stop_if_known(error: Exception) -> None:
         stop(str(error), UNREADABLE)
     if isinstance(error, Interrupted):
         stop(str(error), INTERRUPTED)
+    if isinstance(error, RuntimeError) and str(error).startswith("Symlink loop"):  # of Path.resolve
+        stop(f"{error}; give another place", WRONG_USE)
 
 
 def stop(message: str, code: int) -> NoReturn:

@@ -9,6 +9,9 @@ import typer
 
 from secondread.cli.completion import devices, recipe_names
 
+MOST_SEED = 2**32 - 1
+"""Of what scikit-learn draws with."""
+
 ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest (CSV).")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Fitted bundle: its folder or archive.")]
 RecipeName = Annotated[
@@ -24,7 +27,7 @@ RecipeSettings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. detector.alpha=0.3."),
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Seed.", show_default="the recipe's own")
+    int | None, typer.Option("--seed", metavar="N", min=0, help="Seed.", show_default="the recipe's own")
 ]
 Device = Annotated[
     str,

@@ -17,7 +17,7 @@ def missing(path: Path) -> str:
     """Of a path where nothing lies: names that are near, or that its folder is not there."""
     if not path.parent.is_dir():
         return f"{path}: no such manifest; there is no folder {path.parent}"
-    names = [each.name for each in path.parent.iterdir() if each.suffix.lower() == ".csv"]
+    names = [each.name for each in path.parent.iterdir() if each.suffix.lower() == ".csv" and each.exists()]
     near = get_close_matches(path.name, names, 3, 0.6)
     meant = f"did you mean {' or '.join(near)}?" if near else "give the path of a CSV file"
     return f"{path}: no such manifest; {meant}"

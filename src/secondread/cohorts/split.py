@@ -13,6 +13,7 @@ from secondread.cohorts.columns import COLUMNS
 from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.cohorts.row import Row, patient_of
 from secondread.errors import UserError
+from secondread.wording.numbers import count
 
 _OF_ONE_IMAGE = ("path", "mask", "patient_id", "study_id", "split")
 """Columns by which nothing can be spread alike."""
@@ -61,7 +62,9 @@ def split(
     if not labelled:
         labelled = dict(patients)
     if len(labelled) < len(parts):
-        raise UserError(f"{name}: {len(labelled)} patients with labels cannot fill {len(parts)} parts")
+        raise UserError(
+            f"{name}: {count(len(labelled), 'patient')} with labels cannot fill {len(parts)} parts"
+        )
 
     part_of = _assign(labelled, parts, stratify, np.random.default_rng(seed))
     rest = "" if folds is not None else "train"
@@ -126,12 +129,12 @@ def _assign(
         short = rng.permutation(len(names)) * 1e-6
         for i in rng.permutation(len(members)):
             who = members[i]
-            count = len(patients[who])
-            short += shares * count
-            short_over_all += shares * count
+            images = len(patients[who])
+            short += shares * images
+            short_over_all += shares * images
             taken = int(np.argmax(short + 0.5 * short_over_all))
-            short[taken] -= count
-            short_over_all[taken] -= count
+            short[taken] -= images
+            short_over_all[taken] -= images
             part_of[who] = names[taken]
     _fill_empty_parts(part_of, names, rng)
     return part_of

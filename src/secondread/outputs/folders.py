@@ -69,6 +69,8 @@ def output_folder(folder: Path, command: str) -> Iterator[Path]:
 def output_bundle(out: Path) -> Iterator[Path]:
     """Hold the place of a bundle, which is not there until it is whole, without the leftovers of runs that
     were killed. Raises UserError where another run is at work there, or where it can have no folder."""
+    if not out.name:
+        raise UserError(f"{out}: a bundle becomes a folder of its own; give -o a new name, such as bundle")
     refuse_no_folder(out)
     with only_one(out, beside=True):
         clear_leftovers(out, beside(out), partial(out))

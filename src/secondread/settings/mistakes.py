@@ -70,6 +70,11 @@ def _one_per_choice(error: ValidationError) -> list[ErrorDetails]:
             kept.append(details)
         else:
             choices[choice].append(details)
+    places = [details["loc"] for details in kept]
+    for details in [details for details in kept if details["type"] == "too_short"]:
+        loc = details["loc"]
+        if any(len(place) > len(loc) and place[: len(loc)] == loc for place in places):
+            kept.remove(details)  # its items are wrong, and not that there are few
     for choice, refused in choices.items():
         furthest = [details for details in refused if len(details["loc"]) > len(choice) + 1]
         if furthest:
@@ -112,6 +117,7 @@ def _key(details: ErrorDetails, model: type[BaseModel], below: str) -> str:
 
 def _plain(message: str) -> str:
     message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = message.replace("a valid tuple", "a list").replace("tuple should have", "the list should have")
     return message[:1].lower() + message[1:]
 
 

@@ -10,7 +10,7 @@ import typer
 
 from secondread.cli.completion import recipe_names
 from secondread.cli.failures import one_line
-from secondread.cli.options import Device, Quiet, RecipeSettings, Workers
+from secondread.cli.options import MOST_SEED, Device, Quiet, RecipeSettings, Workers
 from secondread.terminal.say import say
 
 
@@ -27,7 +27,9 @@ def demo(
         str, typer.Option(metavar="RECIPE", help="Preset or YAML file.", autocompletion=recipe_names)
     ] = "aeflow-conv",
     settings: RecipeSettings = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of phantoms and fit.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of phantoms and fit.")
+    ] = 0,
     device: Device = "auto",
     workers: Workers = None,
     quiet: Quiet = False,

@@ -10,7 +10,7 @@ import typer
 
 from secondread.cli.failures import one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import Quiet, Where
+from secondread.cli.options import MOST_SEED, Quiet, Where
 from secondread.terminal.say import say
 
 
@@ -32,7 +32,7 @@ def evaluate(
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
     ] = 2000,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of the bootstrap.")] = 0,
     where: Where = None,
     quiet: Quiet = False,
 ) -> None:

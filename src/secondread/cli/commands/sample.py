@@ -41,7 +41,7 @@ def sample(
         tuple[str, str] | None,
         typer.Option("--interpolate", help="Two images: also what lies between them.", metavar="FILE FILE"),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the draws.")] = 0,
     device: Device = "auto",
     workers: Workers = None,
     cache: CacheDirectory = None,

@@ -33,7 +33,7 @@ def split(
         typer.Option(metavar="COLUMN", help="Columns to spread alike.", show_default="label"),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Replace a split that is there.")] = False,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed.")] = 0,
     where: Where = None,
     force: Force = False,
     quiet: Quiet = False,

@@ -11,6 +11,7 @@ import typer
 from secondread.cli.failures import one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import (
+    MOST_SEED,
     CacheDirectory,
     Device,
     ManifestFile,
@@ -47,7 +48,10 @@ def transfer(
     bootstrap: Annotated[
         int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
     ] = 2000,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of fit, draw and bootstrap.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", min=0, max=MOST_SEED, help="Seed of fit, draw and bootstrap."),
+    ] = 0,
     device: Device = "auto",
     workers: Workers = None,
     cache: CacheDirectory = None,
