@@ -14,6 +14,8 @@ from secondread.cli.logs import logged
 
 VALUES = {"path": "PATH", "int": "N", "float": "NUMBER", "str": "TEXT"}
 """What the value of an option is called whose `metavar` does not say more."""
+OBVIOUS = re.compile(r"|x>=[01]|0<=x<=\d{10,}")
+"""Limits that go without saying: of counts, and of seeds."""
 
 
 class Command(TyperCommand):
@@ -65,14 +67,13 @@ def values_in_words(name: str) -> str:
 
 
 def limits_in_words(text: str, notes: str = "") -> str:
-    """The help of a parameter with what Typer adds in brackets in words, and `notes` among it. That a number
-    is at least 0 or 1 goes without saying.
+    """The help of a parameter with what Typer adds in brackets in words, and `notes` among it.
 
     >>> limits_in_words("Resamples.  [default: 2000; x>=20]")
     'Resamples.  [default: 2000; at least 20]'
     """
     words, _, bracket = text.partition("  [")
-    facts = [fact for fact in bracket.removesuffix("]").split("; ") if fact not in ("", "x>=0", "x>=1")]
+    facts = [fact for fact in bracket.removesuffix("]").split("; ") if not OBVIOUS.fullmatch(fact)]
     facts = [re.sub(r"^default: \((.*)\)$", r"default: \1", fact) for fact in facts]
     facts = [re.sub(r"^x>=(.*)$", r"at least \1", fact) for fact in facts]
     facts = [re.sub(r"^x<=(.*)$", r"at most \1", fact) for fact in facts]

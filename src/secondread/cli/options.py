@@ -27,7 +27,8 @@ RecipeSettings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. detector.alpha=0.3."),
 ]
 Seed = Annotated[
-    int | None, typer.Option("--seed", metavar="N", min=0, help="Seed.", show_default="the recipe's own")
+    int | None,
+    typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Seed.", show_default="the recipe's own"),
 ]
 Device = Annotated[
     str,

@@ -43,7 +43,7 @@ def score(
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Longest time to decode one file.")
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Longest time to decode one file.")
     ] = 60.0,
     key: Annotated[
         Path | None,

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from secondread.errors import UserError
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.cache.limit import cache_limit
 
@@ -28,6 +29,8 @@ def open_cache(given: str | Path | Cache | None) -> Cache:
     """The given cache, or the one of this folder, or the user's own. A run never loses what it has just
     prepared: the limit is applied by `settle` at its end. Raises UserError for a limit that is no size."""
     cache_limit()
+    if isinstance(given, str | Path) and Path(given).exists() and not Path(given).is_dir():
+        raise UserError(f"{given}: is no folder; name an empty or a new folder with --cache")
     return given if isinstance(given, Cache) else Cache(given or default_cache_directory())
 
 
