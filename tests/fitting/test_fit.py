@@ -187,7 +187,7 @@ def test_calibrate_leaves_out_patients_and_images_that_the_model_learnt_from(
     )
     assert renewed.calibration.images.patients == 29
     said = capsys.readouterr().err
-    assert f"1 normals left out, as the model learnt from their patients: {learnt.patient_id}" in said
+    assert f"1 normal left out, as the model learnt from their patients: {learnt.patient_id}" in said
     assert "copy.png" in said
     done = renewed.provenance.recalibrated[-1]
     assert (done["patients_left_out"], done["copies_left_out"], done["unreadable"]) == ("1", "1", "0")

@@ -106,6 +106,14 @@ def test_an_average_precision_has_an_interval_at_1_too():
     assert (perfect.low, perfect.high) == pytest.approx(clopper_pearson(labels.sum(), labels.sum()))
 
 
+def test_the_band_of_a_perfect_curve_has_a_width():
+    labels = np.arange(80) < 40
+    band = roc_band(labels, labels, repeats=50)
+    assert band.low[0] == pytest.approx(clopper_pearson(40, 40)[0])
+    assert (band.high == 1).all()
+    assert band.low[-1] == 1
+
+
 @pytest.mark.parametrize(("shift", "count"), [(2.7, 12), (2.7, 40)])
 def test_intervals_of_high_areas_hold_the_true_ones(shift, count):
     random = np.random.default_rng(2)

@@ -17,6 +17,8 @@ from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.terminal.counting import counting
 from secondread.terminal.say import say
 from secondread.wording.lists import few, first_lines
+from secondread.wording.numbers import count
+from secondread.wording.numbers import rate as in_words
 
 NOT_LEARNT_FROM = "calibration"
 """The cohort that a fit holds out from everything that learns."""
@@ -64,8 +66,8 @@ def new_normals(
     rows = [row for row in normals if row.patient_id not in set(patients)]
     if patients:
         say(
-            f"note: {len(normals) - len(rows)} normals left out, as the model learnt from their patients: "
-            f"{few(patients)}",
+            f"note: {count(len(normals) - len(rows), 'normal')} left out, as the model learnt from their "
+            f"patients: {few(patients)}",
             shown=shown,
         )
 
@@ -84,7 +86,8 @@ def new_normals(
     copies = sorted(rows[position].path for position in at)
     if copies:
         say(
-            f"note: {len(copies)} normals left out, as the model learnt from these images: {few(copies)}",
+            f"note: {count(len(copies), 'normal')} left out, as the model learnt from these images: "
+            f"{few(copies)}",
             shown=shown,
         )
         rows = [row for position, row in enumerate(rows) if position not in at]
@@ -93,8 +96,9 @@ def new_normals(
     if (patients or copies) and len(left) < patients_needed(rate):
         learnt = f"patients {few(patients)}" if patients else f"images {few(copies)}"
         raise UserError(
-            f"{name}: the model learnt from {learnt}; without them normals of {len(left)} patients are left, "
-            f"and a false-alarm rate of {rate:.3g} needs {patients_needed(rate)}; add normals of others"
+            f"{name}: the model learnt from {learnt}; without them normals of {count(len(left), 'patient')} "
+            f"are left, and a false-alarm rate of {in_words(rate)} needs {patients_needed(rate)}; add "
+            "normals of others"
         )
     return NewNormals(rows, images, patients, copies, len(errors))
 

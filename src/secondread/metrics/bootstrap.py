@@ -14,7 +14,7 @@ from secondread.metrics.few_patients import FEWEST_TO_RESAMPLE, newcombe_auroc, 
 from secondread.metrics.labelled_scores import Floats, labelled_scores
 from secondread.metrics.patients import Patients, patient_numbers
 from secondread.metrics.precision_recall import average_precision, weighted_average_precision
-from secondread.metrics.roc import auroc, weighted_auroc
+from secondread.metrics.roc import auroc, roc_curve, weighted_auroc
 from secondread.metrics.shares import clopper_pearson
 
 Statistic = Callable[[Floats], Floats]
@@ -198,15 +198,29 @@ def roc_band(
     seed: int = 0,
     level: float = 0.95,
 ) -> Band:
-    """Pointwise bootstrap band of sensitivity over false-positive rates 0 to 1 (linear between points)."""
+    """Pointwise bootstrap band of sensitivity over false-positive rates 0 to 1 (linear between points).
+
+    Where no resample differs, and everywhere with fewer than `few_patients.FEWEST_TO_RESAMPLE` abnormal
+    patients, it reaches as far as Clopper's and Pearson's interval of the sensitivity in so many patients.
+    """
     abnormal, values = labelled_scores(labels, scores)
+    chosen = _or_each_image(patients, values.size)
     grid = np.linspace(0.0, 1.0, points)
     heights = []
-    for found, alarmed in _cumulated(abnormal, values, _or_each_image(patients, values.size), repeats, seed):
+    for found, alarmed in _cumulated(abnormal, values, chosen, repeats, seed):
         x, y = np.append(0.0, alarmed / alarmed[-1]), np.append(0.0, found / found[-1])
         # where the curve jumps (equal x) np.interp takes the top of the jump
         heights.append(np.interp(grid, x, y))
-    return _band(grid, heights, level)
+    band = _band(grid, heights, level)
+    curve = roc_curve(abnormal, values)
+    own = np.interp(grid, curve.false_positive_rate, curve.sensitivity)
+    count = patients_of_each(abnormal, patient_numbers(chosen))[0]
+    low, high = band.low.copy(), band.high.copy()
+    for place in range(points - 1):  # at a rate of 1 the sensitivity is 1, whatever the patients
+        if count < FEWEST_TO_RESAMPLE or low[place] == high[place]:
+            least, most = clopper_pearson(own[place] * count, count, level)
+            low[place], high[place] = min(low[place], least), max(high[place], most)
+    return Band(grid, low, high)
 
 
 def precision_recall_band(

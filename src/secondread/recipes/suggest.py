@@ -13,6 +13,7 @@ from secondread.errors import UserError
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
 from secondread.metrics.realised_rate import patients_needed
+from secondread.wording.numbers import count
 
 FEW_UNLABELLED = 50
 """Fewer unlabelled images than this are too few to learn a ratio from."""
@@ -88,9 +89,8 @@ def suggest(manifest: ManifestLike) -> Suggested:
     patients = len({patient_of(row) for row in of_label["normal"]})
     counts = ", ".join(f"{len(rows):,} {label}" for label, rows in of_label.items() if rows)
     kind = "volumes" if rank == 3 else "images"
-    found = (
-        f"{counts} training {kind} of some {' × '.join(map(str, size))}; {patients:,} patients with normals"
-    )
+    some = " × ".join(map(str, size))
+    found = f"{counts} training {kind} of some {some}; {count(patients, 'patient')} with normals"
     chosen = _suggestions(rank, {label: len(rows) for label, rows in of_label.items()})
     return Suggested(found, tuple(chosen), (*unread, *_notes(manifest, of_label, patients)))
 
