@@ -11,7 +11,7 @@ from secondread.errors import UserError
 from secondread.recipes.recipe import Recipe
 from secondread.tuning.objectives import caution
 from secondread.tuning.space import Varied
-from secondread.tuning.tune import development, tune
+from secondread.tuning.tune import TRIALS, development, tune
 
 pytest.importorskip("optuna")
 VARY = ["detector.bands=4,8,12"]
@@ -64,6 +64,24 @@ def test_the_table_and_the_page_have_all_trials(found) -> None:
     assert "data:image/png" in page
     assert "detector.bands" in page
     assert not any((folder / "trials").iterdir())
+
+
+def test_a_trial_that_a_stop_cut_short_is_done_again(
+    found, recipe, without_test_files, how, tmp_path
+) -> None:
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    out = tmp_path / "out"
+    shutil.copytree(found[1].folder, out)
+    storage = JournalStorage(JournalFileBackend(str(out / TRIALS)))
+    cut = optuna.load_study(study_name="tune", storage=storage).ask()
+    place = cut.suggest_categorical("detector.bands", [0, 1, 2])
+    again = tune(recipe, without_test_files, VARY, out, trials=5, anomalies=["fpi"], **how)
+    assert len(again.trials) == 5
+    assert again.trials[:4] == found[1].trials
+    assert again.trials[4].values["detector.bands"] == (4, 8, 12)[place]
 
 
 def test_another_search_in_the_folder_is_refused(found, recipe, without_test_files, how) -> None:

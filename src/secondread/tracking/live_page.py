@@ -18,7 +18,7 @@ from secondread.wording.html_tables import html_line
 
 PAGE = "training.html"
 SECONDS_BETWEEN = 10.0
-SHARE = 0.02
+SHARE = 0.05
 """Of a training's time that drawing may take at most."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from secondread.drawing.palette import ABNORMAL, FAINT, METHOD
 from secondread.drawing.panels import panels_size, small_panels
@@ -62,6 +63,7 @@ def draw_search(trials: Sequence[Tried], best: Tried, varied: Sequence[Varied]) 
         history.plot(numbers, values, "o", color=METHOD, markersize=4)
         highest = [max(values[: place + 1]) for place in range(len(values))]
         history.step(numbers, highest, color=FAINT, where="post", linewidth=1.2)
+        history.xaxis.set_major_locator(MaxNLocator(integer=True))
         history.set_xlabel("trial")
         history.set_ylabel("value")
         for axes, one in zip(panels, varied, strict=True):
