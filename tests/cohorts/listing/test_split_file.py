@@ -73,7 +73,7 @@ def test_the_lists_fill_split_label_and_the_columns_of_the_pool(tmp_path):
         "t1.png": ("test", "abnormal", "", ""),
     }
     assert result.missing == []
-    assert any("1 files in" in warning and "in no list" in warning for warning in result.warnings)
+    assert any("1 file in" in warning and "in no list" in warning for warning in result.warnings)
 
 
 def test_two_ls_are_the_same_pool(tmp_path):

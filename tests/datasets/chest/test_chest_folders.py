@@ -69,7 +69,7 @@ def test_cxad_takes_its_parts_from_data_json(lay_out, converted, columns):
         "images/n2.png": ("train", "normal", "unlabelled", "0"),
         "images/n3.png": ("test", "normal", "", ""),
     }
-    assert any("1 files" in note and "in no list" in note for note in found.notes)
+    assert any("1 file in" in note and "in no list" in note for note in found.notes)
 
 
 def test_cxad_without_its_list_says_so(lay_out, converted):

@@ -95,7 +95,7 @@ def box_mask(image: str, size: tuple[int, int], boxes: Sequence[Box]) -> NDArray
             raise UserError(
                 f"{image}: a box{line} from column {box.left:g}, row {box.top:g} to column {box.right:g}, "
                 f"row {box.bottom:g} lies outside of its {times(size)} pixels; was the picture resized? "
-                "name the columns with the size that it had"
+                "name the columns with the size that it had (--box-size-columns)"
             )
         mask[math.floor(top) : math.ceil(bottom), math.floor(left) : math.ceil(right)] = True
     return mask

@@ -22,6 +22,7 @@ from secondread.strict.json_text import parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
 from secondread.wording.lists import few
+from secondread.wording.numbers import count
 
 LISTS = Limits(length=256 << 20, values=4_000_000)
 
@@ -65,7 +66,8 @@ class Found:
                 f"have no file in {folder} and are left out: {few(self.missing)}"
             )
         if self.unlisted:
-            said.append(f"{self.unlisted} files in {folder} are in no list of {self.source} and are left out")
+            of = f"in {folder} {'is' if self.unlisted == 1 else 'are'} in no list of {self.source}"
+            said.append(f"{count(self.unlisted, 'file')} {of}, and left out")
         return said
 
 

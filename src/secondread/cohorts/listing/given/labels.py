@@ -189,9 +189,8 @@ class ReadLabels:
         if self.boxes is None:
             return {}
         drawn = boxes_by_image(self.table, self.answers.rows, self.boxes)
-        boxes = {key: own for key, own in drawn.items() if key in found.files}
-        sizes = {}
-        for key in boxes:
+        file_of, boxes, sizes = {}, {}, {}
+        for key in (key for key in drawn if key in found.files):
             first = found.files[key][0]
             header = headers.get(first)
             if len(found.files[key]) != 1 or header is None or len(header.size) != 2:
@@ -199,11 +198,14 @@ class ReadLabels:
                     f"{self.table.source}: {key} has boxes, and is no single picture ({first}); boxes are "
                     "for pictures, so leave them out with --no-boxes"
                 )
-            sizes[key] = header.size
-        written = write_box_masks(
-            _masks_beside(manifest_path), boxes, sizes, shares=self.boxes.sizes is not None
-        )
-        return {key: Path(os.path.relpath(path, base)).as_posix() for key, path in written.items()}
+            file_of[key], boxes[first], sizes[first] = first, drawn[key], header.size
+        try:
+            written = write_box_masks(
+                _masks_beside(manifest_path), boxes, sizes, shares=self.boxes.sizes is not None
+            )
+        except UserError as error:
+            raise UserError(f"{self.table.source}: {error}") from error
+        return {key: Path(os.path.relpath(written[file], base)).as_posix() for key, file in file_of.items()}
 
 
 def _masks_beside(manifest_path: str | Path | None) -> BoxMasks:
