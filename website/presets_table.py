@@ -28,7 +28,7 @@ FAMILIES = {
     "variational": "Variational and quantised reconstruction",
     "adversarial": "Adversarial",
     "one_class": "One-class networks",
-    "own_features": "Own features, learnt without labels",
+    "own_features": "Own features, learned without labels",
     "self_supervised": "Self-supervised: synthetic anomalies",
     "ensembles": "Ensembles",
     "trivial": "Trivial baselines",

@@ -6,7 +6,7 @@ patient, all of it. With `--learn-abnormal` the abnormal training images of othe
 for recipes that make an unlabelled mixture of them.
 
 With `--unusual` the development test has the least usual patients' normals in place of drawn ones, so that
-its normals differ from those that are learnt from, as another site's would: those farthest from the mean,
+its normals differ from those that are learned from, as another site's would: those farthest from the mean,
 either way, along the first principal component of 16×16 thumbnails of all normals. No label takes part.
 `--learn` keeps so many normals to learn from, whole patients drawn by seed.
 

@@ -183,7 +183,7 @@ class Peeking(Detector):
         yield Stage("peek", on={"normal": 0.5, self.learns_from: 0.5}, collect=self.collect)
 
     def collect(self, batches: Batches) -> None:
-        raise AssertionError("something was learnt")
+        raise AssertionError("something was learned")
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         values: Tensor = batch.images.flatten(1).mean(1)

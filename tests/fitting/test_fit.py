@@ -187,7 +187,7 @@ def test_calibrate_leaves_out_patients_and_images_that_the_model_learnt_from(
     )
     assert renewed.calibration.images.patients == 29
     said = capsys.readouterr().err
-    assert f"1 normal left out, as the model learnt from their patients: {learnt.patient_id}" in said
+    assert f"1 normal left out, as the model learned from their patients: {learnt.patient_id}" in said
     assert "copy.png" in said
     done = renewed.provenance.recalibrated[-1]
     assert (done["patients_left_out"], done["copies_left_out"], done["unreadable"]) == ("1", "1", "0")
@@ -197,7 +197,7 @@ def test_calibrate_refuses_where_too_few_are_left(fitted: Bundle, phantoms, tmp_
     rows = a_site(tmp_path, 19)
     rows[3] = replace(rows[3], patient_id=learnt_row(fitted, phantoms).patient_id)
     for manifest in (phantoms, Manifest(tuple(rows), tmp_path)):
-        with pytest.raises(UserError, match=r"learnt from patients .* needs 19"):
+        with pytest.raises(UserError, match=r"learned from patients .* needs 19"):
             calibrate(fitted, manifest, tmp_path / "out", cache=tmp_path / "cache", workers=0, progress=False)
     assert not (tmp_path / "out").exists()
 
@@ -209,7 +209,7 @@ def test_calibrate_takes_no_normal_of_the_unlabelled_pool(fitted: Bundle, tmp_pa
 
 
 def learnt_row(bundle: Bundle, manifest: Manifest) -> Row:
-    """A row of a patient that the model learnt from."""
+    """A row of a patient that the model learned from."""
     hashes = bundle.seen.patients["normal"]
     return next(row for row in manifest.rows if hash_patient(row.patient_id, bundle.seen.key) in hashes)
 

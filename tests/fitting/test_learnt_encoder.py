@@ -1,4 +1,4 @@
-"""An encoder that one fit has learnt, in another fit, which keeps what it learnt from and needs no folder."""
+"""An encoder of one fit in another fit, which keeps what it learned from and needs no folder."""
 
 import shutil
 
@@ -62,13 +62,15 @@ def test_the_bundle_has_the_encoder_and_what_it_learnt_from(manifest, own, tmp_p
     assert again.seen.patients["encoder"] == first.seen.patients["normal"]
     count = first.provenance.cohorts["normal"]
     (note,) = again.provenance.training["notes"]
-    assert note == f"encoder copied (bundle {first.digest[:12]}) has learnt from {count} normal images"
+    assert note == f"encoder copied (bundle {first.digest[:12]}) has learned from {count} normal images"
     images = np.random.default_rng(0).random((2, 1, 32, 32), np.float32)
     np.testing.assert_array_equal(bundle.judge(images).scores, again.judge(images).scores)
 
 
 def test_a_fit_whose_held_out_normals_the_encoder_learnt_from_is_refused(manifest, own, tmp_path):
-    with pytest.raises(UserError, match=r"encoder own has learnt from .* of the validation cohort") as caught:
+    with pytest.raises(
+        UserError, match=r"encoder own has learned from .* of the validation cohort"
+    ) as caught:
         fit(recipe_for(own), manifest, tmp_path / "bundle", seed=1, **QUIET)
     assert "learn it with this manifest, seed and cohorts" in str(caught.value)
     assert not (tmp_path / "bundle").exists()
@@ -95,7 +97,7 @@ def test_images_that_are_prepared_otherwise_are_noted(own):
 def test_what_was_seen_is_kept_for_one_encoder_alone(own, tmp_path):
     other = shutil.copytree(own, tmp_path / "other")
     members = {name: recipe_for(place).detector for name, place in (("a", own), ("b", other))}
-    with pytest.raises(UserError, match="several learnt encoders"):
+    with pytest.raises(UserError, match="several learned encoders"):
         LearntBefore.of(recipe_for(own, detector={"name": "average", "of": members}))
 
 

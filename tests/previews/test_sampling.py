@@ -110,7 +110,7 @@ def test_only_images_that_the_detector_learnt_from_are_neighbours(
     splits = {row.path: row.split for row in phantoms.rows}
     assert len(in_full) == gaussian.provenance.cohorts["normal"]
     assert {splits[name] for name in in_full.names} == {"train"}
-    with pytest.raises(UserError, match="learnt from none"):
+    with pytest.raises(UserError, match="learned from none"):
         from_manifest(gaussian, phantoms.where("label=abnormal"), cache=None, workers=0, shown=False)
 
 

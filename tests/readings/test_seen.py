@@ -1,4 +1,4 @@
-"""Images that the bundle learnt from, saved again."""
+"""Images that the bundle learned from, saved again."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -77,7 +77,7 @@ def test_copies_are_no_normals_for_a_new_calibration(
 ) -> None:
     manifest = saved_again(learnt, deeper, tmp_path / "copies")
     rows = tuple(replace(row, split="train", label="normal") for row in manifest.rows)
-    with pytest.raises(UserError, match=r"learnt from images copy-0\.png, copy-1\.png"):
+    with pytest.raises(UserError, match=r"learned from images copy-0\.png, copy-1\.png"):
         calibrate(fitted, replace(manifest, rows=rows), tmp_path / "other", workers=0, progress=False)
 
 

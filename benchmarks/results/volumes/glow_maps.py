@@ -7,7 +7,7 @@ masks, and the abnormal images with a mask. Maps are blurred on the prepared gri
 standard deviation in its pixels, and judged on the files' own grids, like `score --maps` and `evaluate` do:
 
     posterior, gradient, likelihood   `detector.map` of the recipe
-    difference                        |x - mean of the normals that the bundle learnt from|
+    difference                        |x - mean of the normals that the bundle learned from|
     brightness                        x itself
 
 Thresholds of Dice are chosen on these masks (an oracle). A blur chosen here is one, too: choose it on
@@ -65,13 +65,13 @@ def forms(bundle: Bundle) -> dict[str, Detector]:
 
 
 def mean_normal(bundle: Bundle, manifest: Manifest, cache: Cache | None) -> Map:
-    """Mean `[C, *size]` of the prepared normals that the bundle learnt from, known by their content."""
+    """Mean `[C, *size]` of the prepared normals that the bundle learned from, known by their content."""
     learnt = set(bundle.seen.images["normal"])
     rows = [row for row in manifest.rows if row.split == "train" and row.label == "normal"]
     images = prepared(bundle, manifest, rows, cache)
     chosen = [image for image in images if image.digest in learnt]
     if not chosen:
-        raise SystemExit(f"{manifest.source}: the bundle learnt from none of its normals")
+        raise SystemExit(f"{manifest.source}: the bundle learned from none of its normals")
     total = np.zeros_like(chosen[0].pixels, dtype=np.float64)
     for image in chosen:
         total += image.pixels

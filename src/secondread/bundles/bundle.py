@@ -96,12 +96,12 @@ class Bundle:
         )
 
     def _repr_html_(self) -> str:
-        """As notebooks show it: what it is, what it learnt from, and how its scores are calibrated."""
+        """As notebooks show it: what it is, what it learned from, and how its scores are calibrated."""
         provenance, about = self.provenance, self.recipe.about
         lines = [
             ("detector", str(self.recipe.detector["name"])),
             ("images", times((self.detector.channels, *self.recipe.preprocessing.size))),
-            ("learnt from", ", ".join(f"{n:,} {name}" for name, n in provenance.cohorts.items() if n)),
+            ("learned from", ", ".join(f"{n:,} {name}" for name, n in provenance.cohorts.items() if n)),
             ("numbers in its state", f"{sum(t.numel() for t in self.detector.state_dict().values()):,}"),
             ("fitted", f"{provenance.created[:19]} on {provenance.device}, seed {provenance.seed}"),
             ("paper", about.paper),

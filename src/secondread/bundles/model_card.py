@@ -1,5 +1,5 @@
-"""The model card of a bundle: what it is, what it learnt from, what it promises, and what it must not be used
-for."""
+"""The model card of a bundle: what it is, what it learned from, what it promises, and what it must not be
+used for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def summary(folder: Path) -> list[tuple[str, str]]:
         ("paper", str(about.get("paper") or "")),
         ("images", times(size) if isinstance(size, list | tuple) else ""),
         (
-            "learnt from",
+            "learned from",
             ", ".join(f"{images:,} {cohort}" for cohort, images in fitted.cohorts.items() if images),
         ),
         ("pretrained weights", ", ".join(fitted.weights)),
@@ -84,7 +84,7 @@ def model_card(
     """`README.md`: Markdown with the head that the Hugging Face hub reads.
 
     licence  of the bundle, as its owner says it (such as cc-by-nc-4.0)
-    data     what it learnt from, in a sentence
+    data     what it learned from, in a sentence
     metrics  `metrics.json` of an evaluation of this very bundle
 
     Raises UserError where the metrics are another bundle's.

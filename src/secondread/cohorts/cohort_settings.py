@@ -26,8 +26,8 @@ class CohortSettings(Settings):
                   ones beside; a pool, or a share of 1, needs the number)
     unlabelled_findings  where `unlabelled` is made, its abnormal images are of these findings alone; empty =
                   any (a finding that is left out is unseen in training)
-    unlabelled_as `normal`: the images of `unlabelled`, once all cohorts are drawn, join `normal` to be learnt
-                  from as if they were, beside the `max_normal`; `unlabelled` is then empty (see
+    unlabelled_as `normal`: the images of `unlabelled`, once all cohorts are drawn, join `normal` to be
+                  learned from as if they were, beside the `max_normal`; `unlabelled` is then empty (see
                   `taken_for_normal`)
     pool_draw     which images of a pool are taken: `head`, the first of each label's list, as the authors of
                   the DDAD repartition do, or `random`, by seed; without a pool it means nothing

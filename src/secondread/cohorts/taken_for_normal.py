@@ -14,8 +14,8 @@ def taken_for_normal(unlabelled: Sequence[Row], settings: CohortSettings, name: 
     """The unlabelled images that join `normal`, as rows that nothing tells from a normal one; none unless
     `cohorts.unlabelled_as` is normal.
 
-    They are learnt from alone: they never join the held-out cohorts, and none is of a held-out patient, as no
-    unlabelled image is. Raises UserError where there are none to take.
+    They are learned from alone: they never join the held-out cohorts, and none is of a held-out patient, as
+    no unlabelled image is. Raises UserError where there are none to take.
 
     Source of such rows in tables: Y. Cai, H. Chen, X. Yang, Y. Zhou, K.-T. Cheng, Dual-distribution
     discrepancy with self-supervised refinement for anomaly detection in medical images, Medical Image

@@ -26,7 +26,7 @@ def anomaly_rate(normal: ArrayLike, unlabelled: ArrayLike) -> float:
         1 - r = min(1, F_u(t) / F_n(t))
 
     Where abnormal images look like normals, r comes out too small. `normal` `[n]` and `unlabelled` `[m]`
-    are scores, higher = more abnormal, of images from which the score was not learnt (cross-validated):
+    are scores, higher = more abnormal, of images from which the score was not learned (cross-validated):
     otherwise r comes out too large by far.
 
     Source: S. Garg, Y. Wu, A. Smola, S. Balakrishnan, Z. Lipton, Mixture proportion estimation and PU

@@ -35,8 +35,8 @@ def calibrate(
     """Save to `out` the same model with p-values and thresholds from the manifest's normals.
 
     Rows labelled normal are used, test rows never; the images count as seen from then on. The scale of
-    the parts and of the maps stays. Images that the model learnt from, and all images of patients that
-    it learnt from (by keyed hash), are left out; how many and which is said, and counted in the
+    the parts and of the maps stays. Images that the model learned from, and all images of patients that
+    it learned from (by keyed hash), are left out; how many and which is said, and counted in the
     bundle's provenance under `recalibrated`. Scores are computed in the precision that the recipe means on
     this machine, and from then on in that.
 

@@ -1,4 +1,4 @@
-"""An encoder that an earlier fit has learnt: what it learnt from, which no held-out image may be."""
+"""An encoder that an earlier fit has learned: what it learned from, which no held-out image may be."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.recipe import Recipe
 
 NAME = "encoder"
-"""The cohort, in what a bundle saw, of images that its encoder learnt from."""
+"""The cohort, in what a bundle saw, of images that its encoder learned from."""
 KINDS = ("learnt", "patch_teacher")
 """Of encoders that come from a bundle."""
 LEARNT_BY = ("normal", "unlabelled", "abnormal", "auxiliary", NAME)
@@ -27,11 +27,11 @@ LEARNT_BY = ("normal", "unlabelled", "abnormal", "auxiliary", NAME)
 
 @dataclass(frozen=True)
 class LearntBefore:
-    """What a recipe's encoder of one of `KINDS` learnt from.
+    """What a recipe's encoder of one of `KINDS` learned from.
 
     name    of its bundle's folder
     digest  of that bundle
-    seen    of its fit, the cohorts that it learnt from alone
+    seen    of its fit, the cohorts that it learned from alone
     """
 
     name: str
@@ -48,7 +48,7 @@ class LearntBefore:
         if len(folders) > 1:
             named = ", ".join(sorted(str(folder) for folder in folders))
             raise UserError(
-                f"the recipe's detectors have several learnt encoders ({named}), and what was seen is kept "
+                f"the recipe's detectors have several learned encoders ({named}), and what was seen is kept "
                 "for one; give all of them the same"
             )
         (folder,) = folders
@@ -68,11 +68,11 @@ class LearntBefore:
         """What whoever fits should know of it, one line each."""
         counts = self.document.provenance.cohorts
         of = " and ".join(f"{counts[name]:,} {name}" for name in LEARNT_BY if counts.get(name))
-        told = [f"encoder {self.name} (bundle {self.digest[:12]}) has learnt from {of} images"]
+        told = [f"encoder {self.name} (bundle {self.digest[:12]}) has learned from {of} images"]
         then = self.document.recipe.get("preprocessing", {}).get("steps")
         if then != recipe.preprocessing.model_dump(mode="json")["steps"]:
             told.append(
-                f"encoder {self.name} has learnt from images that were prepared by other steps than this "
+                f"encoder {self.name} has learned from images that were prepared by other steps than this "
                 "recipe's preprocessing.steps"
             )
         return tuple(told)
@@ -80,7 +80,7 @@ class LearntBefore:
     def refuse_held_out(
         self, cohorts: Cohorts, sets: Mapping[str, PreparedSet], *, allow_shared_patients: bool
     ) -> None:
-        """UserError where it learnt from normals that are held out here, or from other images of their
+        """UserError where it learned from normals that are held out here, or from other images of their
         patients: their features would be nearer to those of normals than a new patient's are."""
         recall = self.seen.recall()
         known = {patient for patients in self.seen.patients.values() for patient in patients}
@@ -95,7 +95,7 @@ class LearntBefore:
             if seen or shared:
                 what = f"{seen} of the {len(images)} images" if seen else f"images of {shared} patients"
                 raise UserError(
-                    f"encoder {self.name} has learnt from {what} of the {name} cohort, so p-values would "
+                    f"encoder {self.name} has learned from {what} of the {name} cohort, so p-values would "
                     "promise too much; learn it with this manifest, seed and cohorts, or fit on a manifest "
                     "without them"
                 )
@@ -111,7 +111,7 @@ class LearntBefore:
 
 
 def _places(values: Any) -> Iterator[str]:
-    """The folders of learnt encoders anywhere in a detector's settings."""
+    """The folders of learned encoders anywhere in a detector's settings."""
     if isinstance(values, list | tuple):
         for value in values:
             yield from _places(value)

@@ -28,8 +28,8 @@ NOT_LEARNT_FROM = "calibration"
 class NewNormals:
     """Prepared images and the rows that were asked for, as `Scorer.gather` takes them.
 
-    patients    ids that were left out, since the model learnt from them
-    copies      paths that were left out, since the model learnt from these very images
+    patients    ids that were left out, since the model learned from them
+    copies      paths that were left out, since the model learned from these very images
     unreadable  how many could not be read
     """
 
@@ -51,7 +51,7 @@ def new_normals(
     shown: bool,
 ) -> NewNormals:
     """The manifest's rows with label normal, test rows and the unlabelled pool apart, without what the model
-    learnt from.
+    learned from.
 
     Raises UserError where there is no such row, or where leaving out leaves fewer patients than the
     false-alarm rate needs; DataError where none can be read.
@@ -66,7 +66,7 @@ def new_normals(
     rows = [row for row in normals if row.patient_id not in set(patients)]
     if patients:
         say(
-            f"note: {count(len(normals) - len(rows), 'normal')} left out, as the model learnt from their "
+            f"note: {count(len(normals) - len(rows), 'normal')} left out, as the model learned from their "
             f"patients: {few(patients)}",
             shown=shown,
         )
@@ -86,7 +86,7 @@ def new_normals(
     copies = sorted(rows[position].path for position in at)
     if copies:
         say(
-            f"note: {count(len(copies), 'normal')} left out, as the model learnt from these images: "
+            f"note: {count(len(copies), 'normal')} left out, as the model learned from these images: "
             f"{few(copies)}",
             shown=shown,
         )
@@ -96,7 +96,7 @@ def new_normals(
     if (patients or copies) and len(left) < patients_needed(rate):
         learnt = f"patients {few(patients)}" if patients else f"images {few(copies)}"
         raise UserError(
-            f"{name}: the model learnt from {learnt}; without them normals of {count(len(left), 'patient')} "
+            f"{name}: the model learned from {learnt}; without them normals of {count(len(left), 'patient')} "
             f"are left, and a false-alarm rate of {in_words(rate)} needs {patients_needed(rate)}; add "
             "normals of others"
         )
@@ -104,7 +104,7 @@ def new_normals(
 
 
 def learnt_patients(rows: Sequence[Row], seen: Seen) -> list[str]:
-    """The patient ids among the rows that the model learnt from, sorted."""
+    """The patient ids among the rows that the model learned from, sorted."""
     learnt = {h for cohort, hashes in seen.patients.items() if cohort != NOT_LEARNT_FROM for h in hashes}
     return sorted(
         patient
@@ -114,7 +114,7 @@ def learnt_patients(rows: Sequence[Row], seen: Seen) -> list[str]:
 
 
 def learnt_images(images: PreparedSet, seen: Seen) -> set[int]:
-    """The positions of images that the model learnt from, by their bytes or their pixels."""
+    """The positions of images that the model learned from, by their bytes or their pixels."""
     learnt = seen.recall(without=(NOT_LEARNT_FROM,))
     found = zip(images.positions, images.digests, images.contents, strict=True)
     return {position for position, digest, content in found if learnt.cohorts(digest, content)}

@@ -87,7 +87,7 @@ def prepare_cohorts(
 
 def without_copies(cohorts: Cohorts, sets: Mapping[str, PreparedSet]) -> Cohorts:
     """The cohorts without the held-out normals that are images of an earlier cohort, byte for byte or by
-    their pixels: the detector has learnt from these, so they would promise too much. Of auxiliary images
+    their pixels: the detector has learned from these, so they would promise too much. Of auxiliary images
     those go that are held-out normals. Each cohort's loss is a note."""
     notes = list(cohorts.notes)
     kept: dict[str, list[Row]] = {}

@@ -72,7 +72,7 @@ def provenance(
 def what_was_seen(
     cohorts: Cohorts, sets: Mapping[str, PreparedSet], encoder: LearntBefore | None = None
 ) -> Seen:
-    """By this fit and by the one that learnt its encoder."""
+    """By this fit and by the one that learned its encoder."""
     seen = Seen.of(
         {name: images.digests for name, images in sets.items()},
         {name: images.contents for name, images in sets.items()},

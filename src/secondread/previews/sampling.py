@@ -77,7 +77,7 @@ def sample(
 ) -> Sampling:
     """Draw `n` fictional images per temperature into the folder `out`, with `samples.csv` and `run.json`.
 
-    training  see `training_images`; none = what the bundle has of the images that it learnt from
+    training  see `training_images`; none = what the bundle has of the images that it learned from
     between   two files: also reconstructions along the line between their latents, in `interpolation/`
 
     An image depends on bundle, seed, temperature and its number alone, so running again, with more images

@@ -1,7 +1,7 @@
-"""The images that a bundle learnt from, as thumbnails: which of them a fictional image is nearest to.
+"""The images that a bundle learned from, as thumbnails: which of them a fictional image is nearest to.
 
 Without the manifest these are the thumbnails that the bundle holds for its companion pixel 1-NN: normals,
-at most 10,000 of them. With it they are all images that the detector learnt from, each with its file.
+at most 10,000 of them. With it they are all images that the detector learned from, each with its file.
 """
 
 from __future__ import annotations
@@ -132,10 +132,10 @@ def from_bundle(bundle: Bundle) -> TrainingImages:
 def from_manifest(
     bundle: Bundle, manifest: Manifest, *, cache: Cache | None, workers: int, shown: bool
 ) -> TrainingImages:
-    """The images of the fit's manifest that the bundle's detector learnt from, known by their content.
+    """The images of the fit's manifest that the bundle's detector learned from, known by their content.
 
-    Rows that cannot be among them are not read: those of split `test` and, where it learnt from normals
-    alone, those that are not normal. Raises UserError where none is left that the bundle learnt from.
+    Rows that cannot be among them are not read: those of split `test` and, where it learned from normals
+    alone, those that are not normal. Raises UserError where none is left that the bundle learned from.
     """
     name = manifest.source or "the manifest"
     asked = bundle.recipe.cohorts
@@ -160,9 +160,11 @@ def from_manifest(
         if digest in learnt:
             at_hand.setdefault(digest, place)
     if not at_hand:
-        raise UserError(f"{name}: the bundle learnt from none of these images; give the manifest of its fit")
+        raise UserError(f"{name}: the bundle learned from none of these images; give the manifest of its fit")
     if missing := len(learnt) - len(at_hand):
-        say(f"note: {missing} of {len(learnt)} images that the bundle learnt from are not there", shown=shown)
+        say(
+            f"note: {missing} of {len(learnt)} images that the bundle learned from are not there", shown=shown
+        )
     detector = bundle.detector
     settings = PixelNearestNeighbourSettings()
     rule = PixelNearestNeighbour(settings, detector.channels, detector.size, pretrained=False)
@@ -175,7 +177,7 @@ def from_manifest(
         torch.cat(thumbnails).flatten(1),
         (detector.channels, *rule.thumbnail),
         [rows[images.positions[place]].path for place in places],
-        f"the {len(places):,} images of {name.rpartition('/')[2]} that the detector learnt from",
+        f"the {len(places):,} images of {name.rpartition('/')[2]} that the detector learned from",
         images=images,
         places=places,
         manifest_digest=manifest.digest,

@@ -66,7 +66,7 @@ def detector_settings(recipe: Recipe, *, source: str = "recipe") -> DetectorSett
 
 
 def _check_cohorts(recipe: Recipe, detector: Detector, source: str) -> None:
-    """A detector that asks for anything but what may be learnt from, such as the test, is refused."""
+    """A detector that asks for anything but what may be learned from, such as the test, is refused."""
     name = recipe.detector["name"]
     asked = {f"detector {name}": detector.needs | detector.uses} | {
         f"stage {stage.name} of detector {name}": frozenset(stage.on) for stage in detector.stages()

@@ -85,13 +85,13 @@ def test_what_is_no_such_bundle_is_told_in_one_line(tmp_path):
     folder = write(tmp_path / "own", state)
     for problem, act in {
         "no bundle here": lambda: settings_for(tmp_path / "nowhere"),
-        "has learnt no encoder of the kind residual": lambda: settings_for(
+        "has learned no encoder of the kind residual": lambda: settings_for(
             write(tmp_path / "other", {"network.weight": torch.zeros(2)})
         ),
         "its SHA-256 is not the one": lambda: build_encoder(
             settings_for(write(tmp_path / "changed", state, declared="0" * 64)), 2, 1, pretrained=True
         ),
-        "has learnt up to layer3, and layer4 is wanted": lambda: build_encoder(
+        "has learned up to layer3, and layer4 is wanted": lambda: build_encoder(
             settings_for(folder), 2, 1, pretrained=True, layers=("layer4",)
         ),
         "not the bundle that encoder.digest names": lambda: build_encoder(
@@ -101,7 +101,7 @@ def test_what_is_no_such_bundle_is_told_in_one_line(tmp_path):
         with pytest.raises(UserError, match=problem) as caught:
             act()
         assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match=r"learnt from images of 1 channel\(s\), and preprocessing gives 3"):
+    with pytest.raises(ValueError, match=r"learned from images of 1 channel\(s\), and preprocessing gives 3"):
         build_encoder(settings_for(folder), 2, 3, pretrained=True)
     with pytest.raises(ValueError, match=r"set encoder\.weights to the bundle"):
         build_encoder(LearntSettings(), 2, 1, pretrained=True)

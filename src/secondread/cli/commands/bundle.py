@@ -22,7 +22,7 @@ Licence = Annotated[
     str, typer.Option("--licence", metavar="NAME", help="Licence of the bundle, for its card.")
 ]
 Data = Annotated[
-    str, typer.Option("--data", metavar="TEXT", help="What it learnt from, in a sentence, for its card.")
+    str, typer.Option("--data", metavar="TEXT", help="What it learned from, in a sentence, for its card.")
 ]
 Metrics = Annotated[
     Path | None,

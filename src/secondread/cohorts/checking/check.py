@@ -1,4 +1,4 @@
-"""What is wrong or suspicious in a manifest and its images, before anything is learnt from them."""
+"""What is wrong or suspicious in a manifest and its images, before anything is learned from them."""
 
 from __future__ import annotations
 

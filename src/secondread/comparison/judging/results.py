@@ -31,7 +31,7 @@ class RunResult(Short):
     scores       `[n]`, in the order of `Images.paths`
     flagged      `[n]` at the calibrated threshold, or None where there was none
     metrics      the run's own `metrics.json`, on all images that it scored
-    learnt_from  content digests of the normals that it learnt from
+    learnt_from  content digests of the normals that it learned from
     versions     of packages, at the fit
     """
 

@@ -23,7 +23,7 @@ NO_INTERVAL = Interval(NONE, NONE, 0.0)
 
 
 def results_csv(results: Results) -> str:
-    """Each finished run: its figures on the images that every run scored, its costs, what it learnt from.
+    """Each finished run: its figures on the images that every run scored, its costs, what it learned from.
 
     Pixel figures and `score_follows_acquisition` are those of the run's own `metrics.json`.
     """

@@ -34,7 +34,7 @@ class PublishedRow(Settings):
 
     system    the method, as its authors or those who ran it call it
     dataset   key of the images, such as `kermany-cxr`
-    protocol  split and sizes, what was learnt from, how epoch and threshold were chosen, as far as known
+    protocol  split and sizes, what was learned from, how epoch and threshold were chosen, as far as known
     value     in [0, 1]; `spread` its standard deviation over runs, where one is given
     source    paper, year, table
     read      `paper` (its authors' repository included) or `secondary`, each with where it was read

@@ -59,7 +59,7 @@ def filled(own: AnomalySettings) -> Callable[[Any], Any]:
 
 
 class AnomalySegmentation(Detector):
-    """map = sigmoid(network(x)), of a network that has learnt to give the target t of drawn anomalies.
+    """map = sigmoid(network(x)), of a network that has learned to give the target t of drawn anomalies.
 
         loss = mean over valid places of BCE(network(x'), t),   (x', t) = anomalies(x)
 
@@ -71,7 +71,7 @@ class AnomalySegmentation(Detector):
 
     After the last step anomalies are drawn in held-out normals, each image changed: the mean over images of
     the AUROC of the map over pixels, and its lower 95 % bound, are the buffer `drawn_auroc` and stand in the
-    log. A bound below 0.6 is a warning, since a network that has not learnt its own task will rank by chance.
+    log. A bound below 0.6 is a warning, since a network that has not learned its own task ranks by chance.
 
     A subclass has `build_network`, images to logits `[N, 1, *size]`; or another number of them, of which its
     `segmentation_loss`, `map_of` and `start_at` know what they mean. With a `prior` p the convolution `last`

@@ -86,7 +86,7 @@ class MixtureSettings(Settings):
 
     @property
     def shares(self) -> dict[str, float]:
-        """Every cohort that is learnt from, and its share of a batch: all have the same."""
+        """Every cohort that is learned from, and its share of a batch: all have the same."""
         cohorts = ("normal", *self.learns_from)
         return dict.fromkeys(cohorts, 1 / len(cohorts))
 

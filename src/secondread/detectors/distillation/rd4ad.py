@@ -49,7 +49,7 @@ class RD4AD(Detector):
         loss   = sum over l of 1 - cos(t_l, s_l), all of t_l as one vector; or of the mean of d_l(p)
         map    = sum over l of d_l on the image's grid, blurred;  score = its maximum
 
-    The code is narrow and learnt from normals alone, so that what abnormal images have beside does not reach
+    The code is narrow and learned from normals alone, so that what abnormal images have beside does not reach
     the student. The teacher's maps are the student's only input and are computed once per image.
     The part and the map are called `distance`. Padding has no part in the loss, but for the student's own
     convolutions, nor in the score.

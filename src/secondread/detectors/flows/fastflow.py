@@ -63,7 +63,7 @@ class FastFlow(Detector):
     n is the feature normalisation, and then layer normalisation over channels and valid positions of the
     image. The learned scale of layer normalisation is part of the flow here: log |scale| is in the
     log-determinant. The public code trains it by the likelihood and leaves it out there, so that the
-    likelihood rises when features shrink, with nothing learnt.
+    likelihood rises when features shrink, with nothing learned.
 
     Each step is a coupling block of `flows.coupling`; its subnet is convolution, ReLU, convolution, both 3×3
     or both 1×1 in turn. Part and map: `likelihood`. Images are `[N, C, *size]`; padding is neither in the

@@ -122,7 +122,7 @@ class FeaturePosterior(Detector):
         self.normalisation.fit(((self._joined(batch), self._valid(batch)) for batch in found), generator)
 
     def begin_mixture(self, batches: Iterator[Batches], generator: torch.Generator) -> None:
-        """Give p_1 what p_0 has learnt, where it starts so."""
+        """Give p_1 what p_0 has learned, where it starts so."""
         if self.settings.start == "trained":
             self.mixed.load_state_dict(self.normal.state_dict())
 

@@ -69,7 +69,7 @@ class GlowGMM(GlowPosterior):
     taken), `likelihood` (-log2 P(x | normal) / D, bits), `background`. Maps: each place's share of the log
     odds at the last level's grid, or the likelihood's as in `glow-posterior`, of the standard normal latent.
 
-    FlowGMM's flow is a RealNVP of residual networks; this is a Glow. Padding is learnt like the rest.
+    FlowGMM's flow is a RealNVP of residual networks; this is a Glow. Padding is learned like the rest.
 
     Source: P. Izmailov, P. Kirichenko, M. Finzi, A. G. Wilson, Semi-supervised learning with normalizing
     flows, ICML 2020.

@@ -63,7 +63,7 @@ class GlowPosterior(Detector):
     is clipped, so `standardise` does not go with this detector), quantised to 2^bits levels with
     uniform noise (`flows.glow.dequantisation`): one draw in training, the mean over `draws` at scoring,
     the same for both models. Losses and parts are bits per dimension of the levels; D counts channels
-    times pixels. Padding is learnt like the rest of an image, and left out of the image's score: then the
+    times pixels. Padding is learned like the rest of an image, and left out of the image's score: then the
     parts are means over valid pixels of the terms by place.
 
     Parts: `likelihood`, `typicality`, with a second model `posterior` and `mixture_likelihood` or

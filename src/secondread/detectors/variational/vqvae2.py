@@ -80,7 +80,7 @@ class VQVAE2Settings(DetectorSettings):
 
 
 class VQVAE2(Detector):
-    """Images become codes on strides 8 (top) and 4 (bottom), and their likelihood is learnt.
+    """Images become codes on strides 8 (top) and 4 (bottom), and their likelihood is learned.
 
     Stage `codes` trains the autoencoder, on x = 2 image - 1 (`networks.quantised.two_level_autoencoder`):
 

@@ -1,4 +1,4 @@
-"""The residual encoder that another fit has learnt on images of one's own, frozen."""
+"""The residual encoder that another fit has learned on images of one's own, frozen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LearntSettings(BundleEncoderSettings, ResidualSettings):
     name: str = "learnt"
     weights: str | None = Field(
         None,
-        description="the folder of a bundle whose fit learnt an encoder, such as one of "
+        description="the folder of a bundle whose fit learned an encoder, such as one of "
         "`one-class-contrastive`; 'random' = untrained (tests)",
     )
 
@@ -30,7 +30,7 @@ class LearntEncoder(ResidualEncoder):
     `layer4`, of strides 4, 8, 16 and 32.
 
     It never trains unless a detector fine-tunes it, and stays in eval mode. What a bundle holds is checked as
-    when it is loaded: no code, no size is believed before it is known. One that learnt from pictures reads
+    when it is loaded: no code, no size is believed before it is known. One that learned from pictures reads
     volumes slice by slice. The bundle of a detector that has it holds its weights and needs no folder.
 
     ValueError for channels, ranks and layers that it did not learn; UserError for files.
@@ -51,7 +51,7 @@ class LearntEncoder(ResidualEncoder):
         pretrained: bool,
     ) -> Self:
         assert isinstance(settings, LearntSettings)
-        read = settings.to_be_read(channels, pretrained=pretrained, made_by="a fit that learnt one")
+        read = settings.to_be_read(channels, pretrained=pretrained, made_by="a fit that learned one")
         chosen = layers or (settings.layer or cls.layers_by_stride[16],)
         encoder = cls(rank, channels, chosen, width=settings.width, blocks=settings.blocks)
         if read:

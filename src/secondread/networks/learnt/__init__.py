@@ -1,1 +1,1 @@
-"""Encoders that a fit has learnt, read from its bundle."""
+"""Encoders that a fit has learned, read from its bundle."""

@@ -48,7 +48,7 @@ class LearntForm:
             blocks = 1 + max(int(number) for _, number in found)
             return cls(digest, len(kernel), channels, width, blocks, layers)
         raise UserError(
-            f"{folder / MODEL}: its detector has learnt no encoder of the kind residual; learn one with "
+            f"{folder / MODEL}: its detector has learned no encoder of the kind residual; learn one with "
             "`secondread fit one-class-contrastive`, or with another detector whose encoder is residual"
         )
 
@@ -58,6 +58,6 @@ class LearntForm:
             folder,
             encoder,
             {f"{PLACE}{name}": name for name in encoder.state_dict()},
-            f"its encoder has learnt up to {self.layers[-1]}, and {', '.join(layers)} "
+            f"its encoder has learned up to {self.layers[-1]}, and {', '.join(layers)} "
             f"{'is' if len(layers) == 1 else 'are'} wanted",
         )

@@ -29,7 +29,7 @@ class BundleEncoderSettings(EncoderSettings):
     """`weights` is the folder of a bundle. What that says of its encoder need not be said; a fit fills it
     in."""
 
-    rank: Literal[2, 3] = Field(2, description="of the images that it learnt from; a fit fills it in")
+    rank: Literal[2, 3] = Field(2, description="of the images that it learned from; a fit fills it in")
     colours: int = Field(1, ge=1, le=64, description="channels of these; a fit fills it in")
     digest: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the bundle; a fit fills it in")
 
@@ -49,14 +49,14 @@ class BundleEncoderSettings(EncoderSettings):
 
     def to_be_read(self, channels: int, *, pretrained: bool, made_by: str) -> bool:
         """Whether weights come from the bundle; ValueError where none is named, and for other channels than
-        its encoder has learnt from."""
+        its encoder has learned from."""
         read = pretrained and self.weights != "random"
         if read and not self.weights:
             raise ValueError(f"encoder {self.name}: set encoder.weights to the bundle of {made_by}")
         if channels != self.colours:
             raise ValueError(
-                f"encoder {self.name} has learnt from images of {self.colours} channel(s), and preprocessing "
-                f"gives {channels}"
+                f"encoder {self.name} has learned from images of {self.colours} channel(s), and "
+                f"preprocessing gives {channels}"
             )
         return read
 

@@ -18,7 +18,7 @@ class CausalPrior(nn.Module):
     Codes `[N, *grid]` (whole numbers below `codes`) to logits `[N, codes, *grid]`. An embedding of the codes
     passes a convolution that sees earlier places alone; then `blocks` gated residual blocks of convolutions
     that see earlier places and their own, and with `heads` one layer of attention to all of these, since
-    stacked masked convolutions miss some. A learnt vector of each place is added, because places of medical
+    stacked masked convolutions miss some. A learned vector of each place is added, because places of medical
     images differ.
 
     With `condition` (how many codes the level above has) each block also sees that level's codes, on a grid

@@ -14,7 +14,7 @@ anomalies and the noise are the same in every epoch. No label and no image of th
 
 Source of AUCp: M. M. Rahman Siddiquee et al., AUCp: pseudo-AUC for inference model selection with unlabeled
 validation data in abnormality detection, 2026 (arXiv 2606.08742), which sets the unlabelled test against the
-training normals. Here it is a cohort of its own against normals that nothing learnt from.
+training normals. Here it is a cohort of its own against normals that nothing learned from.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ class CollapseSigns(nn.Module):
         if self["preferred"] < UPSIDE_DOWN:
             told.append(
                 f"the critic leads the wrong way: it puts {self.reals} above {self.fakes} in "
-                f"{100 * self['preferred']:.0f} % of pairs only, as one does that has learnt its training "
+                f"{100 * self['preferred']:.0f} % of pairs only, as one does that has learned its training "
                 "images by heart"
             )
         if self["entropy"] < CERTAIN:

@@ -74,7 +74,7 @@ class PatchTeacherSettings(Settings):
 
 
 class PatchTeachers(nn.Module):
-    """For each side of `patches` a network T that gives a patch's descriptor, learnt from a frozen encoder P.
+    """For each side of `patches` a network T of a patch's descriptor, learned from a frozen encoder P.
 
         L_k = |D(T(a)) - P(a)|²                  P: the mean over its map of the patch, brought to `enlarged`
         L_m = max(0, margin + d+ - d-)           d+ = |T(a) - T(b)|², b the patch a, the positive, moved by up

@@ -1,4 +1,4 @@
-"""Whether a representation that was learnt without labels has collapsed, from a sign that needs none."""
+"""Whether a representation that was learned without labels has collapsed, from a sign that needs none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional
 
 NARROW = 0.02
 """Of the spread of directions that are spread evenly: below it, embeddings hardly differ. Those of like
-images behind ReLU are never spread evenly; what was learnt on chest films had 0.22."""
+images behind ReLU are never spread evenly; what was learned on chest films had 0.22."""
 
 
 class RepresentationSpread(nn.Module):
