@@ -72,7 +72,7 @@ def limits_in_words(text: str, notes: str = "") -> str:
     >>> limits_in_words("Resamples.  [default: 2000; x>=20]")
     'Resamples.  [default: 2000; at least 20]'
     """
-    words, _, bracket = text.partition("  [")
+    words, _, bracket = text.replace("  \\[", "  [").partition("  [")  # escaped by Typer before 0.20
     facts = [fact for fact in bracket.removesuffix("]").split("; ") if not OBVIOUS.fullmatch(fact)]
     facts = [re.sub(r"^default: \((.*)\)$", r"default: \1", fact) for fact in facts]
     facts = [re.sub(r"^x>=(.*)$", r"at least \1", fact) for fact in facts]
