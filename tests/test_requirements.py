@@ -21,6 +21,8 @@ PLUGINS = {"pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls"}
 """Decoders that pydicom finds by itself."""
 BESIDE = {"markupsafe": "jinja2", "click": "typer", "pydantic-core": "pydantic"}
 """Packages that another one brings and hands on."""
+OF_NOTEBOOKS = {"ipython"}
+"""Imported only where it has been already, by the notebook that asks."""
 
 
 def name_of(requirement: str) -> str:
@@ -59,7 +61,7 @@ def test_what_is_imported_at_once_is_required():
 
 
 def test_what_is_imported_when_somebody_asks_for_it_is_required_or_an_extra():
-    assert imported()[1] <= CORE | OPTIONAL
+    assert imported()[1] <= CORE | OPTIONAL | OF_NOTEBOOKS
 
 
 def test_nothing_is_required_that_is_not_imported():

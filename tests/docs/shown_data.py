@@ -14,6 +14,8 @@ from PIL import Image as Picture
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
+import secondread
+
 SIZE = (32, 32)
 GROUPS = {
     ("train", "normal"): 150, ("train", "abnormal"): 40, ("train", ""): 20, ("test", "normal"): 12,
@@ -78,6 +80,16 @@ def experiments(folder: Path) -> None:
     (folder / "rsna" / "data.json").write_text(json.dumps(listed))
 
 
+def bundle(folder: Path) -> None:
+    """A bundle, and the figures of its report."""
+    values = {"preprocessing": {"size": [16, 16]}, "detector": {"name": "spectrum"}}
+    made = secondread.fit(values, folder / "manifest.csv", folder / "bundle", workers=0, progress=False)
+    readings = secondread.score(made, folder / "manifest.csv", where=["split=test"], workers=0)
+    evaluation = secondread.evaluate(readings, folder / "manifest.csv", bootstrap=20, workers=0)
+    (folder / "report").mkdir()
+    (folder / "report" / "metrics.json").write_text(json.dumps(evaluation.metrics()))
+
+
 def data_sets(folder: Path) -> None:
     several(folder / "chest_xray" / "train" / "NORMAL", 4, 5)
     several(folder / "chest_xray" / "train" / "PNEUMONIA", 4, 6)
@@ -120,6 +132,9 @@ def formats(folder: Path) -> None:
             volume(folder / path, random)
         rows.append(("|".join(paths), "test" if number > 26 else "train", "normal", f"p{number}"))
     table(folder / "sequences.csv", "path split label patient_id", rows)
+    for number in range(30):
+        volume(folder / "scans" / "train" / "normal" / f"{number}.nii.gz", random)
+    volume(folder / "scan.nii.gz", random)
 
 
 def clip(path: Path, frames: np.ndarray) -> None:
@@ -140,7 +155,7 @@ def clip(path: Path, frames: np.ndarray) -> None:
 
 
 def volume(path: Path, random: np.random.Generator) -> None:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     nibabel.save(nibabel.Nifti1Image(random.normal(size=(8, 8, 8)).astype(np.float32), np.eye(4)), path)
 
 
@@ -228,6 +243,7 @@ def mixtures(folder: Path) -> None:
 
 
 FURTHER: dict[str, Callable[[Path], None]] = {
+    "docs/bundle.md": bundle,
     "docs/data-sets.md": data_sets,
     "docs/engineer.md": engineer,
     "docs/experiments.md": experiments,
