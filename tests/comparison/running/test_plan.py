@@ -102,7 +102,6 @@ def test_one_recipe_stands_twice_under_two_names(manifest):
         (["intensity"], {"contamination": [0.7]}, "--contamination 0.7"),
         (["intensity"], {"seeds": []}, "--seeds"),
         (["a/b=intensity"], {}, "a name of letters"),
-        (["intensity", "aeu-volume"], {}, "for volumes"),
         ([], {}, "at least one recipe"),
         (["intensty"], {}, "did you mean intensity"),
     ],
@@ -185,8 +184,6 @@ def test_without_recipes_an_earlier_comparison_grows_by_seeds_and_contamination(
     assert whole.methods == first.methods
     with pytest.raises(UserError, match="holds for recipes that are named"):
         Plan.of(manifest, [], settings=["detector.erosion=0"], earlier=first)
-    with pytest.raises(UserError, match="for volumes"):
-        Plan.of(manifest, ["aeu-volume"], earlier=first)
 
 
 def test_the_manifest_may_lie_elsewhere_but_not_say_something_else(manifest, tmp_path):
@@ -259,9 +256,13 @@ def test_a_recipe_that_cannot_be_built_leaves_no_plan_behind(manifest, tmp_path)
     assert not (tmp_path / "out").exists()
 
 
-def test_recipes_of_two_ranks_are_named_with_theirs(manifest):
-    with pytest.raises(UserError, match=r"for images \(padim\) and for volumes \(aeu-volume\) cannot stand"):
-        Plan.of(manifest, ["padim", "aeu-volume"], seeds=[0])
+def test_recipes_of_two_ranks_are_named_beside_what_else_cannot_run(manifest, tmp_path):
+    plan = Plan.of(manifest, ["ddad-aeu", "aeu-volume"], seeds=[0])
+    with pytest.raises(UserError) as told:
+        run_plan(plan, tmp_path / "out", lambda tasks: None)
+    assert "for images (ddad-aeu) and for volumes (aeu-volume) cannot stand in one table" in str(told.value)
+    assert "ddad-aeu: detector ddad needs unlabelled images" in str(told.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_all_recipes_that_are_not_there_are_told_at_once(manifest):

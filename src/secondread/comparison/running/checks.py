@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from secondread.comparison.running.methods import Method
+from secondread.comparison.running.methods import Method, refuse_two_ranks
 from secondread.comparison.running.plan import Plan, Run
 from secondread.comparison.running.plan_document import RESULT
 from secondread.fitting.checks.first_look import Look, first_look
@@ -32,7 +32,9 @@ def refuse_what_cannot_run(plan: Plan, look: Look, folder: Path) -> None:
     def first(recipe: Recipe, source: str) -> list[Problem]:
         return first_look(recipe, plan.manifest, look, source=source)
 
-    refuse(_of_all(plan, methods, first))
+    own = [method for method in plan.methods if not method.trivial]
+    two_ranks = found(lambda: refuse_two_ranks(own))
+    refuse([*two_ranks, *_of_all(plan, methods, first)])
 
     from secondread.fitting.checks.outline import second_look
 

@@ -57,7 +57,6 @@ def methods_of(recipes: Recipes, settings: Sequence[str], known: Sequence[Method
     if settings and not methods:
         raise UserError(f"--set {settings[0]}: holds for recipes that are named beside it with --recipes")
     every = {method.name: method for method in (*known, *methods)}
-    _refuse_two_ranks(list(every.values()))
     first = next(iter(every.values())).recipe
     there = {method.name for method in known if not _prepared_otherwise(known[0].recipe, first)}
     asked = {setting.partition("=")[0].partition(":")[0] for setting in settings}
@@ -102,8 +101,8 @@ def _loaded(given: Sequence[tuple[str, Given]], own: Mapping[str, Sequence[str]]
     return methods
 
 
-def _refuse_two_ranks(methods: Sequence[Method]) -> None:
-    """Recipes for images and for volumes cannot stand in one table."""
+def refuse_two_ranks(methods: Sequence[Method]) -> None:
+    """UserError for recipes of images and of volumes, which cannot stand in one table."""
     ranks: dict[int, list[str]] = {}
     for method in methods:
         ranks.setdefault(len(method.recipe.preprocessing.size), []).append(method.name)
