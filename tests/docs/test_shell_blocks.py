@@ -40,6 +40,8 @@ SMALLER = {"cohorts.unlabelled=4000": "cohorts.unlabelled=40"}
 """Numbers of a published protocol, and what stands for them in data of our size."""
 LONG = {"demo", "reproduce", "transfer", "tune"}
 """Commands of many fits: here their arguments are read, and tests of their own run them."""
+LOOKED_AT: set[str | None] = set()
+"""Recipes of which `--dry-run` was asked already; a further fit of one has its first look alone."""
 FINDINGS = {"check", "doctor"}
 """Commands whose exit code 1 is an answer."""
 ELSEWHERE = re.compile(r"(?<![\w.])/(archive|incoming|scratch|shared)/")
@@ -145,11 +147,13 @@ def checked(page: str, words: list[str], line: str, later: str) -> None:
     whose detectors other tests build, a fit has its first look alone."""
     command = typer.main.get_command(app).commands[words[0]]
     given = command.make_context(words[0], words[1:]).params
-    if words[0] == "fit" and page.startswith("docs/methods/"):
+    known = page.startswith("docs/methods/") or given.get("recipe") in LOOKED_AT
+    if words[0] == "fit" and known:
         recipe = Recipe.load(given["recipe"], set=list(given["settings"] or ()))
         looked = first_look(recipe, Manifest.read(given["manifest"]), Look(), out=Path(given["output"]))
         reasons = [problem.text for problem in looked]
     else:
+        LOOKED_AT.add(given.get("recipe"))
         result = CliRunner().invoke(app, [*words, "--dry-run"])
         assert isinstance(result.exception, SystemExit | None), told(line, result)
         reasons = [one for one in result.output.splitlines() if result.exit_code and one.strip()]
