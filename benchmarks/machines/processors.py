@@ -31,7 +31,7 @@ QUICK_FORM = "older CPU"
 QUICK = (
     "tests/laws/test_laws.py",
     "tests/networks",
-    "tests/flows",
+    "tests/flows/glow/test_gradients.py",
     "tests/calibration",
     "tests/readings/test_score.py",
 )

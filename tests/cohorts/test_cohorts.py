@@ -124,7 +124,7 @@ def test_rows_of_the_validation_split_join_and_count_towards_the_share(tmp_path)
 def test_patients_in_train_and_test_are_refused_by_name_unless_allowed(tmp_path):
     manifest = made(tmp_path)
     shared = replace(manifest, rows=(*manifest.rows, Row("x.png", "test", "normal", "", "n7")))
-    with pytest.raises(UserError, match=r"1 patients .* more than one split: n7; .*--allow-shared-patients"):
+    with pytest.raises(UserError, match=r"1 patient in more than one split: n7; .*--allow-shared-patients"):
         build_cohorts(shared, CohortSettings(), 0)
     assert build_cohorts(shared, CohortSettings(), 0, allow_shared_patients=True).shared_patients == ["n7"]
 

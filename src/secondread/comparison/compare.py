@@ -88,7 +88,7 @@ def compare(
     >>> import secondread
     >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=50, n_abnormal=10)
     >>> table = secondread.compare(
-    ...     manifest, ["spectrum"], "comparison", seeds=[0], maps=False, progress=False
+    ...     manifest, ["spectrum"], "comparison", seeds=[0], maps=False, progress=False, jobs=0
     ... )
     >>> sorted(row.name for row in table.rows)
     ['mean-intensity', 'pixel-1nn', 'spectrum']

@@ -31,7 +31,7 @@ from secondread.errors import UserError
 from secondread.outputs.lock import holder, only_one
 
 SCRIPT = Path(__file__).parent / "compare_in_process.py"
-EPOCHS = 60
+EPOCHS = 24
 
 
 @pytest.fixture(scope="module")

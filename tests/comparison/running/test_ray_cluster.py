@@ -19,7 +19,7 @@ from secondread.comparison.running.ray_cluster import _why_refused, lacks, run_o
 from secondread.comparison.running.task_display import Quiet
 from secondread.errors import UserError
 
-EPOCHS = 60
+EPOCHS = 24
 SCRIPT = """
 import sys
 from pathlib import Path
