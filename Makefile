@@ -42,8 +42,9 @@ lint: env
 types: env
 	$(BIN)/mypy
 
+# Three workers: on two cores some of the tests wait for other processes.
 test: lint types
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 # The tests as other processors would run them, as far as this one can stand in for them: the whole suite in two
 # forms, the numerical tests in all. Writes a table to runs/processors.md.
