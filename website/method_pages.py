@@ -92,7 +92,7 @@ def _in_short(members: list[Preset]) -> str:
         ("Presets for", " and ".join({2: "images (2-D)", 3: "volumes (3-D)"}[rank] for rank in ranks)),
         ("Presets", ", ".join(f"[`{one.name}`](#preset-{one.name})" for one in members)),
     ]
-    return "| | |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in rows)
+    return "| What | In this method |\n|---|---|\n" + "\n".join(f"| {key} | {value} |" for key, value in rows)
 
 
 def _commands(preset: Preset) -> str:
