@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: user env demo test docs processors processors-quick lint types methods notebooks clean
+.PHONY: user env demo test tests docs processors processors-quick lint types methods notebooks clean
 
 user: $(VENV)/.user
 
@@ -42,8 +42,11 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-# Three workers: on two cores some of the tests wait for other processes.
-test: lint types
+# Types are checked beside the tests, which wait for other processes now and then; so they have three workers.
+test: lint
+	$(MAKE) --no-print-directory -j 2 types tests
+
+tests: env
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 # The tests as other processors would run them, as far as this one can stand in for them: the whole suite in two
