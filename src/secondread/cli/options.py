@@ -67,6 +67,22 @@ CacheDirectory = Annotated[
         show_default="SECONDREAD_CACHE, else the user's cache folder",
     ),
 ]
+RowSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change every recipe, e.g. cohorts.unlabelled=400, or one of them: NAME:KEY=VALUE.",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", metavar="N", min=1, help="Runs at once.", show_default="as many as the cores allow"
+    ),
+]
+Threads = Annotated[int, typer.Option("--threads", metavar="N", min=1, help="Processor threads of each run.")]
+Bootstrap = Annotated[int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")]
 Where = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="CONDITION", help="Only rows that fulfil this, e.g. view=PA."),

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import yaml
-from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -20,8 +18,7 @@ from secondread.drawing.style import STYLE
 from secondread.outputs.whole import write_whole
 from secondread.previews.anomaly_preview import AnomalyPreview, Pictured
 from secondread.reports.samples import uris
-from secondread.reports.templates import environment, own_file
-from secondread.version import __version__
+from secondread.reports.templates import write_report_page
 from secondread.wording.commands import shown_command
 
 BESIDE = 2
@@ -48,25 +45,17 @@ def write_anomalies_page(preview: AnomalyPreview, out: str | Path, *, command: S
     """Write `report.html` and `anomalies.png` into the folder `out`; return the page's path."""
     folder = Path(out)
     recipe = preview.recipe.model_dump(mode="json", include={"seed", "cohorts", "preprocessing"})
-    page = (
-        environment()
-        .from_string(own_file("anomalies.html"))
-        .render(
-            css=Markup(own_file("page.css")),
-            preview=preview,
-            rows=[row_of(pictured) for pictured in preview.images],
-            settings=described(preview.make.settings),
-            heat=", ".join(f"rgb{colour}" for colour in HEAT),
-            recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100),
-            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            version=__version__,
-            command=shown_command(command),
-        )
-    )
     write_whole(folder / "anomalies.png", draw_contact_sheet(preview))
-    report = folder / "report.html"
-    write_whole(report, page.encode())
-    return report
+    return write_report_page(
+        folder,
+        "anomalies.html",
+        preview=preview,
+        rows=[row_of(pictured) for pictured in preview.images],
+        settings=described(preview.make.settings),
+        heat=", ".join(f"rgb{colour}" for colour in HEAT),
+        recipe=yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, width=100),
+        command=shown_command(command),
+    )
 
 
 def row_of(pictured: Pictured) -> Row:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-
-from markupsafe import Markup
 
 from secondread.comparison.judging.provenance import how_made
 from secondread.comparison.judging.table import Missed, Table
@@ -24,8 +21,7 @@ from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.reports.comparison_figures import draw_comparison, shown_curves
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures
-from secondread.reports.templates import environment, own_file
-from secondread.version import __version__
+from secondread.reports.templates import write_report_page
 
 
 @dataclass(frozen=True)
@@ -75,41 +71,33 @@ def write_comparison(
         write_whole(folder / name, text.encode())
     images = table.results.images
     tiles = missed_tiles(table, workers=min(os.cpu_count() or 1, 8) if workers is None else workers)
-    page = (
-        environment()
-        .from_string(own_file("comparison.html"))
-        .render(
-            css=Markup(own_file("page.css")),
-            table=table,
-            best=table.rows[0],
-            reference=next((row for row in table.rows if row.reference), None),
-            trivial=next((row for row in table.rows if row.trivial), None),
-            abnormal=int(images.abnormal.sum()),
-            normal=int((~images.abnormal).sum()),
-            patients=images.known_patients,
-            data=Path(table.results.plan.manifest.source).resolve().parent.name,
-            figures=draw_comparison(table, folder / "figures"),
-            left_out=len(table.rows) - len(shown_curves(table)),
-            main=main(table),
-            pixels=pixels(table),
-            cost=cost(table),
-            tests=pair_tests(table),
-            shortcuts=shortcuts(table),
-            contamination=contamination(table),
-            missed=missed(table),
-            tiles=tiles,
-            published=published_sections(published),
-            published_title=TITLE,
-            published_lead=LEAD,
-            rows=how_made(table, command),
-            files=sorted(written),
-            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            version=__version__,
-        )
+    return write_report_page(
+        folder,
+        "comparison.html",
+        table=table,
+        best=table.rows[0],
+        reference=next((row for row in table.rows if row.reference), None),
+        trivial=next((row for row in table.rows if row.trivial), None),
+        abnormal=int(images.abnormal.sum()),
+        normal=int((~images.abnormal).sum()),
+        patients=images.known_patients,
+        data=Path(table.results.plan.manifest.source).resolve().parent.name,
+        figures=draw_comparison(table, folder / "figures"),
+        left_out=len(table.rows) - len(shown_curves(table)),
+        main=main(table),
+        pixels=pixels(table),
+        cost=cost(table),
+        tests=pair_tests(table),
+        shortcuts=shortcuts(table),
+        contamination=contamination(table),
+        missed=missed(table),
+        tiles=tiles,
+        published=published_sections(published),
+        published_title=TITLE,
+        published_lead=LEAD,
+        rows=how_made(table, command),
+        files=sorted(written),
     )
-    report = folder / "report.html"
-    write_whole(report, page.encode())
-    return report
 
 
 def missed_tiles(table: Table, *, workers: int) -> list[MissedTile]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from markupsafe import Markup
@@ -19,8 +18,7 @@ from secondread.reports.cards import data_card, data_name, model_card, model_nam
 from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
 from secondread.reports.sequences import sequences_section
-from secondread.reports.templates import environment, own_file
-from secondread.version import __version__
+from secondread.reports.templates import write_report_page
 from secondread.wording.commands import shown_command
 
 
@@ -48,29 +46,21 @@ def write_report(
     text = json.dumps(metrics, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write_whole(folder / "metrics.json", text.encode())
     cores = min(os.cpu_count() or 1, 8) if workers is None else workers
-    page = (
-        environment()
-        .from_string(own_file("page.html"))
-        .render(
-            css=Markup(own_file("page.css")),
-            evaluation=evaluation,
-            figures=draw_figures(evaluation, folder / "figures"),
-            gallery=make_gallery(evaluation, workers=cores),
-            sequences=_sequences(evaluation, folder / "figures", cores),
-            name=model_name(evaluation),
-            data=data_name(evaluation),
-            data_card=data_card(evaluation),
-            model_card=model_card(evaluation),
-            baseline_names=BASELINES,
-            heat=", ".join(f"rgb{colour}" for colour in HEAT),
-            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            version=__version__,
-            command=shown_command(command),
-        )
+    return write_report_page(
+        folder,
+        "page.html",
+        evaluation=evaluation,
+        figures=draw_figures(evaluation, folder / "figures"),
+        gallery=make_gallery(evaluation, workers=cores),
+        sequences=_sequences(evaluation, folder / "figures", cores),
+        name=model_name(evaluation),
+        data=data_name(evaluation),
+        data_card=data_card(evaluation),
+        model_card=model_card(evaluation),
+        baseline_names=BASELINES,
+        heat=", ".join(f"rgb{colour}" for colour in HEAT),
+        command=shown_command(command),
     )
-    report = folder / "report.html"
-    write_whole(report, page.encode())
-    return report
 
 
 def _sequences(evaluation: Evaluation, figures: Path, workers: int) -> Markup:

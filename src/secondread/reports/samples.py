@@ -6,7 +6,6 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib
@@ -19,12 +18,10 @@ from PIL import Image as Picture
 from secondread.drawing.palette import ABNORMAL, BASELINE, METHOD, NORMAL, ORACLE
 from secondread.drawing.style import HEIGHT, STYLE, WIDTH
 from secondread.outputs.private import make_folder
-from secondread.outputs.whole import write_whole
 from secondread.previews.fictional_images import QUANTILES, SHOWN, Sample, Sampling
 from secondread.previews.planes import Planes
 from secondread.reports.figures import save
-from secondread.reports.templates import environment, own_file
-from secondread.version import __version__
+from secondread.reports.templates import write_report_page
 from secondread.wording.commands import shown_command
 
 COLOURS = (ABNORMAL, ORACLE, METHOD, BASELINE)
@@ -54,34 +51,24 @@ def write_samples_page(sampling: Sampling, out: str | Path, *, command: Sequence
     """Write `report.html` and `figures/` into the folder `out`; return the page's path."""
     folder = Path(out)
     recipe = sampling.bundle.recipe
-    page = (
-        environment()
-        .from_string(own_file("samples.html"))
-        .render(
-            css=Markup(own_file("page.css")),
-            sampling=sampling,
-            title=recipe.about.title,
-            lines=lines(sampling),
-            quantiles=QUANTILES,
-            figure=Markup(draw_distances(sampling, folder / "figures")) if sampling.quantiles else None,
-            closest=pairs(sampling, sampling.closest),
-            shown={
-                temperature: pairs(sampling, [s for s in sampling.at(temperature) if s.number < SHOWN])
-                for temperature in sampling.temperatures
-            },
-            line=[uris(picture) for picture in sampling.interpolation.pictures]
-            if sampling.interpolation
-            else [],
-            volumes=len(sampling.bundle.detector.size) == 3,
-            recipe=recipe.to_yaml(),
-            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            version=__version__,
-            command=shown_command(command),
-        )
+    return write_report_page(
+        folder,
+        "samples.html",
+        sampling=sampling,
+        title=recipe.about.title,
+        lines=lines(sampling),
+        quantiles=QUANTILES,
+        figure=Markup(draw_distances(sampling, folder / "figures")) if sampling.quantiles else None,
+        closest=pairs(sampling, sampling.closest),
+        shown={
+            temperature: pairs(sampling, [s for s in sampling.at(temperature) if s.number < SHOWN])
+            for temperature in sampling.temperatures
+        },
+        line=[uris(picture) for picture in sampling.interpolation.pictures] if sampling.interpolation else [],
+        volumes=len(sampling.bundle.detector.size) == 3,
+        recipe=recipe.to_yaml(),
+        command=shown_command(command),
     )
-    report = folder / "report.html"
-    write_whole(report, page.encode())
-    return report
 
 
 def pairs(sampling: Sampling, samples: Sequence[Sample]) -> list[Pair]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib
@@ -25,8 +24,7 @@ from secondread.readings.readings import Readings
 from secondread.readings.sequences import FrameSequence, sequences_of
 from secondread.reports.figures import save
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures
-from secondread.reports.templates import environment, own_file
-from secondread.version import __version__
+from secondread.reports.templates import environment, own_file, page
 
 SHOWN = 12
 """Sequences with a curve; all stand in the table."""
@@ -88,9 +86,9 @@ def sequences_section(
         )
         for number, (sequence, picture) in enumerate(zip(found, drawn, strict=False), start=1)
     ]
-    page = environment().from_string(own_file("sequences.html"))
+    template = environment().from_string(own_file("sequences.html"))
     return Markup(
-        page.render(
+        template.render(
             panels=panels,
             sequences=found[:LISTED],
             studies=readings.studies,
@@ -112,19 +110,13 @@ def write_sequences(readings: Readings, *, workers: int | None = None) -> Path |
     section = sequences_section(readings, readings.rows, folder / "figures", workers=cores)
     if not section:
         return None
-    page = (
-        environment()
-        .from_string(own_file("scores.html"))
-        .render(
-            css=Markup(own_file("page.css")),
-            name=readings.run.model.name or "Unnamed model",
-            images=len(readings.rows),
-            section=section,
-            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            version=__version__,
-        )
+    text = page(
+        "scores.html",
+        name=readings.run.model.name or "Unnamed model",
+        images=len(readings.rows),
+        section=section,
     )
-    write_whole(folder / PAGE, page.encode())
+    write_whole(folder / PAGE, text.encode())
     return folder / PAGE
 
 

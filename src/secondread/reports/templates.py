@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup, escape
 
+from secondread.outputs.whole import write_whole
+from secondread.version import __version__
 from secondread.wording import numbers
 
 
@@ -29,6 +34,28 @@ def environment() -> Environment:
     found.filters["titled"] = titled
     found.filters["file_name"] = lambda path: path.rsplit("/", 1)[-1]
     return found
+
+
+def page(template: str, **values: Any) -> str:
+    """A whole page of one of this room's templates, which know besides what every page has: the style `css`,
+    when it was `made`, and the `version`."""
+    return (
+        environment()
+        .from_string(own_file(template))
+        .render(
+            css=Markup(own_file("page.css")),
+            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            version=__version__,
+            **values,
+        )
+    )
+
+
+def write_report_page(folder: Path, template: str, **values: Any) -> Path:
+    """The page as `report.html` in the folder; returns where it is."""
+    report = folder / "report.html"
+    write_whole(report, page(template, **values).encode())
+    return report
 
 
 def titled(svg: str, title: str) -> Markup:

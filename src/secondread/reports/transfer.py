@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from secondread.drawing.palette import ABNORMAL, FAINT, METHOD, ORACLE
 from secondread.drawing.panels import unit_square
 from secondread.drawing.style import HEIGHT, STYLE, WIDTH
 from secondread.outputs.private import make_folder
-from secondread.outputs.whole import write_whole
 from secondread.reports.figures import save
-from secondread.reports.templates import environment, own_file
+from secondread.reports.templates import write_report_page
 from secondread.transferring.shift import Shift
-from secondread.version import __version__
 from secondread.wording.commands import shown_command
 
 COLOURS = (METHOD, ABNORMAL, ORACLE)
@@ -35,22 +31,14 @@ def write_transfer(shift: Shift, out: str | Path, *, command: Sequence[str] = ()
             figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
             draw(figure, shift)
             figures[name] = save(figure, folder / "figures" / name)
-    page = (
-        environment()
-        .from_string(own_file("transfer.html"))
-        .render(
-            css=Markup(own_file("page.css")),
-            shift=shift,
-            figures=figures,
-            name=shift.home.readings.run.model.name or "An unnamed model",
-            made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            version=__version__,
-            command=shown_command(command),
-        )
+    return write_report_page(
+        folder,
+        "transfer.html",
+        shift=shift,
+        figures=figures,
+        name=shift.home.readings.run.model.name or "An unnamed model",
+        command=shown_command(command),
     )
-    report = folder / "report.html"
-    write_whole(report, page.encode())
-    return report
 
 
 def draw_roc(figure: Figure, shift: Shift) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import matplotlib
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from secondread import tables
@@ -21,11 +18,12 @@ from secondread.drawing.style import HEIGHT, STYLE, WIDTH
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.reports.figures import Inline, save
-from secondread.reports.templates import environment, own_file
+from secondread.reports.templates import write_report_page
 from secondread.reproduction.measured import Beside, measured_table
 from secondread.reproduction.planned_tables import PlannedTable
 from secondread.reproduction.reproduce import Reproduction
 from secondread.version import __version__
+from secondread.wording.commands import shown_command
 from secondread.wording.numbers import NOTHING, number, signed
 
 NAMES = {
@@ -66,8 +64,9 @@ def write_reproduction(
     facts = _facts(made, found, command)
     write_whole(out / "figures.csv", _csv(measured).encode())
     write_whole(out / "reproduction.md", _markdown(made, sections, facts).encode())
-    page = environment().from_string(own_file("reproduction.html")).render(
-        css=Markup(own_file("page.css")),
+    return write_report_page(
+        out,
+        "reproduction.html",
         paper=made.paper,
         reduced=made.paper.reduced if made.reduced else "",
         tables=[planned.table for planned in made.tables if planned.rows],
@@ -76,11 +75,7 @@ def write_reproduction(
         notes=[*made.left_out, *_notes(found)],
         lead=LEAD,
         facts=facts,
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        version=__version__,
-    )  # fmt: skip
-    write_whole(out / "report.html", page.encode())
-    return out / "report.html"
+    )
 
 
 def _section(planned: PlannedTable, figures: Sequence[Beside], same_data: bool) -> Section:
@@ -221,7 +216,7 @@ def _facts(made: Reproduction, found: Mapping[str, Table], command: Sequence[str
             ("Seeds", ", ".join(map(str, made.seeds))),
             ("Published on", made.dataset),
             ("Not finished", ", ".join(missing)),
-            ("Command", shlex.join([Path(command[0]).name, *command[1:]]) if command else ""),
+            ("Command", shown_command(command)),
             ("Written by", f"secondread {__version__}"),
         )
         if fact[1]

@@ -12,7 +12,19 @@ import typer
 from secondread.cli.completion import recipe_names
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import CacheDirectory, Device, DownloadWeights, DryRun, Loggers, Quiet, Where
+from secondread.cli.options import (
+    Bootstrap,
+    CacheDirectory,
+    Device,
+    DownloadWeights,
+    DryRun,
+    Jobs,
+    Loggers,
+    Quiet,
+    RowSettings,
+    Threads,
+    Where,
+)
 from secondread.terminal.say import harmless, say
 
 if TYPE_CHECKING:
@@ -59,14 +71,7 @@ def compare(
             show_default="the first",
         ),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change every recipe, e.g. cohorts.unlabelled=400, or one of them: NAME:KEY=VALUE.",
-        ),
-    ] = None,
+    settings: RowSettings = None,
     contamination: Annotated[
         str,
         typer.Option(
@@ -89,15 +94,8 @@ def compare(
             "--maps/--no-maps", help="Write and judge maps.", show_default="where test rows have masks"
         ),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", metavar="N", min=1, help="Runs at once.", show_default="as many as the cores allow"
-        ),
-    ] = None,
-    threads: Annotated[
-        int, typer.Option("--threads", metavar="N", min=1, help="Processor threads of each run.")
-    ] = 1,
+    jobs: Jobs = None,
+    threads: Threads = 1,
     memory: Annotated[
         float | None,
         typer.Option(
@@ -117,9 +115,7 @@ def compare(
     ] = False,
     dry_run: DryRun = False,
     download_weights: DownloadWeights = False,
-    bootstrap: Annotated[
-        int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
-    ] = 2000,
+    bootstrap: Bootstrap = 2000,
     loggers: Loggers = None,
     where: Where = None,
     device: Device = "auto",

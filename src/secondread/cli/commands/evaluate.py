@@ -10,7 +10,12 @@ import typer
 
 from secondread.cli.failures import one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import MOST_SEED, Quiet, Where
+from secondread.cli.options import (
+    MOST_SEED,
+    Bootstrap,
+    Quiet,
+    Where,
+)
 from secondread.terminal.say import say
 
 
@@ -29,9 +34,7 @@ def evaluate(
             help="Share of abnormal studies in use, above 0 and below 1; adds PPV and NPV.",
         ),
     ] = None,
-    bootstrap: Annotated[
-        int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
-    ] = 2000,
+    bootstrap: Bootstrap = 2000,
     seed: Annotated[int, typer.Option(metavar="N", min=0, max=MOST_SEED, help="Seed of the bootstrap.")] = 0,
     where: Where = None,
     quiet: Quiet = False,

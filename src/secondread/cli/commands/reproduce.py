@@ -12,7 +12,19 @@ from secondread.cli.commands.compare import on_this_machine
 from secondread.cli.completion import paper_names
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
-from secondread.cli.options import CacheDirectory, Device, DownloadWeights, DryRun, ManifestFile, Quiet, Where
+from secondread.cli.options import (
+    Bootstrap,
+    CacheDirectory,
+    Device,
+    DownloadWeights,
+    DryRun,
+    Jobs,
+    ManifestFile,
+    Quiet,
+    RowSettings,
+    Threads,
+    Where,
+)
 from secondread.terminal.say import harmless, say
 
 
@@ -47,26 +59,10 @@ def reproduce(
         int | None,
         typer.Option("--seeds", metavar="N", min=1, help="Fits of each row.", show_default="the paper's"),
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change every recipe, or that of one row: NAME:KEY=VALUE.",
-        ),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", metavar="N", min=1, help="Runs at once.", show_default="as many as the cores allow"
-        ),
-    ] = None,
-    threads: Annotated[
-        int, typer.Option("--threads", metavar="N", min=1, help="Processor threads of each run.")
-    ] = 1,
-    bootstrap: Annotated[
-        int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
-    ] = 2000,
+    settings: RowSettings = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    bootstrap: Bootstrap = 2000,
     download_weights: DownloadWeights = False,
     where: Where = None,
     device: Device = "auto",

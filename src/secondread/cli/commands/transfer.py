@@ -12,6 +12,7 @@ from secondread.cli.failures import one_line
 from secondread.cli.manifests import read_manifest
 from secondread.cli.options import (
     MOST_SEED,
+    Bootstrap,
     CacheDirectory,
     Device,
     ManifestFile,
@@ -45,9 +46,7 @@ def transfer(
             "it has no normals outside split test.",
         ),
     ] = 0.5,
-    bootstrap: Annotated[
-        int, typer.Option("--bootstrap", metavar="N", min=20, help="Resamples for intervals.")
-    ] = 2000,
+    bootstrap: Bootstrap = 2000,
     seed: Annotated[
         int,
         typer.Option("--seed", metavar="N", min=0, max=MOST_SEED, help="Seed of fit, draw and bootstrap."),
