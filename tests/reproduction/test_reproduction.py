@@ -51,7 +51,7 @@ def test_tables_run_and_are_written_beside_what_was_published_and_go_on(
     )
     out, show = tmp_path / "out", partial(run_here, show=showing(False))
     found = made.run(out, show, how)
-    page = write_reproduction(made, found, out, command=["secondread", "reproduce"])
+    page = write_reproduction(made, found, out, command=["secondread", "reproduce", "/data/films.csv"])
     rows = list(csv.DictReader((out / "figures.csv").read_text().splitlines()))
     auroc = next(row for row in rows if row["published"] == "0.75")
     assert auroc["where"] == "Table 1"
@@ -64,6 +64,7 @@ def test_tables_run_and_are_written_beside_what_was_published_and_go_on(
     assert "| Difference |" in text
     assert "eight-at-400 left out" in text
     assert "Table 1" in page.read_text()
+    assert "secondread reproduce films.csv" in page.read_text()
     assert (out / "figures" / "curve.png").is_file()
     results = sorted(out.glob("*/runs/*/*/result.json"))
     times = [file.stat().st_mtime_ns for file in results]

@@ -24,7 +24,7 @@ from secondread.readings.readings import Readings
 from secondread.readings.sequences import FrameSequence, sequences_of
 from secondread.reports.figures import save
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures
-from secondread.reports.templates import environment, own_file, page
+from secondread.reports.templates import environment, page
 
 SHOWN = 12
 """Sequences with a curve; all stand in the table."""
@@ -86,7 +86,7 @@ def sequences_section(
         )
         for number, (sequence, picture) in enumerate(zip(found, drawn, strict=False), start=1)
     ]
-    template = environment().from_string(own_file("sequences.html"))
+    template = environment().get_template("sequences.html")
     return Markup(
         template.render(
             panels=panels,

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from secondread.outputs.whole import write_whole
@@ -18,7 +18,13 @@ from secondread.wording import numbers
 
 def environment() -> Environment:
     """Escapes what it is given, and refuses names that it is not given."""
-    found = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found = Environment(
+        loader=FunctionLoader(own_file),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     for name in (
         "number",
         "significant",
@@ -41,7 +47,7 @@ def page(template: str, **values: Any) -> str:
     when it was `made`, and the `version`."""
     return (
         environment()
-        .from_string(own_file(template))
+        .get_template(template)
         .render(
             css=Markup(own_file("page.css")),
             made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
