@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import typer
 
-from secondread.cli.commands import bundle
-from secondread.cli.commands.anomalies import anomalies
-from secondread.cli.commands.calibrate import calibrate
-from secondread.cli.commands.check import check
-from secondread.cli.commands.compare import compare
-from secondread.cli.commands.dataset import dataset
-from secondread.cli.commands.demo import demo
-from secondread.cli.commands.doctor import doctor
-from secondread.cli.commands.evaluate import evaluate
-from secondread.cli.commands.fit import fit
-from secondread.cli.commands.index import index
-from secondread.cli.commands.power import power
-from secondread.cli.commands.recipes import recipes
-from secondread.cli.commands.reproduce import reproduce
-from secondread.cli.commands.sample import sample
-from secondread.cli.commands.score import score
-from secondread.cli.commands.split import split
-from secondread.cli.commands.transfer import transfer
-from secondread.cli.commands.tune import tune
+from secondread.cli.commands.comparing.compare import compare
+from secondread.cli.commands.comparing.power import power
+from secondread.cli.commands.comparing.reproduce import reproduce
+from secondread.cli.commands.comparing.transfer import transfer
+from secondread.cli.commands.data.check import check
+from secondread.cli.commands.data.dataset import dataset
+from secondread.cli.commands.data.index import index
+from secondread.cli.commands.data.split import split
+from secondread.cli.commands.machine.demo import demo
+from secondread.cli.commands.machine.doctor import doctor
+from secondread.cli.commands.models import bundle
+from secondread.cli.commands.models.anomalies import anomalies
+from secondread.cli.commands.models.calibrate import calibrate
+from secondread.cli.commands.models.fit import fit
+from secondread.cli.commands.models.recipes import recipes
+from secondread.cli.commands.models.sample import sample
+from secondread.cli.commands.models.tune import tune
+from secondread.cli.commands.readings.evaluate import evaluate
+from secondread.cli.commands.readings.score import score
 from secondread.cli.help_pages import add_command
 from secondread.outputs.private import private
 from secondread.version import __version__

@@ -8,7 +8,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal
 
-from secondread.cli.commands.evaluate import summary
+from secondread.cli.commands.readings.evaluate import summary
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.cohorts.split import split

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -52,10 +53,12 @@ def test_with_a_worker_killed_nothing_is_lost_and_the_numbers_are_those_of_undis
         intensity_task(there, manifest, workers=1),
         intensity_task(there, tmp_path / "missing.csv", seed=5),
     ]
+    level = logging.getLogger("ray").level
     killer = threading.Thread(target=kill_once_under_way, args=(tasks[0],))
     killer.start()
     run_on_ray(tasks, address="local", show=Quiet(), cores=2)
     killer.join()
+    assert logging.getLogger("ray").level == level
     for task in undisturbed:
         work(task)
     assert [scores(task) for task in tasks[:2]] == [scores(task) for task in undisturbed]

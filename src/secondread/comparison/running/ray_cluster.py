@@ -7,6 +7,7 @@ manifest and images under the same paths everywhere.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -83,7 +84,7 @@ def import_ray() -> Any:
 
 @contextmanager
 def _connected(ray: Any, address: str, cores: int | None) -> Iterator[None]:
-    """Ray for the block; one that the caller has begun is used and left alone."""
+    """Ray for the block, quiet as long as it runs; one that the caller has begun is used and left alone."""
     if ray.is_initialized():
         yield
         return
@@ -96,14 +97,17 @@ def _connected(ray: Any, address: str, cores: int | None) -> Iterator[None]:
         }
     else:
         _refuse_unreachable(address)
+    logger = logging.getLogger("ray")
+    level = logger.level
     try:
-        ray.init(**settings)
-    except Exception as error:
-        raise UserError(f"--ray {address}: cannot be reached ({_why_refused(error)})") from error
-    try:
+        try:
+            ray.init(**settings)
+        except Exception as error:
+            raise UserError(f"--ray {address}: cannot be reached ({_why_refused(error)})") from error
         yield
     finally:
         ray.shutdown()
+        logger.setLevel(level)
 
 
 def _why_refused(error: BaseException) -> str:

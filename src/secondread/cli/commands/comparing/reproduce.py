@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from secondread.cli.commands.compare import on_this_machine
+from secondread.cli.commands.comparing.compare import on_this_machine
 from secondread.cli.completion import paper_names
 from secondread.cli.failures import FINDINGS, one_line
 from secondread.cli.manifests import read_manifest
