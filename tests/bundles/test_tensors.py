@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secondread.bundles.tensors import TensorFile, write_tensors
+from secondread.bundles.declared import TensorFile
+from secondread.bundles.tensors import write_tensors
 from secondread.errors import DataError
 
 

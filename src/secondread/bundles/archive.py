@@ -21,8 +21,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from secondread.bundles.bundle_document import FILES, BundleDocument
+from secondread.bundles.declared import DeclaredFile
 from secondread.bundles.read_document import read_document
-from secondread.bundles.tensors import DeclaredFile
 from secondread.errors import DataError, UserError
 from secondread.outputs.whole import cannot_write, whole_file, whole_folder
 from secondread.strict.json_text import DOCUMENT as LIMITS

@@ -28,11 +28,12 @@ from secondread.bundles.archive import unpacked
 from secondread.bundles.bundle_document import FORMAT, TENSOR_FILES, BundleDocument, Provenance
 from secondread.bundles.companions import Companions
 from secondread.bundles.decisions import Decisions, decide
+from secondread.bundles.declared import DeclaredFile, TensorFile
 from secondread.bundles.fitted import plan_fitted, refuse_large
 from secondread.bundles.other_version import refuse_unknown_detector, why_unreadable
 from secondread.bundles.read_document import one_line, read_document, read_seen
 from secondread.bundles.seen import Seen
-from secondread.bundles.tensors import DeclaredFile, TensorFile, write_tensors
+from secondread.bundles.tensors import write_tensors
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.description import describe
 from secondread.detectors.contract import Detector

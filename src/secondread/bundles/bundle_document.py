@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from secondread.bundles.tensors import DeclaredFile
+from secondread.bundles.declared import DeclaredFile
 from secondread.registry.outside import OutsideCode
 from secondread.settings.base import Settings
 from secondread.training.log import TrainingLog

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from secondread.bundles.bundle_document import BundleDocument
+from secondread.bundles.declared import TensorFile
 from secondread.bundles.read_document import read_document
-from secondread.bundles.tensors import TensorFile
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.description import describe
 from secondread.errors import UserError

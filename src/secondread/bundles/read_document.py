@@ -8,9 +8,9 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from secondread.bundles.bundle_document import FILES, BundleDocument
+from secondread.bundles.declared import read_declared
 from secondread.bundles.other_version import CHANGED, versions_in, why_unreadable
 from secondread.bundles.seen import Seen
-from secondread.bundles.tensors import read_declared
 from secondread.errors import DataError, UserError
 from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits

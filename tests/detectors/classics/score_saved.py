@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from secondread.bundles.declared import DeclaredFile, TensorFile
 from secondread.bundles.fitted import plan_fitted
-from secondread.bundles.tensors import DeclaredFile, TensorFile
 from secondread.detectors.classics.classic import Classic, ClassicSettings
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer

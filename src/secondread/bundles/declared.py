@@ -1,0 +1,127 @@
+"""Files of a bundle as `bundle.json` declares them, and nothing believed before it is checked. No torch here.
+
+What is refused, each in one line, before any tensor is allocated: a file whose size is not the declared
+one; one that is no safetensors file (`strict.tensor_file`); tensors other than the declared ones in name,
+type or shape. Then, before its tensors are used, a wrong SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from numpy.typing import NDArray
+from pydantic import Field
+
+from secondread.errors import DataError
+from secondread.settings.base import Settings
+from secondread.strict.plain_file import Unfit, length_of, open_plain
+from secondread.strict.tensor_file import BYTES, TensorForm, read_header
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LARGEST_FILE = 16 << 30
+T = TypeVar("T")
+
+
+class DeclaredTensor(Settings):
+    """Type and shape of one tensor, as `bundle.json` declares them."""
+
+    dtype: str = Field(pattern=f"^({'|'.join(BYTES)})$")
+    shape: tuple[Annotated[int, Field(ge=0, le=1 << 50)], ...] = Field(max_length=8)
+
+    @property
+    def form(self) -> TensorForm:
+        return TensorForm(self.dtype, self.shape)
+
+
+class DeclaredFile(Settings):
+    """Size, SHA-256 and, for a tensor file, the tensors of one file of a bundle."""
+
+    bytes: int = Field(ge=0, le=LARGEST_FILE)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    tensors: dict[str, DeclaredTensor] | None = None
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """A file whose header is exactly what was declared; its tensors are still on the disk."""
+
+    path: Path
+    declared: DeclaredFile
+    forms: Mapping[str, TensorForm]
+
+    @classmethod
+    def open(cls, path: Path, declared: DeclaredFile) -> TensorFile:
+        """Raises DataError in one line where the file is not what `bundle.json` declares."""
+        expected = {name: tensor.form for name, tensor in (declared.tensors or {}).items()}
+        try:
+            with open_plain(path, links=False) as file:
+                _check_size(length_of(file), declared)
+                forms = read_header(file)
+            for name in sorted(expected.keys() ^ forms.keys()):
+                where = "bundle.json declares" if name in expected else "the file holds"
+                raise Unfit(f"only {where} the tensor {name!r}; the bundle was changed or damaged")
+            for name, form in forms.items():
+                if form != expected[name]:
+                    raise Unfit(f"tensor {name!r} is {form} where bundle.json declares {expected[name]}")
+        except (Unfit, OSError) as error:
+            raise _refused(path, error) from None
+        return cls(path, declared, forms)
+
+    def read(self) -> dict[str, Tensor]:
+        """The tensors. Raises DataError where the file's SHA-256 is not the declared one."""
+        import safetensors.torch
+
+        return self._loaded(safetensors.torch.load)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The tensors as arrays, without torch; none of them may be BF16, which NumPy has not."""
+        import safetensors.numpy
+
+        return self._loaded(safetensors.numpy.load)
+
+    def _loaded(self, load: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
+        data = read_declared(self.path, self.declared)
+        try:
+            return load(data)
+        except Exception as error:
+            raise DataError(f"{self.path}: not a valid safetensors file ({_line(error)})") from error
+
+
+def read_declared(path: Path, declared: DeclaredFile) -> bytes:
+    """The bytes of a file that has the declared size and digest; `DataError` otherwise."""
+    try:
+        with open_plain(path, links=False) as file:
+            _check_size(length_of(file), declared)
+            data = file.read(declared.bytes + 1)
+    except (Unfit, OSError) as error:
+        raise _refused(path, error) from None
+    if hashlib.sha256(data).hexdigest() != declared.sha256:
+        raise DataError(
+            f"{path}: its SHA-256 is not the one in bundle.json; "
+            "the bundle was changed or damaged, copy it again from its source"
+        )
+    return data
+
+
+def _check_size(size: int, declared: DeclaredFile) -> None:
+    if size != declared.bytes:
+        raise Unfit(
+            f"{size:,} bytes where bundle.json declares {declared.bytes:,}; "
+            "the bundle was changed or cut short, copy it again from its source"
+        )
+
+
+def _refused(path: Path, error: Unfit | OSError) -> DataError:
+    if isinstance(error, OSError):
+        return DataError(f"{path}: cannot be read ({error.strerror}); copy the bundle again from its source")
+    return DataError(f"{path}: {error}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
