@@ -44,6 +44,7 @@ ROOMS = (
     "fitting",
     "tuning",
     "readings",
+    "results",
     "previews",
     "evaluation",
     "comparison",

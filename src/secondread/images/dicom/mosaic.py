@@ -65,6 +65,17 @@ def take_apart(picture: NDArray[Any], tiles: int) -> NDArray[Any]:
     return np.ascontiguousarray(cut.reshape(side * side, rows, columns, *picture.shape[2:])[:tiles])
 
 
+def put_together(tiles: NDArray[Any]) -> NDArray[Any]:
+    """The way back: `[tiles, rows, columns]` to the picture `[rows, columns]`; tiles that are left over hold
+    the lowest value."""
+    count, rows, columns = tiles.shape
+    side = math.ceil(math.sqrt(count))
+    whole = np.full((side * side, rows, columns), tiles.min(), tiles.dtype)
+    whole[:count] = tiles
+    joined = whole.reshape(side, side, rows, columns).swapaxes(1, 2)
+    return np.ascontiguousarray(joined.reshape(side * rows, side * columns))
+
+
 def mosaic_planes(dataset: Dataset, tiles: int) -> tuple[list[Plane] | None, tuple[str, ...]]:
     """A plane for each tile, or None where the header does not place the picture; and what is to be said."""
     remarks: tuple[str, ...] = (f"a mosaic, taken apart into {tiles} slices",)
