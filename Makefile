@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: user env demo test tests docs processors processors-quick lint types methods notebooks clean
+.PHONY: user env servers demo test tests docs processors processors-quick lint types methods notebooks clean
 
 user: $(VENV)/.user
 
@@ -27,6 +27,10 @@ $(VENV)/.user: pyproject.toml constraints.txt | $(VENV)/.torch
 $(VENV)/.developer: pyproject.toml constraints.txt | $(VENV)/.torch
 	$(INSTALL) '.[dev,docs]'
 	touch $(VENV)/.user $@
+
+# A PACS and validators from the system's packages, which tests of DICOM results ask; as root, once on a machine.
+servers:
+	tests/servers/install.sh
 
 demo: user
 	$(BIN)/secondread demo --output runs/demo

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import pytest
 from work_units import ByFile, long_units_first
 
 if TYPE_CHECKING:
+    from archive import Archive
     from xdist.remote import Producer
 
     from secondread.bundles.bundle import Bundle
@@ -58,6 +60,18 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the shared development data is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    """A real PACS, empty when a worker's tests begin; they share it."""
+    from archive import Archive
+    from orthanc_server import OrthancServer, missing
+
+    if reason := missing():
+        pytest.skip(reason)
+    with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
+        yield Archive(server)
 
 
 @pytest.fixture(scope="session")
