@@ -16,39 +16,32 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
-
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from typing import Self
 
 from secondread.bundles.archive import unpacked
-from secondread.bundles.bundle_document import FORMAT, TENSOR_FILES, BundleDocument, Provenance
+from secondread.bundles.bundle_document import FORMAT, TENSOR_FILES, BundleDocument
 from secondread.bundles.companions import Companions
-from secondread.bundles.decisions import Decisions, decide
+from secondread.bundles.decisions import Baseline
 from secondread.bundles.declared import DeclaredFile, TensorFile
 from secondread.bundles.fitted import plan_fitted, refuse_large
+from secondread.bundles.fitted_model import FittedModel
 from secondread.bundles.other_version import refuse_unknown_detector, why_unreadable
 from secondread.bundles.read_document import one_line, read_document, read_seen
-from secondread.bundles.seen import Seen
 from secondread.bundles.tensors import write_tensors
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.description import describe
 from secondread.detectors.contract import Detector
 from secondread.errors import DataError, UserError
-from secondread.images.image import Image
-from secondread.images.in_memory import image_of
 from secondread.outputs.whole import whole_folder
-from secondread.preprocessing.prepared import Prepared, stack
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.build import build_detector
 from secondread.recipes.outside_code import refuse_absent_code
 from secondread.recipes.recipe import Recipe
 from secondread.recipes.without_places import without_places
 from secondread.registry.outside import allow as allow_code
-from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer
 from secondread.terminal.events import log_event
 from secondread.wording.html_tables import html_block, html_line, html_table
@@ -58,8 +51,8 @@ from secondread.wording.sizes import times
 MODEL, PREPROCESSING, CALIBRATION, COMPANIONS = TENSOR_FILES
 
 
-@dataclass(frozen=True)
-class Bundle:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Bundle(FittedModel):
     """Everything that scoring needs, and where it came from.
 
     parts   the names of the detector's raw statistics, in the order of the readings' columns
@@ -75,17 +68,8 @@ class Bundle:
     (1,)
     """
 
-    recipe: Recipe
-    preprocessing: Preprocessing
     detector: Detector
-    parts: tuple[str, ...]
-    calibration: Calibration
     companions: Companions
-    provenance: Provenance
-    seen: Seen
-    path: Path | None = None
-    digest: str = ""
-    device: str = "cpu"
 
     def __repr__(self) -> str:
         title, detector = self.recipe.about.title, str(self.recipe.detector["name"])
@@ -116,21 +100,17 @@ class Bundle:
         )
 
     @property
-    def has_complexity(self) -> bool:
-        """Whether the score has input complexity taken out."""
-        return self.calibration.settings.complexity != "none"
-
-    @property
-    def precision(self) -> str:
-        """In which its calibration scores were computed, and therefore every score that is held against
-        them, whatever this machine would choose."""
-        told = (done["precision"] for done in reversed(self.provenance.recalibrated) if "precision" in done)
-        return next(told, self.provenance.precision)
-
-    @property
     def scorer(self) -> Scorer:
         """What asks its detector, on its device and in its precision."""
         return self.scorer_in(self.precision)
+
+    @property
+    def asked(self) -> Scorer:
+        return self.scorer
+
+    @property
+    def baselines(self) -> dict[str, Baseline]:
+        return self.companions.asked(self.device)
 
     def scorer_in(self, precision: str) -> Scorer:
         """The same in another precision."""
@@ -141,83 +121,6 @@ class Bundle:
             window=self.recipe.window,
             processing=self.calibration.processing,
         )
-
-    def judge(
-        self,
-        pixels: ArrayLike,
-        valid: ArrayLike | None = None,
-        digests: Sequence[str] | None = None,
-        *,
-        maps: bool = False,
-    ) -> Decisions:
-        """Decisions on *prepared* images, which this bundle's preprocessing made (`prepare`).
-
-        pixels   `[n, C, *size]`, taken as float32
-        valid    bool `[n, 1, *size]`, False where there is no image; None = valid everywhere
-        digests  hexadecimal, of each image's bytes: they seed what a detector draws at scoring; None = of the
-                 prepared pixels
-        maps     also heat maps `[n, *size]`, on the prepared grid
-
-        An image's decision does not depend on the others. Arrays as they come go to `judge_images`. Raises
-        ValueError where there is none, or the shapes are not the recipe's; DataError where the detector fails
-        at what the bundle holds, such as indices that point nowhere.
-        """
-        source = ArraySource(pixels, valid)
-        wanted = (self.detector.channels, *self.recipe.preprocessing.size)
-        if source.images.shape[1:] != wanted:
-            raise ValueError(
-                f"prepared images of shape {source.images.shape} were given, and this bundle judges "
-                f"{('n', *wanted)}; `judge_images` prepares arrays as they come"
-            )
-        if not len(source):
-            raise ValueError("no image was given to judge")
-        named = source.digests if digests is None else digests
-        if len(named) != len(source):
-            raise ValueError(f"{len(named)} digests were given for {len(source)} images")
-        try:
-            return decide(
-                self.scorer, self.calibration, self.companions, source.images, source.valid, named, maps=maps
-            )
-        except (IndexError, RuntimeError, ValueError) as error:
-            raise DataError(
-                f"{self.path or self.recipe.about.title}: its detector cannot score ({one_line(error)}); the "
-                "bundle was changed or damaged, or the detector has a fault"
-            ) from error
-
-    def judge_images(
-        self,
-        images: Iterable[Image | ArrayLike | Tensor],
-        *,
-        spacing: Sequence[float] | None = None,
-        maps: bool = False,
-    ) -> Decisions:
-        """Decisions on images *as they come*, which are prepared first: see `prepare` and `judge`."""
-        prepared = self.prepare(images, spacing=spacing)
-        if not prepared:
-            raise ValueError("no image was given to judge")
-        return self.judge(*stack(prepared), [image.digest for image in prepared], maps=maps)
-
-    def prepare(
-        self, images: Iterable[Image | ArrayLike | Tensor], *, spacing: Sequence[float] | None = None
-    ) -> list[Prepared]:
-        """Images in memory, prepared as files are.
-
-        images   each an array or tensor `[*spatial]` or `[C, *spatial]` of any size, in the values and the
-                 type that a file would have (see `image_of`); or an Image (`images.read.read_image`), which
-                 has its own spacing
-        spacing  millimetres along each axis of all arrays, where the recipe resamples
-
-        Raises ImageError, which counts images from 0, for one that does not fit the recipe.
-        """
-        rank = len(self.recipe.preprocessing.size)
-        return [
-            self.preprocessing.apply(
-                image
-                if isinstance(image, Image)
-                else image_of(image, rank, spacing=spacing, source=f"image {number}")
-            )
-            for number, image in enumerate(images)
-        ]
 
     def save(self, path: str | Path) -> Self:
         """Write the bundle to a new folder `path`, whole or not at all, and return it as saved.
@@ -301,9 +204,9 @@ class Bundle:
                 refuse_large(name, files[name].forms)
             detector = detector.load_fitted(files[MODEL].read()).eval()
             preprocessing = Preprocessing.from_state(
-                recipe.preprocessing, document.preprocessing, to_arrays(files[PREPROCESSING].read())
+                recipe.preprocessing, document.preprocessing, files[PREPROCESSING].arrays()
             )
-            calibration = Calibration.from_state(document.calibration, to_arrays(files[CALIBRATION].read()))
+            calibration = Calibration.from_state(document.calibration, files[CALIBRATION].arrays())
             companions = Companions.from_state(
                 document.companions, files[COMPANIONS].read(), detector.channels, size
             )
@@ -335,7 +238,3 @@ class Bundle:
             digest=digest,
             device=device,
         )
-
-
-def to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    return {name: tensor.numpy() for name, tensor in tensors.items()}

@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from secondread.bundles.decisions import Baseline
 from secondread.bundles.fitted import plan_fitted, refuse_large
 from secondread.calibration.calibration import Calibration
 from secondread.detectors import find
 from secondread.detectors.contract import Detector
 from secondread.detectors.trivial import BASELINES
+from secondread.scoring.scorer import Scorer
 from secondread.strict.tensor_file import TensorForm
 
 T = TypeVar("T")
@@ -54,6 +56,13 @@ class Companions:
         for detector in self.detectors.values():
             detector.to(device)
         return self
+
+    def asked(self, device: str) -> dict[str, Baseline]:
+        """What judges images beside the detector, by name."""
+        return {
+            name: Baseline(Scorer(detector, device=device, precision="float32"), self.calibrations[name])
+            for name, detector in self.detectors.items()
+        }
 
     def state(self) -> tuple[dict[str, dict[str, Any]], dict[str, Tensor]]:
         """JSON by name, and tensors called `name/detector/…` and `name/calibration/…`."""

@@ -1,18 +1,18 @@
-"""From prepared images to decisions, in memory: what files, notebooks and services have in common."""
+"""From prepared images to decisions, in memory: what files, notebooks and services have in common. No torch
+here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.bundles.companions import Companions
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.complexity import with_complexity
 from secondread.calibration.raw_scores import Floats, RawScores
-from secondread.scoring.scorer import Scorer
 from secondread.wording.html_tables import html_block, html_table
 from secondread.wording.numbers import count, number
 from secondread.wording.sizes import times
@@ -20,9 +20,31 @@ from secondread.wording.sizes import times
 MOST_SHOWN = 12
 
 
+class Asked(Protocol):
+    """What gives raw scores of prepared images: a detector (`scoring.scorer.Scorer`), or its graph."""
+
+    def batch(
+        self,
+        images: NDArray[np.float32],
+        valid: NDArray[np.bool_] | None,
+        digests: Sequence[str],
+        *,
+        maps: bool = True,
+    ) -> RawScores:
+        """The raw parts `[n]` and, with `maps`, the maps `[n, *spatial]`, each image as if it were alone."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A trivial baseline that judges the same images."""
+
+    asked: Asked
+    calibration: Calibration
+
+
 @dataclass(frozen=True)
 class Decisions:
-    """What a bundle says of n images, in their order; an image without a finite score has none.
+    """What a fitted model says of n images, in their order; an image without a finite score has none.
 
     finite      bool `[n]`: whether the score is a finite number
     scores      float64 `[n]`, higher = more abnormal; nan where it is not finite
@@ -79,18 +101,18 @@ class Decisions:
 
 
 def decide(
-    scorer: Scorer,
+    asked: Asked,
     calibration: Calibration,
-    companions: Companions,
+    companions: Mapping[str, Baseline],
     pixels: NDArray[np.float32],
     valid: NDArray[np.bool_] | None,
     digests: Sequence[str],
     *,
     maps: bool,
 ) -> Decisions:
-    """The decisions on prepared images `[n, C, *size]`; see `Bundle.judge`."""
+    """The decisions on prepared images `[n, C, *size]`; see `FittedModel.judge`."""
     maps = maps and calibration.maps is not None
-    raw = scorer.batch(pixels, valid, digests, maps=maps)
+    raw = asked.batch(pixels, valid, digests, maps=maps)
     raw = with_complexity(raw, pixels, calibration.settings)
     scores = combined(raw, calibration.combine)
     finite = np.isfinite(scores)
@@ -100,11 +122,10 @@ def decide(
         p_values[finite] = calibration.p_values(scores[finite])
     if flags is not None:
         flags[finite] = calibration.flag(scores[finite])
-    baselines = {}
-    for name, companion in companions.detectors.items():
-        own = Scorer(companion, device=scorer.device, precision="float32")
-        heard = own.batch(pixels, valid, digests, maps=False)
-        baselines[name] = combined(heard, companions.calibrations[name].combine)
+    baselines = {
+        name: combined(one.asked.batch(pixels, valid, digests, maps=False), one.calibration.combine)
+        for name, one in companions.items()
+    }
     plain = None
     if calibration.settings.complexity != "none":
         plain = combined(raw, calibration.combine_without_complexity)

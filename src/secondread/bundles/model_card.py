@@ -23,10 +23,7 @@ NOT_SAID = "not stated"
 def calibration_words(folder: Path, document: BundleDocument) -> list[str]:
     """What the calibration of a bundle promises, in sentences. Raises DataError where it is damaged."""
     name = "calibration.safetensors"
-    arrays = {
-        key: value.numpy()
-        for key, value in TensorFile.open(folder / name, document.files[name]).read().items()
-    }
+    arrays = TensorFile.open(folder / name, document.files[name]).arrays()
     return list(describe(Calibration.from_state(document.calibration, arrays))["words"])
 
 

@@ -38,7 +38,7 @@ from secondread.previews.fictional_images import (
 )
 from secondread.previews.planes import Planes, bounded, eight_bits, planes
 from secondread.previews.training_images import TrainingImages, from_bundle
-from secondread.scoring.scorer import default_batch_size
+from secondread.scoring.batch_size import default_batch_size
 from secondread.training.seeds import seeded_generator
 from secondread.wording.sizes import times
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secondread.bundles.bundle import Bundle
+from secondread.bundles.fitted_model import FittedModel
 from secondread.bundles.seen import hash_patient
 from secondread.calibration.description import describe
 from secondread.errors import DataError, UserError
@@ -15,7 +15,7 @@ from secondread.readings.table_reader import FACTS, read_facts
 from secondread.readings.table_writer import READINGS
 
 
-def record_of(bundle: Bundle, inputs: Inputs) -> ScoreRecord:
+def record_of(bundle: FittedModel, inputs: Inputs) -> ScoreRecord:
     """What evaluation and a later reader must know about a run that begins."""
     return ScoreRecord.model_validate(
         {
@@ -39,7 +39,7 @@ def record_of(bundle: Bundle, inputs: Inputs) -> ScoreRecord:
     )
 
 
-def hashed_patient(item: Item, bundle: Bundle) -> str:
+def hashed_patient(item: Item, bundle: FittedModel) -> str:
     """What stands for the item's patient in a folder of readings: a hash under the bundle's own key."""
     return hash_patient(item.patient_id, bundle.seen.key) if item.patient_id else ""
 
@@ -49,7 +49,7 @@ def earlier_patients(out: Path) -> dict[str, str]:
     return {line["path"]: line.get("patient", "") for line in read_facts(out / FACTS)}
 
 
-def refuse_other_readings(out: Path, bundle: Bundle, inputs: Inputs) -> None:
+def refuse_other_readings(out: Path, bundle: FittedModel, inputs: Inputs) -> None:
     """Raises UserError where `out` holds readings that this run may not be mixed with.
 
     Where `run.json` is missing or damaged, the rows themselves say which bundle read them.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.bundles.bundle import Bundle
+from secondread.bundles.fitted_model import FittedModel
 from secondread.bundles.seen import Recall
 from secondread.detectors.trivial import column_of
 from secondread.images.image import ImageError
@@ -22,7 +22,7 @@ from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared, stack
 from secondread.readings.inputs import Item
 from secondread.readings.reading import Reading
-from secondread.scoring.scorer import default_batch_size
+from secondread.scoring.batch_size import default_batch_size
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def default_workers() -> int:
 
 
 def read_items(
-    bundle: Bundle,
+    bundle: FittedModel,
     items: Sequence[Item],
     *,
     maps: bool = False,
@@ -138,7 +138,7 @@ def ahead(make: Callable[[], Iterator[Gathered]], depth: int) -> Iterator[Gather
         thread.join(timeout=10)
 
 
-def read_batch(bundle: Bundle, gathered: Gathered, seen: Recall, *, maps: bool) -> Iterator[Result]:
+def read_batch(bundle: FittedModel, gathered: Gathered, seen: Recall, *, maps: bool) -> Iterator[Result]:
     """Results of one batch, in its order."""
     images = [prepared for _, prepared in gathered if isinstance(prepared, Prepared)]
     scored = iter(_score(bundle, images, seen, maps=maps) if images else ())
@@ -155,7 +155,7 @@ def _named(reading: Reading, item: Item) -> Reading:
     return replace(reading, path=item.path, study_id=item.study_id, frame=item.frame, time_s=item.time_s)
 
 
-def _score(bundle: Bundle, images: Sequence[Prepared], seen: Recall, *, maps: bool) -> Iterator[Result]:
+def _score(bundle: FittedModel, images: Sequence[Prepared], seen: Recall, *, maps: bool) -> Iterator[Result]:
     pixels, valid = stack(images)
     found = bundle.judge(pixels, valid, [image.digest for image in images], maps=maps)
     for i, image in enumerate(images):

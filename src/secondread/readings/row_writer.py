@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Self
 
-from secondread.bundles.bundle import Bundle
+from secondread.bundles.fitted_model import FittedModel
 from secondread.outputs.whole import NO_ROOM
 from secondread.readings.maps import write_maps
 from secondread.readings.pipeline import Result
@@ -24,7 +24,7 @@ class RowWriter:
     def __init__(
         self,
         table: ReadingsTable,
-        bundle: Bundle,
+        bundle: FittedModel,
         patients: Mapping[str, str],
         fingerprints: Mapping[str, str],
         progress: Callable[[int, int], None] | None,

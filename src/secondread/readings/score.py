@@ -20,7 +20,7 @@ from secondread.readings.readings import Readings
 from secondread.readings.score_into import score_into
 from secondread.readings.studies import StudyReading, read_studies
 from secondread.readings.table_writer import as_text
-from secondread.scoring.scorer import default_batch_size
+from secondread.scoring.batch_size import default_batch_size
 from secondread.terminal.counting import counting
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def score(
         return Readings.read(out)
     found = gather(
         given, where=where, workers=workers, key=key,
-        rank=len(bundle.detector.size), every=every, folders_as_sequences=folders_as_sequences,
+        rank=bundle.rank, every=every, folders_as_sequences=folders_as_sequences,
     )  # fmt: skip
     results = read_items(
         bundle, found.items, maps=maps, workers=workers, batch_size=batch_size, cache=cache,

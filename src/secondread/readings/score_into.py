@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secondread.bundles.bundle import Bundle
+from secondread.bundles.fitted_model import FittedModel
 from secondread.cohorts.listing.identities import no_stray_key
 from secondread.detectors.trivial import column_of
 from secondread.errors import UserError
@@ -61,7 +61,7 @@ class ScoreSummary(Short):
 
 
 def score_into(
-    bundle: Bundle,
+    bundle: FittedModel,
     inputs: Source | Sequence[Source],
     out: str | Path,
     *,
@@ -103,7 +103,7 @@ def score_into(
         with no_stray_key(out / READINGS):
             found = gather(
                 inputs, where=where, workers=workers, key=key, key_beside=out / READINGS,
-                rank=len(bundle.detector.size), every=every, folders_as_sequences=folders_as_sequences,
+                rank=bundle.rank, every=every, folders_as_sequences=folders_as_sequences,
             )  # fmt: skip
             refuse_other_readings(out, bundle, found)
         if maps and (none := no_maps(bundle)):
@@ -119,7 +119,7 @@ def score_into(
             raise cannot_write(Path(error.filename or out), error) from error
 
 
-def no_maps(bundle: Bundle) -> str:
+def no_maps(bundle: FittedModel) -> str:
     """What to tell whoever asks for maps that the bundle's detector has not; empty where it has them."""
     if bundle.calibration.maps is not None:
         return ""
@@ -131,7 +131,7 @@ def no_maps(bundle: Bundle) -> str:
 class _Run:
     """One run into a folder that is held for it."""
 
-    bundle: Bundle
+    bundle: FittedModel
     inputs: Inputs
     out: Path
     record: RunRecord
@@ -147,7 +147,7 @@ class _Run:
         bundle, items = self.bundle, self.inputs.items
         columns = Columns(
             bundle.parts,
-            tuple(column_of(name) for name in bundle.companions.names),
+            tuple(column_of(name) for name in bundle.baselines),
             without_complexity=bundle.has_complexity,
             places=any(item.frame is not None for item in items) or has_places(self.out),
         )

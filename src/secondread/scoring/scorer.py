@@ -17,7 +17,6 @@ What is promised of a score:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
@@ -31,6 +30,7 @@ from torch import Tensor
 from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.complexity import with_complexity
 from secondread.calibration.gathered_scores import GatheredScores
+from secondread.calibration.processed_scores import processed
 from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.cohorts.row import Row, shared_file
 from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise
@@ -48,16 +48,6 @@ from secondread.scoring.device import (
 from secondread.scoring.image_source import ImageSource
 from secondread.tiling.tile_scores import Score, TileScores
 from secondread.tiling.window_settings import WindowSettings
-
-ELEMENTS_PER_BATCH = 1 << 19
-MAP_PART = "map"
-"""The part of RawScores that a processed map gives."""
-
-
-def default_batch_size(size: Sequence[int]) -> int:
-    """As many images as hold about half a million elements: 8 of 256×256, one volume of 128³. With more, an
-    encoder's maps on a CPU outgrow what the allocator keeps, and every batch pays for fresh memory."""
-    return max(1, min(64, ELEMENTS_PER_BATCH // math.prod(size)))
 
 
 def noise_for(digests: Sequence[str], device: torch.device | str = "cpu") -> ScoringNoise:
@@ -208,19 +198,6 @@ def score_images(
         with Repeatable(device), autocast(device, precision):
             found.append(raw_scores(score(alone, noise_for([digest], device))))
     return concatenate(found)
-
-
-def processed(
-    raw: RawScores,
-    images: npt.NDArray[np.float32],
-    valid: npt.NDArray[np.bool_] | None,
-    processing: MapProcessing,
-) -> RawScores:
-    """The raw scores of prepared images with their maps processed and, where it is asked for, the part that
-    these give."""
-    maps = processing.apply(raw.maps or {}, images, valid)
-    done = RawScores(raw.parts, raw.tails, maps)
-    return done.with_part(MAP_PART, processing.image_scores(maps, valid)) if processing.scores else done
 
 
 def raw_scores(scores: Scores) -> RawScores:
