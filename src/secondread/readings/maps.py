@@ -76,15 +76,24 @@ def save_overlay(
     path: Path, picture: NDArray[np.float32], heat: NDArray[np.float32], scale: tuple[float, float]
 ) -> None:
     """The image in grey with the map over it, as PNG."""
-    low, high = scale
-    amount = np.clip((heat - low) / np.float32(max(high - low, 1e-12)), 0, 1).astype(np.float32)
     bottom, top = float(picture.min()), float(picture.max())
     grey = (picture - bottom) * np.float32(255 / max(top - bottom, 1e-12))
+    mixed = mix(grey[np.newaxis], heat, scale)
+    with whole_file(path, synced=False) as file:
+        Picture.fromarray(mixed).save(file, "PNG", compress_level=1)
+
+
+def mix(
+    picture: NDArray[np.float32], heat: NDArray[np.float32], scale: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """A picture `[1 or 3, rows, columns]` of 0 to 255 with the map over it, `[rows, columns, 3]`; more opaque
+    where the map is higher."""
+    low, high = scale
+    amount = np.clip((heat - low) / np.float32(max(high - low, 1e-12)), 0, 1).astype(np.float32)
     opacity = np.float32(0.6) * amount
-    dimmed = grey * (1 - opacity) + np.float32(0.5)
+    dimmed = picture * (1 - opacity) + np.float32(0.5)
     step = (amount * (len(COLOURS) - 1) + np.float32(0.5)).astype(np.int32)
     mixed = np.empty((*heat.shape, 3), np.uint8)
     for channel in range(3):
-        mixed[..., channel] = dimmed + COLOURS[:, channel].take(step) * opacity
-    with whole_file(path, synced=False) as file:
-        Picture.fromarray(mixed).save(file, "PNG", compress_level=1)
+        mixed[..., channel] = dimmed[channel % len(dimmed)] + COLOURS[:, channel].take(step) * opacity
+    return mixed

@@ -154,7 +154,9 @@ class _Run:
         table = ReadingsTable(
             self.out, columns, bundle=bundle.digest, holds=self.holds(), with_maps=self.maps
         )
-        told = record_of(bundle, self.inputs).model_dump(mode="json", exclude={"command", "versions"})
+        told = record_of(bundle, self.inputs).model_dump(
+            mode="json", exclude={"command", "started", "versions"}
+        )
         self.record.write(self.out / RECORD, **told)
         patients = {item.path: hashed_patient(item, bundle) for item in items}
         for item in items:

@@ -35,10 +35,12 @@ class Told(BaseModel):
 class LevelRecord(Told):
     """Of `images` or `studies`; see `calibration.description.describe`."""
 
+    scores: int | None = None
     threshold: float | None = None
     patients: int | None = None
     patients_needed: int | None = None
     false_alarm_rate_range: Range | None = None
+    words: str = ""
 
 
 class PartRecord(Told):
@@ -163,6 +165,7 @@ class ScoreRecord(Told):
     """One scoring run.
 
     command                what the person typed; None where nobody did or it is not known
+    started                when the run began, in UTC; empty where it is not known
     versions               of packages, at scoring
     seed                   of the fit
     bundle                 the bundle's folder
@@ -179,6 +182,7 @@ class ScoreRecord(Told):
     """
 
     command: tuple[str, ...] | None = None
+    started: str = ""
     versions: dict[str, str] = Field(default_factory=dict)
     seed: int | None = None
     bundle: str | None = None
