@@ -1,6 +1,9 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydicom.uid import generate_uid
 from read_study import Read, read_film, read_series, write_study
 
 
@@ -19,3 +22,23 @@ def series(study_folder: Path) -> Read:
 @pytest.fixture(scope="session")
 def film(study_folder: Path) -> Read:
     return read_film(study_folder)
+
+
+@pytest.fixture
+def identity() -> Callable[[], dict[str, Any]]:
+    """UIDs, numbers and equipment of a new result, as highdicom's constructors take them."""
+
+    def made() -> dict[str, Any]:
+        return {
+            "series_instance_uid": generate_uid(),
+            "series_number": 20_003,
+            "sop_instance_uid": generate_uid(),
+            "instance_number": 1,
+            "series_description": "a result",
+            "manufacturer": "secondread",
+            "manufacturer_model_name": "spectrum",
+            "software_versions": "secondread 0.1.0",
+            "device_serial_number": "00ff",
+        }
+
+    return made

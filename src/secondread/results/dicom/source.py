@@ -30,6 +30,7 @@ from secondread.images.source import Reference, digest_of_parts, member_number
 from secondread.preprocessing.cache.cache import fingerprint_of
 from secondread.results.dicom.headers import gone, stored_header
 from secondread.wording.short import Short
+from secondread.wording.sizes import times
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -81,6 +82,15 @@ class Source(Short):
         return (rows, columns) if self.tiles is None else tile_size(rows, columns, self.tiles)
 
     @property
+    def slices(self) -> list[StoredPlane]:
+        """The plane of each slice of the map, in the map's order; of frames that are there twice the
+        first."""
+        found: dict[int, StoredPlane] = {}
+        for plane in self.planes:
+            found.setdefault(plane.slice, plane)
+        return [found[number] for number in range(len(found))]
+
+    @property
     def frame_of_reference(self) -> str:
         """The FrameOfReferenceUID where every plane has a place in it; empty where the source states none."""
         said = {text(header, "FrameOfReferenceUID") for header in self.headers}
@@ -99,20 +109,22 @@ class Source(Short):
             "in the patient; export it again, or use the map as NIfTI"
         )
 
-    def planes_of(self, values: NDArray[Any]) -> NDArray[Any]:
-        """A map on the file's grid as `[planes, rows, columns]`; a view where the order is the same already.
-
-        Raises DataError where the map is of another size.
-        """
-        slices = values if self.is_volume else values[np.newaxis]
-        wanted = [plane.slice for plane in self.planes]
-        if slices.ndim != 3 or slices.shape != (max(wanted) + 1, *self.size):
-            found = "×".join(map(str, values.shape))
-            expected = "×".join(map(str, (max(wanted) + 1, *self.size) if self.is_volume else self.size))
+    def slices_of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """A map on the file's grid as `[slices, rows, columns]`, a view. Raises DataError where it is of
+        another size."""
+        count = max(plane.slice for plane in self.planes) + 1
+        expected = (count, *self.size) if self.is_volume else self.size
+        if values.shape != expected:
             raise DataError(
-                f"{self.reference}: the map has {found} values, and the file {expected} pixels; "
-                "read it again with secondread score"
+                f"{self.reference}: the map has {times(values.shape)} values, and the file {times(expected)} "
+                "pixels; read it again with secondread score"
             )
+        return values if self.is_volume else values[np.newaxis]
+
+    def planes_of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The same as `[planes, rows, columns]`, plane by plane as the instances and frames lie; a view where
+        the order is the same already."""
+        slices, wanted = self.slices_of(values), [plane.slice for plane in self.planes]
         return slices if wanted == list(range(len(slices))) else slices[wanted]
 
     def pictures_of(self, values: NDArray[Any]) -> NDArray[Any]:
