@@ -19,6 +19,7 @@ class Concept:
 
 
 SCORE = Concept("score", "Anomaly score, higher is more abnormal")
+PIXEL_SCORE = Concept("pixel-score", "Anomaly score of a pixel, higher is more abnormal")
 STUDY_SCORE = Concept("study-score", "Anomaly score of the study, that of its worst image")
 P_VALUE = Concept("p-value", "Conformal p-value among calibration normals")
 FLAG = Concept("flag", "Flagged: the score reaches the calibrated threshold")

@@ -3,7 +3,8 @@
 The object must have a Frame of Reference, and each of its frames a place in it. A film has neither. Where its
 header says how it lies to the patient (PatientOrientation) and how large its pixels are, its map gets a
 frame of reference of its own, which no other object shares: directions and sizes hold, and nobody is told a
-position. A film that does not say both, and a clip, give none.
+position. So does the map of a single slice whose header leaves the UID of its frame of reference out. A film
+that does not say both, and a clip, give none.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.errors import DataError
-from secondread.images.dicom.dataset import quiet_pydicom, text
+from secondread.images.dicom.dataset import text
 from secondread.images.dicom.geometry import Plane, flat_spacing
 from secondread.images.dicom.numbers import HeaderValueError
+from secondread.results import concepts
+from secondread.results.dicom.coding_scheme import coding_scheme
 from secondread.results.dicom.headers import CHARACTER_SET
+from secondread.results.dicom.laterality import set_laterality
+from secondread.results.dicom.quiet import quiet_writing
 from secondread.results.dicom.source import Source, StoredPlane
 from secondread.results.dicom.stand_ins import refer, stand_ins
 
@@ -27,7 +32,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 LABEL = "ANOMALY"
-QUANTITY = ("pixel-score", "99SECONDREAD", "Anomaly score of a pixel, higher is more abnormal")
 _MEANING = "Anomaly score of each pixel, higher is more abnormal"
 _DIRECTIONS = {
     "L": (1, 0, 0),
@@ -63,7 +67,7 @@ def parametric_map(
 
     source.require_place()
     values = source.slices_of(heat).astype(np.float32, copy=False)
-    with quiet_pydicom():
+    with quiet_writing():
         slices, frame_of_reference = _placed(source, identity["sop_instance_uid"])
         made = ParametricMap(
             stand_ins(source, slices, frame_of_reference),
@@ -80,19 +84,10 @@ def parametric_map(
         )
         if part := text(source.headers[0], "BodyPartExamined"):
             made.BodyPartExamined = part
-        made.Laterality = text(source.headers[0], "Laterality") or text(source.headers[0], "ImageLaterality")
-        made.CodingSchemeIdentificationSequence = [_scheme()]
+        set_laterality(made, source.headers[0])
+        made.CodingSchemeIdentificationSequence = [coding_scheme()]
         refer(made, source, slices)
         return made
-
-
-def _scheme() -> Dataset:
-    """What the quantity's private code is of (PS3.3 C.12.1.1.8)."""
-    from pydicom import Dataset
-
-    made = Dataset()
-    made.CodingSchemeDesignator, made.CodingSchemeName = QUANTITY[1], "secondread's own codes"
-    return made
 
 
 def _mapping(values: NDArray[np.float32]) -> RealWorldValueMapping:
@@ -100,6 +95,7 @@ def _mapping(values: NDArray[np.float32]) -> RealWorldValueMapping:
     from highdicom.sr import CodedConcept
     from pydicom.sr.codedict import codes
 
+    quantity = concepts.PIXEL_SCORE
     return RealWorldValueMapping(
         lut_label=LABEL,
         lut_explanation=_MEANING,
@@ -107,7 +103,7 @@ def _mapping(values: NDArray[np.float32]) -> RealWorldValueMapping:
         value_range=(float(values.min()), float(values.max())),
         slope=1.0,
         intercept=0.0,
-        quantity_definition=CodedConcept(*QUANTITY),
+        quantity_definition=CodedConcept(quantity.value, concepts.SCHEME, quantity.meaning),
     )
 
 
@@ -129,7 +125,7 @@ def _placed(source: Source, uid: str) -> tuple[list[StoredPlane], str]:
             f"{source.reference}: no parametric map, since its frames have no place in the patient, "
             "which that object must state; the map is there as NIfTI"
         )
-    place = _of_film(source, slices[0])
+    place = slices[0].place or _of_film(source, slices[0])
     return [replace(slices[0], place=place)], generate_uid(entropy_srcs=[uid, "frame of reference"])
 
 

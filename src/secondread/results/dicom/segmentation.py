@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.images.dicom.dataset import quiet_pydicom, value
+from secondread.images.dicom.dataset import value
 from secondread.results.dicom.headers import CHARACTER_SET
+from secondread.results.dicom.quiet import quiet_writing
 from secondread.results.dicom.source import Source, StoredPlane
 from secondread.results.dicom.stand_ins import point_at, refer, stand_ins
 
@@ -64,7 +65,7 @@ def segmentation(
     if not marked.any():
         return None
     slices = source.slices
-    with quiet_pydicom():
+    with quiet_writing():
         describe = _described(algorithm, version, tracking_uid, description)
         if not source.frame_of_reference and len(slices) > 1:
             return _of_frames(source, slices, marked, describe, identity)

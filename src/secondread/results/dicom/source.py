@@ -41,7 +41,7 @@ class StoredPlane(Short):
     """One plane of the image: the instance that holds it, and where.
 
     header  the number of the instance among the source's `headers`
-    frame   its number in the instance, from 1 as DICOM counts; None where that is no multi-frame object
+    frame   its number in the instance, from 1 as DICOM counts; None where that holds one frame
     place   where it lies in the patient, LPS millimetres; None where the header does not say
     slice   which slice of the map belongs to it; 0 where the map has two axes
     tile    of a mosaic: its number in the picture, from 0
@@ -269,7 +269,7 @@ def _of_file(found: Reference) -> _Found:
         )
         return _Found((header,), planes, (found.path,), wanted is None, tiles)
     if wanted is not None or frames == 1:
-        number = (wanted or 0) + 1 if "NumberOfFrames" in header else None
+        number = None if frames == 1 else (wanted or 0) + 1
         plane = StoredPlane(0, number, plane_of(header, wanted or 0), 0)
         return _Found((header,), (plane,), (found.path,), False)
     try:

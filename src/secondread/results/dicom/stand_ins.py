@@ -162,6 +162,9 @@ def _carried(header: Dataset) -> Dataset:
             made.add(copy.copy(element))
     if text(header, "LossyImageCompression") not in ("00", "01"):
         made.LossyImageCompression = "00"
+    for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+        if keyword in made and not text(header, keyword):
+            delattr(made, keyword)
     return made
 
 

@@ -16,6 +16,7 @@ from secondread.readings.reading import Reading
 from secondread.readings.score_record import ScoreRecord
 from secondread.results import concepts
 from secondread.results.concepts import Concept
+from secondread.results.dicom.coding_scheme import coding_scheme
 from secondread.results.dicom.identity import MAKER, RESEARCH_USE, Author, uid_of
 from secondread.results.promise import Level, Promise
 from secondread.results.studies import ImageRead, Study, called, image_key, read_of
@@ -71,7 +72,7 @@ def structured_report(
         evidence=_evidence(study, made),
         content=content[0],
         is_complete=True,
-        coding_schemes=[_scheme()],
+        coding_schemes=[coding_scheme()],
         **instance.keywords,
         **author.equipment,
     )
@@ -256,14 +257,3 @@ def _text(name: CodedConcept, words: str) -> ContentItem:
     from highdicom import sr
 
     return sr.TextContentItem(name, words, relationship_type="CONTAINS")
-
-
-def _scheme() -> Any:
-    """The declaration of the private codes (PS3.3 C.12.1.1.8)."""
-    from highdicom.coding_schemes import CodingSchemeIdentificationItem
-
-    item = CodingSchemeIdentificationItem(
-        concepts.SCHEME, name=concepts.SCHEME_NAME, responsible_organization=MAKER
-    )
-    item.CodingSchemeUID = concepts.SCHEME_UID
-    return item
