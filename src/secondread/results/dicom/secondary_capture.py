@@ -21,6 +21,7 @@ from secondread.images.image import Image
 from secondread.readings.display import display
 from secondread.readings.maps import COLOURS, mix
 from secondread.readings.reading import Reading
+from secondread.results.dicom.body_part import set_body_part
 from secondread.results.dicom.identity import RESEARCH_USE, Author, Instance
 from secondread.results.promise import judgement
 from secondread.wording.numbers import significant
@@ -37,7 +38,6 @@ _WORTH_SAYING = 0.3
 """Cosine from which on a direction is part of an orientation's letters."""
 _FORWARD, _BACKWARD = "LPH", "RAF"
 """Letters of the positive and negative axes of the patient, LPS."""
-_PAIRED = frozenset({"L", "R"})
 
 
 def overlay(
@@ -103,8 +103,7 @@ def _oriented(found: Any, header: Dataset, plane: StoredPlane, shrink: float) ->
     else:
         said = text(header, "PatientOrientation")
         found.PatientOrientation = said.split("\\") if said else None
-    side = next((text(header, name) for name in ("Laterality", "ImageLaterality") if text(header, name)), "")
-    found.Laterality = side if side in _PAIRED else ""
+    set_body_part(found, header)
 
 
 def _letters(direction: NDArray[np.float64]) -> str:

@@ -32,9 +32,8 @@ _PROCEDURES = {
     "MR": ("25056-3", "MRI unspecified body region", "LN"),
     "PT": ("44136-0", "PET unspecified body region", "LN"),
     "NM": ("49118-3", "NM unspecified body region", "LN"),
-    **dict.fromkeys(("CR", "DX", "RG"), ("43468-8", "XR unspecified body region", "LN")),
 }
-"""Of CID 100, by modality."""
+"""Of CID 100, by modality; it has none for radiographs and ultrasound."""
 _OTHER_PROCEDURE = ("363679005", "Imaging procedure", "SCT")
 _OBJECTS = {
     "1.2.840.10008.5.1.4.1.1.66.4": concepts.SEGMENTATION,

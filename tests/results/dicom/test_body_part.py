@@ -1,7 +1,7 @@
 import pytest
 from pydicom import Dataset
 
-from secondread.results.dicom.laterality import set_laterality
+from secondread.results.dicom.body_part import set_body_part
 
 
 def source(**elements: str) -> Dataset:
@@ -29,5 +29,13 @@ def test_the_side_is_the_source_s_and_a_single_part_has_none(
 ) -> None:
     made = Dataset()
     made.Laterality = "L"
-    set_laterality(made, source(**elements))
+    set_body_part(made, source(**elements))
     assert made.get("Laterality") == side
+    assert made.get("BodyPartExamined") == elements.get("BodyPartExamined")
+
+
+def test_a_part_that_is_no_code_is_left_out() -> None:
+    made = source(BodyPartExamined="OLD")
+    set_body_part(made, source(BodyPartExamined="Head, neck"))
+    assert "BodyPartExamined" not in made
+    assert made.Laterality == ""
