@@ -20,9 +20,9 @@ from secondread.images.dicom.dataset import text
 from secondread.images.dicom.geometry import Plane, flat_spacing
 from secondread.images.dicom.numbers import HeaderValueError
 from secondread.results import concepts
+from secondread.results.dicom.body_part import set_body_part
 from secondread.results.dicom.coding_scheme import coding_scheme
 from secondread.results.dicom.headers import CHARACTER_SET
-from secondread.results.dicom.laterality import set_laterality
 from secondread.results.dicom.quiet import quiet_writing
 from secondread.results.dicom.source import Source, StoredPlane
 from secondread.results.dicom.stand_ins import refer, stand_ins
@@ -84,7 +84,7 @@ def parametric_map(
         )
         if part := text(source.headers[0], "BodyPartExamined"):
             made.BodyPartExamined = part
-        set_laterality(made, source.headers[0])
+        set_body_part(made, source.headers[0])
         made.CodingSchemeIdentificationSequence = [coding_scheme()]
         refer(made, source, slices)
         return made
