@@ -143,3 +143,17 @@ def test_a_map_of_another_size_is_refused(tmp_path: Path) -> None:
     film = made_study.write_film(tmp_path / "film.dcm", np.zeros((24, 20), np.uint16))
     with pytest.raises(DataError, match="the map has 20×24 values, and the file 24×20 pixels"):
         read_source(str(film)).planes_of(np.zeros((20, 24), np.float32))
+
+
+def test_a_mosaic_gives_its_tiles_and_the_way_back_to_its_picture(shared_data: Path) -> None:
+    path = shared_data / "dicom-zoo" / "siemens" / "In__Orientation__axmb__AxAsc36mb2a__jpg1.dcm"
+    stored = pydicom.dcmread(path).pixel_array
+    heat = map_of(path)
+    source = read_source(str(path))
+    assert source.tiles == len(source.planes) == len(heat) == 36
+    assert source.frame_of_reference
+    np.testing.assert_array_equal(source.pictures_of(heat), stored[np.newaxis])
+    one = read_source(f"{path}#frame/7").pictures_of(heat[7])[0]
+    np.testing.assert_array_equal(
+        one[stored.shape[0] // 6 :][: heat.shape[1], heat.shape[2] : 2 * heat.shape[2]], heat[7]
+    )
