@@ -62,3 +62,16 @@ def test_what_cannot_state_its_place_says_what_is_missing(tmp_path: Path, identi
     clip = made_study.write_clip(tmp_path / "clip.dcm", np.zeros((2, 24, 20), np.uint8))
     with pytest.raises(NoParametricMap, match="its frames have no place in the patient"):
         of(clip, np.stack([HEAT, HEAT]), identity)
+
+
+def test_directions_without_a_position_are_those_of_the_header(tmp_path: Path, identity: Identity) -> None:
+    film = made_study.write_film(
+        tmp_path / "film.dcm",
+        PIXELS,
+        ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+        FrameOfReferenceUID="1.2.3",
+    )
+    read = of(film, HEAT, identity)
+    shared = read.SharedFunctionalGroupsSequence[0]
+    assert shared.PlaneOrientationSequence[0].ImageOrientationPatient == [0, 1, 0, 0, 0, -1]
+    assert read.FrameOfReferenceUID != "1.2.3"

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from secondread.errors import DataError
 from secondread.images.dicom.dataset import text
-from secondread.images.dicom.geometry import Plane, flat_spacing
-from secondread.images.dicom.numbers import HeaderValueError
+from secondread.images.dicom.geometry import Plane, flat_spacing, plane_from
+from secondread.images.dicom.numbers import HeaderValueError, numbers
 from secondread.results import concepts
 from secondread.results.dicom.body_part import set_body_part
 from secondread.results.dicom.coding_scheme import coding_scheme
@@ -72,7 +72,7 @@ def parametric_map(
         made = ParametricMap(
             stand_ins(source, slices, frame_of_reference),
             values,
-            contains_recognizable_visual_features=False,
+            contains_recognizable_visual_features=_shows_a_face(source),
             real_world_value_mappings=[_mapping(values)],
             voi_lut_transformations=[
                 VOILUTTransformation(*_window(values, scale), voi_lut_function="LINEAR_EXACT")
@@ -82,12 +82,15 @@ def parametric_map(
             specific_character_set=CHARACTER_SET,
             **identity,
         )
-        if part := text(source.headers[0], "BodyPartExamined"):
-            made.BodyPartExamined = part
         set_body_part(made, source.headers[0])
         made.CodingSchemeIdentificationSequence = [coding_scheme()]
         refer(made, source, slices)
         return made
+
+
+def _shows_a_face(source: Source) -> bool:
+    """Whether the source's header says that a person can be recognised in it, and so perhaps in its map."""
+    return text(source.headers[0], "RecognizableVisualFeatures").upper() == "YES"
 
 
 def _mapping(values: NDArray[np.float32]) -> RealWorldValueMapping:
@@ -132,17 +135,14 @@ def _placed(source: Source, uid: str) -> tuple[list[StoredPlane], str]:
 def _of_film(source: Source, plane: StoredPlane) -> Plane:
     """A plane of a film's size and directions, its first pixel at zero."""
     header = source.headers[plane.header]
-    along = [
-        np.array(_DIRECTIONS[one[:1]], np.float64)
-        for one in text(header, "PatientOrientation").split("\\")
-        if one[:1] in _DIRECTIONS
-    ]
     try:
         spacing, _ = flat_spacing(header, (plane.frame or 1) - 1)
+        directions = numbers(header, "ImageOrientationPatient", 6) or _directions(header)
     except HeaderValueError:
-        spacing = None
+        spacing, directions = None, []
+    place = plane_from([0, 0, 0], directions or [1, 0, 0, 0, 1, 0], spacing or [1, 1])
     missing = [
-        *(["PatientOrientation"] if len(along) != 2 or np.dot(along[0], along[1]) else []),
+        *(["PatientOrientation"] if not directions or place is None else []),
         *(["a pixel spacing"] if spacing is None else []),
     ]
     if missing:
@@ -150,5 +150,12 @@ def _of_film(source: Source, plane: StoredPlane) -> Plane:
             f"{source.reference}: no parametric map, since its header does not say {' and '.join(missing)}, "
             "which that object must state; the map is there as TIFF"
         )
-    assert spacing is not None
-    return Plane(np.zeros(3), along[0], along[1], *spacing)
+    assert place is not None
+    return place
+
+
+def _directions(header: Dataset) -> list[float]:
+    """Those along a row and down a column as PatientOrientation says them; empty where it does not."""
+    said = text(header, "PatientOrientation").split("\\")
+    along = [_DIRECTIONS[one[:1]] for one in said if one[:1] in _DIRECTIONS]
+    return [float(one) for direction in along for one in direction] if len(along) == 2 else []
