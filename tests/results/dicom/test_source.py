@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import made_study
@@ -13,7 +14,7 @@ from secondread.errors import DataError
 from secondread.images.dicom.dataset import quiet_pydicom
 from secondread.images.read import read_image
 from secondread.images.write import write_map
-from secondread.results.dicom.source import Source, read_source
+from secondread.results.dicom.source import Source, StoredPlane, read_source
 
 LESION = np.array([-8.0, 25.0, 53.0])
 KINDS = ("axial", "oblique", "reversed", "uneven", "tilted")
@@ -42,6 +43,13 @@ def test_each_plane_of_a_series_is_the_pixel_matrix_of_its_instance(tmp_path: Pa
     assert source.frame_of_reference
     np.testing.assert_array_equal(source.planes_of(map_of(folder)), stored_planes(source))
     assert not any("PixelData" in header for header in source.headers)
+
+
+def test_a_file_that_is_there_twice_counts_once(tmp_path: Path) -> None:
+    folder = made_study.write_series(tmp_path / "series", made_study.slices("axial"), LESION)
+    shutil.copy(folder / "02.dcm", folder / "copy.dcm")
+    source = read_source(str(folder), digest=read_image(folder).digest)
+    assert len(source.headers) == len(source.planes) == 7
 
 
 def test_planes_of_a_multi_frame_file_follow_its_frames(tmp_path: Path) -> None:
@@ -123,6 +131,22 @@ def test_a_volume_without_a_frame_of_reference_says_what_to_do(tmp_path: Path) -
     )
     with pytest.raises(DataError, match="no FrameOfReferenceUID, without which"):
         read_source(str(folder)).require_place()
+
+
+def test_a_mosaic_without_a_place_is_refused(tmp_path: Path) -> None:
+    film = made_study.write_film(tmp_path / "film.dcm", np.zeros((24, 20), np.uint16))
+    header = read_source(str(film)).headers[0]
+    planes = tuple(StoredPlane(0, None, None, number, number) for number in range(4))
+    with pytest.raises(DataError, match="does not say the places of the mosaic's slices, without which"):
+        Source("mosaic.dcm", (header,), planes, True, 4).require_place()
+
+
+def test_slices_under_one_name_are_refused(tmp_path: Path) -> None:
+    folder = made_study.write_series(
+        tmp_path / "series", made_study.slices("axial"), LESION, SOPInstanceUID="1.2.3"
+    )
+    with pytest.raises(DataError, match="several slices have one SOPInstanceUID"):
+        read_source(str(folder))
 
 
 def test_what_a_header_leaves_out_or_writes_wrongly_is_empty(tmp_path: Path) -> None:

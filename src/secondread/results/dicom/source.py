@@ -98,15 +98,23 @@ class Source(Short):
         return said.pop() if len(said) == 1 and placed else ""
 
     def require_place(self) -> None:
-        """Raises DataError where a volume does not say where its slices lie, without which nothing that is
-        found in it can be shown in its place. A film and a clip have no place and need none."""
-        if self.frame_of_reference or not self.is_volume or any(p.place is None for p in self.planes):
+        """Raises DataError where a volume, or a slice of a mosaic, does not say where it lies, without which
+        nothing that is found in it can be shown in its place. A film and a clip have no place and need none.
+        """
+        if self.frame_of_reference:
             return
-        several = len({text(header, "FrameOfReferenceUID") for header in self.headers}) > 1
-        what = "its slices have different values of" if several else "its header has no"
+        unplaced = any(plane.place is None for plane in self.planes)
+        if self.tiles is None and (unplaced or not self.is_volume):
+            return
+        if unplaced:
+            what = "the header does not say the places of the mosaic's slices"
+        elif len({text(header, "FrameOfReferenceUID") for header in self.headers}) > 1:
+            what = "its slices have different values of FrameOfReferenceUID"
+        else:
+            what = "its header has no FrameOfReferenceUID"
         raise DataError(
-            f"{self.reference}: {what} FrameOfReferenceUID, without which a result cannot say where it lies "
-            "in the patient; export it again, or use the map as NIfTI"
+            f"{self.reference}: {what}, without which a result cannot say where it lies in the patient; "
+            "export it again, or use the map as NIfTI"
         )
 
     def slices_of(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -241,6 +249,12 @@ def _of_series(found: Reference) -> _Found:
             )
         planes.append(plane)
     order = [place[0] for place in at_one_place(planes)]
+    if len({text(headers[index], "SOPInstanceUID") for index in order}) < len(order):
+        raise ImageError(
+            found.text,
+            "several slices have one SOPInstanceUID, by which a result refers to each",
+            "export it again",
+        )
     try:
         stack([planes[index] for index in order])
     except NotAStack as reason:
