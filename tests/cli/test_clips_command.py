@@ -28,6 +28,11 @@ def test_index_and_score_take_every_second_frame_and_score_shows_them_over_time(
     page = (tmp_path / "out" / "sequences.html").read_text(encoding="utf-8")
     assert "3 frames" in page
     assert "frame 4 at 0.16" in page or "frame 2 at 0.08" in page or "frame 0 at 0.00" in page
+    again = ("threshold", fitted.path, tmp_path / "out", "--false-alarm-rate", 0.4, "-o", tmp_path / "other")
+    assert "images: " in run(*again)
+    redrawn = (tmp_path / "other" / "sequences.html").read_text(encoding="utf-8")
+    assert redrawn != page
+    assert "3 frames" in redrawn
     run("score", fitted.path, tmp_path / "m.csv", "-o", tmp_path / "again", "--workers", 0)
     first, again = ((tmp_path / name / "readings.csv").read_text().splitlines() for name in ("out", "again"))
     assert [line.split(",")[3:6] for line in first] == [line.split(",")[3:6] for line in again]

@@ -64,6 +64,7 @@ def test_help_answers_quickly() -> None:
         "fit",
         "score",
         "calibrate",
+        "threshold",
         "evaluate",
         "sample",
         "anomalies",

@@ -105,7 +105,7 @@ def test_one_word_means_one_thing(words) -> None:
     assert own["--log-file"].metavar == "FILE"
     if (output := own.get("--output")) is not None:
         assert output.opts == ["--output", "-o"]
-        assert output.required or words in {("demo",), ("check",), ("dataset",)}
+        assert output.required or words in {("demo",), ("check",), ("dataset",), ("threshold",)}
         assert "--quiet" in own
     if (quiet := own.get("--quiet")) is not None:
         assert quiet.opts == ["--quiet", "-q"]

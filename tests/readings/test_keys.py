@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cohorts.dicom_files import write_dicom
+from secondread import tables
 from secondread.bundles.bundle import Bundle
 from secondread.errors import UserError
 from secondread.readings.readings import Readings
@@ -30,7 +31,8 @@ def film(folder: Path, study: int, number: int) -> None:
 
 
 def studies(out: Path) -> list[str]:
-    return [line.split(",")[0] for line in (out / "studies.csv").read_text().splitlines()[1:]]
+    header, *rows = tables.read_text((out / "studies.csv").read_text())
+    return sorted(row[header.index("study_id")] for row in rows)
 
 
 def test_a_resumed_run_knows_its_studies(fitted: Bundle, films: Path, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+from secondread import tables
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest
 from secondread.evaluation.evaluate import evaluate
 from secondread.evaluation.levels import study_units
 from secondread.readings.reading import Reading
 from secondread.readings.score_into import score_into
-from secondread.readings.studies import read_studies
+from secondread.readings.studies import read_studies, studies_table
+from secondread.readings.table_reader import read_studies as read_table
 
 
 def test_a_study_has_the_score_of_its_worst_image(fitted: Bundle) -> None:
@@ -50,3 +52,34 @@ def test_scoring_keeps_patients_apart_also_when_it_goes_on_later(
     assert not any(patient in (tmp_path / "out" / "facts.jsonl").read_text() for patient in patients)
     found = evaluate(tmp_path / "out", replace(phantoms, rows=rows), bootstrap=20, workers=0)
     assert len(study_units(found.cases.cases, found.readings)) == len(patients)
+
+
+def test_the_table_is_ranked_by_score_and_studies_without_one_come_last(fitted: Bundle) -> None:
+    readings = [
+        Reading("a", study_id="broken", error="cut short"),
+        Reading("b", study_id="two", score=3.0),
+        Reading("c", study_id="low", score=1.0),
+        Reading("d", study_id="one", score=3.0),
+        Reading("e", study_id="also broken", error="empty"),
+    ]
+    table = studies_table(read_studies(readings, fitted.calibration))
+    header, *rows = tables.read_text(table)
+    assert header[:3] == ["rank", "study_id", "score"]
+    told = [(row[0], row[1], row[header.index("error")]) for row in rows]
+    assert told == [
+        ("1", "one", ""),
+        ("2", "two", ""),
+        ("3", "low", ""),
+        ("", "also broken", "empty"),
+        ("", "broken", "cut short"),
+    ]
+
+
+def test_a_table_of_before_ranks_is_read(fitted: Bundle, tmp_path: Path) -> None:
+    file = tmp_path / "studies.csv"
+    file.write_text("study_id,score,p_value,flagged,images,failed,worst_image\none,2.5,0.1,true,2,0,a.png\n")
+    assert read_table(file)["a.png"].score == 2.5
+    file.write_text(
+        studies_table(read_studies([Reading("a", study_id="one", score=1.0)], fitted.calibration))
+    )
+    assert read_table(file)["a"].score == 1.0

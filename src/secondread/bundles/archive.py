@@ -129,6 +129,16 @@ def refuse_another(out: Path, digest: str) -> None:
 
 
 @contextmanager
+def folder_of(bundle: Path) -> Iterator[Path]:
+    """The folder of a bundle, for the block, where it is an archive."""
+    if not bundle.is_file():
+        yield bundle
+        return
+    with unpacked(bundle) as folder:
+        yield folder
+
+
+@contextmanager
 def unpacked(archive: Path) -> Iterator[Path]:
     """A temporary folder with the bundle in an archive, whose files are as long as they are declared; it is
     gone at the end of the block. Messages about what lies in it name the archive.

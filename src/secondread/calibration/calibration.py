@@ -146,14 +146,16 @@ class Calibration:
 
         Without maps in `calibration` the pixel threshold of the former site is dropped, not kept.
         """
-        settings = self.settings
-        if false_alarm_rate is not None:
-            settings = CalibrationSettings.model_validate(
-                {**settings.model_dump(), "false_alarm_rate": false_alarm_rate}
-            )
+        settings = self.settings if false_alarm_rate is None else self.at(false_alarm_rate).settings
         cleared = None if self.maps is None else replace(self.maps, threshold=None)
         same = replace(self, settings=settings, maps=cleared, recalibrated=True)
         return same._calibrated(_gathered(calibration, settings, patients, studies))
+
+    def at(self, false_alarm_rate: float) -> Self:
+        """The same p-values, with thresholds of images and studies for another rate. The pixel threshold
+        stays: pixels of calibration maps are not kept."""
+        settings = {**self.settings.model_dump(), "false_alarm_rate": false_alarm_rate}
+        return replace(self, settings=CalibrationSettings.model_validate(settings))
 
     def _calibrated(self, normals: GatheredScores) -> Self:
         scores = self.combine(normals.raw) if len(normals) else np.zeros(0)

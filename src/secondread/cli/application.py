@@ -20,6 +20,7 @@ from secondread.cli.commands.models.calibrate import calibrate
 from secondread.cli.commands.models.fit import fit
 from secondread.cli.commands.models.recipes import recipes
 from secondread.cli.commands.models.sample import sample
+from secondread.cli.commands.models.threshold import threshold
 from secondread.cli.commands.models.tune import tune
 from secondread.cli.commands.readings.evaluate import evaluate
 from secondread.cli.commands.readings.score import score
@@ -45,6 +46,7 @@ for command in (
     fit,
     score,
     calibrate,
+    threshold,
     evaluate,
     compare,
     tune,

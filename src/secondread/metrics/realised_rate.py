@@ -25,7 +25,8 @@ def realised_range(rate: float, patients: int, level: float = 0.95) -> tuple[flo
     flagged = math.floor(rate * (patients + 1) + 1e-9)
     if flagged == 0:
         return None
-    from scipy import stats  # takes a second to import, and only this needs it
+    from scipy import special  # takes a moment to import, and only this needs it
 
-    realised = stats.beta(flagged, patients + 1 - flagged)
-    return float(realised.ppf((1 - level) / 2)), float(realised.ppf((1 + level) / 2))
+    tails = (1 - level) / 2, (1 + level) / 2
+    low, high = (float(special.betaincinv(flagged, patients + 1 - flagged, tail)) for tail in tails)
+    return low, high

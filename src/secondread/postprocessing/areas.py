@@ -1,10 +1,10 @@
-"""Where a map counts, and where the image lets it keep its values."""
+"""Where a map counts, and where the image lets it keep its values. SciPy comes when it is used: it takes a
+moment to import, and whoever reads a calibration needs none of it."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_cdt
 
 from secondread.postprocessing.map_settings import MapSettings
 
@@ -24,6 +24,8 @@ def eroded(area: Bools, steps: int) -> Bools:
     cross do. The edge of the array is no edge of the area."""
     if not steps or area.all():
         return area
+    from scipy.ndimage import distance_transform_cdt
+
     return np.asarray(distance_transform_cdt(area, metric="taxicab") > steps)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects, median_filter, minimum_filter
 
 AT_ONCE = 1 << 22
 """Values of windows that are gathered together."""
@@ -24,6 +23,8 @@ def masked_median(
         return values
     if area is None:
         return _filtered(values, np.ones(values.shape, bool), side)
+    from scipy.ndimage import find_objects
+
     boxes = find_objects(area.astype(np.uint8))
     if not boxes:
         return values
@@ -34,6 +35,8 @@ def masked_median(
 
 def _filtered(values: NDArray[np.float32], area: NDArray[np.bool_], side: int) -> NDArray[np.float32]:
     """The same where the area reaches the edges: windows that lie wholly in it are left to scipy."""
+    from scipy.ndimage import median_filter, minimum_filter
+
     whole = minimum_filter(area.astype(np.uint8), side, mode="constant", cval=0) > 0
     filtered = np.where(whole, median_filter(values, side), values) if whole.any() else values.copy()
     windows = sliding_window_view(

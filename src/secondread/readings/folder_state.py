@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secondread.bundles.fitted_model import FittedModel
+from secondread.bundles.operating_point import lineage_of
 from secondread.bundles.seen import hash_patient
 from secondread.calibration.description import describe
 from secondread.errors import DataError, UserError
@@ -13,10 +14,12 @@ from secondread.readings.inputs import Inputs, Item
 from secondread.readings.score_record import ScoreRecord
 from secondread.readings.table_reader import FACTS, read_facts
 from secondread.readings.table_writer import READINGS
+from secondread.wording.numbers import rate
 
 
-def record_of(bundle: FittedModel, inputs: Inputs) -> ScoreRecord:
-    """What evaluation and a later reader must know about a run that begins."""
+def record_of(bundle: FittedModel, inputs: Inputs, earlier: ScoreRecord | None = None) -> ScoreRecord:
+    """What evaluation and a later reader must know about a run that begins, where an earlier one may have
+    been."""
     return ScoreRecord.model_validate(
         {
             "seed": bundle.provenance.seed,
@@ -34,6 +37,7 @@ def record_of(bundle: FittedModel, inputs: Inputs) -> ScoreRecord:
             "patients_seen": {"key": bundle.seen.key, "patients": bundle.seen.patients},
             "pixels_seen": bool(bundle.seen.pixels),
             "allow_shared_patients": bundle.provenance.allow_shared_patients,
+            "judged_again": () if earlier is None else earlier.judged_again,
             "finished": False,
         }
     )
@@ -42,11 +46,6 @@ def record_of(bundle: FittedModel, inputs: Inputs) -> ScoreRecord:
 def hashed_patient(item: Item, bundle: FittedModel) -> str:
     """What stands for the item's patient in a folder of readings: a hash under the bundle's own key."""
     return hash_patient(item.patient_id, bundle.seen.key) if item.patient_id else ""
-
-
-def earlier_patients(out: Path) -> dict[str, str]:
-    """Path -> hashed patient, as this and earlier runs wrote them."""
-    return {line["path"]: line.get("patient", "") for line in read_facts(out / FACTS)}
 
 
 def refuse_other_readings(out: Path, bundle: FittedModel, inputs: Inputs) -> None:
@@ -59,9 +58,18 @@ def refuse_other_readings(out: Path, bundle: FittedModel, inputs: Inputs) -> Non
     earlier = earlier_run(out)
     read_by = bundles_of(out) if earlier is None else {earlier.digests.bundle}
     if read_by - {bundle.digest}:
+        ours = lineage_of(bundle.digest, bundle.provenance.recalibrated)
+        if earlier is not None and ours & lineage_of(earlier.digests.bundle, earlier.provenance.recalibrated):
+            raise UserError(f"{out}: holds readings of another bundle of this model; {_remedy(out, bundle)}")
         raise UserError(f"{out}: holds readings of another bundle; choose another folder with -o")
     if earlier is None:
         return
+    told = None if earlier.calibration is None else earlier.calibration.false_alarm_rate
+    if told is not None and told != bundle.calibration.settings.false_alarm_rate:
+        raise UserError(
+            f"{out}: its flags are for a false-alarm rate of {rate(told)}, and this bundle's for "
+            f"{rate(bundle.calibration.settings.false_alarm_rate)}; {_remedy(out, bundle)}"
+        )
     of_files = inputs.manifest is None and earlier.base is None
     if earlier.base != inputs.base and not of_files:
         raise UserError(f"{out}: holds readings of other inputs; choose another folder with -o")
@@ -71,6 +79,14 @@ def refuse_other_readings(out: Path, bundle: FittedModel, inputs: Inputs) -> Non
             f"{out}: its study ids are hashed under another key; give that key with --key, "
             "or choose another folder with -o"
         )
+
+
+def _remedy(out: Path, bundle: FittedModel) -> str:
+    place = "BUNDLE" if bundle.path is None else bundle.path
+    return (
+        f"`secondread threshold {place} {out} -o {out} --force` judges them as this one does without reading "
+        "an image, and then this command goes on; or choose another folder with -o"
+    )
 
 
 def bundles_of(out: Path) -> set[str]:

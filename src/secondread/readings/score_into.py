@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +14,10 @@ from secondread.detectors.trivial import column_of
 from secondread.errors import UserError
 from secondread.outputs.folders import RECORD, output_folder
 from secondread.outputs.run_record import RunRecord
-from secondread.outputs.whole import cannot_write
+from secondread.outputs.whole import cannot_write, write_whole
 from secondread.preprocessing.cache.limit import settle
 from secondread.preprocessing.cache.place import cache_facts
 from secondread.readings.folder_state import (
-    earlier_patients,
     earlier_run,
     hashed_patient,
     record_of,
@@ -25,15 +25,20 @@ from secondread.readings.folder_state import (
 )
 from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.pipeline import default_workers, read_items
+from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
 from secondread.readings.row_writer import RowWriter
 from secondread.readings.same_file import Files, Known
-from secondread.readings.studies import read_studies, write_studies
+from secondread.readings.studies import STUDIES, StudyReading, ranked, read_studies, studies_table
+from secondread.readings.table_reader import hashed_patients
 from secondread.readings.table_writer import READINGS, Columns, Kept, ReadingsTable, has_places
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache.cache import Cache
+
+HIGHEST = 3
+"""How many of the highest scores a run names at its end."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +50,7 @@ class ScoreSummary(Short):
     failed    images without a score, with the reason, in the table's order
     notes     what a person should know of the manifest's columns
     flagged   of all images in the table; None where none was judged
+    highest   the studies with the highest scores, or where none has an id the images, as `studies.csv` ranks
     """
 
     readings: Path
@@ -54,6 +60,7 @@ class ScoreSummary(Short):
     flagged: int | None
     set_apart: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    highest: tuple[StudyReading | Reading, ...] = ()
 
     @property
     def nothing_readable(self) -> bool:
@@ -119,6 +126,13 @@ def score_into(
             raise cannot_write(Path(error.filename or out), error) from error
 
 
+def _highest(studies: Sequence[StudyReading], rows: Sequence[Reading]) -> tuple[StudyReading | Reading, ...]:
+    if studies:
+        return tuple(study for study in ranked(studies)[:HIGHEST] if study.score is not None)
+    scored = (row for row in rows if row.score is not None)
+    return tuple(heapq.nsmallest(HIGHEST, scored, key=lambda row: (-(row.score or 0.0), row.path)))
+
+
 def no_maps(bundle: FittedModel) -> str:
     """What to tell whoever asks for maps that the bundle's detector has not; empty where it has them."""
     if bundle.calibration.maps is not None:
@@ -154,7 +168,7 @@ class _Run:
         table = ReadingsTable(
             self.out, columns, bundle=bundle.digest, holds=self.holds(), with_maps=self.maps
         )
-        told = record_of(bundle, self.inputs).model_dump(
+        told = record_of(bundle, self.inputs, earlier_run(self.out)).model_dump(
             mode="json", exclude={"command", "started", "versions"}
         )
         self.record.write(self.out / RECORD, **told)
@@ -164,9 +178,9 @@ class _Run:
         with table:
             scored = self.read(table, [item for item in items if item.path not in table.done], patients)
         rows = Readings.read(self.out / READINGS).rows
-        studies = read_studies(rows, bundle.calibration, {**earlier_patients(self.out), **patients})
+        studies = read_studies(rows, bundle.calibration, {**hashed_patients(self.out), **patients})
         if studies:
-            write_studies(self.out / "studies.csv", studies)
+            write_whole(self.out / STUDIES, studies_table(studies).encode())
         failed = tuple((row.path, row.error) for row in rows if row.failed)
         if self.cache is not None:
             settle(self.cache)
@@ -188,6 +202,7 @@ class _Run:
             sum(judged) if judged else None,
             self.inputs.set_apart,
             self.inputs.notes,
+            _highest(studies, rows),
         )
 
     def holds(self) -> Callable[[str, str, Kept], bool]:

@@ -178,6 +178,7 @@ class ScoreRecord(Told):
     patients_seen          of the fit; None where it is not known
     pixels_seen            whether the bundle knows its images by their pixels; None where it is not known
     allow_shared_patients  whether the fit was allowed to see patients of the test
+    judged_again           when `secondread threshold` judged the readings, from and by which bundle
     finished               False between a run's begin and its end
     """
 
@@ -199,6 +200,7 @@ class ScoreRecord(Told):
     patients_seen: PatientsSeen | None = None
     pixels_seen: bool | None = None
     allow_shared_patients: bool = False
+    judged_again: tuple[dict[str, Any], ...] = ()
     finished: bool = True
     research_use: str = "research use, not a medical device"
 

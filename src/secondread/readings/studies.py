@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from secondread import tables
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.studies import study_scores
-from secondread.outputs.whole import write_whole
 from secondread.readings.reading import Reading
 from secondread.readings.table_writer import as_text
 
-COLUMNS = ("study_id", "score", "p_value", "flagged", "images", "failed", "worst_image")
+STUDIES = "studies.csv"
+COLUMNS = (
+    *("rank", "study_id", "score", "p_value", "flagged"),
+    *("images", "failed", "worst_image", "error"),
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class StudyReading:
                        few for the false-alarm rate
     failed        images of the study that gave no score; a study with none that did has no score
     worst_image   the path of the image with that score
+    error         why no image gave a score, as the first of them says; empty where one did
     """
 
     study_id: str
@@ -33,6 +36,7 @@ class StudyReading:
     images: int
     failed: int
     worst_image: str
+    error: str = ""
 
 
 def read_studies(
@@ -55,7 +59,7 @@ def read_study(study_id: str, images: list[Reading], calibration: Calibration) -
     scored = [image for image in images if image.score is not None]
     failed = len(images) - len(scored)
     if not scored:
-        return StudyReading(study_id, None, None, None, len(images), failed, "")
+        return StudyReading(study_id, None, None, None, len(images), failed, "", images[0].error)
     scores = [image.score for image in scored if image.score is not None]
     grouped = study_scores(scores, [study_id] * len(scored))
     score, worst = grouped.scores, scored[grouped.highest[0]]
@@ -71,12 +75,24 @@ def read_study(study_id: str, images: list[Reading], calibration: Calibration) -
     )
 
 
-def write_studies(path: Path, studies: Iterable[StudyReading]) -> None:
+def ranked(studies: Iterable[StudyReading]) -> list[StudyReading]:
+    """The highest score first, equal scores in the order of their study ids and then of their worst images;
+    studies without a score last, in the order of their ids."""
+    return sorted(studies, key=_place)
+
+
+def _place(study: StudyReading) -> tuple[bool, float, str, str]:
+    return study.score is None, -(study.score or 0.0), study.study_id, study.worst_image
+
+
+def studies_table(studies: Iterable[StudyReading]) -> str:
+    """`studies.csv`: the studies as `ranked`, with their rank from 1; a study without a score has none."""
     rows = [
-        [
-            as_text(value)
-            for value in (s.study_id, s.score, s.p_value, s.flagged, s.images, s.failed, s.worst_image)
-        ]
-        for s in studies
+        (
+            None if s.score is None else rank,
+            *(s.study_id, s.score, s.p_value, s.flagged),
+            *(s.images, s.failed, s.worst_image, s.error),
+        )
+        for rank, s in enumerate(ranked(studies), start=1)
     ]
-    write_whole(path, tables.table([COLUMNS, *rows]).encode())
+    return tables.table([COLUMNS, *([as_text(value) for value in row] for row in rows)])

@@ -35,6 +35,11 @@ def read_facts(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def hashed_patients(folder: Path) -> dict[str, str]:
+    """Path -> hashed patient, as the runs into a folder wrote them."""
+    return {line["path"]: line.get("patient", "") for line in read_facts(folder / FACTS)}
+
+
 def read_rows(path: Path, name: str) -> tuple[Reading, ...]:
     rows: dict[str, Reading] = {}
     for where, row in _table(path, (name, "score")):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,7 +22,11 @@ from secondread.cli.options import (
 from secondread.cli.promise_lines import say_promise
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
-from secondread.wording.numbers import count
+from secondread.wording.numbers import count, p_value, significant
+
+if TYPE_CHECKING:
+    from secondread.readings.reading import Reading
+    from secondread.readings.studies import StudyReading
 
 
 @one_line("the same command goes on where this one stopped")
@@ -118,12 +122,23 @@ def score(
             f"{count(total, 'image')} scored{earlier}, {flagged}, {len(summary.failed)} not read. "
             "Research use, not a medical device."
         )
+        for rank, found in enumerate(summary.highest, start=1):
+            say(f"{rank}. {_named(found)}")
         if page is not None:
             say(f"scores over time: {page}")
         say_promise(describe(loaded.calibration))
     typer.echo(summary.readings)
     if summary.failed:
         raise typer.Exit(FINDINGS)
+
+
+def _named(found: StudyReading | Reading) -> str:
+    """One of the highest scores: whose it is, its p-value, and whether it is flagged."""
+    from secondread.readings.reading import Reading
+
+    whose = found.path if isinstance(found, Reading) else f"study {found.study_id}"
+    chance = "" if found.p_value is None else f", p {p_value(found.p_value)}"
+    return f"{whose}: score {significant(found.score)}{chance}{', flagged' if found.flagged else ''}"
 
 
 def _scores_over_time(table: Path, workers: int | None) -> Path | None:
