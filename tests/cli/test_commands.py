@@ -65,6 +65,7 @@ def test_help_answers_quickly() -> None:
         "score",
         "calibrate",
         "threshold",
+        "worklist",
         "evaluate",
         "sample",
         "anomalies",

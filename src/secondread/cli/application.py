@@ -24,6 +24,7 @@ from secondread.cli.commands.models.threshold import threshold
 from secondread.cli.commands.models.tune import tune
 from secondread.cli.commands.readings.evaluate import evaluate
 from secondread.cli.commands.readings.score import score
+from secondread.cli.commands.readings.worklist import worklist
 from secondread.cli.help_pages import add_command
 from secondread.outputs.private import private
 from secondread.version import __version__
@@ -47,6 +48,7 @@ for command in (
     score,
     calibrate,
     threshold,
+    worklist,
     evaluate,
     compare,
     tune,

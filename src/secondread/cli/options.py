@@ -111,6 +111,15 @@ DownloadWeights = Annotated[
     bool,
     typer.Option("--download-weights", help="Fetch missing encoder weights from the Hugging Face hub."),
 ]
+KeyMapFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-map",
+        metavar="FILE",
+        help="Private table (CSV) that leads from hashed ids back to DICOM studies.",
+        show_default="none is written",
+    ),
+]
 Every = Annotated[
     int,
     typer.Option(

@@ -33,6 +33,7 @@ class Header:
     patient_id: str = ""
     study_uid: str = ""
     series_uid: str = ""
+    accession: str = field(default="", repr=False)
     series: str = field(default="", repr=False)
     identity: tuple[str, ...] = field(default=(), repr=False)
     sop_class: str = ""

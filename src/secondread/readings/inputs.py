@@ -7,13 +7,14 @@ import csv
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from secondread import tables
-from secondread.cohorts.listing.identities import keyed_hash, read_key
+from secondread.cohorts.listing.identities import key_mark, read_key
 from secondread.cohorts.listing.index import IndexResult, index
+from secondread.cohorts.listing.key_map import MappedStudy
 from secondread.cohorts.listing.npz_rows import image_members
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
@@ -75,6 +76,7 @@ class Inputs(Short):
     set_apart        what a folder holds that is not to be scored (localisers, derived series), and why
     notes            what a person should know of the manifests' columns
     key_mark         a hash that tells one key of hashed ids from another; None where no id was hashed
+    studies          whose the images of DICOM folders are, where that was asked for
     """
 
     items: tuple[Item, ...]
@@ -84,6 +86,7 @@ class Inputs(Short):
     set_apart: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     key_mark: str | None = None
+    studies: tuple[MappedStudy, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class _Reading:
     rank: int
     every: int
     folders_as_sequences: bool
+    with_studies: bool
 
     def index(self, source: Path, *, keep_derived: bool = False) -> IndexResult:
         return index(
@@ -110,6 +114,7 @@ class _Reading:
             every=self.every,
             folders_as_sequences=self.folders_as_sequences,
             clips_whole=self.rank == 3,
+            with_studies=self.with_studies,
             workers=self.workers,
         )
 
@@ -124,6 +129,7 @@ def gather(
     rank: int = 0,
     every: int = 1,
     folders_as_sequences: bool = False,
+    with_studies: bool = False,
 ) -> Inputs:
     """The images of one or several sources.
 
@@ -136,6 +142,7 @@ def gather(
                 it is one image; 0 = as `index` lists folders, and files as they are
     every       of the frames of a file or folder, only each `every`th; a manifest says itself which it wants
     folders_as_sequences   the pictures of each folder are the frames of one study
+    with_studies  also say whose the images of DICOM folders are, for a key map
 
     A CSV with a column `path` is a manifest; a folder is walked as `secondread index` does; an npz gives
     all its images; anything else is one image. Raises UserError where a source does not exist, there is
@@ -160,6 +167,7 @@ def gather(
             rank,
             every,
             folders_as_sequences,
+            with_studies,
         )
         clips = _clips_among(listed, how) if rank == 2 else set()
         gathered = [
@@ -173,6 +181,7 @@ def gather(
         set_apart=tuple(line for found in gathered for line in found.set_apart),
         notes=tuple(line for found in gathered for line in found.notes),
         key_mark=next((found.key_mark for found in gathered if found.key_mark), None),
+        studies=tuple(study for found in gathered for study in found.studies),
     )
 
 
@@ -279,7 +288,7 @@ def _of_clip(path: str, how: _Reading) -> Inputs:
         found = how.index(Path(path), keep_derived=True)
     except (UserError, DataError):
         return Inputs((Item(path, path),))  # read as it is, it says itself what is wrong
-    return Inputs(_listed(found, folder), key_mark=_mark_of(found))
+    return Inputs(_listed(found, folder), key_mark=_mark_of(found), studies=found.studies)
 
 
 def _listed(found: IndexResult, folder: Path) -> tuple[Item, ...]:
@@ -315,8 +324,9 @@ def _of_folder(folder: Path, how: _Reading) -> Inputs:
         tuple(items),
         set_apart=tuple(str(aside) for aside in found.set_aside if not aside.unreadable),
         key_mark=_mark_of(found),
+        studies=found.studies,
     )
 
 
 def _mark_of(found: IndexResult) -> str | None:
-    return None if found.key_path is None else keyed_hash(read_key(found.key_path), "study", "mark")
+    return None if found.key_path is None else key_mark(read_key(found.key_path))

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from secondread.bundles.fitted_model import FittedModel
 from secondread.cohorts.listing.identities import no_stray_key
+from secondread.cohorts.listing.key_map import refuse_place, write_key_map
 from secondread.detectors.trivial import column_of
 from secondread.errors import UserError
 from secondread.outputs.folders import RECORD, output_folder
 from secondread.outputs.run_record import RunRecord
 from secondread.outputs.whole import cannot_write, write_whole
 from secondread.preprocessing.cache.limit import settle
-from secondread.preprocessing.cache.place import cache_facts
+from secondread.preprocessing.cache.place import cache_facts, default_cache_directory
 from secondread.readings.folder_state import (
     earlier_run,
     hashed_patient,
@@ -79,6 +80,7 @@ def score_into(
     where: Sequence[str] = (),
     cache: Cache | None = None,
     key: str | Path | None = None,
+    key_map: str | Path | None = None,
     every: int = 1,
     folders_as_sequences: bool = False,
     timeout_s: float = 60.0,
@@ -91,6 +93,8 @@ def score_into(
     resume     skip images that have a reading; False = refuse a folder that has readings
     key        file with the key under which patient and study ids of DICOM folders are hashed; without one
                it is `readings.csv.key` in `out`, made where it is needed and missing
+    key_map    a private table, apart from `out`, to which the studies behind the hashed ids are added before
+               the first image is read (see `cohorts.listing.key_map`)
     every, folders_as_sequences   how clips and folders of frames are read (see `inputs.gather`)
     timeout_s  longest time to decode one file
     command    what the person typed, for `run.json`
@@ -104,6 +108,10 @@ def score_into(
     """
     out = Path(out)
     workers = default_workers() if workers is None else workers
+    if key_map is not None:
+        refuse_place(
+            Path(key_map), out, default_cache_directory(), None if cache is None else cache.directory
+        )
     with output_folder(out, "score"):
         if not resume and (out / READINGS).is_file():
             raise UserError(f"{out}: there are readings already; choose another folder with -o")
@@ -111,8 +119,11 @@ def score_into(
             found = gather(
                 inputs, where=where, workers=workers, key=key, key_beside=out / READINGS,
                 rank=bundle.rank, every=every, folders_as_sequences=folders_as_sequences,
+                with_studies=key_map is not None,
             )  # fmt: skip
             refuse_other_readings(out, bundle, found)
+            if key_map is not None:
+                found = _mapped(found, Path(key_map))
         if maps and (none := no_maps(bundle)):
             found = replace(found, notes=(*found.notes, none))
         run = _Run(
@@ -124,6 +135,16 @@ def score_into(
             return run.do()
         except OSError as error:
             raise cannot_write(Path(error.filename or out), error) from error
+
+
+def _mapped(found: Inputs, key_map: Path) -> Inputs:
+    """The inputs, once their studies stand in the key map. Raises UserError where none says whose it is."""
+    if not found.studies:
+        raise UserError(
+            f"{key_map}: no study of these inputs was listed from DICOM headers, so there is nothing to map; "
+            "give the DICOM folder, or write the map where the manifest is made, with `index --key-map`"
+        )
+    return replace(found, notes=(*found.notes, *write_key_map(key_map, found.studies, found.key_mark)))
 
 
 def _highest(studies: Sequence[StudyReading], rows: Sequence[Reading]) -> tuple[StudyReading | Reading, ...]:

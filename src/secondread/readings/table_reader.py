@@ -75,6 +75,16 @@ def read_studies(path: Path) -> dict[str, Reading]:
     return {row.path: replace(row, path=row.study_id) for row in rows if row.path}
 
 
+def read_ranks(path: Path) -> list[dict[str, str]]:
+    """The rows of `studies.csv` by column, the highest score first and studies without one last, each with
+    its rank; a table of earlier versions is sorted. Raises UserError and DataError as `read_rows`."""
+    rows = [row for _, row in _table(path, ("study_id", "score", "worst_image"))]
+    if rows and "rank" not in rows[0]:
+        rows.sort(key=lambda row: -float(row["score"] or "-inf"))
+        rows = [{"rank": str(rank) if row["score"] else "", **row} for rank, row in enumerate(rows, start=1)]
+    return rows
+
+
 def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> Reading:
     def number(column: str) -> float | None:
         text = row.get(column, "").strip()

@@ -34,6 +34,11 @@ def keyed_hash(key: bytes, kind: Literal["patient", "study"], identity: str) -> 
     return hmac.new(key, f"{kind}\0{identity}".encode(), "blake2b").hexdigest()[:_HEX_DIGITS]
 
 
+def key_mark(key: bytes) -> str:
+    """A hash that tells one key from another, and nothing else of it."""
+    return keyed_hash(key, "study", "mark")
+
+
 def read_key(path: str | Path) -> bytes:
     """The key in a file. Raises UserError where it is missing, short, or readable by others."""
     path = Path(path)

@@ -25,6 +25,7 @@ from secondread.cohorts.listing.given.patients import patient_pattern, with_pati
 from secondread.cohorts.listing.given.volume_parts import NOT_ZERO, VolumeParts
 from secondread.cohorts.listing.header_warnings import header_warnings
 from secondread.cohorts.listing.identities import hashing, key_beside, read_key
+from secondread.cohorts.listing.key_map import MappedStudy, studies_of
 from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.npz_rows import read_archive, rows_of_archive
 from secondread.cohorts.listing.pictures import HowPictures, with_pictures
@@ -44,7 +45,7 @@ class IndexResult:
     """The manifest (its base is the source's folder), what became no row, and what a person should know.
 
     `key_path` is the file that holds the key of the hashed ids, where one was used. `missing` are the names
-    in a split file that no file has.
+    in a split file that no file has. `studies` say whose the rows are, where that was asked for.
     """
 
     manifest: Manifest
@@ -52,6 +53,7 @@ class IndexResult:
     warnings: list[str]
     key_path: Path | None
     missing: list[str] = field(default_factory=list)
+    studies: tuple[MappedStudy, ...] = field(default=(), repr=False)
 
 
 def index(
@@ -75,6 +77,7 @@ def index(
     slices: str | None = None,
     folders_as_sequences: bool = False,
     clips_whole: bool = False,
+    with_studies: bool = False,
     workers: int = 2,
 ) -> IndexResult:
     """List the images of a file or folder; nothing is written but, where it is needed, the key.
@@ -101,6 +104,7 @@ def index(
     folders_as_sequences   the pictures of one folder are the frames of one study, in the order in which
                    people count their names
     clips_whole    a DICOM file of several frames is one row, whatever its modality
+    with_studies   also say whose the rows are, for a key map (see `key_map`)
     workers        processes that read headers, archives' contents and labels; 0 = this one, without limits
 
     Raises UserError where the source is missing or nothing in it is an image or meets the filters, or where
@@ -208,7 +212,14 @@ def index(
     warnings += _assumptions(rows, archived, normal_class)
     rows.sort(key=lambda row: natural(row.path))
     manifest = Manifest(only_filled(rows), base, str(src)).where(*where)
-    return IndexResult(manifest, aside, warnings, key_path, list(found.missing) if found else [])
+    return IndexResult(
+        manifest,
+        aside,
+        warnings,
+        key_path,
+        list(found.missing) if found else [],
+        studies_of(manifest.rows, dicom) if with_studies else (),
+    )
 
 
 def _names_someone(file: DicomFile) -> bool:

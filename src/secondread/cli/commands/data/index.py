@@ -24,8 +24,9 @@ from secondread.cli.label_options import (
     Unlabelled,
     given_labels,
 )
-from secondread.cli.options import Every, FoldersAsSequences, Force, Quiet, Where, Workers
+from secondread.cli.options import Every, FoldersAsSequences, Force, KeyMapFile, Quiet, Where, Workers
 from secondread.cli.table_output import TableOutput
+from secondread.errors import UserError
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
 from secondread.wording.numbers import count
@@ -51,6 +52,7 @@ def index(
             "--key", metavar="FILE", help="File with the key of hashed ids.", show_default="beside -o"
         ),
     ] = None,
+    key_map: KeyMapFile = None,
     normal_class: Annotated[
         int, typer.Option("--normal-class", metavar="N", help="The label in an npz that means normal.")
     ] = 0,
@@ -126,12 +128,15 @@ def index(
     Names of folders such as train/normal, or a table of labels (--labels), fill its columns. Exit 1 where
     files could not be read, or a split file names some that are not there.
     """
-    from secondread.cohorts.listing.identities import no_stray_key
+    from secondread.cohorts.listing.identities import key_mark, no_stray_key, read_key
     from secondread.cohorts.listing.index import index as index_source
+    from secondread.cohorts.listing.key_map import refuse_place, write_key_map
     from secondread.images.workers.cores import available_cores
     from secondread.outputs.folders import beside
 
     place = TableOutput("index", output, ("path",), "manifest", source, key, split_file, labels, force=force)
+    if key_map is not None:
+        refuse_place(key_map)
     given = given_labels(
         labels,
         path_column=path_column,
@@ -167,18 +172,25 @@ def index(
             slices=slices,
             every=every,
             folders_as_sequences=folders_as_sequences,
+            with_studies=key_map is not None,
             workers=available_cores() if workers is None else workers,
         )
+        notes = result.warnings
+        if key_map is not None:
+            if not result.studies:
+                raise UserError(f"{source}: no image has a study in a DICOM header; leave --key-map out")
+            mark = None if result.key_path is None else key_mark(read_key(result.key_path))
+            notes = [*notes, *write_key_map(key_map, result.studies, mark)]
         result.manifest.write(output)
     place.written(
         digests={"manifest": result.manifest.digest},
         rows=len(result.manifest.rows),
         set_aside=[str(aside) for aside in result.set_aside],
-        warnings=result.warnings,
+        warnings=notes,
         missing=result.missing,
     )
     if not quiet:
-        for warning in result.warnings:
+        for warning in notes:
             say(f"note: {warning}")
         for line in first_lines("set aside", result.set_aside, 20, f"in {beside(output)}"):
             say(line)

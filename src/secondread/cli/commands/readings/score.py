@@ -15,6 +15,7 @@ from secondread.cli.options import (
     Device,
     Every,
     FoldersAsSequences,
+    KeyMapFile,
     Quiet,
     Where,
     Workers,
@@ -58,6 +59,7 @@ def score(
             show_default="kept in -o",
         ),
     ] = None,
+    key_map: KeyMapFile = None,
     every: Every = 1,
     folders_as_sequences: FoldersAsSequences = False,
     cache: Annotated[
@@ -98,6 +100,7 @@ def score(
             timeout_s=timeout,
             cache=None if cache is None else open_cache(cache),
             key=key,
+            key_map=key_map,
             every=every,
             folders_as_sequences=folders_as_sequences,
             command=sys.argv,

@@ -1,0 +1,181 @@
+"""The way back from hashed ids to the studies of an archive, for whoever holds the key: a private table.
+
+    study_id              as manifests and readings have it
+    study_instance_uid, accession_number, patient_id   as the headers have them
+    series_instance_uids  of those series that are one image each, several separated by `;`
+    key_mark              tells one key from another; empty where ids were kept as they are
+
+One row for each study of one patient. Values that differ among a study's files stand together, separated by
+`;`. The file is for its owner alone, and lies in no folder that people hand on.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from secondread import tables
+from secondread.cohorts.listing.dicom_volumes import DicomFile
+from secondread.cohorts.row import Row
+from secondread.errors import UserError
+from secondread.images.dicom.series import series_key
+from secondread.images.header import Header
+from secondread.outputs.folders import RECORD, made_by, refuse_no_folder
+from secondread.outputs.lock import only_one
+from secondread.outputs.whole import clear_leftovers, write_whole
+from secondread.wording.numbers import count
+
+COLUMNS = (
+    *("study_id", "study_instance_uid", "accession_number", "patient_id"),
+    *("series_instance_uids", "key_mark"),
+)
+_WAIT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class MappedStudy:
+    """A study's hashed id, and what the headers of its files say."""
+
+    study_id: str
+    study_instance_uid: str
+    accession_number: str
+    patient_id: str
+    series_instance_uids: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<MappedStudy {self.study_id[:20]}>"
+
+    @property
+    def of(self) -> tuple[str, str]:
+        return self.study_id, self.patient_id
+
+    def joined(self, other: MappedStudy) -> MappedStudy:
+        """What both say of one study."""
+        return replace(
+            self,
+            study_instance_uid=_together(self.study_instance_uid, other.study_instance_uid),
+            accession_number=_together(self.accession_number, other.accession_number),
+            series_instance_uids=tuple(
+                dict.fromkeys((*self.series_instance_uids, *other.series_instance_uids))
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """A key map as it lies on the disk. `key_mark` is None where it has no row."""
+
+    studies: tuple[MappedStudy, ...]
+    key_mark: str | None
+
+    def __repr__(self) -> str:
+        return f"<KeyMap of {count(len(self.studies), 'study', 'studies')}>"
+
+    @classmethod
+    def read(cls, path: Path) -> KeyMap:
+        """Raises UserError where it is missing, is none, or is readable by others."""
+        try:
+            if os.name == "posix" and path.stat().st_mode & 0o077:
+                raise UserError(
+                    f"{path}: other users may read or change this key map; run `chmod 600 {path}`"
+                )
+            header, *rows = tables.read_text(path.read_text(encoding="utf-8-sig")) or [[]]
+        except OSError as error:
+            raise UserError(f"{path}: the key map cannot be read ({error.strerror})") from None
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UserError(f"{path}: is no key map ({error})") from None
+        if tuple(header) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
+            raise UserError(f"{path}: is no key map that `--key-map` of `index` or `score` wrote")
+        marks = {row[-1] for row in rows}
+        if len(marks) > 1:
+            raise UserError(f"{path}: its rows are of several keys, and it was changed by hand")
+        studies = tuple(
+            MappedStudy(study, uid, accession, patient, tuple(tables.parted(series)))
+            for study, uid, accession, patient, series, _ in rows
+        )
+        return cls(studies, next(iter(marks), None))
+
+
+def studies_of(rows: Iterable[Row], files: Sequence[DicomFile]) -> tuple[MappedStudy, ...]:
+    """The studies of a manifest's rows, from the headers that were read to list them."""
+    by_path = {file.path: file.header for file in files}
+    by_key = {series_key(file.header.series): file.header for file in files if file.header.series_uid}
+    found: dict[tuple[str, str], MappedStudy] = {}
+    for row in rows:
+        header, whole = _header_of(row.path.partition("|")[0], by_path, by_key)
+        if header is None or not row.study_id:
+            continue
+        series = (header.series_uid,) if whole and header.series_uid else ()
+        one = MappedStudy(row.study_id, header.study_uid, header.accession, header.patient_id, series)
+        found[one.of] = found[one.of].joined(one) if one.of in found else one
+    return tuple(found.values())
+
+
+def _header_of(
+    path: str, by_path: dict[str, Header], by_key: dict[str, Header]
+) -> tuple[Header | None, bool]:
+    """The header behind a row, and whether the row is a whole series."""
+    if path in by_path:
+        return by_path[path], False
+    file, _, member = path.partition("#")
+    return (by_path[file], False) if file in by_path else (by_key.get(member), True)
+
+
+def refuse_place(path: Path, *folders: Path | None) -> None:
+    """Raises UserError where a key map may not lie at `path`: within one of `folders` or any command's own
+    folder, which people hand on; or where there is another file, or a key map that others may read."""
+    if path.suffix.lower() != ".csv":
+        raise UserError(f"{path}: a key map is a table; give it a name that ends with .csv")
+    refuse_no_folder(path)
+    apart = "; a key map leads back to patients: choose a place apart from what is handed on"
+    place = path.absolute().resolve()
+    for folder in folders:
+        if folder is not None and folder.absolute().resolve() in place.parents:
+            raise UserError(f"{path}: lies in {folder}{apart}")
+    for folder in place.parents:
+        known = any((folder / name).is_file() for name in (RECORD, "bundle.json"))
+        owner = made_by(folder) if known else None
+        if owner not in (None, "demo"):
+            raise UserError(f"{path}: lies in the output of `{owner}`{apart}")
+    if path.exists():
+        KeyMap.read(path)
+
+
+def write_key_map(path: Path, studies: Sequence[MappedStudy], key_mark: str | None) -> list[str]:
+    """Add studies to the key map at `path`, each once; notes on what headers do not say.
+
+    Raises UserError where it is of another key, and for a full disk, which leaves it as it was.
+    """
+    mark = key_mark or ""
+    with only_one(path, beside=True, wait_seconds=_WAIT_SECONDS):
+        clear_leftovers(path)
+        earlier = KeyMap.read(path) if path.exists() else KeyMap((), None)
+        if earlier.key_mark not in (None, mark):
+            raise UserError(
+                f"{path}: was made under another key (or with ids kept as they are); give that key with "
+                "--key, or choose another --key-map"
+            )
+        found = {study.of: study for study in earlier.studies}
+        for study in studies:
+            found[study.of] = found[study.of].joined(study) if study.of in found else study
+        lines = [
+            (
+                *(study.study_id, study.study_instance_uid, study.accession_number, study.patient_id),
+                *(tables.joined(study.series_instance_uids), mark),
+            )
+            for study in found.values()
+        ]
+        write_whole(path, tables.table([COLUMNS, *lines]).encode())
+    now = {study.of: found[study.of] for study in studies}
+    without = sum(not study.accession_number for study in now.values())
+    if not without:
+        return []
+    of_all = count(len(now), "study", "studies")
+    return [f"{without} of {of_all} in the key map have no accession number in their files"]
+
+
+def _together(one: str, other: str) -> str:
+    return ";".join(dict.fromkeys(filter(None, (*one.split(";"), *other.split(";")))))
