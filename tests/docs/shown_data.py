@@ -64,7 +64,10 @@ def several(folder: Path, count: int, seed: int) -> None:
 def engineer(folder: Path) -> None:
     several(folder / "archive" / "site-a" / "normal", 130, 1)
     several(folder / "archive" / "site-b" / "normal", 25, 2)
-    several(folder / "incoming" / "2026-11-21", 3, 3)
+    random = np.random.default_rng(3)
+    for number in range(3):
+        frame = random.integers(0, 255, (1, *SIZE), dtype=np.uint8)
+        clip(folder / "incoming" / "2026-11-21" / f"{number:02}.dcm", frame)
     (folder / "site.key").write_bytes(bytes(range(32)))
     (folder / "site.key").chmod(0o600)
 
@@ -138,6 +141,7 @@ def formats(folder: Path) -> None:
 
 
 def clip(path: Path, frames: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
