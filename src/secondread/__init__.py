@@ -66,6 +66,8 @@ __all__ = [
     "suggest",
     "transfer",
     "tune",
+    "write_dicom_results",
+    "write_fhir_results",
     "write_report",
 ]
 
@@ -111,6 +113,8 @@ _HOMES = {
     "secondread.recipes.suggest": ("suggest",),
     "secondread.reports.figure_objects": ("figure", "figures", "show_maps"),
     "secondread.reports.report": ("write_report",),
+    "secondread.results.write_dicom": ("write_dicom_results",),
+    "secondread.results.write_fhir": ("write_fhir_results",),
     "secondread.settings.base": ("Settings",),
     "secondread.tuning.tune": ("tune",),
     "secondread.transferring.transfer": ("transfer",),
@@ -159,6 +163,8 @@ if TYPE_CHECKING:
     from secondread.recipes.suggest import suggest
     from secondread.reports.figure_objects import figure, figures, show_maps
     from secondread.reports.report import write_report
+    from secondread.results.write_dicom import write_dicom_results
+    from secondread.results.write_fhir import write_fhir_results
     from secondread.settings.base import Settings
     from secondread.transferring.transfer import transfer
     from secondread.tuning.tune import tune

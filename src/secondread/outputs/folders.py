@@ -31,6 +31,8 @@ SIGNS = (
     ("sample", ("samples.csv", "samples")),
     ("anomalies", ("anomalies.png",)),
     ("tune", ("tune.json",)),
+    ("export --to dicom", ("dicom.csv",)),
+    ("export --to fhir", ("fhir.csv",)),
     ("fit", ("bundle.json",)),
     ("fit", ("fit.json",)),
 )

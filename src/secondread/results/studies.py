@@ -157,7 +157,7 @@ def read_of(study: Study) -> list[str]:
     found: list[str] = []
     for image in study.images:
         found += [image.reading.path] if image.source is None else image_key(image.source)
-        found.append(image.reading.digest)
+        found += [image.reading.digest, "map" if image.reading.map else "no map"]
     return [*found, *(one.path for one in study.studies)]
 
 

@@ -8,7 +8,7 @@ The report is complete, unverified and preliminary: no person has looked at it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from secondread.images.dicom.dataset import text
@@ -45,19 +45,27 @@ _WORDS = f"{RESEARCH_USE}. A low score does not mean that an image is normal."
 
 
 def structured_report(
-    study: Study, run: ScoreRecord, author: Author, results: dict[str, Sequence[Dataset]] | None = None
+    study: Study,
+    run: ScoreRecord,
+    author: Author,
+    results: Mapping[str, Sequence[Dataset]] | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
 ) -> Dataset:
     """The report of a study.
 
     results  path of a reading -> the other DICOM results that were made of it, to which the report refers
+    notes    path of a reading -> what is to be said of results that were not made
 
     To be called within `quiet_writing`. Raises AttributeError, KeyError or ValueError, as highdicom does,
     where the source is of no class that DICOM knows.
     """
     from highdicom import sr
 
-    made = results or {}
-    groups = [_group(study, image, run, author, made.get(image.reading.path, ())) for image in study.images]
+    made, said = results or {}, notes or {}
+    groups = [
+        _group(study, image, run, author, made.get(image.reading.path, ()), said.get(image.reading.path, ()))
+        for image in study.images
+    ]
     groups += [_study_group(study, reading, run, author) for reading in study.studies]
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=_observer(author)),
@@ -78,15 +86,27 @@ def structured_report(
     return author.signed(report, source)
 
 
+def tracking_uid(author: Author, study: Study, reading: Reading, source: Source | None) -> str:
+    """What names the same finding in the report and in the segmentation."""
+    key = [reading.path] if source is None else image_key(source)
+    return author.uid("tracking", study.uid, *key)
+
+
 def _group(
-    study: Study, image: ImageRead, run: ScoreRecord, author: Author, results: Sequence[Dataset]
+    study: Study,
+    image: ImageRead,
+    run: ScoreRecord,
+    author: Author,
+    results: Sequence[Dataset],
+    notes: Sequence[str],
 ) -> MeasurementsAndQualitativeEvaluations:
     from highdicom import sr
 
     reading, source = image.reading, image.source
-    key = [reading.path] if source is None else image_key(source)
     group = sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=sr.TrackingIdentifier(author.uid("tracking", study.uid, *key), called(image)),
+        tracking_identifier=sr.TrackingIdentifier(
+            tracking_uid(author, study, reading, source), called(image)
+        ),
         algorithm_id=_algorithm(author),
         measurements=None if reading.failed else _measurements(reading, run, "images"),
         qualitative_evaluations=[_flag(reading)] if not reading.failed else [_unread()],
@@ -95,7 +115,7 @@ def _group(
     items = (
         [_text(_private(concepts.NOT_READ), reading.error)] if reading.failed else _promised(run, "images")
     )
-    items += [_text(_comment(), remark) for remark in reading.remarks]
+    items += [_text(_comment(), remark) for remark in (*reading.remarks, *notes)]
     items += [_reference(result) for result in results]
     group[0].ContentSequence.extend(items)
     return group
@@ -195,7 +215,7 @@ def _reference(result: Dataset) -> ContentItem:
     )
 
 
-def _evidence(study: Study, results: dict[str, Sequence[Dataset]]) -> list[Dataset]:
+def _evidence(study: Study, results: Mapping[str, Sequence[Dataset]]) -> list[Dataset]:
     """All instances that the report names, once each, sources first."""
     sources = [image.source for image in study.images if image.source is not None]
     named: Iterable[Dataset] = [

@@ -21,6 +21,7 @@ from secondread.cli.options import (
     Workers,
 )
 from secondread.cli.promise_lines import say_promise
+from secondread.cli.written_results import write_results
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
 from secondread.wording.numbers import count, p_value, significant
@@ -38,6 +39,10 @@ def score(
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder for the readings.")
     ],
     maps: Annotated[bool, typer.Option("--maps", help="Also write heat maps on each input's grid.")] = False,
+    dicom: Annotated[
+        bool,
+        typer.Option("--dicom", help="Also write DICOM results of DICOM images, with maps, in -o/dicom."),
+    ] = False,
     where: Where = None,
     device: Device = "auto",
     workers: Workers = None,
@@ -74,16 +79,20 @@ def score(
     """Score images, and write a table of readings.
 
     Each row is written as soon as its image is scored; the same command goes on where it stopped. Exit 1
-    where some images could not be read.
+    where some images could not be read, or have no DICOM result that was asked for.
     """
     from secondread.bundles.bundle import Bundle
     from secondread.calibration.description import describe
     from secondread.preprocessing.cache.place import open_cache
     from secondread.readings.score_into import no_maps
     from secondread.readings.score_into import score_into as score_images
+    from secondread.results.write_dicom import require_highdicom
     from secondread.scoring.device import choose_device
     from secondread.terminal.counting import counting
 
+    maps = maps or dicom
+    if dicom:
+        require_highdicom()
     loaded = Bundle.load(bundle, device=str(choose_device(device)), allow=allow_code or ())
     early = no_maps(loaded) if maps else ""
     if early:
@@ -130,8 +139,11 @@ def score(
         if page is not None:
             say(f"scores over time: {page}")
         say_promise(describe(loaded.calibration))
+    lacking = bool(summary.failed)
+    if dicom:
+        lacking |= bool(write_results(output, output / "dicom", "dicom", quiet=quiet).failed)
     typer.echo(summary.readings)
-    if summary.failed:
+    if lacking:
         raise typer.Exit(FINDINGS)
 
 
