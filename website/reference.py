@@ -14,6 +14,7 @@ GROUPS = {
         "Detector", "DetectorSettings", "Stage", "StageSettings", "Step", "Batch", "Scores", "Part",
         "Mixture", "ScoringNoise", "Generative", "Tiny", "Encoder", "MakeAnomalies",
     ),
+    "Results for other systems": ("write_dicom_results", "write_fhir_results"),
     "Errors": ("UserError", "DataError"),
 }  # fmt: skip
 REST = "More"

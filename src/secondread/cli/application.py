@@ -23,6 +23,7 @@ from secondread.cli.commands.models.sample import sample
 from secondread.cli.commands.models.threshold import threshold
 from secondread.cli.commands.models.tune import tune
 from secondread.cli.commands.readings.evaluate import evaluate
+from secondread.cli.commands.readings.export import export
 from secondread.cli.commands.readings.score import score
 from secondread.cli.commands.readings.worklist import worklist
 from secondread.cli.help_pages import add_command
@@ -50,6 +51,7 @@ for command in (
     threshold,
     worklist,
     evaluate,
+    export,
     compare,
     tune,
     transfer,
