@@ -32,7 +32,9 @@ from secondread.terminal.say import say
 P = ParamSpec("P")
 R = TypeVar("R")
 
-READERS = ("pydicom", "highdicom", "nibabel", "PIL", "tifffile", "gdcm", "pylibjpeg", "openjpeg", "simplejpeg")
+READERS = (
+    "pydicom", "highdicom", "nibabel", "PIL", "tifffile", "gdcm", "pylibjpeg", "openjpeg", "simplejpeg",
+)  # fmt: skip
 """Libraries whose warnings may repeat what a header or a file's name says."""
 PATHS = re.compile(r"\S*[/\\]\S*")
 
