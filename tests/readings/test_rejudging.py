@@ -149,10 +149,14 @@ def test_a_copy_has_all_that_lies_beside_and_can_be_evaluated(
 ) -> None:
     (readings / "maps").mkdir()
     (readings / "maps" / "a.map.tiff").write_bytes(b"map")
+    (readings / "dicom").mkdir()
+    (readings / "dicom" / "run.json").write_text('{"made_by": "export --to dicom"}')
     found = Rejudged.of(readings, OperatingPoint.read(fitted.path).at(0.4))
+    assert found.results == ["dicom"]
     (tmp_path / "copy").mkdir()
     found.write_into(tmp_path / "copy")
     assert (tmp_path / "copy" / "maps" / "a.map.tiff").read_bytes() == b"map"
+    assert not (tmp_path / "copy" / "dicom").exists()  # it says what the readings said before
     assert found.is_at(tmp_path / "copy")
     assert not found.is_at(readings)
     judged = evaluate(tmp_path / "copy", phantoms, bootstrap=20, workers=0).metrics()

@@ -84,6 +84,12 @@ class Rejudged:
         """How many images have another score, because the bundle's calibration mixes parts otherwise."""
         return sum(a.score != b.score for a, b in zip(self.before.rows, self.rows, strict=True))
 
+    @property
+    def results(self) -> list[str]:
+        """Names of the folders within that another command made of these readings, such as DICOM objects.
+        They say what the readings said then: they are not copied, and whoever needs them makes them anew."""
+        return sorted(path.name for path in self.folder.iterdir() if (path / RECORD).is_file())
+
     @cached_property
     def files(self) -> dict[str, bytes]:
         """What is written anew, by name; `run.json` is the last."""
@@ -121,9 +127,9 @@ class Rejudged:
 
     def write_into(self, folder: Path) -> None:
         """Write a copy of the folder, with the new files, into an empty one: maps, thumbnails and the key go
-        along."""
+        along, `results` do not."""
         for path in self.folder.iterdir():
-            if path.name.startswith(".") or path.name in self.files:
+            if path.name.startswith(".") or path.name in (*self.files, *self.results):
                 continue
             if path.is_dir():
                 shutil.copytree(path, folder / path.name)

@@ -106,6 +106,11 @@ def _judge(
             say("note: they were judged so already, and stay as they are")
         if found.scores_changed:
             say(f"note: {count(found.scores_changed, 'image')} got another score: parts are mixed otherwise")
+        if written and found.results:
+            say(
+                f"note: {', '.join(found.results)} in {folder} was made of the readings as they were; "
+                "`secondread export` makes it anew"
+            )
         say(f"images: {_change(found.image_flags)}")
         if found.studies:
             say(f"studies: {_change(found.study_flags)}")
