@@ -38,3 +38,14 @@ def change_header(bundle: Path, name: str, change) -> None:
     header = json.loads(data[8 : 8 + length])
     change(header)
     replace_file(bundle, name, tensor_file(header, data[8 + length :]))
+
+
+def as_format_1(bundle: Path) -> None:
+    """What a stranger would write who leaves format 2 aside."""
+
+    def change(document) -> None:
+        document["format"] = 1
+        for name in ("written_by", "needs", "statements", "figures", "left_out", "keeps", "made_from"):
+            del document[name]
+
+    edit(bundle, change)

@@ -169,7 +169,7 @@ def test_a_link_in_place_of_a_file_is_refused(copied: Path, tmp_path: Path) -> N
     "change",
     [
         lambda d: d.update(surprise=1),
-        lambda d: d.update(format=2),
+        lambda d: d.update(format=3),
         lambda d: d.pop("recipe"),
         lambda d: d["provenance"].update(seed="seven"),
         lambda d: d["files"][MODEL].update(sha256="xyz"),
@@ -189,7 +189,7 @@ def test_another_schema_is_refused(copied: Path, change) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        lambda d: d.update(format=2),
+        lambda d: d.update(format=3),
         lambda d: d.update(surprise=1),
         lambda d: d["recipe"].update(surprise=1),
         lambda d: d["recipe"]["detector"].update(name="of-tomorrow"),
@@ -197,7 +197,7 @@ def test_another_schema_is_refused(copied: Path, change) -> None:
     ],
 )
 def test_what_a_newer_version_wrote_is_told_apart_from_damage(copied: Path, change) -> None:
-    edit(copied, lambda d: d["provenance"]["versions"].update(secondread="99.1.2"))
+    edit(copied, lambda d: d.update(written_by="99.1.2"))
     edit(copied, change)
     with pytest.raises(DataError, match=r"made by secondread 99\.1\.2, and this is .*; install") as caught:
         Bundle.load(copied)
@@ -205,7 +205,7 @@ def test_what_a_newer_version_wrote_is_told_apart_from_damage(copied: Path, chan
 
 
 def test_a_later_format_without_a_version_is_of_a_newer_version(copied: Path) -> None:
-    edit(copied, lambda d: d.update(format=2, provenance={}))
+    edit(copied, lambda d: d.update(format=3, provenance={}))
     with pytest.raises(DataError, match="a newer version of secondread"):
         Bundle.load(copied)
 

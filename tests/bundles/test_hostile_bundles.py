@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from changed_bundles import change_header, edit, replace_file, tensor_file
+from changed_bundles import as_format_1, change_header, edit, replace_file, tensor_file
 
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.tensors import write_tensors
@@ -165,12 +165,36 @@ DOCUMENTS = {
     "bytes": lambda d: d["files"][MODEL].update(bytes=10**30),
     "a shape": lambda d: d["files"][MODEL]["tensors"]["mean"].update(shape=[10**30]),
 }
+LATER = {
+    "a version": lambda d: d.update(written_by="x" * 1_000),
+    "a version of escapes": lambda d: d.update(needs="0\x1b[2J"),
+    "words": lambda d: d["statements"].update(data="x" * 60_000),
+    "figures": lambda d: d.update(figures={"normal": -1, "abnormal": 10**30}),
+    "an interval": lambda d: d.update(
+        figures={"normal": 1, "abnormal": 1, "auroc": {"interval": [0] * 10_000}}
+    ),
+    "left out": lambda d: d.update(left_out=["model.safetensors"]),
+    "kept": lambda d: d.update(keeps=[{"file": "../x", "tensor": "y", "rows": 1, "kind": "mean"}]),
+    "much kept": lambda d: d.update(keeps=d["keeps"] * 10_000),
+    "made from": lambda d: d.update(made_from=["ff" * 32] * 1_000),
+}
+"""What the first format had not."""
 
 
-@pytest.mark.parametrize("change", DOCUMENTS.values(), ids=DOCUMENTS)
+@pytest.mark.parametrize("change", [*DOCUMENTS.values(), *LATER.values()], ids=[*DOCUMENTS, *LATER])
 def test_documents_that_do_not_fit_together_are_refused(copied: Path, change) -> None:
     edit(copied, change)
     refused(copied)
+
+
+def test_the_same_is_refused_in_the_first_format(copied: Path) -> None:
+    as_format_1(copied)
+    Bundle.load(copied)
+    untouched = (copied / "bundle.json").read_bytes()
+    for change in DOCUMENTS.values():
+        edit(copied, change)
+        refused(copied)
+        (copied / "bundle.json").write_bytes(untouched)
 
 
 TEXTS = {

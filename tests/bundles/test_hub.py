@@ -12,6 +12,7 @@ from local_hub import local_hub
 from secondread.bundles.archive import CARD, DOCUMENT
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.bundle_document import FILES
+from secondread.bundles.facts import Facts
 
 pytest.importorskip("huggingface_hub")
 RUN = """
@@ -58,7 +59,11 @@ def test_a_bundle_goes_to_a_hub_and_comes_back(fitted: Bundle, tmp_path: Path) -
         assert b"not a medical device" in sent[CARD]
 
         assert pulled[0] == 0, pulled[1]
-        assert Bundle.load(tmp_path / "fetched").digest == fitted.digest
+        fetched = Facts.read(tmp_path / "fetched")
+        assert fetched.document.made_from == (fitted.digest,)
+        assert fetched.document.statements.licence == "cc-by-4.0"
+        assert (tmp_path / "fetched" / CARD).read_bytes() == sent[CARD]
+        assert Bundle.load(tmp_path / "fetched").digest == fetched.digest
         assert changed[0] == 3
         assert "someone/changed/seen.json: is not the file that bundle.json declares" in changed[1]
         assert none[0] == 2

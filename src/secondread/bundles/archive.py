@@ -24,6 +24,7 @@ from secondread.bundles.bundle_document import FILES, BundleDocument
 from secondread.bundles.declared import DeclaredFile
 from secondread.bundles.read_document import read_document
 from secondread.errors import DataError, UserError
+from secondread.outputs.private import FILE
 from secondread.outputs.whole import cannot_write, whole_file, whole_folder
 from secondread.strict.json_text import DOCUMENT as LIMITS
 from secondread.wording.sizes import in_words
@@ -76,15 +77,16 @@ def pack(bundle: Path, out: Path, card: str) -> Path:
 
 
 def _entry(folder: str, name: str) -> zipfile.ZipInfo:
-    """Of no time and no person, so that equal bundles are equal archives."""
+    """Of no time and no person, so that equal bundles are equal archives; unpacked by whatever program, it is
+    its owner's alone."""
     info = zipfile.ZipInfo(f"{folder}/{name}")
-    info.external_attr = 0o644 << 16
+    info.external_attr = FILE << 16
     return info
 
 
 def _add(archive: tarfile.TarFile, name: str, source: IO[bytes], size: int) -> None:
     info = tarfile.TarInfo(name)
-    info.size = size
+    info.size, info.mode = size, FILE
     archive.addfile(info, source)
 
 

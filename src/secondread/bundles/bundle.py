@@ -8,13 +8,13 @@
     companions.safetensors     the trivial baselines fitted on the same normals
     seen.json                  what the fit saw, as digests and keyed hashes
 
+Beside them lies README.md, the model card, which is for people: nothing here opens it.
+
 Loading runs no code from the folder and believes no size before it is checked.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,15 +22,16 @@ from pathlib import Path
 from typing import Self
 
 from secondread.bundles.archive import unpacked
-from secondread.bundles.bundle_document import FORMAT, TENSOR_FILES, BundleDocument
+from secondread.bundles.bundle_document import TENSOR_FILES, Statements
 from secondread.bundles.companions import Companions
 from secondread.bundles.decisions import Baseline
-from secondread.bundles.declared import DeclaredFile, TensorFile
+from secondread.bundles.declared import TensorFile
 from secondread.bundles.fitted import plan_fitted, refuse_large
 from secondread.bundles.fitted_model import FittedModel
+from secondread.bundles.model_card import ModelCard, model_card
 from secondread.bundles.other_version import refuse_unknown_detector, why_unreadable
 from secondread.bundles.read_document import one_line, read_document, read_seen
-from secondread.bundles.tensors import write_tensors
+from secondread.bundles.written import facts_of, write_bundle
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.description import describe
 from secondread.detectors.contract import Detector
@@ -40,7 +41,6 @@ from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.build import build_detector
 from secondread.recipes.outside_code import refuse_absent_code
 from secondread.recipes.recipe import Recipe
-from secondread.recipes.without_places import without_places
 from secondread.registry.outside import allow as allow_code
 from secondread.scoring.scorer import Scorer
 from secondread.terminal.events import log_event
@@ -49,15 +49,18 @@ from secondread.wording.short import shortened
 from secondread.wording.sizes import times
 
 MODEL, PREPROCESSING, CALIBRATION, COMPANIONS = TENSOR_FILES
+NOTHING_STATED = Statements()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Bundle(FittedModel):
     """Everything that scoring needs, and where it came from.
 
-    parts   the names of the detector's raw statistics, in the order of the readings' columns
-    digest  SHA-256 of `bundle.json`, which names the digests of all else; empty before it is saved
-    path    the folder or archive, or None before it is saved
+    parts       the names of the detector's raw statistics, in the order of the readings' columns
+    statements  of whoever handed it over: licence, data
+    left_out    what it was handed over without
+    digest      SHA-256 of `bundle.json`, which names the digests of all else; empty before it is saved
+    path        the folder or archive, or None before it is saved
 
     >>> import secondread
     >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=40, n_abnormal=5)
@@ -70,6 +73,7 @@ class Bundle(FittedModel):
 
     detector: Detector
     companions: Companions
+    statements: Statements = NOTHING_STATED
 
     def __repr__(self) -> str:
         title, detector = self.recipe.about.title, str(self.recipe.detector["name"])
@@ -109,6 +113,10 @@ class Bundle(FittedModel):
         return self.scorer
 
     @property
+    def card(self) -> ModelCard:
+        return model_card(facts_of(self))
+
+    @property
     def baselines(self) -> dict[str, Baseline]:
         return self.companions.asked(self.device)
 
@@ -131,36 +139,9 @@ class Bundle(FittedModel):
         if path.exists():
             raise UserError(f"{path}: there is something already; remove it or choose another place with -o")
         with whole_folder(path) as folder:
-            text = self._write(folder)
-            (folder / "bundle.json").write_bytes(text)
-        digest = hashlib.sha256(text).hexdigest()
+            digest = write_bundle(self, folder)
         log_event("bundle saved", digest=digest)
         return replace(self, path=path, digest=digest)
-
-    def _write(self, folder: Path) -> bytes:
-        preprocessing, preprocessing_arrays = self.preprocessing.state()
-        calibration, calibration_arrays = self.calibration.state()
-        companions, companion_tensors = self.companions.state()
-        files = {
-            MODEL: write_tensors(folder / MODEL, self.detector.state_dict()),
-            PREPROCESSING: write_tensors(folder / PREPROCESSING, preprocessing_arrays),
-            CALIBRATION: write_tensors(folder / CALIBRATION, calibration_arrays),
-            COMPANIONS: write_tensors(folder / COMPANIONS, companion_tensors),
-        }
-        seen = self.seen.model_dump_json().encode()
-        (folder / "seen.json").write_bytes(seen)
-        files["seen.json"] = DeclaredFile(bytes=len(seen), sha256=hashlib.sha256(seen).hexdigest())
-        document = BundleDocument(
-            format=FORMAT,
-            recipe=without_places(self.recipe.model_dump(mode="json")),
-            preprocessing=preprocessing,
-            parts=self.parts,
-            calibration=calibration,
-            companions=companions,
-            provenance=self.provenance,
-            files=files,
-        )
-        return json.dumps(document.model_dump(mode="json"), indent=1, allow_nan=False).encode()
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", *, allow: Sequence[str] = ()) -> Self:
@@ -234,6 +215,8 @@ class Bundle(FittedModel):
             companions=companions.to(device),
             provenance=document.provenance,
             seen=seen,
+            statements=document.statements,
+            left_out=document.left_out,
             path=path,
             digest=digest,
             device=device,

@@ -1,7 +1,12 @@
-"""`bundle.json`: the strict schema of all in a bundle that is not a tensor."""
+"""`bundle.json`: the strict schema of all in a bundle that is not a tensor.
+
+`format`, `written_by` and `needs` stand at the top of every format from 2 on, so that each version can say
+which one reads what it cannot."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
@@ -10,8 +15,11 @@ from secondread.bundles.declared import DeclaredFile
 from secondread.registry.outside import OutsideCode
 from secondread.settings.base import Settings
 from secondread.training.log import TrainingLog
+from secondread.wording.short import shortened
 
-FORMAT = 1
+FORMAT = 2
+NEEDS = "0.2.0"
+"""The first version that reads this format."""
 TENSOR_FILES = (
     "model.safetensors",
     "preprocessing.safetensors",
@@ -19,6 +27,20 @@ TENSOR_FILES = (
     "companions.safetensors",
 )
 FILES = (*TENSOR_FILES, "seen.json")
+LEFT_OUT = ("thumbnails", "seen")
+"""What may be left out of a bundle that is handed over: the baseline pixel-1nn with its thumbnails of
+normals, and the digests and hashes of what the fit saw."""
+Version = Annotated[str, Field(pattern=r"^\d[0-9A-Za-z.+!-]{0,40}$")]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+Kind = Literal["thumbnails", "features", "mean", "digests"]
+KINDS: Mapping[Kind, str] = {
+    "thumbnails": "thumbnails of training normals",
+    "features": "vectors of features of training images, from which one can guess at the images",
+    "mean": "a mean of many normals",
+    "digests": "digests of training images or of their patients' ids",
+}
 
 
 def _logged(training: dict[str, Any]) -> dict[str, Any]:
@@ -42,8 +64,9 @@ class Provenance(Settings):
     manifest_digest   of the manifest's content
     auxiliary_digest  of the list of auxiliary images; empty where the recipe names none
     taken_for_normal  images of the cohort `normal` that are unlabelled (`cohorts.unlabelled_as`)
-    cohorts           images that went into each cohort; `unreadable` those that did not (and `abnormal
-    masks`) weights           file name -> SHA-256 of pretrained weights
+    cohorts           images that went into each cohort
+    unreadable        images that did not, by cohort; `abnormal masks` are masks that could not be read
+    weights           file name -> SHA-256 of pretrained weights
     training          the loop's log by stage
     seconds           wall-clock time by part of the fit
     recalibrated      later `calibrate` runs: manifest digest, time, rate, precision of the scores, a digest
@@ -68,20 +91,96 @@ class Provenance(Settings):
     shared_patients: int = 0
     recalibrated: tuple[Annotated[dict[str, str], AfterValidator(_in_a_precision)], ...] = ()
 
+    @property
+    def scored_in(self) -> str:
+        """The precision in which the calibration scores were computed, and therefore every score that is held
+        against them, whatever a machine would choose."""
+        told = (done["precision"] for done in reversed(self.recalibrated) if "precision" in done)
+        return next(told, self.precision)
+
+
+class Statements(Settings):
+    """What whoever hands a bundle over says of it.
+
+    licence  of the bundle
+    data     what it learned from, in a sentence
+    """
+
+    licence: str = Field("", max_length=200)
+    data: str = Field("", max_length=4_000)
+
+
+class Figure(Settings):
+    """A figure of a test and its 95 % interval; None where there was none."""
+
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+class Figures(Settings):
+    """How the bundle did on a test; `normal` and `abnormal` images."""
+
+    normal: int = Field(ge=0)
+    abnormal: int = Field(ge=0)
+    auroc: Figure = Figure()
+    average_precision: Figure = Figure()
+    sensitivity: Figure = Figure()
+    false_alarm_rate: Figure = Figure()
+
+
+class Kept(Settings):
+    """Something in a bundle that is an image of the fit, near to one, or tells one again.
+
+    file, tensor  where it lies
+    rows          how many
+    """
+
+    file: Literal[
+        "model.safetensors", "preprocessing.safetensors", "calibration.safetensors", "companions.safetensors"
+    ]
+    tensor: str = Field(max_length=1_024)
+    rows: int = Field(ge=0)
+    kind: Kind
+
+    def __str__(self) -> str:
+        number = "" if self.kind == "mean" else f"{self.rows:,} "
+        return f"{number}{KINDS[self.kind]} ({self.file}: {shortened(self.tensor, 60)})"
+
 
 class BundleDocument(Settings):
-    """Everything in `bundle.json`. `files` names each other file of the bundle and no more."""
+    """Everything in `bundle.json`. `files` names each other file of the bundle and no more.
 
-    format: Literal[1]
+    written_by  the version of secondread that wrote the file
+    needs       the first version that reads it
+    statements  of whoever handed it over
+    figures     of a test, where one was given with it
+    left_out    what another bundle with the same scores holds, and this one does not
+    keeps       images of the fit, or what is near to them
+    made_from   digests of bundles of which this is a copy with other statements or less in it; its scores,
+                p-values and flags are theirs
+    """
+
+    format: Literal[2]
+    written_by: Version
+    needs: Version
     recipe: dict[str, Any]
     preprocessing: dict[str, Any]
     parts: tuple[Annotated[str, Field(pattern=r"^[\w-]{1,64}$")], ...] = Field(min_length=1, max_length=64)
     calibration: dict[str, Any]
     companions: dict[str, dict[str, Any]]
     provenance: Provenance
+    statements: Statements = Statements()
+    figures: Figures | None = None
+    left_out: tuple[Literal["thumbnails", "seen"], ...] = Field((), max_length=len(LEFT_OUT))
+    keeps: tuple[Kept, ...] = Field((), max_length=4_096)
+    made_from: tuple[Digest, ...] = Field((), max_length=64)
     files: dict[str, DeclaredFile] = Field(max_length=len(FILES))
+
+    def text(self) -> bytes:
+        """`bundle.json`, whose SHA-256 is the bundle's digest."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False).encode()
 
     @property
     def versions(self) -> dict[str, Any]:
         """Of the bundle's form and of what wrote it."""
-        return {"format": self.format, "secondread": self.provenance.versions.get("secondread")}
+        return {"format": self.format, "written_by": self.written_by, "needs": self.needs}

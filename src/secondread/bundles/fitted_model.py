@@ -7,12 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from numpy.typing import ArrayLike
 
 from secondread.bundles.bundle_document import Provenance
 from secondread.bundles.decisions import Asked, Baseline, Decisions, decide
+from secondread.bundles.model_card import ModelCard
 from secondread.bundles.read_document import one_line
 from secondread.bundles.seen import Seen
 from secondread.calibration.calibration import Calibration
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 class FittedModel(ABC):
     """Everything that scoring needs but the detector, and where it came from.
 
-    parts   the names of the detector's raw statistics, in the order of the readings' columns
-    digest  SHA-256 of the file that names the digests of all else; empty before it is saved
-    path    the folder or archive, or None before it is saved
+    parts     the names of the detector's raw statistics, in the order of the readings' columns
+    digest    SHA-256 of the file that names the digests of all else; empty before it is saved
+    path      the folder or archive, or None before it is saved
+    left_out  what it was handed over without (`bundle_document.LEFT_OUT`)
     """
 
     recipe: Recipe
@@ -45,6 +47,7 @@ class FittedModel(ABC):
     seen: Seen
     path: Path | None = None
     digest: str = ""
+    left_out: tuple[Literal["thumbnails", "seen"], ...] = ()
     device: str = "cpu"
 
     @property
@@ -63,6 +66,11 @@ class FittedModel(ABC):
         """The trivial baselines that were fitted on the same normals, by name."""
 
     @property
+    def card(self) -> ModelCard | None:
+        """What readings and reports say of it; None where it has none."""
+        return None
+
+    @property
     def has_complexity(self) -> bool:
         """Whether the score has input complexity taken out."""
         return self.calibration.settings.complexity != "none"
@@ -71,8 +79,7 @@ class FittedModel(ABC):
     def precision(self) -> str:
         """In which its calibration scores were computed, and therefore every score that is held against
         them, whatever this machine would choose."""
-        told = (done["precision"] for done in reversed(self.provenance.recalibrated) if "precision" in done)
-        return next(told, self.provenance.precision)
+        return self.provenance.scored_in
 
     def judge(
         self,

@@ -11,6 +11,8 @@ from typing import Any
 
 from secondread.bundles.archive import CARD, DOCUMENT, refuse_another, verify
 from secondread.bundles.bundle_document import FILES
+from secondread.bundles.facts import Facts
+from secondread.bundles.model_card import model_card, write_card
 from secondread.bundles.read_document import one_line, read_document
 from secondread.errors import DataError, UserError
 from secondread.outputs.whole import whole_folder, write_whole
@@ -20,10 +22,9 @@ from secondread.wording.extras import install_command
 def pull(repository: str, out: Path, *, revision: str | None = None) -> str:
     """Fetch a bundle from the hub into the new folder `out`, verified by its digests; its digest.
 
-    `bundle.json` comes first, and each other file only at the size that it declares. Where `out` is this
-    bundle already, it stays. Raises UserError where the hub cannot be asked or `out` is something else,
-    DataError where what comes is no bundle or is damaged.
-    """
+    `bundle.json` comes first, and each other file only at the size that it declares. The card is written
+    anew. Where `out` is this bundle already, it stays. Raises UserError where the hub cannot be asked or
+    `out` is something else, DataError where what comes is no bundle or is damaged."""
     hub = _library()
     with tempfile.TemporaryDirectory(prefix="secondread-") as place:
         folder = Path(place)
@@ -40,11 +41,13 @@ def pull(repository: str, out: Path, *, revision: str | None = None) -> str:
             for name in FILES:
                 _asked(f"{repository}: {name} cannot be fetched", lambda name=name: fetch(name))
             verify(folder, document)
+            card = model_card(Facts.read(folder))
         except DataError as error:
             raise DataError(str(error).replace(place, repository)) from None
         with whole_folder(out) as new:
             for name in (DOCUMENT, *FILES):
                 shutil.copyfile(folder / name, new / name)
+            write_card(new, card)
     return digest
 
 

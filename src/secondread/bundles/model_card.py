@@ -1,149 +1,131 @@
-"""The model card of a bundle: what it is, what it learned from, what it promises, and what it must not be
-used for."""
+"""The model card of a bundle: what it is, what it learned from, what it promises, what it holds of patients,
+and what it must not be used for. As sections, which the README beside the bundle and a report both show."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from secondread.bundles.bundle_document import BundleDocument
-from secondread.bundles.declared import TensorFile
-from secondread.bundles.read_document import read_document
-from secondread.calibration.calibration import Calibration
-from secondread.calibration.description import describe
-from secondread.errors import UserError
-from secondread.wording.numbers import count, number, percent, percent_span, span
-from secondread.wording.sizes import in_words, times
+from pydantic import BaseModel, ConfigDict, Field
 
-NOT_SAID = "not stated"
+from secondread.bundles.archive import CARD
+from secondread.bundles.facts import Facts
+from secondread.bundles.summary import NOT_STATED, figure_rows, what_it_holds, what_it_is, what_was_left_out
+from secondread.outputs.whole import write_whole
 
-
-def calibration_words(folder: Path, document: BundleDocument) -> list[str]:
-    """What the calibration of a bundle promises, in sentences. Raises DataError where it is damaged."""
-    name = "calibration.safetensors"
-    arrays = TensorFile.open(folder / name, document.files[name]).arrays()
-    return list(describe(Calibration.from_state(document.calibration, arrays))["words"])
+Text = Annotated[str, Field(max_length=100_000)]
+Cells = tuple[Text, ...]
+RESEARCH = (
+    "Research use, not a medical device.",
+    "It ranks images by how unlike normal ones they look, and was not tested for any clinical use. A low "
+    "score "
+    "does not mean that an image is normal.",
+)
 
 
-def summary(folder: Path) -> list[tuple[str, str]]:
-    """Rows of a name and a text: what `bundle show` says. No code of the bundle is imported."""
-    document, digest = read_document(folder)
-    about, recipe, fitted = document.recipe.get("about") or {}, document.recipe, document.provenance
-    size = (recipe.get("preprocessing") or {}).get("size") or ()
-    rows = [
-        ("title", str(about.get("title") or "")),
-        ("detector", str((recipe.get("detector") or {}).get("name") or "")),
-        ("paper", str(about.get("paper") or "")),
-        ("images", times(size) if isinstance(size, list | tuple) else ""),
-        (
-            "learned from",
-            ", ".join(f"{images:,} {cohort}" for cohort, images in fitted.cohorts.items() if images),
+class Section(BaseModel):
+    """A title, and below it paragraphs, a table (the first line is its head), a list and code, where there
+    are."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: Text
+    paragraphs: Cells = ()
+    table: tuple[Cells, ...] = ()
+    items: Cells = ()
+    code: Text = ""
+
+
+class ModelCard(BaseModel):
+    """The bundle's title, what it must not be used for, and sections."""
+
+    model_config = ConfigDict(frozen=True)
+
+    title: Text
+    licence: Text
+    sections: tuple[Section, ...] = Field(max_length=32)
+
+
+def model_card(facts: Facts) -> ModelCard:
+    """The card of a bundle."""
+    statements = facts.document.statements
+    return ModelCard(title=facts.title, licence=statements.licence, sections=tuple(_sections(facts)))
+
+
+def _sections(facts: Facts) -> Iterator[Section]:
+    statements, figures = facts.document.statements, facts.document.figures
+    differences = tuple(_line(text) for text in facts.about.get("differences") or ())
+    yield Section(title="What it is", table=(("", ""), *what_it_is(facts)))
+    if differences:
+        yield Section(title="Differences from the paper", items=differences)
+    data = statements.data or "What the images were is not stated by whoever made this card."
+    yield Section(title="Data", paragraphs=(data,))
+    yield Section(title="What its threshold promises", paragraphs=(" ".join(facts.calibration["words"]),))
+    if figures is None:
+        yield Section(title="Figures", paragraphs=("No figures of a test were given with this card.",))
+    else:
+        tested = f"On {figures.normal:,} normal and {figures.abnormal:,} abnormal test images:"
+        table = (("figure", "value", "95 %"), *figure_rows(figures))
+        yield Section(title="Figures", paragraphs=(tested,), table=table)
+    yield _privacy(facts)
+    yield Section(
+        title="Use",
+        code="secondread score BUNDLE IMAGES -o readings\n"
+        "secondread calibrate BUNDLE SITE.csv -o calibrated   # normals of your own site",
+    )
+    yield Section(
+        title="Licence",
+        paragraphs=(
+            f"Licence: {statements.licence or NOT_STATED}. Licences of the data and of pretrained weights "
+            "may "
+            "restrict what may be done with it.",
         ),
-        ("pretrained weights", ", ".join(fitted.weights)),
-        ("code from outside", ", ".join(str(code.name) for code in fitted.code)),
-        (
-            "fitted",
-            f"{fitted.created[:19]} by secondread {fitted.versions.get('secondread', '?')}, "
-            f"seed {fitted.seed}",
-        ),
-        ("calibrated again", count(len(fitted.recalibrated), "time") if fitted.recalibrated else ""),
-        ("size", in_words(sum(declared.bytes for declared in document.files.values()))),
-        ("digest", digest),
+    )
+
+
+def _privacy(facts: Facts) -> Section:
+    held = what_it_holds(facts)
+    words = ["It holds no name, no id and no text of a file's header."]
+    words.append("Of the images that it learned from it holds:" if held else "It holds no single image.")
+    after = [
+        "Networks keep traces too: one that draws images may draw some that it learned from. Treat the "
+        "bundle as "
+        "you treat its images."
     ]
-    rows = [(name, text) for name, text in rows if text]
-    return rows + [
-        ("promise" if not place else "", text)
-        for place, text in enumerate(calibration_words(folder, document))
-    ]
+    if left := what_was_left_out(facts):
+        after.append(f"Left out when it was handed over: {'; '.join(left)}.")
+    return Section(title="What it holds of patients", paragraphs=(" ".join(words), *after), items=tuple(held))
 
 
-def read_metrics(path: Path) -> Mapping[str, Any]:
-    """`metrics.json` of a report. UserError where it is none."""
-    file = path / "metrics.json" if path.is_dir() else path
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read as metrics.json of a report ({error})") from None
-    if not isinstance(found, dict) or not {"auroc", "n", "protocol"} <= found.keys():
-        raise UserError(f"{file}: is no metrics.json that `secondread evaluate` wrote")
-    return found
-
-
-def model_card(
-    folder: Path,
-    *,
-    licence: str = "",
-    data: str = "",
-    metrics: Mapping[str, Any] | None = None,
-) -> str:
-    """`README.md`: Markdown with the head that the Hugging Face hub reads.
-
-    licence  of the bundle, as its owner says it (such as cc-by-nc-4.0)
-    data     what it learned from, in a sentence
-    metrics  `metrics.json` of an evaluation of this very bundle
-
-    Raises UserError where the metrics are another bundle's.
-    """
-    document, digest = read_document(folder)
-    about = document.recipe.get("about") or {}
-    title = " ".join(str(about.get("title") or "A secondread bundle").split())
+def as_markdown(card: ModelCard) -> str:
+    """`README.md`, with the head that the Hugging Face hub reads."""
     head = ["---", "library_name: secondread", "tags: [medical-imaging, anomaly-detection]"]
-    if licence:
-        head.append(f"license: {json.dumps(licence)}")
-    rows = [
-        f"| {name} | {_escaped(text)} |"
-        for name, text in summary(folder)
-        if name not in ("title", "promise", "")
-    ]
-    differences = [f"- {' '.join(str(text).split())}" for text in about.get("differences") or ()]
-    blocks = [
-        "\n".join([*head, "---"]),
-        f"# {title}",
-        "**Research use, not a medical device.** It ranks images by how unlike normal ones they look, and "
-        "was not tested for any clinical use. A low score does not mean that an image is normal.",
-        "## What it is",
-        "\n".join(["| | |", "|---|---|", *rows]),
-        *(["Differences from the paper:", "\n".join(differences)] if differences else []),
-        "## Data",
-        data or "What the images were is not stated by whoever made this card.",
-        "## What its threshold promises",
-        " ".join(calibration_words(folder, document)),
-        "## Figures",
-        _figures(metrics, digest) if metrics else "No figures of a test were given with this card.",
-        "## Use",
-        "```sh\nsecondread score BUNDLE IMAGES -o readings\nsecondread calibrate BUNDLE SITE.csv -o "
-        "calibrated   # normals of your own site\n```",
-        "## Licence and privacy",
-        f"Licence: {licence or NOT_SAID}. Licences of the data and of pretrained weights may restrict what "
-        "may be done with it. It holds no image, name or id: of what it saw it keeps digests, and of "
-        "patients keyed hashes, by which someone who has the same images or ids can tell that they were "
-        "among them.",
-    ]
+    if card.licence:
+        head.append(f"license: {json.dumps(card.licence)}")
+    blocks = ["\n".join([*head, "---"]), f"# {_line(card.title)}", f"**{RESEARCH[0]}** {RESEARCH[1]}"]
+    for section in card.sections:
+        blocks += [f"## {section.title}", *section.paragraphs[:1]]
+        if section.table:
+            lines = [_cells(cells) for cells in section.table]
+            blocks.append("\n".join([lines[0], "|---" * len(section.table[0]) + "|", *lines[1:]]))
+        if section.items:
+            blocks.append("\n".join(f"- {_line(item)}" for item in section.items))
+        blocks += section.paragraphs[1:]
+        if section.code:
+            blocks.append(f"```sh\n{section.code}\n```")
     return "\n\n".join(blocks) + "\n"
 
 
-def _figures(metrics: Mapping[str, Any], digest: str) -> str:
-    judged = (metrics.get("protocol") or {}).get("bundle_digest")
-    if judged != digest:
-        raise UserError(
-            f"the metrics are of another bundle ({str(judged)[:12]}, and this one is {digest[:12]}); give "
-            "the report of this bundle's readings"
-        )
-    n = metrics["n"]
-    lines = ["| figure | value | 95 % |", "|---|--:|--:|"]
-    for name, title, share in (
-        ("auroc", "AUROC", False),
-        ("average_precision", "average precision", False),
-        ("sensitivity", "sensitivity at the calibrated threshold", True),
-        ("false_alarm_rate", "false alarms there", True),
-    ):
-        value, interval = metrics.get(name), metrics.get(f"{name}_interval")
-        told, between = (percent(value), percent_span(interval)) if share else (number(value), span(interval))
-        lines.append(f"| {title} | {told} | {between} |")
-    return "\n".join([f"On {n['normal']:,} normal and {n['abnormal']:,} abnormal test images:", "", *lines])
+def write_card(folder: Path, card: ModelCard) -> None:
+    """The card as a file beside the bundle's own, for people: nothing reads it."""
+    write_whole(folder / CARD, as_markdown(card).encode())
 
 
-def _escaped(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+def _cells(cells: Cells) -> str:
+    return "| " + " | ".join(_line(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())

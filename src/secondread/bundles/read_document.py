@@ -11,6 +11,7 @@ from secondread.bundles.bundle_document import FILES, BundleDocument
 from secondread.bundles.declared import read_declared
 from secondread.bundles.other_version import CHANGED, versions_in, why_unreadable
 from secondread.bundles.seen import Seen
+from secondread.bundles.upgrades import upgraded
 from secondread.errors import DataError, UserError
 from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits
@@ -21,7 +22,8 @@ SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
 
 
 def read_document(path: Path) -> tuple[BundleDocument, str]:
-    """`bundle.json` of the folder `path`, checked against its schema, and its SHA-256."""
+    """`bundle.json` of the folder `path`, of this format or an earlier one, checked against the schema, and
+    its SHA-256."""
     file = path / "bundle.json"
     if not file.exists():
         raise UserError(
@@ -30,7 +32,7 @@ def read_document(path: Path) -> tuple[BundleDocument, str]:
     try:
         text = read_plain(file, DOCUMENT.length, links=False)
         said = parse_json(text, DOCUMENT)
-        document = BundleDocument.model_validate(said)
+        document = BundleDocument.model_validate(upgraded(said))
     except ValidationError as error:
         raise DataError(f"{file}: {first_problem(error)}; {why_unreadable(versions_in(said))}") from error
     except Unfit as error:

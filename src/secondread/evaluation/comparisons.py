@@ -58,13 +58,21 @@ class Complexity(Short):
     scores_without: NDArray[np.float64]
 
 
-def compare_baselines(cases: Sequence[Case], units: Units, how: Resampling) -> dict[str, Baseline]:
-    """The three baselines by name, in a fixed order; a missing column gives an estimate with a reason."""
+def compare_baselines(
+    cases: Sequence[Case], units: Units, how: Resampling, *, left_out: bool = False
+) -> dict[str, Baseline]:
+    """The three baselines by name, in a fixed order; a missing column gives an estimate with a reason.
+
+    left_out  the bundle was handed over without the one that holds thumbnails of normals
+    """
     found = {}
     for name in BASELINES:
         values = np.array([case.reading.baselines.get(name, np.nan) for case in cases], float)
         if not len(values) or np.isnan(values).any():
-            missing = Estimate(None, reason="the readings have no such column, or not for every image")
+            why = "the readings have no such column, or not for every image"
+            if left_out and name == column_of("pixel-1nn"):
+                why = "it was left out of the bundle when that was handed over"
+            missing = Estimate(None, reason=why)
             found[name] = Baseline(name, missing, missing)
         else:
             found[name] = Baseline(

@@ -74,7 +74,8 @@ def evaluate(
     studies = None
     if 0 < len(by_study) < sum(bool(case.study) for case in cases):
         studies = measure(by_study, study_promise(readings), how, prevalence, unit="study")
-    baselines = compare_baselines(cases, units, how)
+    left_out = "thumbnails" in readings.run.left_out
+    baselines = compare_baselines(cases, units, how, left_out=left_out)
     parts = judge_parts(cases, units, readings, how)
     shortcut = check_shortcuts(cases, readings.acquisition, readings.thumbnails, how)
     pixels = evaluate_pixels(cases, threshold=readings.run.map_threshold, workers=processes, how=how)

@@ -58,6 +58,7 @@ def warnings_of(
         _remarked(cases),
         _few(images),
         _no_patients(cases),
+        _seen_unknown(readings),
         _copies_unknown(readings),
         _no_split(cases, where),
     ]
@@ -265,8 +266,20 @@ def _no_patients(cases: Cases) -> Warning | None:
     )
 
 
+def _seen_unknown(readings: Readings) -> Warning | None:
+    if "seen" not in readings.run.left_out:
+        return None
+    return Warning(
+        "seen_unknown",
+        "What the fit saw is not known",
+        "The list of images and patients that the fit saw was left out of the bundle when it was handed "
+        "over: "
+        "where they are among these test images, nobody notices, and the figures are too good.",
+    )
+
+
 def _copies_unknown(readings: Readings) -> Warning | None:
-    if readings.run.pixels_seen is not False:
+    if readings.run.pixels_seen is not False or "seen" in readings.run.left_out:
         return None
     return Warning(
         "copies_unknown",

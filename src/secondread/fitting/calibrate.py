@@ -64,6 +64,13 @@ def calibrate(
     rate = false_alarm_rate or bundle.calibration.settings.false_alarm_rate
     with output_bundle(out):
         earlier = calibrated_before(out, bundle, manifest, rate)
+        if "seen" in bundle.left_out:
+            say(
+                "note: the bundle was handed over without the list of what it saw, so it cannot be told "
+                "whether "
+                "the model learned from some of these normals; if it did, p-values promise too much",
+                shown=progress,
+            )
         kept = open_cache(cache)
         normals = new_normals(
             manifest,

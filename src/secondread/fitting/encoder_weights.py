@@ -5,7 +5,7 @@ from __future__ import annotations
 from secondread.errors import UserError
 from secondread.networks.weights.find import find_weights, weights_folder
 from secondread.networks.weights.sources import SOURCES
-from secondread.recipes.known_needs import encoders_of
+from secondread.recipes.named_encoders import encoders_of
 from secondread.recipes.recipe import Recipe
 
 

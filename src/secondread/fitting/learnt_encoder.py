@@ -75,6 +75,12 @@ class LearntBefore:
                 f"encoder {self.name} has learned from images that were prepared by other steps than this "
                 "recipe's preprocessing.steps"
             )
+        if "seen" in self.document.left_out:
+            told.append(
+                f"encoder {self.name} was handed over without the list of what it learned from, so it "
+                "cannot be "
+                "told whether held-out normals are among it; if some are, p-values promise too much"
+            )
         return tuple(told)
 
     def refuse_held_out(

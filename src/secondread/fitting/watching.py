@@ -10,7 +10,7 @@ from pathlib import Path
 from lightning_fabric.loggers import Logger
 
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.model_card import model_card
+from secondread.bundles.model_card import as_markdown
 from secondread.fitting.unfinished import Unfinished
 from secondread.recipes.recipe import Recipe
 from secondread.recipes.without_places import without_places
@@ -35,7 +35,7 @@ class Watching:
             made = bundle.provenance
             facts = {f"seconds/{part}": seconds for part, seconds in made.seconds.items()}
             facts |= {f"images/{cohort}": count for cohort, count in made.cohorts.items()}
-            self.logged.finish(facts, model_card(bundle.path))
+            self.logged.finish(facts, as_markdown(bundle.card))
 
 
 def logs_beside(out: Path) -> Path:

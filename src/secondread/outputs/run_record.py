@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from secondread.outputs.whole import write_whole
+from secondread.version import __version__
 
 PACKAGES = (
-    "secondread",
     "torch",
     "numpy",
     "scipy",
@@ -27,7 +27,7 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on; a missing one is left out."""
-    found = {"python": platform.python_version()}
+    found = {"python": platform.python_version(), "secondread": __version__}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

@@ -137,6 +137,12 @@ def from_manifest(
     Rows that cannot be among them are not read: those of split `test` and, where it learned from normals
     alone, those that are not normal. Raises UserError where none is left that the bundle learned from.
     """
+    if "seen" in bundle.left_out:
+        raise UserError(
+            f"{bundle.path}: was handed over without the list of what it saw, so its training images cannot "
+            "be "
+            "found in a manifest"
+        )
     name = manifest.source or "the manifest"
     asked = bundle.recipe.cohorts
     if asked.fold is not None:

@@ -36,6 +36,8 @@ def record_of(bundle: FittedModel, inputs: Inputs, earlier: ScoreRecord | None =
             "provenance": bundle.provenance.model_dump(mode="json"),
             "patients_seen": {"key": bundle.seen.key, "patients": bundle.seen.patients},
             "pixels_seen": bool(bundle.seen.pixels),
+            "left_out": bundle.left_out,
+            "card": bundle.card,
             "allow_shared_patients": bundle.provenance.allow_shared_patients,
             "judged_again": () if earlier is None else earlier.judged_again,
             "finished": False,

@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from secondread.bundles.model_card import ModelCard
 from secondread.errors import DataError
 from secondread.strict.json_text import read_object
 from secondread.strict.limits import Limits
+from secondread.version import newer, of_newer
 from secondread.wording.short import described, shortened
 
 RUN = Limits(length=256 << 20, values=5_000_000)
@@ -177,6 +179,8 @@ class ScoreRecord(Told):
     recipe                 as its YAML would be; `model` is what of it is asked for
     patients_seen          of the fit; None where it is not known
     pixels_seen            whether the bundle knows its images by their pixels; None where it is not known
+    left_out               of the bundle when it was handed over: `thumbnails`, `seen`
+    card                   the bundle's model card; None for runs of before there was one
     allow_shared_patients  whether the fit was allowed to see patients of the test
     judged_again           when `secondread threshold` judged the readings, from and by which bundle
     finished               False between a run's begin and its end
@@ -199,6 +203,8 @@ class ScoreRecord(Told):
     provenance: ProvenanceRecord = ProvenanceRecord()
     patients_seen: PatientsSeen | None = None
     pixels_seen: bool | None = None
+    left_out: tuple[str, ...] = ()
+    card: ModelCard | None = None
     allow_shared_patients: bool = False
     judged_again: tuple[dict[str, Any], ...] = ()
     finished: bool = True
@@ -228,4 +234,9 @@ class ScoreRecord(Told):
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             told = "".join(c if c.isprintable() else "?" for c in f"{where}: {first['msg']}")[:300]
-            raise DataError(f"{path}: is damaged ({told}); {advice}") from None
+            versions = found.get("versions")
+            maker = newer(versions.get("secondread") if isinstance(versions, dict) else None)
+            problem = (
+                f"cannot be read ({told}); {of_newer(maker)}" if maker else f"is damaged ({told}); {advice}"
+            )
+            raise DataError(f"{path}: {problem}") from None

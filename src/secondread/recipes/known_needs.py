@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from secondread.recipes.recipe import Recipe, preset_values
@@ -25,19 +25,6 @@ def known_needs(recipe: Recipe) -> frozenset[str] | None:
         if _without_encoders(values["detector"]) == wanted:
             return frozenset(values["about"].get("needs") or ("normal",))
     return None
-
-
-def encoders_of(values: Any) -> Iterator[Mapping[str, Any]]:
-    """The settings of every encoder that is named somewhere in a detector's settings."""
-    if isinstance(values, Mapping):
-        for key, value in values.items():
-            if key == "encoder" and isinstance(value, Mapping):
-                yield value
-            else:
-                yield from encoders_of(value)
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from encoders_of(value)
 
 
 def _without_encoders(values: Any) -> Any:

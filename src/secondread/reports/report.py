@@ -9,6 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from secondread.bundles.model_card import RESEARCH
 from secondread.drawing.palette import HEAT
 from secondread.evaluation.comparisons import BASELINES
 from secondread.evaluation.evaluation import Evaluation
@@ -57,6 +58,7 @@ def write_report(
         data=data_name(evaluation),
         data_card=data_card(evaluation),
         model_card=model_card(evaluation),
+        research=RESEARCH,
         baseline_names=BASELINES,
         heat=", ".join(f"rgb{colour}" for colour in HEAT),
         command=shown_command(command),

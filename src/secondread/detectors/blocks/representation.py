@@ -72,6 +72,11 @@ class Representation(nn.Module):
         self.dimensions = self.pooling.dimensions
         self.encoder = encoder
 
+    @property
+    def kept(self) -> Literal["thumbnails", "features"]:
+        """What one x is of its image; see `Detector.keeps`."""
+        return "thumbnails" if self.encoder is None else "features"
+
     @torch.no_grad()
     def forward(self, batch: Batch) -> Tensor:
         if self.encoder is None:

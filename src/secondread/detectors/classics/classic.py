@@ -135,6 +135,9 @@ class Classic(Detector):
             self.register_buffer(f"fitted_{name}", torch.zeros(shape, dtype=kind))
             grown = tuple(None if axis in known else axis for axis in axes)
             self.grows = {**self.grows, f"fitted_{name}": grown}
+        kept = "features" if self.represent is None else self.represent.kept
+        rows = [name for name, axes in model.axes().items() if axes in (("n", "d"), ("m", "d"))]
+        self.keeps = {f"fitted_{name}": kept for name in rows}
         self.sample, self.seen = torch.empty(0, dimensions), 0
         self.said: tuple[str, ...] = ()
         self.judge: Judge | None = None

@@ -70,6 +70,9 @@ class Detector(nn.Module):
     grows: Mapping[str, tuple[str | None, ...]] = {}
     """Buffers that are empty until the fit gives them their length: for each axis what its length is called,
     the same name for the same length, or None where it is given from the start."""
+    keeps: Mapping[str, Literal["thumbnails", "features", "digests"]] = {}
+    """Buffers whose rows are images that it learned from one by one: small, or as vectors of features; or
+    digests of such images or of their patients' ids. A bundle says so to whoever gets it."""
     gradients_at_scoring: bool = False
     """`score` takes gradients (inside `torch.enable_grad()`), so it is not run in inference mode."""
     costly_scoring: bool = False

@@ -99,6 +99,12 @@ class Average(Detector):
             for name, axes in member.grows.items()
         }
 
+        self.keeps = {
+            f"members.{index}.{name}": kind
+            for index, member in enumerate(every)
+            for name, kind in member.keeps.items()
+        }
+
     def stages(self) -> Iterator[Stage]:
         for index, (name, member) in enumerate(self.detectors.items()):
             for stage in member.stages():

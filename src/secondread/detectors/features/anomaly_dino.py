@@ -81,6 +81,7 @@ class AnomalyDINO(Detector):
     part = "distance"
     gives_map = True
     grows: Mapping[str, tuple[str | None, ...]] = {"bank": ("n", None)}
+    keeps: Mapping[str, Literal["thumbnails", "features", "digests"]] = {"bank": "features"}
 
     def build(self, *, pretrained: bool) -> None:
         settings = self.settings

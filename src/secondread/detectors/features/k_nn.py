@@ -59,6 +59,7 @@ class KNearestNeighbours(OnVectors):
 
     def build(self, *, pretrained: bool) -> None:
         super().build(pretrained=pretrained)
+        self.keeps = {"bank": self.represent.kept}
         dimensions = self.represent.dimensions
         self.mean: Tensor
         self.scale: Tensor

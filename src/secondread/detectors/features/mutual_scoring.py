@@ -162,6 +162,12 @@ class MutualScoring(Detector):
             **{f"levels.{level}.patches": ("n", None, None, None) for level in range(len(self.levels))},
             **{f"levels.{level}.there": ("n", None) for level in range(len(self.levels))},
         }
+        self.keeps = {
+            "digests": "digests",
+            "patients": "digests",
+            "likeness": "features",
+            **{f"levels.{level}.patches": "features" for level in range(len(self.levels))},
+        }
         self.numbers: dict[str, int] = {}
         self.means: list[Tensor] = []
 

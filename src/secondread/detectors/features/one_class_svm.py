@@ -74,6 +74,7 @@ class OneClassSVM(OnVectors):
 
     def build(self, *, pretrained: bool) -> None:
         super().build(pretrained=pretrained)
+        self.keeps = {"support": self.represent.kept}
         dimensions = self.represent.dimensions
         self.mean: Tensor
         self.matrix: Tensor

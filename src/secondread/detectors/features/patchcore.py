@@ -98,6 +98,7 @@ class PatchCore(Detector):
     ranks = frozenset({2, 3})
     gives_map = True
     grows: Mapping[str, tuple[str | None, ...]] = {"bank": ("n", None)}
+    keeps: Mapping[str, Literal["thumbnails", "features", "digests"]] = {"bank": "features"}
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels

@@ -80,6 +80,7 @@ class OneClassContrastive(Detector):
     ranks = frozenset({2, 3})
     part = "density"
     grows: Mapping[str, tuple[str | None, ...]] = {"bank": ("n", None)}
+    keeps: Mapping[str, Literal["thumbnails", "features", "digests"]] = {"bank": "features"}
     bank: Tensor
     gamma: Tensor
     seen: Tensor

@@ -36,6 +36,7 @@ class PixelNearestNeighbour(Detector):
     ranks = frozenset({2, 3})
     part = "distance"
     grows: Mapping[str, tuple[str | None, ...]] = {"bank": ("n", None)}
+    keeps: Mapping[str, Literal["thumbnails", "features", "digests"]] = {"bank": "thumbnails"}
 
     def build(self, *, pretrained: bool) -> None:
         settings, channels = self.settings, self.channels

@@ -3,22 +3,19 @@ looked for, and packages are found without being imported."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 from secondread.errors import UserError
 from secondread.networks.weights.find import find_weights
 from secondread.networks.weights.sources import SOURCES
-from secondread.recipes.known_needs import encoders_of
+from secondread.recipes.named_encoders import encoders_of
+from secondread.recipes.packages_needed import BY_A_PACKAGE, pyod_model
 from secondread.recipes.recipe import Recipe
 from secondread.wording.extras import install_command
 
 FROM_A_BUNDLE = ("learnt", "patch_teacher")
-BY_A_PACKAGE = {"transformers": "transformers"}
-"""Encoders by the package that builds them, which is an extra of the same name."""
-PYOD = ("hbos", "ecod", "copod", "cblof", "pca")
-"""Models of the detector `classic` that are PyOD's."""
 
 
 def missing(recipe: Recipe) -> Iterator[str]:
@@ -27,9 +24,8 @@ def missing(recipe: Recipe) -> Iterator[str]:
     What only the detector's own settings tell, such as an encoder that the recipe leaves to a default, is
     known once the detector is built.
     """
-    model = recipe.detector.get("model")
-    model = model.get("name") if isinstance(model, Mapping) else model
-    if recipe.detector["name"] == "classic" and model in PYOD and find_spec("pyod") is None:
+    model = pyod_model(recipe.detector)
+    if model and find_spec("pyod") is None:
         yield f"the outlier model {model} is PyOD's, which is not installed: run {install_command('pyod')}"
     for encoder in encoders_of(recipe.detector):
         name, weights = str(encoder.get("name", "")), encoder.get("weights")

@@ -25,7 +25,8 @@ from secondread.fitting.unfinished import Unfinished
 from secondread.networks.weights.sources import SOURCES
 from secondread.outputs.folders import partial, refuse_no_folder
 from secondread.preprocessing.cache.cache import Cache
-from secondread.recipes.known_needs import encoders_of, known_needs
+from secondread.recipes.known_needs import known_needs
+from secondread.recipes.named_encoders import encoders_of
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device_name import refuse_unknown_device
 

@@ -21,7 +21,7 @@ from secondread.networks.weights.sources import SOURCES
 from secondread.outputs.folders import partial
 from secondread.recipes.build import build_detector
 from secondread.recipes.completed_encoders import with_completed_encoders
-from secondread.recipes.known_needs import encoders_of
+from secondread.recipes.named_encoders import encoders_of
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device, choose_precision
 from secondread.training.batches.planned_stages import PlannedStage, planned_stages

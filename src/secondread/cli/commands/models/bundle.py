@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +14,9 @@ from secondread.cli.failures import one_line
 from secondread.cli.options import Force, Quiet
 from secondread.errors import UserError
 from secondread.terminal.say import say
+
+if TYPE_CHECKING:
+    from secondread.bundles.handing_over import LeftOut
 
 BundlePlace = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder or archive of a bundle.")]
 Repository = Annotated[
@@ -33,13 +37,36 @@ NewFolder = Annotated[
 ]
 
 
+WithoutThumbnails = Annotated[
+    bool,
+    typer.Option(
+        "--without-thumbnails", help="Leave out the baseline pixel-1nn with its thumbnails of normals."
+    ),
+]
+WithoutSeen = Annotated[
+    bool,
+    typer.Option(
+        "--without-seen",
+        help="Leave out the digests and hashes of what the fit saw, by which copies in a test are noticed.",
+    ),
+]
+
+
 @one_line("run the same command again")
-def show(bundle: BundlePlace) -> None:
-    """Say what a bundle is and what it promises."""
-    from secondread.bundles.model_card import summary
+def show(
+    bundle: BundlePlace,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Say what a bundle is, holds, promises and needs."""
+    from secondread.bundles import summary
+    from secondread.bundles.facts import Facts
 
     with _folder_of(bundle) as folder:
-        rows = summary(folder)
+        facts = Facts.read(folder)
+    if as_json:
+        typer.echo(json.dumps(summary.as_json(facts), indent=1, ensure_ascii=False))
+        return
+    rows = summary.summary(facts)
     widest = max(len(name) for name, _ in rows)
     for name, text in rows:
         typer.echo(f"{name:<{widest}}  {text}")
@@ -54,10 +81,16 @@ def pack(
     licence: Licence = "",
     data: Data = "",
     metrics: Metrics = None,
+    without_thumbnails: WithoutThumbnails = False,
+    without_seen: WithoutSeen = False,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a bundle to one file, with its model card."""
+    """Write a bundle to one file, with its model card.
+
+    With what its owner says of it, or without something, it is a copy with a digest of its own that names the
+    bundle's; scores, p-values and flags are the same.
+    """
     from secondread.bundles.archive import pack as pack_bundle
     from secondread.outputs.folders import refuse_no_folder
     from secondread.wording.sizes import in_words
@@ -65,8 +98,9 @@ def pack(
     refuse_no_folder(output)
     if output.exists() and not force:
         raise UserError(f"{output}: there already; replace it with --force, or choose another -o")
-    with _folder_of(bundle) as folder:
-        pack_bundle(folder, output, _card(folder, licence, data, metrics, quiet=quiet))
+    without = _left_out(without_thumbnails, without_seen)
+    with _handed_over(bundle, licence, data, metrics, without, quiet=quiet) as (folder, card):
+        pack_bundle(folder, output, card)
     if not quiet:
         say(f"{in_words(output.stat().st_size)}; `score`, `calibrate` and `sample` take it as it is")
     typer.echo(output)
@@ -98,6 +132,8 @@ def push(
     licence: Licence = "",
     data: Data = "",
     metrics: Metrics = None,
+    without_thumbnails: WithoutThumbnails = False,
+    without_seen: WithoutSeen = False,
     quiet: Quiet = False,
 ) -> None:
     """Send a bundle to the Hugging Face hub (network).
@@ -106,10 +142,9 @@ def push(
     """
     from secondread.bundles.hub import push as push_bundle
 
-    with _folder_of(bundle) as folder:
-        typer.echo(
-            push_bundle(folder, repository, _card(folder, licence, data, metrics, quiet=quiet), public=public)
-        )
+    without = _left_out(without_thumbnails, without_seen)
+    with _handed_over(bundle, licence, data, metrics, without, quiet=quiet) as (folder, card):
+        typer.echo(push_bundle(folder, repository, card, public=public))
 
 
 @one_line("run the same command again")
@@ -150,11 +185,30 @@ def _folder_of(bundle: Path) -> Iterator[Path]:
         yield folder
 
 
-def _card(folder: Path, licence: str, data: str, metrics: Path | None, *, quiet: bool) -> str:
-    from secondread.bundles.model_card import model_card, read_metrics
-
-    if not quiet and not licence:
-        say("note: no --licence was given, and the card says that none is stated")
-    return model_card(
-        folder, licence=licence, data=data, metrics=None if metrics is None else read_metrics(metrics)
+def _left_out(thumbnails: bool, seen: bool) -> LeftOut:
+    given: tuple[tuple[Literal["thumbnails", "seen"], bool], ...] = (
+        ("thumbnails", thumbnails),
+        ("seen", seen),
     )
+    return [name for name, wanted in given if wanted]
+
+
+@contextmanager
+def _handed_over(
+    bundle: Path, licence: str, data: str, metrics: Path | None, without: LeftOut, *, quiet: bool
+) -> Iterator[tuple[Path, str]]:
+    """The folder of what is handed over, for the block, and its card."""
+    from secondread.bundles.handing_over import handed_over, read_metrics
+    from secondread.bundles.model_card import as_markdown, model_card
+
+    given = None if metrics is None else read_metrics(metrics)
+    with (
+        _folder_of(bundle) as source,
+        handed_over(source, licence=licence, data=data, metrics=given, without=without) as (folder, facts),
+    ):
+        if not quiet:
+            if not facts.document.statements.licence:
+                say("note: no --licence was given, and the card says that none is stated")
+            for held in facts.keeps if without else ():
+                say(f"note: it still holds {held}")
+        yield folder, as_markdown(model_card(facts))
