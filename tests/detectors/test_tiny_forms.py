@@ -49,6 +49,9 @@ def test_the_whole_fitted_state_is_in_the_state_dict_in_the_forms_that_a_bundle_
         lambda: find(name)(form.settings, form.channels, form.size, pretrained=False),
         {key: form_of(tensor) for key, tensor in detector.state_dict().items()},
     )
+    rows = {key for key, axes in detector.grows.items() if len(axes) > 1 and str(axes[0]).endswith("n")}
+    told = {key for key in rows if not key.endswith(("there", "distances_fit_X_"))}
+    assert told <= detector.keeps.keys() <= detector.state_dict().keys()
     found, expected = (scores_of(one, images) for one in (again, detector))
     for part, values in expected.items():
         np.testing.assert_array_equal(found[part], values, err_msg=part)

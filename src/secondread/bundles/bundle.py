@@ -28,10 +28,10 @@ from secondread.bundles.decisions import Baseline
 from secondread.bundles.declared import TensorFile
 from secondread.bundles.fitted import plan_fitted, refuse_large
 from secondread.bundles.fitted_model import FittedModel
-from secondread.bundles.model_card import ModelCard, model_card
+from secondread.bundles.model_card import ModelCard
 from secondread.bundles.other_version import refuse_unknown_detector, why_unreadable
 from secondread.bundles.read_document import one_line, read_document, read_seen
-from secondread.bundles.written import facts_of, write_bundle
+from secondread.bundles.written import Content
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.description import describe
 from secondread.detectors.contract import Detector
@@ -114,7 +114,7 @@ class Bundle(FittedModel):
 
     @property
     def card(self) -> ModelCard:
-        return model_card(facts_of(self))
+        return self._content.card
 
     @property
     def baselines(self) -> dict[str, Baseline]:
@@ -139,9 +139,13 @@ class Bundle(FittedModel):
         if path.exists():
             raise UserError(f"{path}: there is something already; remove it or choose another place with -o")
         with whole_folder(path) as folder:
-            digest = write_bundle(self, folder)
+            digest = self._content.write(folder)
         log_event("bundle saved", digest=digest)
         return replace(self, path=path, digest=digest)
+
+    @property
+    def _content(self) -> Content:
+        return Content(self, self.detector, self.companions, self.statements)
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", *, allow: Sequence[str] = ()) -> Self:
