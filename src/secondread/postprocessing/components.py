@@ -12,8 +12,6 @@ def without_small(anomaly_map: NDArray[np.float32], threshold: float, smallest: 
     from scipy.ndimage import generate_binary_structure, label
 
     called = anomaly_map >= threshold
-    from scipy.ndimage import generate_binary_structure, label  # as in `areas`
-
     labels, count = label(called, generate_binary_structure(anomaly_map.ndim, anomaly_map.ndim))
     small = np.bincount(labels.ravel(), minlength=count + 1) < smallest
     small[0] = False
