@@ -45,6 +45,7 @@ ROOMS = (
     "tuning",
     "readings",
     "results",
+    "exporting",
     "previews",
     "evaluation",
     "comparison",

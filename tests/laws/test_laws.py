@@ -1,24 +1,32 @@
 """What every detector must obey, on each rank that it takes."""
 
+import re
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from graph_in_onnxruntime import GraphInOnnxruntime
 from observed_fit import Observed, observe
 from PIL import Image
 from safetensors.torch import load, save
 from tiny_fits import CASES, CutOff, Killed, find, fit, scores_of
 
+from secondread.calibration.calibration import Calibration
 from secondread.calibration.raw_scores import RawScores
 from secondread.detectors.contract import Detector
+from secondread.errors import UserError
+from secondread.exporting.agreement import agreement
+from secondread.exporting.graph import export_detector
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.scoring.scorer import Scorer
 
 every_detector = pytest.mark.parametrize(("name", "rank"), CASES, ids=[f"{n}-{r}d" for n, r in CASES])
 both_precisions = pytest.mark.parametrize("precision", ["float32", "bf16"])
+SINGLE_PRECISION = 2e-6
+"""What a difference of two numbers near 1 may be off by, where hardly trained forms give equal scores."""
 KILLED_AFTER = (0, 1, 3, 5, 8)
 """Batches of normals that each process of a fit reads before it is killed."""
 
@@ -231,3 +239,31 @@ def test_7_each_stage_that_trains_can_be_measured_without_a_label(name, rank, ob
         for epoch in stage.epochs:
             assert set(epoch.measured) == {"synthetic", "unlabelled"}
             assert all(value is not None for value in epoch.measured.values())
+
+
+@every_detector
+def test_8_as_a_graph_it_gives_the_same_scores_or_says_why_it_is_none(name, rank, data, fitted, tmp_path):
+    detector, source = fitted(name, rank), data(name, rank)["new"]
+    if reason := detector.why_no_graph():
+        with pytest.raises(UserError, match=re.escape(reason)):
+            export_detector(detector, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        return
+    facts = export_detector(detector, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == list(facts.files)
+    graph, scorer = GraphInOnnxruntime(tmp_path, facts), Scorer(detector, precision="float32")
+    images, _ = source.batch(range(len(source)))
+    padded = np.ones((len(source), 1, *detector.size), bool)
+    padded[1, ..., :2] = False  # one image with padding, as a whole one is asked for as `None`
+    said = scorer.batch(images, padded, source.digests)
+    written = graph.batch(images, padded, source.digests)
+    assert written.tails == said.tails
+    normals = scores_of(detector, data(name, rank)["validation"])
+    calibration = Calibration.fit(normals, normals, mixture=detector.mixture())
+    ask = partial(scorer.batch, maps=False)
+    found = agreement(ask, graph.batch, calibration, images, padded, source.digests)
+    assert found.difference <= max(found.permitted, SINGLE_PRECISION), found
+    assert (said.maps or {}).keys() == (written.maps or {}).keys()
+    for key, values in (said.maps or {}).items():
+        step = max(1e-3 * float(values.std()), SINGLE_PRECISION)
+        np.testing.assert_allclose(written.maps[key], values, rtol=1e-4, atol=step, err_msg=key)

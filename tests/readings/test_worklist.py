@@ -8,17 +8,9 @@ from typer.testing import CliRunner
 from cohorts.dicom_files import write_dicom
 from secondread import tables
 from secondread.bundles.bundle import Bundle
-from secondread.calibration.calibration import Calibration
-from secondread.calibration.calibration_settings import CalibrationSettings
-from secondread.calibration.conformal import Conformal
-from secondread.calibration.part_mixture import PartMixture
 from secondread.cli.main import app
-from secondread.cohorts.listing.key_map import MappedStudy, write_key_map
 from secondread.errors import UserError
-from secondread.images.dicom.series import series_key
-from secondread.readings.reading import Reading
 from secondread.readings.score_into import score_into
-from secondread.readings.studies import read_studies, studies_table
 from secondread.readings.worklist import worklist
 
 SECRETS = ("MRN-", "ACC-", "9.8.7")
@@ -105,7 +97,7 @@ def test_index_writes_the_map_and_a_manifest_scored_later_is_led_back(
         worklist(tmp_path / "new", key_map)
     text = key_map.read_text().splitlines(keepends=True)
     key_map.write_text("".join(text[:-1]))
-    assert worklist(out, key_map).notes == ("not in the key map: 1 study of 3",)
+    assert worklist(out, key_map).notes == ("1 study of 3 are not in the key map",)
     key_map.write_text(text[0])
     with pytest.raises(UserError, match="knows none of the 3 studies"):
         worklist(out, key_map)
@@ -122,33 +114,3 @@ def test_a_table_of_before_ranks_makes_a_list_too(fitted: Bundle, films: Path, t
     (out / "studies.csv").unlink()
     with pytest.raises(UserError, match=r"holds no studies\.csv"):
         worklist(out, key_map)
-
-
-def test_the_series_is_that_of_the_most_abnormal_image_and_shared_ids_are_told(tmp_path: Path) -> None:
-    key_map = tmp_path / "map.csv"
-    studies = [
-        MappedStudy("one", "9.8.7.1", "ACC-1", "MRN-1", ("9.8.7.1.1", "9.8.7.1.2")),
-        MappedStudy("two", "9.8.7.2", "ACC-2", "MRN-2"),
-        MappedStudy("two", "9.8.7.2", "ACC-3", "MRN-3"),
-    ]
-    write_key_map(key_map, studies, "mark")
-    readings = [
-        Reading(f"ct#{series_key('9.8.7.1.2')}", study_id="one", score=2.0),
-        Reading(f"ct#{series_key('9.8.7.1.1')}", study_id="one", score=1.0),
-        Reading("film.dcm", study_id="two", error="cut short"),
-    ]
-    (tmp_path / "out").mkdir()
-    normals = Conformal.fit([], [])
-    calibration = Calibration(
-        CalibrationSettings(), PartMixture(False, {}), None, None, None, normals, None, 0, 0, None
-    )
-    (tmp_path / "out" / "studies.csv").write_text(studies_table(read_studies(readings, calibration)))
-    found = worklist(tmp_path / "out", key_map)
-    header, first, second = tables.read_text(found.table)
-    one, two = (dict(zip(header, row, strict=True)) for row in (first, second))
-    assert (one["rank"], one["series_instance_uid"]) == ("1", "9.8.7.1.2")
-    assert (two["rank"], two["accession_number"], two["error"]) == ("", "ACC-2;ACC-3", "cut short")
-    assert found.notes == (
-        "the Study Instance UID of 1 study is that of several patients: all their numbers stand in the row, "
-        "separated by ;",
-    )

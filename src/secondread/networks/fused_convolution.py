@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from secondread.networks.as_graph import written_as_graph
 from secondread.networks.precision import onednn_takes
 
 
@@ -31,8 +32,8 @@ def convolve(
 
     Without gradient on a CPU, with `norm` in eval mode, this is one oneDNN call on a folded weight (in
     autocast's precision where that is on); the folded weight is kept beside the convolution and made
-    anew when a parameter has changed. Elsewhere the layers run one after another. Both agree to the
-    rounding of the precision in use.
+    anew when a parameter has changed. Elsewhere, and in a graph, the layers run one after another. Both
+    agree to the rounding of the precision in use.
     """
     if _can_fuse(x, convolution, norm):
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
@@ -76,6 +77,7 @@ def _activation(relu: bool | float) -> tuple[str, list[float]]:
 def _can_fuse(x: Tensor, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> bool:
     return (
         x.device.type == "cpu"
+        and not written_as_graph()
         and not torch.is_grad_enabled()
         and not (norm is not None and norm.training)
         and (torch.is_autocast_enabled("cpu") or x.dtype == convolution.weight.dtype)

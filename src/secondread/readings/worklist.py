@@ -66,10 +66,10 @@ def worklist(folder: Path, key_map: Path) -> Worklist:
     shared = sum(len(by_id.get(row["study_id"], ())) > 1 for row in rows)
     notes = []
     if lost:
-        notes.append(f"not in the key map: {count(lost, 'study', 'studies')} of {len(rows)}")
+        notes.append(f"{count(lost, 'study', 'studies')} of {len(rows)} are not in the key map")
     if shared:
         notes.append(
-            f"the Study Instance UID of {count(shared, 'study', 'studies')} is that of several patients: all "
+            f"{count(shared, 'study', 'studies')} have a Study Instance UID that several patients have: all "
             "their numbers stand in the row, separated by ;"
         )
     lines = [[cell[name] for name in COLUMNS] for cell in (_cells(row, by_id) for row in rows)]

@@ -135,6 +135,9 @@ class AnoGAN(LatentImages, Detector):
                 **self.signs.of_game(self.discriminator, x, fakes, generator),
             }
 
+    def why_no_graph(self) -> str | None:
+        return "searches a latent code by gradient steps for each image"
+
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)
         shape = (self.settings.search.restarts, *self.latent_shape)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from secondread.networks.as_graph import written_as_graph
 from secondread.networks.by_rank import area_resize
 
 
@@ -57,7 +60,8 @@ def highest_over(values: Tensor, valid: Tensor | None, share: float) -> Tensor:
         flat = flat.masked_fill(~valid.flatten(1), -torch.inf)
         kept = valid.flatten(1).sum(dim=1)
     count = (kept * share).ceil().long().clamp_min(1)
-    most = flat.topk(int(count.max()), dim=1).values
+    longest = max(1, math.ceil(flat.shape[1] * share)) if written_as_graph() else int(count.max())
+    most = flat.topk(longest, dim=1).values
     chosen = torch.arange(most.shape[1], device=flat.device) < count[:, None]
     return most.masked_fill(~chosen, 0).sum(dim=1) / count
 

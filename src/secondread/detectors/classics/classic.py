@@ -187,6 +187,9 @@ class Classic(Detector):
             *dict.fromkeys(f"{model.package}: {' '.join(str(one.message).split())}" for one in caught),
         )
 
+    def why_no_graph(self) -> str | None:
+        return "asks a fitted model of scikit-learn or PyOD, which is no network"
+
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         if self.judge is None:
             self.judge = self.settings.model.judge(self._fitted())

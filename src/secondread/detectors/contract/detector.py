@@ -119,6 +119,12 @@ class Detector(nn.Module):
         need is not computed; the parts are the same bits either way."""
         raise NotImplementedError
 
+    def why_no_graph(self) -> str | None:
+        """Why the score, as the detector is set, is no graph of an image's pixels, in words that complete "it
+        ..."; None where it is one. A graph may take the gradients that `score` takes, and what it draws
+        from `noise`, but no step may depend on a value, nor run code other than torch's."""
+        return None
+
     def mixture(self) -> Mixture:
         """How the parts become the image score; the one part as it is."""
         return Mixture({self.part: 1.0}, scaled=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal, Self
@@ -27,6 +27,7 @@ from secondread.detectors.contract import (
 from secondread.detectors.contract.stage import Loss
 from secondread.detectors.detector_settings import DetectorSettings
 from secondread.errors import UserError
+from secondread.networks.as_graph import written_as_graph
 from secondread.settings.mistakes import validated_by_kind
 
 
@@ -110,6 +111,10 @@ class Average(Detector):
             for stage in member.stages():
                 yield self._of_member(stage, f"members.{index}", name, member)
 
+    def why_no_graph(self) -> str | None:
+        reasons = ((name, member.why_no_graph()) for name, member in self.detectors.items())
+        return next((f"asks {name}, which {reason}" for name, reason in reasons if reason), None)
+
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         parts: dict[str, Part] = {}
         placed: dict[str, Tensor] = {}
@@ -173,6 +178,8 @@ class Average(Detector):
 
     def _noises(self, noise: ScoringNoise) -> list[ScoringNoise]:
         """A stream of each detector's own, whatever the others draw."""
+        if written_as_graph():
+            return [_NoStream([])] * len(self.detectors)
         drawn = [torch.randint(2**62, (len(self.detectors),), generator=g).tolist() for g in noise.generators]
         return [
             replace(noise, generators=[torch.Generator().manual_seed(seeds[index]) for seeds in drawn])
@@ -201,6 +208,15 @@ class Average(Detector):
             return loss(batches, generator)
 
         return told
+
+
+class _NoStream(ScoringNoise):
+    """In a graph, whose reader draws from the image's own stream alone."""
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        raise NotImplementedError("asks several detectors that draw random numbers, each from its own stream")
+
+    uniform = normal
 
 
 @dataclass(frozen=True)

@@ -227,6 +227,9 @@ class MutualScoring(Detector):
         self.anomaly_rate.fill_(upper_share(torch.stack(self.means)))
         self.means = []
 
+    def why_no_graph(self) -> str | None:
+        return "leaves the reference images of an image's own patient out, whom it knows by the file's digest"
+
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         found = self.maps(batch.images)
         values, shown = [], []

@@ -166,6 +166,11 @@ class GlowPosterior(Detector):
         self.drift.copy_(drift.nan_to_num(nan=math.inf, posinf=math.inf))
         self.half_precision.copy_(self.drift < MOST_DRIFT)
 
+    def why_no_graph(self) -> str | None:
+        if self.normal.random_numbers is not None:
+            return "sums as many terms of a series as are drawn for each image"
+        return None
+
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         images = batch.images.float()
         draws = [noise.uniform(images.shape[1:]) for _ in range(self.settings.draws)]

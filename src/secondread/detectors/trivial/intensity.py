@@ -42,6 +42,9 @@ class Intensity(Detector):
     def stages(self) -> Iterator[Stage]:
         return iter(())
 
+    def why_no_graph(self) -> str | None:
+        return "fills the holes of each image's foreground with SciPy"
+
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         brightness = batch.images.float().mean(dim=1, keepdim=True)
         brightness = brightness * self._inside(brightness)

@@ -182,6 +182,9 @@ class GMVAE(Detector):
         terms, rebuilt = self.terms(x, valid)
         return torch.stack(list(terms.values())).sum(dim=0), rebuilt
 
+    def why_no_graph(self) -> str | None:
+        return "restores each image by gradient steps" if "restoration" in self.settings.maps else None
+
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = batch.images.float().clamp(0, 1)
         with full_precision(x):

@@ -206,6 +206,9 @@ class VAE(Detector):
     def elbo(self, found: Energies) -> Tensor:
         return found.reconstruction + self.settings.kl_weight * found.kl
 
+    def why_no_graph(self) -> str | None:
+        return "restores each image by gradient steps" if "restoration" in self.settings.maps else None
+
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x, sign = symmetric(batch.images), self.settings.residual
         shown: dict[str, Tensor] = {}

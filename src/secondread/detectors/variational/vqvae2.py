@@ -191,6 +191,11 @@ class VQVAE2(Detector):
         difference = one_sided(x, rebuilt, self.settings.residual) - rebuilt
         return difference.square().mean(dim=1, keepdim=True)
 
+    def why_no_graph(self) -> str | None:
+        if "restoration" in self.settings.maps:
+            return "draws unlikely codes of each image anew, one after the other"
+        return None
+
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         x = symmetric(batch.images)
         with full_precision(x):

@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from secondread.flows.glow.native import Kernel, native
 from secondread.flows.glow.planes import neighbourhoods, scatter
+from secondread.networks.as_graph import written_as_graph
 from secondread.networks.precision import onednn_takes
 
 LOG_SCALE_FACTOR = 3.0
@@ -243,6 +244,8 @@ def runs_compiled(x: Tensor, weights: NetWeights) -> bool:
 
 def _compiled(x: Tensor, weights: NetWeights) -> Kernel | None:
     """The compiled network where it takes these planes and weights."""
+    if written_as_graph():
+        return None
     return native() if Kernel.takes(x, weights.middle) else None
 
 
@@ -271,7 +274,7 @@ def _blocks(positions: int, middle: Tensor) -> Iterator[slice]:
 def _hidden(gathered: Tensor, weights: NetWeights) -> tuple[Tensor, Tensor]:
     """Both hidden layers of a block of positions, `[positions, width]`."""
     first = _relu(gathered.t() @ weights.first.t())
-    if first.device.type == "cpu" and onednn_takes(first.dtype):
+    if first.device.type == "cpu" and onednn_takes(first.dtype) and not written_as_graph():
         second = torch.ops.mkldnn._linear_pointwise(
             first, weights.middle, weights.middle_bias, "relu", [], ""
         )
@@ -288,7 +291,7 @@ def _relu(x: Tensor) -> Tensor:
 
     A value that is not a number may become 0; `fold` makes sure that one among the weights shows.
     """
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or written_as_graph():
         return x.relu_()
     x.view(_INTEGERS[x.element_size()]).clamp_min_(0)
     return x
@@ -296,7 +299,7 @@ def _relu(x: Tensor) -> Tensor:
 
 def _where_positive(x: Tensor, reference: Tensor) -> Tensor:
     """x where the reference, which is nowhere negative, is positive, else 0; x is changed in place."""
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or written_as_graph():
         return x.mul_(reference > 0)
     whole = _INTEGERS[x.element_size()]
     x.view(whole).mul_(reference.view(whole).clamp(0, 1))

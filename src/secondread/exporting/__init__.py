@@ -1,0 +1,1 @@
+"""Bundles leave the package: a detector's score as an ONNX graph."""
