@@ -17,7 +17,7 @@ from secondread.images.write import write_map
 from secondread.results.dicom.source import Source, StoredPlane, read_source
 
 LESION = np.array([-8.0, 25.0, 53.0])
-KINDS = ("axial", "oblique", "reversed", "uneven", "tilted")
+KINDS = ("oblique", "reversed", "uneven")
 
 
 def map_of(reference: str | Path) -> np.ndarray:

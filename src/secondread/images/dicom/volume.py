@@ -59,7 +59,7 @@ def read_series(reference: Reference, limits: ReadLimits) -> Image:
     several series.
     """
     with quiet_pydicom():
-        return _read(reference, chosen_series(reference), limits)
+        return _read(reference, chosen_series(reference, series_in_folder(reference.path)), limits)
 
 
 def all_copies(places: tuple[tuple[str, ...], ...]) -> bool:
@@ -166,9 +166,8 @@ def _read_slice(path: str, data: bytes, limits: ReadLimits) -> _Slice:
         )
 
 
-def chosen_series(reference: Reference) -> Series:
-    """The series that `folder` or `folder#key` names. Raises ImageError."""
-    found = series_in_folder(reference.path)
+def chosen_series(reference: Reference, found: Sequence[Series]) -> Series:
+    """The one of a folder's series that `folder` or `folder#key` names. Raises ImageError."""
     keys = ", ".join(f"#{one.key} ({one.modality}, {len(one.files)} files)" for one in found[:8])
     if not found:
         raise ImageError(reference.text, "a folder without DICOM images in it")

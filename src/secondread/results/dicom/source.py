@@ -10,6 +10,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from secondread.images.dicom.dataset import quiet_pydicom, text
 from secondread.images.dicom.geometry import NotAStack, Plane, frame_planes, plane_of
 from secondread.images.dicom.mosaic import mosaic_planes, mosaic_tiles, put_together, tile_size
 from secondread.images.dicom.numbers import header_of, whole_number
-from secondread.images.dicom.series import identity_of, why_not_one_patient
+from secondread.images.dicom.series import Series, identity_of, series_in_folder, why_not_one_patient
 from secondread.images.dicom.stack import at_one_place, stack
 from secondread.images.dicom.volume import chosen_series
 from secondread.images.image import ImageError
@@ -236,7 +237,9 @@ def _digest(file: Path) -> str:
 def _of_series(found: Reference) -> _Found:
     """The slices of a series in the order of their normal. One that is there twice counts once: that their
     pixels are equal was seen when the volume was read."""
-    files = chosen_series(found).files
+    state = fingerprint_of(str(found.path))
+    below = series_in_folder(found.path) if state is None else _series_below(found.path, state)
+    files = chosen_series(found, below).files
     headers = [stored_header(file, str(file)) for file in files]
     if mixed := why_not_one_patient(identity_of(header) for header in headers):
         raise ImageError(found.text, f"no single volume: {mixed}", "read the files as images, or part them")
@@ -266,6 +269,13 @@ def _of_series(found: Reference) -> _Found:
         True,
         of_series=True,
     )
+
+
+@lru_cache(maxsize=4)
+def _series_below(folder: Path, state: str) -> list[Series]:
+    """The series in a folder, looked for once while its files stay in their `state`: a folder of many series
+    is named by as many readings."""
+    return series_in_folder(folder)
 
 
 def _of_file(found: Reference) -> _Found:
