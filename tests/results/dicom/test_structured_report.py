@@ -129,3 +129,16 @@ def test_a_name_in_another_script_arrives(film: Read):
     finally:
         header.PatientName = before
     assert str(found.PatientName) == "Yamada^Tarou=山田^太郎"
+
+
+def test_a_source_of_a_class_or_character_set_that_no_table_has_is_reported_on(film: Read):
+    header = film.source.headers[0]
+    before = header.SOPClassUID
+    header.SOPClassUID, header.SpecificCharacterSet = "1.2.840.10008.5.1.4.1.1.3", "NONE SUCH"
+    try:
+        found = pydicom.dcmread(io.BytesIO(report_of(film)))
+    finally:
+        header.SOPClassUID, header.SpecificCharacterSet = before, "ISO_IR 192"
+    assert found.PatientID == "P-4711"
+    (series,) = found.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].ReferencedSOPClassUID == "1.2.840.10008.5.1.4.1.1.3"

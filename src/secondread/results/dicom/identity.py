@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from secondread.readings.score_record import ScoreRecord
+from secondread.results.dicom.headers import CHARACTER_SET
 from secondread.version import __version__
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Author:
         offset = source.get("TimezoneOffsetFromUTC")
         if offset:
             result.TimezoneOffsetFromUTC = offset
-        result.SpecificCharacterSet = "ISO_IR 192"
+        result.SpecificCharacterSet = CHARACTER_SET
         return result
 
 

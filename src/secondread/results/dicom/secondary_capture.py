@@ -23,6 +23,7 @@ from secondread.readings.maps import COLOURS, mix
 from secondread.readings.reading import Reading
 from secondread.results.dicom.body_part import set_body_part
 from secondread.results.dicom.identity import RESEARCH_USE, Author, Instance
+from secondread.results.dicom.patient import of_a_known_class
 from secondread.results.promise import judgement
 from secondread.wording.numbers import significant
 
@@ -67,7 +68,7 @@ def overlay(
     header = source.headers[plane.header]
     lines = _words(reading, author, number, len(planes))
     found = _capture(with_legend(picture, scale, lines), author, instance)
-    found.copy_patient_and_study_information(header)
+    found.copy_patient_and_study_information(of_a_known_class(header))
     _oriented(found, header, plane, shrink)
     found.SourceImageSequence = [_reference(header, plane)]
     found.DerivationDescription = f"Map of an anomaly score over the image. {RESEARCH_USE}."

@@ -17,7 +17,9 @@ from secondread.readings.score_record import ScoreRecord
 from secondread.results import concepts
 from secondread.results.concepts import Concept
 from secondread.results.dicom.coding_scheme import coding_scheme
+from secondread.results.dicom.headers import CHARACTER_SET
 from secondread.results.dicom.identity import MAKER, RESEARCH_USE, Author, uid_of
+from secondread.results.dicom.patient import of_a_known_class
 from secondread.results.promise import Level, Promise
 from secondread.results.studies import ImageRead, Study, called, image_key, read_of
 
@@ -75,15 +77,27 @@ def structured_report(
     content[0].ContentSequence.append(_text(_private(concepts.INTENDED_USE), _WORDS))
     source = study.first.headers[0]
     instance = author.instance("report", source, read_of(study))
-    report = sr.ComprehensiveSR(
+    report = _kind()(
         evidence=_evidence(study, made),
         content=content[0],
         is_complete=True,
+        specific_character_set=CHARACTER_SET,
         coding_schemes=[coding_scheme()],
         **instance.keywords,
         **author.equipment,
     )
     return author.signed(report, source)
+
+
+def _kind() -> Any:
+    """A Comprehensive SR of sources of any class."""
+    from highdicom import sr
+
+    class Report(sr.ComprehensiveSR):
+        def copy_patient_and_study_information(self, dataset: Dataset) -> None:
+            super().copy_patient_and_study_information(of_a_known_class(dataset))
+
+    return Report
 
 
 def tracking_uid(author: Author, study: Study, reading: Reading, source: Source | None) -> str:
