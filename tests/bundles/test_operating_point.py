@@ -27,6 +27,9 @@ def test_a_bundle_at_another_rate_scores_alike_and_flags_otherwise(fitted: Bundl
     assert (done["from"], done["false_alarm_rate"]) == (fitted.digest, "0.4")
     for file in ("model.safetensors", "calibration.safetensors", "seen.json"):
         assert (tmp_path / "other" / file).read_bytes() == (fitted.path / file).read_bytes()
+    card = (tmp_path / "other" / "README.md").read_text()
+    assert "At most 40 %" in card
+    assert digest in card
     assert point.lineage < OperatingPoint.read(tmp_path / "other").lineage
 
 

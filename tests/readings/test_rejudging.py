@@ -55,7 +55,7 @@ def test_they_are_what_the_other_bundle_would_have_read(
     score_into(Bundle.load(tmp_path / "other"), phantoms.where("split=test"), tmp_path / "new", workers=0)
     assert without_time(readings) == without_time(tmp_path / "new")
     here, there = (json.loads((folder / "run.json").read_text()) for folder in (readings, tmp_path / "new"))
-    for name in ("calibration", "recipe", "provenance", "digests", "patients_seen", "map_threshold"):
+    for name in ("calibration", "recipe", "provenance", "digests", "patients_seen", "map_threshold", "card"):
         assert here[name] == there[name], name
     assert here["judged_again"][0]["images_flagged"] == found.image_flags.after
 

@@ -70,7 +70,8 @@ class Provenance(Settings):
     training          the loop's log by stage
     seconds           wall-clock time by part of the fit
     recalibrated      later `calibrate` runs: manifest digest, time, rate, precision of the scores, a digest
-                      of the images, how many were unreadable or left out
+                      of the images, how many were unreadable or left out; and `threshold` runs: time, rate
+                      and the digests of the bundles that it was made from
     """
 
     created: str

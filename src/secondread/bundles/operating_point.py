@@ -4,15 +4,16 @@ read, no detector is built and no torch is imported."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from secondread.bundles.bundle_document import BundleDocument
+from secondread.bundles.bundle_document import FORMAT, NEEDS, BundleDocument
 from secondread.bundles.declared import DeclaredFile, TensorFile
+from secondread.bundles.facts import Facts
+from secondread.bundles.model_card import model_card, write_card
 from secondread.bundles.other_version import why_unreadable
 from secondread.bundles.read_document import one_line, read_document
 from secondread.calibration.calibration import Calibration
@@ -21,6 +22,7 @@ from secondread.outputs.folders import output_bundle
 from secondread.outputs.run_record import now
 from secondread.outputs.whole import whole_folder
 from secondread.strict.plain_file import Unfit, open_plain
+from secondread.version import __version__
 
 CALIBRATION = "calibration.safetensors"
 _CHUNK = 1 << 20
@@ -53,8 +55,9 @@ class OperatingPoint:
 
     @property
     def lineage(self) -> frozenset[str]:
-        """The digests of this bundle and of those that it was calibrated from again: all hold one model."""
-        return lineage_of(self.digest, self.document.provenance.recalibrated)
+        """The digests of this bundle and of those that it was made from: all hold one model."""
+        made_from = self.document.made_from
+        return lineage_of(self.digest, self.document.provenance.recalibrated) | {*made_from}
 
     def at(self, rate: float) -> Self:
         """The same at another false-alarm rate. UserError for one that is none."""
@@ -80,13 +83,17 @@ class OperatingPoint:
             with whole_folder(out) as folder:
                 for name, declared in self.document.files.items():
                     _copy(self.folder / name, folder / name, declared)
-                text = json.dumps(self._renewed().model_dump(mode="json"), indent=1, allow_nan=False).encode()
-                (folder / "bundle.json").write_bytes(text)
-            return hashlib.sha256(text).hexdigest()
+                (folder / "bundle.json").write_bytes(self._renewed().text())
+                facts = Facts.read(folder)
+                write_card(folder, model_card(facts))
+            return facts.digest
 
     @property
     def _done(self) -> dict[str, str]:
-        return {"from": self.digest, "false_alarm_rate": repr(self.calibration.settings.false_alarm_rate)}
+        """What `provenance.recalibrated` says, but for the time."""
+        rate = repr(self.calibration.settings.false_alarm_rate)
+        copies = {"made_from": ",".join(self.document.made_from)} if self.document.made_from else {}
+        return {"from": self.digest, "false_alarm_rate": rate, **copies}
 
     def _renewed(self) -> BundleDocument:
         document, provenance = self.document, self.document.provenance
@@ -100,6 +107,11 @@ class OperatingPoint:
                     name: with_rate(state, "settings", rate) for name, state in document.companions.items()
                 },
                 "provenance": provenance.model_copy(update={"recalibrated": recalibrated}),
+                "format": FORMAT,
+                "written_by": __version__,
+                "needs": NEEDS,
+                "figures": None,  # they are of the former threshold
+                "made_from": (),
             }
         )
 
@@ -119,7 +131,8 @@ class OperatingPoint:
 def lineage_of(digest: str | None, recalibrated: tuple[Mapping[str, str], ...]) -> frozenset[str]:
     """The digests by which bundles of one model know each other: a bundle's own, and those that it was made
     from."""
-    return frozenset(filter(None, (digest, *(done.get("from") for done in recalibrated))))
+    copies = (name for done in recalibrated for name in done.get("made_from", "").split(","))
+    return frozenset(filter(None, (digest, *copies, *(done.get("from") for done in recalibrated))))
 
 
 def with_rate(document: Mapping[str, Any], section: str, rate: Mapping[str, float]) -> dict[str, Any]:

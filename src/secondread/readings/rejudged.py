@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from secondread import tables
+from secondread.bundles.facts import Facts
+from secondread.bundles.model_card import model_card
 from secondread.bundles.operating_point import OperatingPoint, with_rate
 from secondread.bundles.read_document import read_seen
 from secondread.calibration.description import describe
@@ -169,6 +171,8 @@ class Rejudged:
         point, record = self.point, _record_of(self.folder)
         calibration = point.calibration
         seen = read_seen(point.folder, point.document)
+        document = point.document.model_copy(update={"files": {}})  # a card of readings says no size of files
+        card = model_card(Facts.of(document, point.digest, calibration, seen))
         digests = record.get("digests") or {}
         flags = self.image_flags
         done = {
@@ -190,6 +194,8 @@ class Rejudged:
                 {"false_alarm_rate": calibration.settings.false_alarm_rate},
             ),
             "provenance": point.document.provenance.model_dump(mode="json"),
+            "left_out": point.document.left_out,
+            "card": card.model_dump(mode="json"),
             "patients_seen": {"key": seen.key, "patients": seen.patients},
             "pixels_seen": bool(seen.pixels),
             "judged_again": [*(record.get("judged_again") or ()), done],

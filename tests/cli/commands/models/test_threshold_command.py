@@ -72,3 +72,13 @@ def test_readings_are_copied_or_changed_in_place_with_force(
     assert (tmp_path / "new" / "readings.csv").read_text() != old
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new"]
     assert "no readings here" in run("threshold", fitted.path, tmp_path, code=2)
+
+
+def test_a_copy_that_was_handed_over_as_an_archive_judges_the_readings_of_its_original(
+    fitted: Bundle, readings: Path, tmp_path: Path
+) -> None:
+    archive, other = tmp_path / "copy.zip", tmp_path / "other"
+    run("bundle", "pack", fitted.path, "-o", archive, "--licence", "cc-by-4.0")
+    run("threshold", archive, "--false-alarm-rate", 0.4, "-o", other)
+    assert 'license: "cc-by-4.0"' in (other / "README.md").read_text()
+    assert "flagged, and none judged before" in run("threshold", other, readings, "-o", tmp_path / "new")
