@@ -79,3 +79,9 @@ def test_a_models_name_fits_a_header():
     made: Author = author(recipe={"about": {"title": "A\\B\nC" + "x" * 99}})
     assert made.model.startswith("A B Cxxx")
     assert len(made.model) == 64
+
+
+def test_what_must_not_be_empty_is_left_out():
+    signed = author().signed(result(ProcedureCodeSequence=[], ReferencedStudySequence=[Dataset()]), header())
+    assert "ProcedureCodeSequence" not in signed
+    assert "ReferencedStudySequence" in signed

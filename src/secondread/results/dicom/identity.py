@@ -34,6 +34,11 @@ KINDS: dict[Kind, tuple[int, str]] = {
     "overlay": (40_000, "secondread overlay"),
 }
 """What is added to a source's series number, and the series description."""
+_NOT_EMPTY = (
+    "ProcedureCodeSequence", "ReferencedStudySequence", "ReferencedPatientSequence",
+    "AdmittingDiagnosesCodeSequence", "ReasonForVisitCodeSequence",
+)  # fmt: skip
+"""Of patient and study, type 3: there with an item or not at all, which sources do not always keep to."""
 _SERIES_NUMBERS = 10_000
 _LONGEST = 64
 """Characters of a value of representation LO."""
@@ -136,6 +141,9 @@ class Author:
             if name in result or name == "SeriesDate":
                 setattr(result, name, date)
                 setattr(result, name.replace("Date", "Time"), time)
+        for name in _NOT_EMPTY:
+            if name in result and not result[name].value:
+                del result[name]
         for item in result.get("ContributingEquipmentSequence", ()):
             if "ContributionDateTime" in item:
                 item.ContributionDateTime = date + time
