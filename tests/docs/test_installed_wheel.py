@@ -68,7 +68,7 @@ def done(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     wanted = f"secondread[weights] @ {wheel.as_uri()}"
     subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--quiet", wanted],
+        [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--no-compile", "--quiet", wanted],
         env=alone_in(folder),
         check=True,
     )
