@@ -56,30 +56,31 @@ class Archive:
         assert not answer.get("FailedSOPSequence"), answer
         return [str(item.ReferencedSOPInstanceUID) for item in answer.ReferencedSOPSequence]
 
-    def get(self, study: str, classes: Iterable[str]) -> dict[str, Dataset]:
-        """C-GET of a study's instances of these SOP classes, by their UID."""
+    def get(self, wanted: Dataset) -> Dataset:
+        """C-GET of the instance that a data set names."""
         from pynetdicom import build_role, evt
         from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet  # type: ignore[attr-defined]
 
-        received: dict[str, Dataset] = {}
+        received: list[Dataset] = []
 
         def keep(event: evt.Event) -> int:
-            one = event.dataset
-            one.file_meta = event.file_meta
-            received[str(one.SOPInstanceUID)] = one
+            received.append(event.dataset)
             return 0
 
-        classes = list(classes)
         asked = Dataset()
-        asked.QueryRetrieveLevel = "STUDY"
-        asked.StudyInstanceUID = study
+        asked.QueryRetrieveLevel = "IMAGE"
+        for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            setattr(asked, name, wanted[name].value)
+        sop_class = str(wanted.SOPClassUID)
         contexts = [(StudyRootQueryRetrieveInformationModelGet, ExplicitVRLittleEndian)]
-        contexts += [(name, ExplicitVRLittleEndian) for name in classes]
-        roles = [build_role(name, scp_role=True) for name in classes]
-        with self._associated(contexts, ext_neg=roles, evt_handlers=[(evt.EVT_C_STORE, keep)]) as association:
+        contexts.append((sop_class, ExplicitVRLittleEndian))
+        with self._associated(
+            contexts, ext_neg=[build_role(sop_class, scp_role=True)], evt_handlers=[(evt.EVT_C_STORE, keep)]
+        ) as association:
             for status, _ in association.send_c_get(asked, StudyRootQueryRetrieveInformationModelGet):
                 assert status.get("Status") in (0x0000, 0xFF00), status
-        return received
+        (found,) = received
+        return found
 
     def fetch(self, study: str, series: str, instance: str) -> Dataset:
         """WADO-RS of one instance."""

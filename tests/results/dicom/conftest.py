@@ -6,6 +6,8 @@ import pytest
 from pydicom.uid import generate_uid
 from read_study import Read, read_film, read_series, write_study
 
+from secondread.bundles.bundle import Bundle
+
 
 @pytest.fixture(scope="session")
 def study_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -42,3 +44,19 @@ def identity() -> Callable[[], dict[str, Any]]:
         }
 
     return made
+
+
+@pytest.fixture(scope="session")
+def flat_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Sees brightness in pictures."""
+    from scored_studies import brightness_bundle
+
+    return brightness_bundle(tmp_path_factory.mktemp("flat"), 2)
+
+
+@pytest.fixture(scope="session")
+def solid_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """Sees brightness in volumes."""
+    from scored_studies import brightness_bundle
+
+    return brightness_bundle(tmp_path_factory.mktemp("solid"), 3)
