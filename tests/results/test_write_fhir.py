@@ -91,6 +91,8 @@ def test_pictures_have_results_without_a_subject(of_pictures: tuple[Readings, Pa
 
 def test_a_second_run_changes_nothing(of_films: Path, films_read: FilmsRead):
     before = {path: path.stat().st_mtime_ns for path in of_films.glob("*.json") if path.name != "run.json"}
-    again = write_fhir_results(films_read.readings, of_films)
+    told: list[tuple[int, int]] = []
+    again = write_fhir_results(films_read.readings, of_films, progress=lambda *done: told.append(done))
+    assert told == [(2, 4), (4, 4)]
     assert (again.studies, again.earlier) == (0, 2)
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -88,7 +88,7 @@ def write_studies(
         lacking = _lacking(out / table)
         lines = [_Line(row.path, row.study_id, "", why) for row, why in found.without]
         written = earlier = 0
-        for number, group in enumerate(found.groups, start=1):
+        for group in found.groups:
             try:
                 outcome = write(group, group.name not in lacking)
                 lines += [_line(row.path, row.study_id, outcome) for row in group.rows]
@@ -96,7 +96,7 @@ def write_studies(
             except DataError as error:
                 lines += [_Line(row.path, row.study_id, "", str(error)) for row in group.rows]
             if progress is not None:
-                progress(number, len(found.groups))
+                progress(len(lines), len(readings))
         rows = [[line.path, line.study_id, line.result, line.error] for line in lines]
         write_whole(out / table, tables.table([COLUMNS, *rows]).encode())
         failed = tuple((line.path, line.error) for line in lines if line.error)

@@ -57,7 +57,7 @@ def write_dicom_results(
 
     readings  of `score`, or their folder; with `maps=True` they have maps
     out       a folder; what an earlier run left there of the same readings stays
-    progress  called with studies done and studies in all
+    progress  called with images done and images in all
 
     An image whose file is gone, was changed or is no DICOM has no result, with the reason in the table
     `dicom.csv` and in `Written.failed`. Raises UserError where highdicom is not installed, `out` is another

@@ -31,7 +31,7 @@ def write_fhir_results(
 
     readings  of `score`, or their folder
     out       a folder; a file that says the same already stays
-    progress  called with studies done and studies in all
+    progress  called with images done and images in all
 
     A DICOM image whose file is gone or was changed has no result, with the reason in the table `fhir.csv` and
     in `Written.failed`. Raises UserError where `out` is another command's or the disk is full, DataError
