@@ -15,6 +15,7 @@ from secondread.evaluation.evaluate import evaluate
 from secondread.evaluation.evaluation import Evaluation
 from secondread.fitting.calibrate import calibrate
 from secondread.fitting.fit import fit
+from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.preprocessing.cache.place import open_cache
 from secondread.readings.score_into import score_into
@@ -70,7 +71,7 @@ def transfer(
     rows = Manifest.of(manifest)
     sites = choose_sites(rows, train, test, held_apart=held_apart, seed=seed)
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _refuse_another(
         folder,
         {
