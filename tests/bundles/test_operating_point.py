@@ -6,10 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secondread.bundles.archive import pack, unpack
 from secondread.bundles.bundle import Bundle
-from secondread.bundles.facts import Facts
-from secondread.bundles.handing_over import handed_over
 from secondread.bundles.operating_point import OperatingPoint
 from secondread.errors import DataError, UserError
 
@@ -78,19 +75,3 @@ def test_no_torch_is_imported(fitted: Bundle, tmp_path: Path) -> None:
     )
     assert done.stdout.strip() == "[]"
     assert json.loads((tmp_path / "other" / "bundle.json").read_text())["recipe"]["calibration"]
-
-
-def test_figures_of_the_old_threshold_go_and_the_card_is_of_the_new_one(
-    fitted: Bundle, tmp_path: Path
-) -> None:
-    figures = {"auroc": 0.9, "n": {"normal": 2, "abnormal": 1}, "protocol": {"bundle_digest": fitted.digest}}
-    with handed_over(fitted.path, metrics=figures, licence="cc-by-4.0") as (folder, facts):
-        pack(folder, tmp_path / "b.zip", "")
-        assert facts.document.figures is not None
-    unpack(tmp_path / "b.zip", tmp_path / "copy")
-    point = OperatingPoint.read(tmp_path / "copy")
-    assert fitted.digest in point.lineage
-    digest = point.at(0.4).save(tmp_path / "other")
-    found = Facts.read(tmp_path / "other").document
-    assert (found.figures, found.made_from, found.statements.licence) == (None, (), "cc-by-4.0")
-    assert digest in (tmp_path / "other" / "README.md").read_text()

@@ -248,6 +248,7 @@ def mixtures(folder: Path) -> None:
 
 FURTHER: dict[str, Callable[[Path], None]] = {
     "docs/bundle.md": bundle,
+    "docs/export.md": bundle,
     "docs/data-sets.md": data_sets,
     "docs/engineer.md": engineer,
     "docs/experiments.md": experiments,

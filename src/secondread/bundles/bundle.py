@@ -25,8 +25,8 @@ from secondread.bundles.archive import unpacked
 from secondread.bundles.bundle_document import TENSOR_FILES, Statements
 from secondread.bundles.companions import Companions
 from secondread.bundles.decisions import Baseline
-from secondread.bundles.declared import TensorFile
-from secondread.bundles.fitted import plan_fitted, refuse_large
+from secondread.bundles.declared import TensorFile, refuse_large
+from secondread.bundles.fitted import plan_fitted
 from secondread.bundles.fitted_model import FittedModel
 from secondread.bundles.model_card import ModelCard
 from secondread.bundles.other_version import refuse_unknown_detector, why_unreadable

@@ -15,7 +15,6 @@ from secondread.bundles.declared import DeclaredFile
 from secondread.registry.outside import OutsideCode
 from secondread.settings.base import Settings
 from secondread.training.log import TrainingLog
-from secondread.version import __version__
 from secondread.wording.short import shortened
 
 FORMAT = 2
@@ -177,12 +176,6 @@ class BundleDocument(Settings):
     keeps: tuple[Kept, ...] = Field((), max_length=4_096)
     made_from: tuple[Digest, ...] = Field((), max_length=64)
     files: dict[str, DeclaredFile] = Field(max_length=len(FILES))
-
-    def rewritten(self, **changes: Any) -> BundleDocument:
-        """The document with changes, as this version writes it."""
-        return self.model_copy(
-            update={"format": FORMAT, "written_by": __version__, "needs": NEEDS, **changes}
-        )
 
     def text(self) -> bytes:
         """`bundle.json`, whose SHA-256 is the bundle's digest."""

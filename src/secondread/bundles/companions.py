@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from secondread.bundles.decisions import Baseline
-from secondread.bundles.fitted import plan_fitted, refuse_large
+from secondread.bundles.declared import refuse_large
+from secondread.bundles.fitted import plan_fitted
 from secondread.calibration.calibration import Calibration
 from secondread.detectors import find
 from secondread.detectors.contract import Detector

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_FILE = 16 << 30
+LARGEST_ARRAYS = 256 << 20
+"""Bytes of what is no detector: ten million calibration scores, or the mean of volumes."""
+BUNDLE = "bundle.json"
 T = TypeVar("T")
 
 
@@ -49,29 +52,33 @@ class DeclaredFile(Settings):
 
 @dataclass(frozen=True)
 class TensorFile:
-    """A file whose header is exactly what was declared; its tensors are still on the disk."""
+    """A file whose header is exactly what was declared; its tensors are still on the disk.
+
+    by  the name of the file that declares it
+    """
 
     path: Path
     declared: DeclaredFile
     forms: Mapping[str, TensorForm]
+    by: str = BUNDLE
 
     @classmethod
-    def open(cls, path: Path, declared: DeclaredFile) -> TensorFile:
-        """Raises DataError in one line where the file is not what `bundle.json` declares."""
+    def open(cls, path: Path, declared: DeclaredFile, by: str = BUNDLE) -> TensorFile:
+        """Raises DataError in one line where the file is not what is declared."""
         expected = {name: tensor.form for name, tensor in (declared.tensors or {}).items()}
         try:
             with open_plain(path, links=False) as file:
-                _check_size(length_of(file), declared)
+                _check_size(length_of(file), declared, by)
                 forms = read_header(file)
             for name in sorted(expected.keys() ^ forms.keys()):
-                where = "bundle.json declares" if name in expected else "the file holds"
+                where = f"{by} declares" if name in expected else "the file holds"
                 raise Unfit(f"only {where} the tensor {name!r}; the bundle was changed or damaged")
             for name, form in forms.items():
                 if form != expected[name]:
-                    raise Unfit(f"tensor {name!r} is {form} where bundle.json declares {expected[name]}")
+                    raise Unfit(f"tensor {name!r} is {form} where {by} declares {expected[name]}")
         except (Unfit, OSError) as error:
             raise _refused(path, error) from None
-        return cls(path, declared, forms)
+        return cls(path, declared, forms, by)
 
     def read(self) -> dict[str, Tensor]:
         """The tensors. Raises DataError where the file's SHA-256 is not the declared one."""
@@ -86,33 +93,40 @@ class TensorFile:
         return self._loaded(safetensors.numpy.load)
 
     def _loaded(self, load: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
-        data = read_declared(self.path, self.declared)
+        data = read_declared(self.path, self.declared, self.by)
         try:
             return load(data)
         except Exception as error:
             raise DataError(f"{self.path}: not a valid safetensors file ({_line(error)})") from error
 
 
-def read_declared(path: Path, declared: DeclaredFile) -> bytes:
+def refuse_large(what: str, forms: Mapping[str, TensorForm]) -> None:
+    """ValueError where arrays beside a detector are beyond `LARGEST_ARRAYS`."""
+    size = sum(form.bytes for form in forms.values())
+    if size > LARGEST_ARRAYS:
+        raise ValueError(f"{what} holds {size:,} bytes of arrays, and {LARGEST_ARRAYS:,} are the most")
+
+
+def read_declared(path: Path, declared: DeclaredFile, by: str = BUNDLE) -> bytes:
     """The bytes of a file that has the declared size and digest; `DataError` otherwise."""
     try:
         with open_plain(path, links=False) as file:
-            _check_size(length_of(file), declared)
+            _check_size(length_of(file), declared, by)
             data = file.read(declared.bytes + 1)
     except (Unfit, OSError) as error:
         raise _refused(path, error) from None
     if hashlib.sha256(data).hexdigest() != declared.sha256:
         raise DataError(
-            f"{path}: its SHA-256 is not the one in bundle.json; "
+            f"{path}: its SHA-256 is not the one in {by}; "
             "the bundle was changed or damaged, copy it again from its source"
         )
     return data
 
 
-def _check_size(size: int, declared: DeclaredFile) -> None:
+def _check_size(size: int, declared: DeclaredFile, by: str) -> None:
     if size != declared.bytes:
         raise Unfit(
-            f"{size:,} bytes where bundle.json declares {declared.bytes:,}; "
+            f"{size:,} bytes where {by} declares {declared.bytes:,}; "
             "the bundle was changed or cut short, copy it again from its source"
         )
 

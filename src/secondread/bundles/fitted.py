@@ -12,8 +12,6 @@ from secondread.strict.tensor_file import TensorForm
 
 LARGEST_GROWN = 4 << 30
 """Bytes of a bank of normals."""
-LARGEST_ARRAYS = 256 << 20
-"""Bytes of what is no detector: ten million calibration scores, or the mean of volumes."""
 
 
 def plan_fitted(make: Callable[[], Detector], forms: Mapping[str, TensorForm]) -> Detector:
@@ -52,10 +50,3 @@ def _compare(
     made = TensorForm(planned.dtype, tuple(expected))
     if made != found:
         raise ValueError(f"{name!r} is {found} where the recipe makes {made}")
-
-
-def refuse_large(what: str, forms: Mapping[str, TensorForm]) -> None:
-    """ValueError where arrays beside a detector are beyond `LARGEST_ARRAYS`."""
-    size = sum(form.bytes for form in forms.values())
-    if size > LARGEST_ARRAYS:
-        raise ValueError(f"{what} holds {size:,} bytes of arrays, and {LARGEST_ARRAYS:,} are the most")

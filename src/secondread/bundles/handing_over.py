@@ -19,6 +19,8 @@ from pydantic import ValidationError
 from secondread.bundles.archive import DOCUMENT
 from secondread.bundles.bundle_document import (
     FILES,
+    FORMAT,
+    NEEDS,
     BundleDocument,
     Figure,
     Figures,
@@ -32,6 +34,7 @@ from secondread.errors import DataError, UserError
 from secondread.outputs.whole import write_whole
 from secondread.strict.json_text import read_object
 from secondread.strict.tensor_file import read_header
+from secondread.version import __version__
 
 COMPANIONS, SEEN = "companions.safetensors", "seen.json"
 THUMBNAILS = "pixel-1nn"
@@ -79,8 +82,15 @@ def handed_over(
             for name in FILES:
                 (folder / name).symlink_to((bundle / name).absolute())
             if new or statements != document.statements or figures != document.figures:
-                changed = document.rewritten(
-                    statements=statements, figures=figures, made_from=(*document.made_from, digest)
+                changed = document.model_copy(
+                    update={
+                        "format": FORMAT,
+                        "written_by": __version__,
+                        "needs": NEEDS,
+                        "statements": statements,
+                        "figures": figures,
+                        "made_from": (*document.made_from, digest),
+                    }
                 )
                 if "thumbnails" in new:
                     changed = _without_thumbnails(bundle, folder, changed)

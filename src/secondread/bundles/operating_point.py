@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from secondread.bundles.bundle_document import BundleDocument
+from secondread.bundles.bundle_document import FORMAT, NEEDS, BundleDocument
 from secondread.bundles.declared import DeclaredFile, TensorFile
 from secondread.bundles.facts import Facts
 from secondread.bundles.model_card import model_card, write_card
@@ -22,6 +22,7 @@ from secondread.outputs.folders import output_bundle
 from secondread.outputs.run_record import now
 from secondread.outputs.whole import whole_folder
 from secondread.strict.plain_file import Unfit, open_plain
+from secondread.version import __version__
 
 CALIBRATION = "calibration.safetensors"
 _CHUNK = 1 << 20
@@ -98,15 +99,20 @@ class OperatingPoint:
         document, provenance = self.document, self.document.provenance
         rate = {"false_alarm_rate": self.calibration.settings.false_alarm_rate}
         recalibrated = (*provenance.recalibrated, {"time": now(), **self._done})
-        return document.rewritten(
-            recipe=with_rate(document.recipe, "calibration", rate),
-            calibration=with_rate(document.calibration, "settings", rate),
-            companions={
-                name: with_rate(state, "settings", rate) for name, state in document.companions.items()
-            },
-            provenance=provenance.model_copy(update={"recalibrated": recalibrated}),
-            figures=None,  # of the threshold that it had
-            made_from=(),
+        return document.model_copy(
+            update={
+                "recipe": with_rate(document.recipe, "calibration", rate),
+                "calibration": with_rate(document.calibration, "settings", rate),
+                "companions": {
+                    name: with_rate(state, "settings", rate) for name, state in document.companions.items()
+                },
+                "provenance": provenance.model_copy(update={"recalibrated": recalibrated}),
+                "format": FORMAT,
+                "written_by": __version__,
+                "needs": NEEDS,
+                "figures": None,  # they are of the former threshold
+                "made_from": (),
+            }
         )
 
     def _saved_before(self, out: Path) -> str:

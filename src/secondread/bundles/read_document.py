@@ -17,6 +17,8 @@ from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
 
+EXPORTED = "export.json"
+"""By which the folder of an exported bundle is told."""
 SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
 """Of `seen.json`: more than a million images, each with two digests and a patient."""
 
@@ -25,6 +27,10 @@ def read_document(path: Path) -> tuple[BundleDocument, str]:
     """`bundle.json` of the folder `path`, of this format or an earlier one, checked against the schema, and
     its SHA-256."""
     file = path / "bundle.json"
+    if not file.exists() and (path / EXPORTED).exists():
+        raise UserError(
+            f"{path}: is an exported bundle, which `score` alone takes; give the bundle that it was made of"
+        )
     if not file.exists():
         raise UserError(
             f"{path}: no bundle here (it has no bundle.json); give the folder that `fit -o` wrote"

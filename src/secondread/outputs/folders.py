@@ -33,6 +33,7 @@ SIGNS = (
     ("tune", ("tune.json",)),
     ("export --to dicom", ("dicom.csv",)),
     ("export --to fhir", ("fhir.csv",)),
+    ("export --to onnx", ("export.json",)),
     ("fit", ("bundle.json",)),
     ("fit", ("fit.json",)),
 )

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Discriminator, Tag
-from scipy.ndimage import binary_fill_holes, label
 
 from secondread.images.image import Image, ImageError
 from secondread.images.several_files import SeveralFiles, as_one_image, channels_of
@@ -31,6 +30,8 @@ class Above(Settings):
     def of(self, pixels: NDArray[np.float32], valid: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
         """bool `[*size]`, of prepared pixels `[C, *size]` that are valid there; False everywhere where none
         lies above."""
+        from scipy.ndimage import binary_fill_holes, label
+
         found: NDArray[np.bool_] = np.asarray((pixels > np.float32(self.above)).any(axis=0))
         if valid is not None:
             found &= valid

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 @lru_cache(maxsize=256)
@@ -25,6 +28,8 @@ def triangle_weights(
     pixels (antialiasing, as PIL's BILINEAR resize). Weights add up to 1 in each row and use the source's
     pixels `first` to `last − 1` alone; a position outside of them takes the nearest one's value.
     """
+    from scipy.sparse import csr_array
+
     last = source_size if last is None else last
     support = max(scale, 1.0)
     centre = np.clip(offset + scale * np.arange(size), first - 0.5, last - 0.5)[:, np.newaxis]

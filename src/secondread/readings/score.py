@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from secondread.bundles.bundle import Bundle
+from secondread.bundles.fitted_model import FittedModel
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError
+from secondread.exporting.load import load_model
 from secondread.images.image import ImageError
 from secondread.images.in_memory import single_arrays
 from secondread.readings.folder_state import hashed_patient, record_of
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def score(
-    bundle: Bundle | str | Path,
+    bundle: FittedModel | str | Path,
     inputs: Source | DataFrame | Pixels | Sequence[Source] | Sequence[Pixels],
     out: str | Path | None = None,
     *,
@@ -54,7 +55,7 @@ def score(
 ) -> Readings:
     """Readings of images, in their order: how abnormal each looks, its p-value, whether it is flagged.
 
-    bundle     a bundle, or its folder
+    bundle     a bundle or an exported bundle, or its folder
     inputs     a manifest (object, file or DataFrame), a folder, an archive, a file or several of these; or
                arrays or tensors in the values that a file would have: one of `[n, *spatial]` or
                `[n, C, *spatial]`, or a list of single images of any sizes
@@ -85,7 +86,7 @@ def score(
     >>> again.to_pandas().shape[0]
     1
     """
-    bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    bundle = bundle if isinstance(bundle, FittedModel) else load_model(bundle)
     if isinstance(progress, bool):
         with counting("scoring", shown=progress) as counted:
             return score(
@@ -131,7 +132,7 @@ def score(
     return in_memory(bundle, found, told(results, len(found.items), progress), maps=maps)
 
 
-def arrays_of(inputs: Any, bundle: Bundle) -> list[Any] | None:
+def arrays_of(inputs: Any, bundle: FittedModel) -> list[Any] | None:
     """The single arrays that inputs are; None where they are something else. Raises UserError for one that is
     no stack of images of the bundle's rank."""
     if isinstance(inputs, str | Path | Manifest) or hasattr(inputs, "iterrows"):
@@ -150,7 +151,7 @@ def arrays_of(inputs: Any, bundle: Bundle) -> list[Any] | None:
 
 
 def read_arrays(
-    bundle: Bundle,
+    bundle: FittedModel,
     items: Sequence[Item],
     arrays: Iterable[Any],
     spacing: Sequence[float] | None,
@@ -182,7 +183,9 @@ def told(
             progress(number, count)
 
 
-def in_memory(bundle: Bundle, inputs: Inputs, results: Iterable[Result], *, maps: bool = False) -> Readings:
+def in_memory(
+    bundle: FittedModel, inputs: Inputs, results: Iterable[Result], *, maps: bool = False
+) -> Readings:
     """What a folder of readings would hold of these results."""
     kept: list[Result] = []
     heat: dict[str, NDArray[np.float32]] = {}

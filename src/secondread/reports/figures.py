@@ -23,7 +23,6 @@ from secondread.drawing.style import HEIGHT, STYLE, WIDE, WIDTH
 from secondread.drawing.training_curves import curves_size, draw_curves, with_curves
 from secondread.evaluation.evaluation import Evaluation
 from secondread.outputs.private import make_folder
-from secondread.outputs.whole import write_whole
 from secondread.reports.finding_figures import draw_findings
 from secondread.reports.part_figures import draw_background, draw_parts
 from secondread.reports.score_figures import (
@@ -112,15 +111,14 @@ def _figure(name: str, drawing: Drawing) -> Iterator[Figure]:
 
 def save(figure: Figure, stem: Path) -> str:
     """Write `stem`.png and `stem`.svg on white, and return the SVG for the page."""
-    pixels = io.BytesIO()
-    figure.savefig(pixels, format="png", dpi=200, facecolor="white")
-    write_whole(stem.with_suffix(".png"), pixels.getvalue())
+    figure.savefig(stem.with_suffix(".png"), dpi=200, facecolor="white")
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = drawn.getvalue()
     background = '<rect width="100%" height="100%" fill="white"/>'
-    on_white = re.sub(r"(<svg[^>]*>)", rf"\1{background}", text, count=1)
-    write_whole(stem.with_suffix(".svg"), on_white.encode())
+    stem.with_suffix(".svg").write_text(
+        re.sub(r"(<svg[^>]*>)", rf"\1{background}", text, count=1), encoding="utf-8"
+    )
     return for_page(text, stem.name)
 
 

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from secondread.drawing.style import STYLE
 from secondread.drawing.training_curves import curves_size, draw_curves, with_curves
-from secondread.outputs.private import private
 from secondread.outputs.whole import write_whole
 from secondread.tracking.mlflow_logger import MlflowLogger
 from secondread.training.log import EpochLog, TrainingLog
@@ -27,10 +26,9 @@ class LoggedTraining(Observer):
     By epoch (the step is the epoch, from 1) `STAGE/loss NAME`, `STAGE/held-out`, `STAGE/learning rate`,
     `STAGE/images per second`, `STAGE/skipped steps` and `STAGE/AUROC without labels, RULE`; by step
     `STAGE.steps/loss NAME` and `STAGE.steps/learning rate`. In a session that goes on with a fit the epochs
-    of earlier ones are told again. What loggers write is for its owner alone, whatever they would choose.
+    of earlier ones are told again.
     """
 
-    @private()
     def __init__(self, loggers: Sequence[Logger], settings: Mapping[str, Any]) -> None:
         self.loggers = loggers
         for logger in loggers:
@@ -40,24 +38,20 @@ class LoggedTraining(Observer):
             else:
                 logger.log_hyperparams(flat(settings))
 
-    @private()
     def begun(self, log: TrainingLog) -> None:
         for stage in log.stages:
             for epoch in stage.epochs:
                 self._tell(of_epoch(stage.name, epoch), epoch.epoch + 1)
 
-    @private()
     def stepped(self, stage: str, step: int, losses: Mapping[str, float], lr: float) -> None:
         told = {f"{stage}.steps/loss {name}": value for name, value in losses.items()}
         self._tell({**told, f"{stage}.steps/learning rate": lr}, step)
 
-    @private()
     def epoch_ended(self, stage: str, epoch: EpochLog, epochs: int, log: TrainingLog) -> None:
         self._tell(of_epoch(stage, epoch), epoch.epoch + 1)
         for logger in self.loggers:
             logger.save()
 
-    @private()
     def ended(self, log: TrainingLog) -> None:
         for stage in log.stages:
             figures = {f"{stage.name}/{name}": value for name, value in stage.figures.items()}
@@ -69,7 +63,6 @@ class LoggedTraining(Observer):
             for logger in self.loggers:
                 _keep_figure(logger, "training", figure)
 
-    @private()
     def finish(self, facts: Mapping[str, Any], card: str) -> None:
         """The bundle is written: facts of it, and its card."""
         for logger in self.loggers:
@@ -77,7 +70,6 @@ class LoggedTraining(Observer):
             _keep_text(logger, "model-card.md", card)
         self.close("success")
 
-    @private()
     def close(self, status: str) -> None:
         for logger in self.loggers:
             logger.finalize(status)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from lightning_fabric.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from secondread.outputs.private import make_folder, private
+from secondread.outputs.private import make_folder
 from secondread.tracking.logger_names import refuse_loggers
 from secondread.tracking.mlflow_logger import MlflowLogger
 
 
-@private()
 def loggers_of(names: Sequence[str | Logger], folder: Path, run: str) -> list[Logger]:
     """The loggers that are named, and those that were given, in order and each once.
 

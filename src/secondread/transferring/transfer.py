@@ -15,7 +15,6 @@ from secondread.evaluation.evaluate import evaluate
 from secondread.evaluation.evaluation import Evaluation
 from secondread.fitting.calibrate import calibrate
 from secondread.fitting.fit import fit
-from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.preprocessing.cache.place import open_cache
 from secondread.readings.score_into import score_into
@@ -71,7 +70,7 @@ def transfer(
     rows = Manifest.of(manifest)
     sites = choose_sites(rows, train, test, held_apart=held_apart, seed=seed)
     folder = Path(out)
-    make_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     _refuse_another(
         folder,
         {

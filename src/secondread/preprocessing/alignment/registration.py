@@ -13,8 +13,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation
 
 from secondread.preprocessing.alignment.warp import Matrix, inverse, unit_frame, warp_inside
 
@@ -59,6 +57,8 @@ class Bounds:
 def _angle(turn: Matrix) -> float:
     if len(turn) == 2:
         return abs(float(np.arctan2(turn[1, 0], turn[0, 0])))
+    from scipy.spatial.transform import Rotation
+
     return float(Rotation.from_matrix(turn).magnitude())
 
 
@@ -66,6 +66,8 @@ def _turned_by(turn: Matrix, share: float) -> Matrix:
     if len(turn) == 2:
         angle = share * np.arctan2(turn[1, 0], turn[0, 0])
         return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    from scipy.spatial.transform import Rotation
+
     return np.asarray(Rotation.from_rotvec(share * Rotation.from_matrix(turn).as_rotvec()).as_matrix())
 
 
@@ -166,6 +168,8 @@ def blurred(image: NDArray[np.float32], blur: float) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=32)
 def _blur_matrix(length: int, blur: float) -> NDArray[np.float32]:
+    from scipy.ndimage import gaussian_filter1d
+
     return np.asarray(gaussian_filter1d(np.eye(length), blur, axis=0, mode="nearest"), np.float32)
 
 

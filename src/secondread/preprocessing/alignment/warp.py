@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
-from scipy.ndimage import affine_transform, spline_filter
 
 Matrix = NDArray[np.float64]
 
@@ -35,6 +34,8 @@ def warp(array: NDArray[np.float32], matrix: Matrix, *, order: Literal[1, 3]) ->
         margin = _overshoot(array.shape, matrix)
         if margin <= max(array.shape):
             return _linear(array, matrix, margin)
+    from scipy.ndimage import affine_transform
+
     warped = affine_transform(array, matrix[:rank, :rank], matrix[:rank, rank], order=order, mode="nearest")
     return np.asarray(warped, np.float32)
 
@@ -84,6 +85,8 @@ def _cubic(array: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:
 
     with b the cubic B-spline.
     """
+    from scipy.ndimage import spline_filter
+
     fitted = spline_filter(np.pad(array, _EDGE, mode="edge"), order=3, mode="nearest")
     rows, columns = fitted.shape
     table = np.pad(fitted.astype(np.float32), 2, mode="reflect")

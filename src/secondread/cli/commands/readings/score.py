@@ -81,19 +81,19 @@ def score(
     Each row is written as soon as its image is scored; the same command goes on where it stopped. Exit 1
     where some images could not be read, or have no DICOM result that was asked for.
     """
-    from secondread.bundles.bundle import Bundle
     from secondread.calibration.description import describe
+    from secondread.exporting.load import load_model
     from secondread.preprocessing.cache.place import open_cache
     from secondread.readings.score_into import no_maps
     from secondread.readings.score_into import score_into as score_images
-    from secondread.results.write_dicom import require_highdicom
-    from secondread.scoring.device import choose_device
     from secondread.terminal.counting import counting
 
     maps = maps or dicom
     if dicom:
+        from secondread.results.write_dicom import require_highdicom
+
         require_highdicom()
-    loaded = Bundle.load(bundle, device=str(choose_device(device)), allow=allow_code or ())
+    loaded = load_model(bundle, device, allow=allow_code or ())
     early = no_maps(loaded) if maps else ""
     if early:
         say(f"note: {early}", shown=not quiet)
