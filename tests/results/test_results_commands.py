@@ -73,7 +73,7 @@ def test_readings_go_to_dicom_unless_asked_otherwise(films_read: FilmsRead, tmp_
 
 def test_lost_files_are_lines_and_exit_1(films_read: FilmsRead, tmp_path: Path):
     shutil.copytree(films_read.out, tmp_path / "readings")
-    for path in (tmp_path / "readings" / "maps").rglob("*a1*.map.tiff"):
+    for path in (tmp_path / "readings" / "maps").rglob("a1.dcm*.map.tiff"):
         path.unlink()
     told = run("export", tmp_path / "readings", "-o", tmp_path / "out")
     assert told.exit_code == 1
