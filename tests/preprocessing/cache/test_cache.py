@@ -29,10 +29,11 @@ from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 cache = Cache(sys.argv[1])
-print("ready", flush=True)
 for size in range(16, 1000):
     preprocessing = Preprocessing(PreprocessingSettings(size=(size, size)))
     assert all(len(p.pixels) for p in prepare_many(sys.argv[2:], preprocessing, cache=cache, workers=0))
+    if size == 16:
+        print("ready", flush=True)  # all is imported
 """
 
 
