@@ -9,6 +9,7 @@ spread over 32 other images of the same kind; `own` is what torch's scores move 
 its last bit.
 
     python benchmarks/speed/export.py ae padim glow-cxr-small
+    python benchmarks/speed/export.py --tiny    # every detector in the laws' tiny form; nothing is timed
 
 An encoder takes random weights with `--set detector.encoder.weights=random`.
 """
@@ -26,6 +27,27 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+
+if not {"--torch", "--onnxruntime"} & set(sys.argv):  # what the processes that are measured do not load
+    import torch
+
+    sys.path[:0] = [
+        str(Path(__file__).parents[1] / "machines"),
+        str(Path(__file__).parents[2] / "tests/laws"),
+    ]
+    from graph_in_onnxruntime import GraphInOnnxruntime
+    from one_at_a_time import fitted, smooth_noise
+
+    from secondread.calibration.calibration import Calibration
+    from secondread.detectors import DETECTORS
+    from secondread.detectors.contract import Detector
+    from secondread.exporting.agreement import SHARE, Agreement, agreement
+    from secondread.exporting.graph import export_detector
+    from secondread.recipes.recipe import presets
+    from secondread.scoring.device import processor_name
+    from secondread.scoring.scorer import Scorer
+
+    torch.set_num_threads(1)
 
 IMAGES, NORMALS, ROUNDS = 8, 32, 3
 HEAD = (
@@ -106,55 +128,81 @@ def child(engine: str, folder: Path) -> dict[str, float]:
 
 def row_of(preset: str, assignments: Sequence[str]) -> str:
     """A preset's line of the table."""
-    import torch
-
-    sys.path[:0] = [str(Path(__file__).parents[1] / place) for place in ("machines",)]
-    from one_at_a_time import fitted, smooth_noise
-
-    from secondread.calibration.calibration import Calibration
     from secondread.errors import UserError
-    from secondread.exporting.agreement import agreement
-    from secondread.exporting.graph import export_detector, refuse_without_graph
+    from secondread.exporting.graph import refuse_without_graph
     from secondread.recipes.build import build_detector
     from secondread.recipes.recipe import Recipe
-    from secondread.scoring.scorer import Scorer
 
-    torch.set_num_threads(1)
     recipe = Recipe.load(preset, assignments)
     try:
         refuse_without_graph(build_detector(recipe, pretrained=False))
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             detector = fitted(recipe, folder / "fit")
-            facts = export_detector(detector, folder)
+            found, large = compared(detector, folder)
             (folder / "recipe.yaml").write_text(recipe.to_yaml())
             torch.save(detector.state_dict(), folder / PLACES[0])
-            size = (detector.channels, tuple(detector.size))
-            images, normals = smooth_noise(IMAGES, *size, seed=8), smooth_noise(NORMALS, *size, seed=9)
-            pixels, _ = images.batch(range(IMAGES))
-            np.savez(folder / PLACES[1], images=pixels)
-            draws = [(draw.kind, draw.shape) for draw in facts.draws]
-            (folder / PLACES[2]).write_text(json.dumps({"digests": list(images.digests), "draws": draws}))
-            scorer = Scorer(detector, precision="float32")
-            of_normals = scorer.batch(*normals.batch(range(NORMALS)), normals.digests, maps=False)
-            calibration = Calibration.fit(of_normals, of_normals, mixture=detector.mixture())
-            sys.path.append(str(Path(__file__).parents[2] / "tests" / "laws"))
-            from graph_in_onnxruntime import GraphInOnnxruntime
-
-            ask = partial(scorer.batch, maps=False)
-            graph = GraphInOnnxruntime(folder, facts)
-            found = agreement(ask, graph.batch, calibration, pixels, None, images.digests)
-            large = sum((folder / name).stat().st_size for name in facts.files) / 2**20
             by_torch, by_graph = child("torch", folder), child("onnxruntime", folder)
     except UserError as error:
-        return (
-            f"| {preset} | no: {str(error).partition('no graph: ')[2].rpartition(';')[0]} " + "| " * 7 + "|"
-        )
+        return refused(preset, error)
     return (
-        f"| {preset} | {'yes' if found.agrees else 'differs'} | {found.in_spreads:.1e} | "
-        f"{found.own / found.spread:.1e} | {large:.1f} | {by_torch['rate']:.3g} | {by_graph['rate']:.3g} | "
+        f"{found_of(preset, found)} {large:.1f} | {by_torch['rate']:.3g} | {by_graph['rate']:.3g} | "
         f"{by_torch['memory']:.0f} | {by_graph['memory']:.0f} |"
     )
+
+
+def tiny_row_of(name: str) -> str:
+    """A detector's line in the laws' tiny form, which no one times."""
+    from secondread.detectors import find
+    from secondread.errors import UserError
+    from secondread.exporting.graph import refuse_without_graph
+    from secondread.training.loop import train
+
+    kind = find(name)
+    tiny = kind.tiny(min(kind.ranks))
+    torch.manual_seed(0)
+    detector = kind(tiny.settings, tiny.channels, tiny.size)
+    try:
+        refuse_without_graph(detector)
+        cohorts = ("normal", "validation", "unlabelled", "abnormal", "auxiliary")
+        images = {
+            cohort: smooth_noise(16, tiny.channels, tuple(tiny.size), seed)
+            for seed, cohort in enumerate(cohorts)
+        }
+        train(detector, images, tiny.stages, seed=0, device="cpu", progress=False, precision="float32")
+        with tempfile.TemporaryDirectory() as place:
+            found, large = compared(detector, Path(place))
+    except UserError as error:
+        return refused(name, error)
+    return f"{found_of(name, found)} {large:.2f} |"
+
+
+def compared(detector: Detector, folder: Path) -> tuple[Agreement, float]:
+    """The agreement of a detector's graph, written into the folder with what other processes need, and its
+    size in MB."""
+    facts = export_detector(detector, folder)
+    size = (detector.channels, tuple(detector.size))
+    images, normals = smooth_noise(IMAGES, *size, seed=8), smooth_noise(NORMALS, *size, seed=9)
+    pixels, _ = images.batch(range(IMAGES))
+    np.savez(folder / PLACES[1], images=pixels)
+    draws = [(draw.kind, draw.shape) for draw in facts.draws]
+    (folder / PLACES[2]).write_text(json.dumps({"digests": list(images.digests), "draws": draws}))
+    scorer = Scorer(detector, precision="float32")
+    of_normals = scorer.batch(*normals.batch(range(NORMALS)), normals.digests, maps=False)
+    calibration = Calibration.fit(of_normals, of_normals, mixture=detector.mixture())
+    graph = GraphInOnnxruntime(folder, facts)
+    ask = partial(scorer.batch, maps=False)
+    found = agreement(ask, graph.batch, calibration, pixels, None, images.digests)
+    return found, sum((folder / name).stat().st_size for name in facts.files) / 2**20
+
+
+def found_of(name: str, found: Agreement) -> str:
+    said = "yes" if found.in_spreads <= SHARE else "yes, by rounding" if found.agrees else "refused"
+    return f"| {name} | {said} | {found.in_spreads:.1e} | {found.own / (found.spread or 1):.1e} |"
+
+
+def refused(name: str, error: Exception) -> str:
+    return f"| {name} | no: it {str(error).partition('no graph: it ')[2].rpartition(';')[0]} |"
 
 
 def main() -> None:
@@ -162,6 +210,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("presets", nargs="*")
+    parser.add_argument("--tiny", action="store_true", help="the laws' tiny forms of detectors")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--torch", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--onnxruntime", type=Path, help=argparse.SUPPRESS)
@@ -170,17 +219,13 @@ def main() -> None:
         return in_torch(given.torch)
     if given.onnxruntime:
         return in_onnxruntime(given.onnxruntime)
-    from secondread.scoring.device import processor_name
-
     print(f"{processor_name()}\n\n{HEAD}", flush=True)
-    for preset in given.presets:
+    row = tiny_row_of if given.tiny else partial(row_of, assignments=given.set)
+    for preset in given.presets or (DETECTORS if given.tiny else [p.name for p in presets()]):
         try:
-            print(row_of(preset, given.set), flush=True)
-        except Exception as error:  # the other presets go on
-            print(
-                f"| {preset} | {type(error).__name__}: {str(error).splitlines()[0][:200]} " + "| " * 7 + "|",
-                flush=True,
-            )
+            print(row(preset), flush=True)
+        except Exception as error:  # the others go on
+            print(f"| {preset} | {type(error).__name__}: {str(error).splitlines()[0][:200]} |", flush=True)
     return None
 
 

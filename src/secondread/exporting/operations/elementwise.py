@@ -146,6 +146,13 @@ def _gelu(w: Written, out: Tensor, x: Tensor, *, approximate: str = "none") -> s
     return w.graph.node("Gelu", w.name(x), approximate=approximate)
 
 
+def _sigmoid(w: Written, out: Tensor, x: Tensor) -> str:
+    """1 / (1 + exp(-x)). onnxruntime's own is off by the last place of 1 everywhere, which is much of a small
+    probability."""
+    g, one = w.graph, w.graph.constant(1.0, out.dtype)
+    return g.node("Reciprocal", g.node("Add", one, g.node("Exp", g.node("Neg", floating(w, x, out)))))
+
+
 def _silu(w: Written, out: Tensor, x: Tensor) -> str:
     return w.graph.node("Mul", w.name(x), w.graph.node("Sigmoid", w.name(x)))
 
@@ -255,7 +262,7 @@ ELEMENTWISE: dict[str, Write] = {
     "exp": _one("Exp"), "floor": _one("Floor"), "isinf": lambda w, out, x: w.graph.node("IsInf", w.name(x)),
     "isnan": lambda w, out, x: w.graph.node("IsNaN", w.name(x)), "isfinite": _is_finite,
     "log": _one("Log"), "neg": _one("Neg"), "reciprocal": _one("Reciprocal"), "relu": _one("Relu"),
-    "round": _one("Round"), "sgn": _one("Sign"), "sigmoid": _one("Sigmoid"), "sign": _one("Sign"),
+    "round": _one("Round"), "sgn": _one("Sign"), "sigmoid": _sigmoid, "sign": _one("Sign"),
     "sin": _one("Sin"), "sqrt": _one("Sqrt"), "tan": _one("Tan"), "tanh": _one("Tanh"),
     "mul": _two("Mul"), "maximum": _two("Max"), "minimum": _two("Min"),
     "add": _sum, "sub": _difference, "rsub": _reversed, "div": _quotient, "floor_divide": _floor_quotient,
