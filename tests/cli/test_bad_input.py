@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from test_commands import one_error, run
 
+from secondread.bundles.bundle_document import FORMAT
 from secondread.cohorts.manifest import Manifest
 
 SLOW_RECIPE = """
@@ -186,8 +187,8 @@ def test_maps_of_a_detector_that_has_none_are_one_line(
 def test_a_bundle_of_a_newer_version_is_told_so(copied: Path, phantoms: Manifest, tmp_path: Path) -> None:
     file = copied / "bundle.json"
     document = json.loads(file.read_text())
-    document["provenance"]["versions"]["secondread"] = "99.0"
-    file.write_text(json.dumps({**document, "format": 2}))
+    newer = {"format": FORMAT + 1, "written_by": "99.0", "needs": "99.0"}
+    file.write_text(json.dumps({**document, **newer}))
     said = one_error(run("score", copied, phantoms.base / "manifest.csv", "-o", tmp_path / "out", code=3))
     assert "made by secondread 99.0" in said
     assert "install secondread 99.0 or later" in said

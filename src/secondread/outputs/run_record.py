@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,8 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on; a missing one is left out."""
+    from importlib import metadata  # help pages need not wait for it
+
     found = {"python": platform.python_version(), "secondread": __version__}
     for package in PACKAGES:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib import metadata
 from urllib.parse import unquote, urlparse
 
 
@@ -13,6 +12,8 @@ def install_command(extra: str) -> str:
     The package need not be on an index: one that was installed from a folder, a wheel or a repository is
     installed from there again, as its own record says (`direct_url.json`, PEP 610).
     """
+    from importlib import metadata  # help pages need not wait for it
+
     try:
         recorded = metadata.distribution("secondread").read_text("direct_url.json")
     except metadata.PackageNotFoundError:

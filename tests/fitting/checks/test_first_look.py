@@ -10,6 +10,7 @@ from secondread.estimators.outlier_models import MODELS
 from secondread.fitting.checks import at_hand
 from secondread.fitting.checks.first_look import Look, first_look
 from secondread.recipes.known_needs import known_needs
+from secondread.recipes.packages_needed import PYOD
 from secondread.recipes.recipe import Recipe, presets
 
 Usage = namedtuple("Usage", "total used free")
@@ -43,7 +44,7 @@ def test_missing_packages_are_told_with_the_command(monkeypatch):
     monkeypatch.setattr(at_hand, "find_spec", lambda name: None)
     (pyod,) = at_hand.missing(Recipe.load("hbos", set=["detector.encoder.weights=random"]))
     assert "PyOD's, which is not installed: run pip install" in pyod
-    assert set(at_hand.PYOD) == {name for name, kind in MODELS.items() if kind.package == "PyOD"}
+    assert set(PYOD) == {name for name, kind in MODELS.items() if kind.package == "PyOD"}
     (vit,) = at_hand.missing(Recipe.load("anomaly-dino-paper"))
     assert "needs the package transformers" in vit
 
