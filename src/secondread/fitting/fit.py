@@ -88,7 +88,7 @@ def fit(
     >>> manifest = secondread.make_phantoms("phantoms", seed=0, n_normal=40, n_abnormal=5)
     >>> bundle = secondread.fit("spectrum", manifest, "bundle", workers=0, progress=False)
     >>> sorted(path.name for path in bundle.path.iterdir())[:2]
-    ['bundle.json', 'calibration.safetensors']
+    ['README.md', 'bundle.json']
     >>> import numpy as np
     >>> films = np.random.default_rng(0).normal(size=(40, 64, 64))
     >>> secondread.fit("spectrum", films, workers=0, progress=False).path is None
