@@ -64,7 +64,9 @@ def logged(command: Callable[P, R]) -> Callable[..., R]:
         for name, (annotation, default) in own.items()
     ]
     run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *added])  # type: ignore[attr-defined]
-    run.__annotations__ = {**command.__annotations__, **{name: kind for name, (kind, _) in own.items()}}
+    # As the signature has them, evaluated: typer would compile each text again.
+    run.__annotations__ = {name: given.annotation for name, given in signature.parameters.items()}
+    run.__annotations__ |= {name: kind for name, (kind, _) in own.items()}
     return run
 
 
