@@ -22,7 +22,14 @@ from pathlib import Path
 from typing import Self
 
 from secondread.bundles.archive import unpacked
-from secondread.bundles.bundle_document import TENSOR_FILES, Statements
+from secondread.bundles.bundle_document import (
+    CALIBRATION,
+    COMPANIONS,
+    MODEL,
+    PREPROCESSING,
+    TENSOR_FILES,
+    Statements,
+)
 from secondread.bundles.companions import Companions
 from secondread.bundles.decisions import Baseline
 from secondread.bundles.declared import TensorFile, refuse_large
@@ -48,7 +55,6 @@ from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.short import shortened
 from secondread.wording.sizes import times
 
-MODEL, PREPROCESSING, CALIBRATION, COMPANIONS = TENSOR_FILES
 NOTHING_STATED = Statements()
 
 

@@ -20,13 +20,11 @@ from secondread.wording.short import shortened
 FORMAT = 2
 NEEDS = "0.2.0"
 """The first version that reads this format."""
-TENSOR_FILES = (
-    "model.safetensors",
-    "preprocessing.safetensors",
-    "calibration.safetensors",
-    "companions.safetensors",
-)
-FILES = (*TENSOR_FILES, "seen.json")
+MODEL, PREPROCESSING = "model.safetensors", "preprocessing.safetensors"
+CALIBRATION, COMPANIONS = "calibration.safetensors", "companions.safetensors"
+SEEN = "seen.json"
+TENSOR_FILES = (MODEL, PREPROCESSING, CALIBRATION, COMPANIONS)
+FILES = (*TENSOR_FILES, SEEN)
 LEFT_OUT = ("thumbnails", "seen")
 """What may be left out of a bundle that is handed over: the baseline pixel-1nn with its thumbnails of
 normals, and the digests and hashes of what the fit saw."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from secondread.bundles.bundle_document import BundleDocument, Kept
+from secondread.bundles.bundle_document import CALIBRATION, BundleDocument, Kept
 from secondread.bundles.declared import TensorFile
 from secondread.bundles.other_version import why_unreadable
 from secondread.bundles.read_document import one_line, read_document, read_seen
@@ -17,8 +17,6 @@ from secondread.calibration.calibration import Calibration
 from secondread.calibration.description import describe
 from secondread.errors import DataError
 from secondread.recipes.packages_needed import packages_needed
-
-CALIBRATION = "calibration.safetensors"
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ from pydantic import ValidationError
 
 from secondread.bundles.archive import DOCUMENT
 from secondread.bundles.bundle_document import (
+    COMPANIONS,
     FILES,
     FORMAT,
     NEEDS,
+    SEEN,
     BundleDocument,
     Figure,
     Figures,
@@ -36,7 +38,6 @@ from secondread.strict.json_text import read_object
 from secondread.strict.tensor_file import read_header
 from secondread.version import __version__
 
-COMPANIONS, SEEN = "companions.safetensors", "seen.json"
 THUMBNAILS = "pixel-1nn"
 """The baseline that is made of thumbnails of normals."""
 LeftOut = Sequence[Literal["thumbnails", "seen"]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from secondread.bundles.bundle_document import FORMAT, NEEDS, BundleDocument
+from secondread.bundles.bundle_document import CALIBRATION, FORMAT, NEEDS, BundleDocument
 from secondread.bundles.declared import DeclaredFile, TensorFile
 from secondread.bundles.facts import Facts
 from secondread.bundles.model_card import model_card, write_card
@@ -24,7 +24,6 @@ from secondread.outputs.whole import whole_folder
 from secondread.strict.plain_file import Unfit, open_plain
 from secondread.version import __version__
 
-CALIBRATION = "calibration.safetensors"
 _CHUNK = 1 << 20
 
 

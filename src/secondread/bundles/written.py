@@ -11,7 +11,17 @@ from typing import Any
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secondread.bundles.bundle_document import FORMAT, NEEDS, TENSOR_FILES, BundleDocument, Kept, Statements
+from secondread.bundles.bundle_document import (
+    CALIBRATION,
+    COMPANIONS,
+    FORMAT,
+    MODEL,
+    NEEDS,
+    PREPROCESSING,
+    BundleDocument,
+    Kept,
+    Statements,
+)
 from secondread.bundles.companions import Companions
 from secondread.bundles.declared import DeclaredFile
 from secondread.bundles.facts import Facts
@@ -22,8 +32,6 @@ from secondread.detectors.contract import Detector
 from secondread.postprocessing.map_processing import NORMAL
 from secondread.recipes.without_places import without_places
 from secondread.version import __version__
-
-MODEL, PREPROCESSING, CALIBRATION, COMPANIONS = TENSOR_FILES
 
 
 @dataclass(frozen=True)

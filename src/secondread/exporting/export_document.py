@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from secondread.bundles.bundle_document import Provenance
+from secondread.bundles.bundle_document import CALIBRATION, PREPROCESSING, SEEN, Provenance
 from secondread.bundles.declared import DeclaredFile
 from secondread.bundles.model_card import ModelCard
 from secondread.bundles.other_version import CHANGED
@@ -24,7 +24,6 @@ from secondread.version import newer, of_newer
 
 FORMAT = 1
 DOCUMENT, CARD = EXPORTED, "README.md"
-PREPROCESSING, CALIBRATION, SEEN = "preprocessing.safetensors", "calibration.safetensors", "seen.json"
 FILE = r"^[a-z0-9][a-z0-9.-]{0,80}$"
 NAME = r"^[\w-]{1,64}$"
 Name = Annotated[str, Field(pattern=NAME)]
