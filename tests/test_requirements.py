@@ -35,7 +35,8 @@ OPTIONAL = {name_of(one) for extra, wanted in EXTRAS.items() if extra != "dev" f
 
 @cache
 def imported() -> tuple[set[str], set[str]]:
-    """Distributions that the source imports as it is imported itself, and in all."""
+    """Distributions that the source imports as it is imported itself, and in all. The service is imported by
+    its command alone, which looks first whether its extra is there."""
     packages = metadata.packages_distributions()
     at_once, ever = set(), set()
     for file in (ROOT / "src").rglob("*.py"):
@@ -51,7 +52,7 @@ def imported() -> tuple[set[str], set[str]]:
             found = {packages.get(top, [top])[0].lower().replace("_", "-") for top in tops}
             found = {BESIDE.get(name, name) for name in found}
             ever |= found
-            if node in tree.body:
+            if node in tree.body and "service" not in file.relative_to(ROOT / "src/secondread").parts:
                 at_once |= found
     return at_once, ever
 

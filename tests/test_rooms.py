@@ -52,6 +52,7 @@ ROOMS = (
     "transferring",
     "reports",
     "reproduction",
+    "service",
     "cli",
     "__main__",
 )

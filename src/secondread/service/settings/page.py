@@ -1,0 +1,47 @@
+"""The page in the browser."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from secondread.service.settings.receiving import Port
+from secondread.service.settings.tls import TlsSettings
+from secondread.settings.base import Settings
+
+Role = Literal["viewer", "reader", "administrator"]
+
+
+class OpenIdSettings(Settings):
+    """People who log in elsewhere. `roles`: values of the claim `role_claim` -> role here; others are
+    refused."""
+
+    issuer: str
+    client: str
+    secret_file: str = ""
+    role_claim: str = "groups"
+    roles: dict[str, Role] = {}  # noqa: RUF012
+
+
+class PageSettings(Settings):
+    """Local by default: another address needs TLS or a proxy that is named.
+
+    public_url  as browsers see it, where a proxy stands before; its origin is the only one that may post
+    idle_min    after so long without a request a person logs in again; in any case after `session_h`
+    language    of people who chose none
+    """
+
+    address: str = "127.0.0.1"
+    port: Port = 8080
+    tls: TlsSettings | None = None
+    public_url: str = ""
+    behind_proxy: bool = False
+    open_id: OpenIdSettings | None = None
+    idle_min: Annotated[float, Field(gt=0, le=1440)] = 30.0
+    session_h: Annotated[float, Field(gt=0, le=720)] = 12.0
+    language: Literal["en", "de"] = "en"
+    logins_per_min: Annotated[int, Field(ge=1, le=1000)] = 10
+    requests_per_min: Annotated[int, Field(ge=10, le=10**6)] = 1200
+    largest_upload_gb: Annotated[float, Field(gt=0, le=1000)] = 8.0
+    metrics: bool = True

@@ -1,0 +1,92 @@
+"""The configuration of a service: one YAML file.
+
+spool: /var/lib/secondread
+bundles:
+  - name: chest
+    bundle: /models/chest
+    takes: {modality: [CR, DX], view: [PA, AP], age: [16, 120]}
+send:
+  dicom: [{name: pacs, title: PACS, address: 127.0.0.1, port: 4242}]
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from secondread.errors import UserError
+from secondread.service.settings.bundles import BundleSettings
+from secondread.service.settings.page import PageSettings
+from secondread.service.settings.receiving import CompletionSettings, ReceivingSettings
+from secondread.service.settings.sending import SendingSettings
+from secondread.service.settings.upkeep import UpkeepSettings, WatchingSettings
+from secondread.settings.base import Settings
+from secondread.settings.mistakes import mistakes
+from secondread.strict.plain_file import Unfit, read_text
+from secondread.strict.yaml_text import RECIPE, parse_yaml
+
+
+class ServiceSettings(Settings):
+    """Everything about a service.
+
+    spool     the folder that holds what was received and made; its owner alone can look into it
+    database  empty = SQLite in the spool; or postgresql+psycopg://USER@HOST/NAME, which several machines
+              share
+    scorers   processes that score; each loads every bundle once
+    device    as `secondread score --device` has it
+    """
+
+    spool: Path
+    database: str = ""
+    bundles: Annotated[tuple[BundleSettings, ...], Field(min_length=1)]
+    receive: ReceivingSettings = ReceivingSettings()
+    complete: CompletionSettings = CompletionSettings()
+    send: SendingSettings = SendingSettings()
+    page: PageSettings = PageSettings()
+    watch: WatchingSettings = WatchingSettings()
+    upkeep: UpkeepSettings = UpkeepSettings()
+    scorers: Annotated[int, Field(ge=0, le=256)] = 1
+    tries: Annotated[int, Field(ge=1, le=100)] = 3
+    device: str = "auto"
+
+    @property
+    def database_url(self) -> str:
+        return self.database or f"sqlite:///{self.spool / 'service.sqlite'}"
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Self:
+        names = [bundle.name for bundle in self.bundles]
+        if len(set(names)) < len(names):
+            raise ValueError("each bundle needs a name of its own")
+        sent = self.send
+        names = [one.name for one in sent.dicom] + [one.name for one in sent.web]
+        names += [one.name for one in sent.webhooks] + [one.name for one in sent.hl7]
+        if len(set(names)) < len(names):
+            raise ValueError("each destination needs a name of its own")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> ServiceSettings:
+        """Raises UserError with a line for each mistake. Relative paths are beside the file."""
+        try:
+            given = parse_yaml(read_text(path, RECIPE.length))
+        except Unfit as error:
+            raise UserError(f"{path}: {error}; a configuration is YAML") from None
+        except OSError as error:
+            raise UserError(f"{path}: the configuration cannot be read ({error.strerror})") from None
+        try:
+            found = cls.model_validate(given)
+        except ValidationError as error:
+            raise UserError("\n".join(mistakes(error, cls, str(path)))) from None
+        return found.beside(path.absolute().parent)
+
+    def beside(self, folder: Path) -> ServiceSettings:
+        bundles = tuple(
+            one.model_copy(
+                update={"bundle": folder / one.bundle, "shadow": tuple(folder / path for path in one.shadow)}
+            )
+            for one in self.bundles
+        )
+        return self.model_copy(update={"spool": folder / self.spool, "bundles": bundles})

@@ -1,0 +1,31 @@
+"""Watching and keeping."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from secondread.settings.base import Settings
+
+
+class WatchingSettings(Settings):
+    """false_alarms_per_year  of the drift alarms of one scanner, promised where nothing drifts"""
+
+    drift: bool = True
+    false_alarms_per_year: Annotated[float, Field(gt=0, le=100)] = 0.5
+    monthly_report: bool = True
+
+
+class UpkeepSettings(Settings):
+    """images_days    pixels of a study are removed so long after it was read; None = never
+    readings_days     the study with its readings, too
+    backups           a folder, with a copy of the database each night; the newest `keep` stay
+    """
+
+    images_days: Annotated[float, Field(gt=0, le=36_500)] | None = 30.0
+    readings_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
+    backups: str = ""
+    keep: Annotated[int, Field(ge=1, le=1000)] = 14
+    log_mb: Annotated[float, Field(gt=0, le=10_000)] = 50.0
+    logs: Annotated[int, Field(ge=1, le=1000)] = 10

@@ -1,0 +1,76 @@
+"""One database, SQLite in a file or PostgreSQL at an address, and its transactions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from secondread.errors import UserError
+
+BUSY_MS = 30_000
+"""How long a writer of SQLite waits for another."""
+
+
+class Database:
+    """Transactions on the tables.
+
+    `write` is a transaction that may change rows; with SQLite it waits for its turn before it reads, so that
+    two never find that they read what the other has changed. `read` is one that changes nothing. What a
+    committed transaction wrote is on the disk.
+    """
+
+    def __init__(self, url: str) -> None:
+        try:
+            address = make_url(url)
+            self.engine = create_engine(address, pool_pre_ping=True, **_options(address.get_backend_name()))
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+            raise UserError(
+                f"database {url.partition(':')[0]}…: {error}; write sqlite:///FOLDER/service.sqlite or "
+                "postgresql+psycopg://USER@HOST/NAME"
+            ) from None
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        if self.is_sqlite:
+            if address.database:
+                os.close(os.open(address.database, os.O_CREAT, 0o600))
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        self._writing = self.engine.execution_options(secondread_writes=True)
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _options(backend: str) -> dict[str, Any]:
+    if backend == "sqlite":
+        return {"connect_args": {"timeout": BUSY_MS / 1000}}
+    return {"connect_args": {"connect_timeout": 10}, "pool_size": 8, "max_overflow": 8}
+
+
+def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # SQLAlchemy says when a transaction begins, not the driver
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("secondread_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
