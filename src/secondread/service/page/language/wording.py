@@ -1,0 +1,67 @@
+"""Numbers, dates and lengths of time as a language writes them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from babel import dates, numbers
+
+NOTHING = "–"
+"""What stands where nothing is known."""
+
+
+@dataclass(frozen=True)
+class Wording:
+    """As one language has it. Times are shown in UTC, which the page says."""
+
+    language: str
+
+    def number(self, value: float | None, digits: int = 3) -> str:
+        """With so many significant digits."""
+        if value is None or not math.isfinite(value):
+            return NOTHING
+        if value and not 1e-4 <= abs(value) < 1e7:
+            return f"{value:.{digits - 1}e}".replace(".", numbers.get_decimal_symbol(self.language))
+        pattern = f"#,##0.{'0' * _decimals(value, digits)}"
+        return numbers.format_decimal(value, format=pattern, locale=self.language)
+
+    def count(self, value: int) -> str:
+        return numbers.format_decimal(value, locale=self.language)
+
+    def percent(self, share: float | None, digits: int = 2) -> str:
+        if share is None or not math.isfinite(share):
+            return NOTHING
+        pattern = f"#,##0.{'0' * _decimals(100 * share, digits)}%"
+        if self.language != "en":
+            pattern = pattern.replace("%", "\u00a0%")
+        return numbers.format_percent(share, format=pattern, locale=self.language)
+
+    def p_value(self, value: float | None) -> str:
+        return self.number(value, 2)
+
+    def day(self, written: str) -> str:
+        """A date as DICOM writes it, YYYYMMDD; what is none stays as it is."""
+        try:
+            found = date(int(written[:4]), int(written[4:6]), int(written[6:8]))
+        except ValueError:
+            return written or NOTHING
+        return dates.format_date(found, "medium", locale=self.language)
+
+    def moment(self, at: datetime | None) -> str:
+        if at is None:
+            return NOTHING
+        return dates.format_datetime(at.astimezone(UTC), "medium", tzinfo=UTC, locale=self.language)
+
+    def ago(self, since: datetime, now: datetime) -> str:
+        """How long it is since then, in its largest unit: `3 hours`."""
+        return dates.format_timedelta(now - since, threshold=1.2, locale=self.language, format="long")
+
+
+def _decimals(value: float, digits: int) -> int:
+    """Digits after the point, of a number with so many that count; none that are zeros at its end."""
+    if not value:
+        return 0
+    text = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+    return len(text.partition(".")[2].rstrip("0"))
