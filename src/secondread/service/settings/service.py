@@ -60,11 +60,8 @@ class ServiceSettings(Settings):
         names = [bundle.name for bundle in self.bundles]
         if len(set(names)) < len(names):
             raise ValueError("each bundle needs a name of its own")
-        sent = self.send
-        names = [one.name for one in sent.dicom] + [one.name for one in sent.web]
-        names += [one.name for one in sent.webhooks] + [one.name for one in sent.hl7]
-        if len(set(names)) < len(names):
-            raise ValueError("each destination needs a name of its own")
+        if len(set(self.send.names)) < len(self.send.names):
+            raise ValueError("each destination needs a name of its own, and `mail` has its own")
         return self
 
     @classmethod
@@ -89,4 +86,5 @@ class ServiceSettings(Settings):
             )
             for one in self.bundles
         )
-        return self.model_copy(update={"spool": folder / self.spool, "bundles": bundles})
+        send = self.send.beside(folder)
+        return self.model_copy(update={"spool": folder / self.spool, "bundles": bundles, "send": send})

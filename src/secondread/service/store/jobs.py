@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -68,13 +68,14 @@ def enqueue(
     return done.first() is not None
 
 
-def claim(database: Database, kinds: Sequence[str], worker: str) -> Claim | None:
-    """Take the most urgent job that waits, the oldest first; None where there is none."""
+def claim(database: Database, kinds: Sequence[str], worker: str, *only: ColumnElement[bool]) -> Claim | None:
+    """Take the most urgent job that waits, the oldest first; None where there is none. `only`: of jobs for
+    which all this is true."""
     at = now()
     with database.write() as session:
         job = session.scalars(
             select(Job)
-            .where(Job.state == "waiting", Job.kind.in_(kinds))
+            .where(Job.state == "waiting", Job.kind.in_(kinds), *only)
             .where(or_(Job.not_before <= at, Job.not_before > at + LONGEST_DELAY))
             .order_by(Job.urgent.desc(), Job.id)
             .limit(1)
