@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -14,12 +15,19 @@ Role = Literal["viewer", "reader", "administrator"]
 
 
 class OpenIdSettings(Settings):
-    """People who log in elsewhere. `roles`: values of the claim `role_claim` -> role here; others are
-    refused."""
+    """People who log in elsewhere.
+
+    issuer       https://…, whose `/.well-known/openid-configuration` says the rest
+    secret_file  holds the client's secret; none: a public client, by PKCE alone
+    authority    who signed the issuer's certificate, where the system does not know
+    roles        values of the claim `role_claim` -> role here; who has none of them is refused
+    """
 
     issuer: str
     client: str
     secret_file: str = ""
+    authority: Path | None = None
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
     role_claim: str = "groups"
     roles: dict[str, Role] = {}  # noqa: RUF012
 
@@ -28,6 +36,10 @@ class PageSettings(Settings):
     """Local by default: another address needs TLS or a proxy that is named.
 
     public_url  as browsers see it, where a proxy stands before; its origin is the only one that may post
+    hosts       further names by which this page may be asked, as a health check or Prometheus does
+    proxies     addresses of which `X-Forwarded-For` and `-Proto` are believed, with `behind_proxy`
+    senders_file  who may send by STOW-RS: lines of a name and the SHA-256 of its token, which
+                `secondread service sender` writes
     idle_min    after so long without a request a person logs in again; in any case after `session_h`
     language    of people who chose none
     """
@@ -37,6 +49,9 @@ class PageSettings(Settings):
     tls: TlsSettings | None = None
     public_url: str = ""
     behind_proxy: bool = False
+    hosts: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ("127.0.0.1", "::1")
+    senders_file: Path | None = None
     open_id: OpenIdSettings | None = None
     idle_min: Annotated[float, Field(gt=0, le=1440)] = 30.0
     session_h: Annotated[float, Field(gt=0, le=720)] = 12.0
