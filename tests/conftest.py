@@ -10,6 +10,7 @@ from work_units import ByFile, long_units_first
 
 if TYPE_CHECKING:
     from archive import Archive
+    from postgres_server import PostgresServer
     from xdist.remote import Producer
 
     from secondread.bundles.bundle import Bundle
@@ -72,6 +73,17 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
         pytest.skip(reason)
     with OrthancServer(tmp_path_factory.mktemp("orthanc")) as server:
         yield Archive(server)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL; each test asks it for an empty database."""
+    from postgres_server import PostgresServer, missing
+
+    if reason := missing():
+        pytest.skip(reason)
+    with PostgresServer() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

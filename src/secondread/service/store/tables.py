@@ -26,6 +26,9 @@ from sqlalchemy.types import TypeDecorator
 
 UID = String(64)
 NAME = String(200)
+NEVER_AGAIN = {"sqlite_autoincrement": True}
+"""The number of a row that was removed is given to no other: jobs are told apart by it. PostgreSQL does so by
+itself."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -60,6 +63,7 @@ class Study(Table):
     """
 
     __tablename__ = "study"
+    __table_args__ = (NEVER_AGAIN,)
     id: Mapped[int] = mapped_column(primary_key=True)
     study_uid: Mapped[str] = mapped_column(UID, unique=True)
     state: Mapped[str] = mapped_column(String(20), index=True)
@@ -158,7 +162,7 @@ class Reading(Table):
     """
 
     __tablename__ = "reading"
-    __table_args__ = (UniqueConstraint("study_id", "revision", "bundle_digest"),)
+    __table_args__ = (UniqueConstraint("study_id", "revision", "bundle_digest"), NEVER_AGAIN)
     id: Mapped[int] = mapped_column(primary_key=True)
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id", ondelete="CASCADE"), index=True)
     revision: Mapped[int]
@@ -248,6 +252,7 @@ class Audit(Table):
     is a hash of the row before and of itself."""
 
     __tablename__ = "audit"
+    __table_args__ = (NEVER_AGAIN,)
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime]
     person: Mapped[str] = mapped_column(NAME)
