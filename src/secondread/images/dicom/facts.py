@@ -88,7 +88,7 @@ _TELLING = re.compile(r"\d{6}|\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[
 
 def acquisition_facts(dataset: Dataset) -> dict[str, str]:
     """The facts that the header has, by short names. ContrastBolusAgent is free text and becomes "yes"."""
-    persons = _persons(dataset)
+    persons = persons_of(dataset)
     facts = {"modality": modality_of(dataset)}
     facts |= {name: _number(dataset, keyword) for name, keyword in _NUMBERS.items()}
     facts |= {name: cleaned(text(dataset, keyword), persons) for name, keyword in _FREE.items()}
@@ -143,7 +143,7 @@ def cleaned(found: str, persons: frozenset[str] = frozenset()) -> str:
     return found[:_LONGEST].rstrip()
 
 
-def _persons(dataset: Dataset) -> frozenset[str]:
+def persons_of(dataset: Dataset) -> frozenset[str]:
     """The words, of three letters or more, by which the header names persons, in small letters."""
     words = {
         word.casefold()

@@ -29,6 +29,7 @@ from secondread.errors import DataError, UserError
 from secondread.outputs.lock import hold
 from secondread.outputs.private import FILE, FOLDER, make_folder
 from secondread.outputs.whole import sync
+from secondread.service.spool.incoming import Incoming
 
 BLOCK = 1 << 20
 _NAME = re.compile(r"(instances|readings)(/[0-9a-f]+)+(-[0-9a-f]+\.dcm)?")
@@ -70,9 +71,16 @@ class Spool:
 
     @contextmanager
     def keep(
-        self, study_uid: str, series_uid: str, instance_uid: str, source: bytes | BinaryIO, *, largest: int
+        self,
+        study_uid: str,
+        series_uid: str,
+        instance_uid: str,
+        source: bytes | BinaryIO | Incoming,
+        *,
+        largest: int,
     ) -> Iterator[Kept]:
-        """Write an instance, from its bytes or what is left to read; the block commits its row.
+        """Write an instance, from its bytes or what is left to read, or take one that was written as it came;
+        the block commits its row.
 
         Within the block the file is on the disk for good, under its name. It is removed where the block
         ends with `Unwanted`, and stays after another exception, since nobody knows then whether the row was
@@ -80,22 +88,21 @@ class Spool:
         """
         place = self.instances.joinpath(*_places(study_uid), _hashed(series_uid, 8))
         name = f"{_hashed(instance_uid, 16)}-{secrets.token_hex(4)}.dcm"
-        temporary, descriptor = self._begin()
+        incoming = source if isinstance(source, Incoming) else self.begin()
         try:
-            try:
-                digest, size = _write(descriptor, source, largest)
-                os.fsync(descriptor)
-                self._rename(temporary, place / name)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
-            kept = Kept((place / name).relative_to(self.folder).as_posix(), size, digest)
+            for block in () if isinstance(source, Incoming) else _blocks(source):
+                incoming.write(block)
+                _check(incoming, largest)
+            _check(incoming, largest)
+            os.fsync(incoming.descriptor)
+            self._rename(incoming.path, place / name)
+            kept = Kept((place / name).relative_to(self.folder).as_posix(), incoming.size, incoming.digest)
             try:
                 yield kept
             except Unwanted:
                 self.remove(kept.path)
         finally:
-            os.close(descriptor)
+            incoming.discard()
 
     @contextmanager
     def new_reading(self, study_uid: str) -> Iterator[Path]:
@@ -134,6 +141,10 @@ class Spool:
             raise DataError(f"{self.folder}: the database names a file outside of the spool's instances")
         return path
 
+    def has(self, name: str) -> bool:
+        """Whether the file that a row names is there."""
+        return bool(name) and self.path_of(name).is_file()
+
     def remove(self, name: str) -> None:
         """Remove a file or a reading's folder, and the folders above that it leaves empty. What is gone
         already is no error."""
@@ -153,14 +164,14 @@ class Spool:
     def free_bytes(self) -> int:
         return shutil.disk_usage(self.folder).free
 
-    def _begin(self) -> tuple[Path, int]:
-        """A new locked file among the incoming ones."""
+    def begin(self) -> Incoming:
+        """A new locked file among the incoming ones. Raises OSError."""
         while True:
             path = self.incoming / secrets.token_hex(16)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, FILE)
             with contextlib.suppress(BlockingIOError):  # whoever sweeps was quicker
                 if hold(path, descriptor):
-                    return path, descriptor
+                    return Incoming(path, descriptor)
             os.close(descriptor)
 
     def _rename(self, temporary: Path, path: Path) -> None:
@@ -205,17 +216,9 @@ def _places(study_uid: str) -> tuple[str, str]:
     return hashed[:2], hashed
 
 
-def _write(descriptor: int, source: bytes | BinaryIO, largest: int) -> tuple[str, int]:
-    """SHA-256 and size of what was written."""
-    digest, size = hashlib.sha256(), 0
-    for block in _blocks(source):
-        size += len(block)
-        if size > largest:
-            raise TooLarge(f"an instance of more than {largest} bytes")
-        digest.update(block)
-        while len(block):
-            block = block[os.write(descriptor, block) :]
-    return digest.hexdigest(), size
+def _check(incoming: Incoming, largest: int) -> None:
+    if incoming.size > largest:
+        raise TooLarge(f"an instance of more than {largest} bytes")
 
 
 def _blocks(source: bytes | BinaryIO) -> Iterator[memoryview]:
