@@ -202,7 +202,8 @@ def found_of(name: str, found: Agreement) -> str:
 
 
 def refused(name: str, error: Exception) -> str:
-    return f"| {name} | no: it {str(error).partition('no graph: it ')[2].rpartition(';')[0]} |"
+    _, no_graph, why = str(error).partition("no graph: it ")
+    return f"| {name} | no: it {why.rpartition(';')[0]} |" if no_graph else f"| {name} | {error} |"
 
 
 def main() -> None:

@@ -99,6 +99,7 @@ WAYS = {
     "all or any": lambda x: (x > 0).all(3) | (x < -0.9).any(3),
     "whole numbers": lambda x: (x * 5).round().long() // 2 % 3,
     "kinds": lambda x: torch.where(x > 0, x, (x > -0.5).double()),
+    "signs": lambda x: x.abs().log1p().copysign(x) + x.copysign(-2.0),
     "filled": lambda x: x.masked_fill(x > 0.5, -1).lerp(x, 0.25).addcmul(x, x, value=0.5),
     "scattered": lambda x: torch.zeros(2, 3, 6, 8).scatter(1, x.argmax(1, keepdim=True), 1.0),
     "norms": lambda x: functional.normalize(x, dim=1) + functional.layer_norm(x, (3, 6, 8)),

@@ -125,6 +125,14 @@ def _chosen(w: Written, out: Tensor, chosen: str, a: Operand, b: Operand) -> str
     return w.graph.cast(found, dtype, out.dtype)
 
 
+def _copysign(w: Written, out: Tensor, x: Operand, sign: Operand) -> str:
+    """The sign of a zero is taken for that of a positive number."""
+    second = operand(w, sign, out.dtype)
+    below = w.graph.node("Less", second, w.graph.constant(0, out.dtype))
+    size = w.graph.node("Abs", operand(w, x, out.dtype))
+    return w.graph.node("Where", below, w.graph.node("Neg", size), size)
+
+
 def _masked_fill(w: Written, out: Tensor, x: Tensor, mask: Tensor, value: Operand) -> str:
     return _where(w, out, mask, value, x)
 
@@ -266,7 +274,7 @@ ELEMENTWISE: dict[str, Write] = {
     "sin": _one("Sin"), "sqrt": _one("Sqrt"), "tan": _one("Tan"), "tanh": _one("Tanh"),
     "mul": _two("Mul"), "maximum": _two("Max"), "minimum": _two("Min"),
     "add": _sum, "sub": _difference, "rsub": _reversed, "div": _quotient, "floor_divide": _floor_quotient,
-    "pow": _power, "rsqrt": _rsqrt,
+    "pow": _power, "rsqrt": _rsqrt, "copysign": _copysign,
     "eq": _compared("Equal"), "gt": _compared("Greater"), "ge": _compared("GreaterOrEqual"),
     "lt": _compared("Less"), "le": _compared("LessOrEqual"),
     "ne": lambda w, out, a, b: w.graph.node("Not", _compared("Equal")(w, out, a, b)),
