@@ -48,6 +48,7 @@ ROOMS = (
     "results",
     "previews",
     "evaluation",
+    "drift",
     "comparison",
     "transferring",
     "reports",

@@ -22,6 +22,7 @@ from secondread.cli.commands.models.recipes import recipes
 from secondread.cli.commands.models.sample import sample
 from secondread.cli.commands.models.threshold import threshold
 from secondread.cli.commands.models.tune import tune
+from secondread.cli.commands.readings.drift import drift
 from secondread.cli.commands.readings.evaluate import evaluate
 from secondread.cli.commands.readings.export import export
 from secondread.cli.commands.readings.score import score
@@ -51,6 +52,7 @@ for command in (
     threshold,
     worklist,
     evaluate,
+    drift,
     export,
     compare,
     tune,
