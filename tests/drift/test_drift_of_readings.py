@@ -68,9 +68,12 @@ def test_normals_of_the_calibrations_kind_do_not_alarm(folder, fitted, tmp_path)
     assert own.streams[0].watch.plan.reference == ()
 
 
-def test_readings_of_another_model_and_odd_promises_are_refused(folder, fitted, mapping_bundle) -> None:
+def test_readings_of_another_model_and_odd_promises_are_refused(folder, fitted, tmp_path) -> None:
+    other = shifted(folder, tmp_path / "other", 1)
+    record = (other / "run.json").read_text()
+    (other / "run.json").write_text(record.replace(fitted.digest, "0" * 64))
     with pytest.raises(UserError, match="another model"):
-        watch_readings(folder, mapping_bundle.path)
+        watch_readings(other, fitted.path)
     with pytest.raises(UserError, match="more than 0"):
         watch_readings(folder, fitted.path, studies_per_year=0)
     with pytest.raises(UserError, match="prevalence"):
