@@ -27,6 +27,7 @@ from secondread.cli.commands.readings.evaluate import evaluate
 from secondread.cli.commands.readings.export import export
 from secondread.cli.commands.readings.score import score
 from secondread.cli.commands.readings.worklist import worklist
+from secondread.cli.commands.service.group import service
 from secondread.cli.help_pages import add_command
 from secondread.outputs.private import private
 from secondread.version import __version__
@@ -74,6 +75,7 @@ handing_over = typer.Typer(
 for part in (bundle.show, bundle.pack, bundle.unpack, bundle.push, bundle.pull):
     add_command(handing_over, part)
 app.add_typer(handing_over)
+app.add_typer(service)
 
 
 def show_version(asked: bool) -> None:

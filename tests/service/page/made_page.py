@@ -15,7 +15,7 @@ from secondread.service.page.people import persons
 from secondread.service.page.people.passwords import Passwords
 from secondread.service.settings.service import ServiceSettings
 from secondread.service.store.database import Database
-from secondread.service.store.tables import Table
+from secondread.service.store.migrate import migrate
 
 HERE = "http://127.0.0.1:8080"
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -78,7 +78,7 @@ def made_page(folder: Path, **page: object) -> Page:
         }
     )
     database = Database(settings.database_url)
-    Table.metadata.create_all(database.engine)
+    migrate(database)
     passwords = Passwords(QUICK)
     with database.write() as session:
         for role in persons.ROLES:

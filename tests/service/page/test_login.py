@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from made_page import Page
 from sqlalchemy import select
 
-from conftest import Page
 from secondread.service.store.audit import verify
 from secondread.service.store.tables import Audit
 

@@ -20,12 +20,12 @@ from secondread.service.page.guards.headers import SecurityHeaders
 from secondread.service.page.guards.origins import Origins
 from secondread.service.page.guards.rate import Rate
 from secondread.service.page.people.passwords import Passwords
-from secondread.service.page.routes import account, login
+from secondread.service.page.routes import account, audit, login, people
 from secondread.service.settings.service import ServiceSettings
 from secondread.service.store.database import Database
 
 STATIC = Path(__file__).parent / "static"
-ROUTERS: tuple[APIRouter, ...] = (account.router, login.router)
+ROUTERS: tuple[APIRouter, ...] = (account.router, audit.router, login.router, people.router)
 """All routes; a new file of routes adds its router here. Routers have no prefix: each path stands where its
 route is."""
 
@@ -55,6 +55,7 @@ def create_app(
     app.state.settings = settings
     app.state.database = database
     app.state.passwords = Passwords(hasher)
+    app.state.passwords.prepare()
     app.state.logins = Rate(page.logins_per_min)
     for router in ROUTERS:
         for route in router.routes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from secondread.service.settings.receiving import Port
 from secondread.service.settings.tls import TlsSettings
@@ -25,11 +27,15 @@ class OpenIdSettings(Settings):
 
     issuer: str
     client: str
-    secret_file: str = ""
+    secret_file: Path | None = None
     authority: Path | None = None
     scopes: tuple[str, ...] = ("openid", "profile", "email")
     role_claim: str = "groups"
     roles: dict[str, Role] = {}  # noqa: RUF012
+
+    def beside(self, folder: Path) -> OpenIdSettings:
+        files = {"secret_file": self.secret_file, "authority": self.authority}
+        return self.model_copy(update={name: path and folder / path for name, path in files.items()})
 
 
 class PageSettings(Settings):
@@ -60,3 +66,43 @@ class PageSettings(Settings):
     requests_per_min: Annotated[int, Field(ge=10, le=10**6)] = 1200
     largest_upload_gb: Annotated[float, Field(gt=0, le=1000)] = 8.0
     metrics: bool = True
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        url = urlsplit(self.public_url)
+        if self.public_url and (
+            url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/")
+        ):
+            raise ValueError("public_url is https://HOST or https://HOST:PORT, without a path")
+        if self.tls is not None and (self.tls.certificate is None or self.tls.key is None):
+            raise ValueError("tls needs a certificate and its key")
+        if not is_loopback(self.address) and self.tls is None and not self.behind_proxy:
+            raise ValueError(
+                f"address {self.address} is seen from other machines: give tls a certificate and key, or say "
+                "behind_proxy: true where a proxy stands before it that speaks TLS"
+            )
+        if self.behind_proxy and not self.public_url:
+            raise ValueError("behind_proxy needs the public_url that browsers see")
+        if self.address in ("0.0.0.0", "::", "") and not (self.public_url or self.hosts):
+            raise ValueError(
+                f"address {self.address!r} needs the public_url or the hosts by which it is asked"
+            )
+        return self
+
+    def beside(self, folder: Path) -> PageSettings:
+        """With the paths of files that lie beside the configuration."""
+        openid, senders = self.open_id, self.senders_file
+        return self.model_copy(
+            update={
+                "tls": self.tls and self.tls.beside(folder),
+                "senders_file": senders and folder / senders,
+                "open_id": openid and openid.beside(folder),
+            }
+        )
+
+
+def is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"

@@ -87,4 +87,7 @@ class ServiceSettings(Settings):
             for one in self.bundles
         )
         send = self.send.beside(folder)
-        return self.model_copy(update={"spool": folder / self.spool, "bundles": bundles, "send": send})
+        page = self.page.beside(folder)
+        return self.model_copy(
+            update={"spool": folder / self.spool, "bundles": bundles, "send": send, "page": page}
+        )

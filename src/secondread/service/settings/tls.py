@@ -17,3 +17,8 @@ class TlsSettings(Settings):
     certificate: Path | None = None
     key: Path | None = None
     authority: Path | None = None
+
+    def beside(self, folder: Path) -> TlsSettings:
+        """With relative paths taken from the configuration's folder."""
+        files = {"certificate": self.certificate, "key": self.key, "authority": self.authority}
+        return self.model_copy(update={name: path and folder / path for name, path in files.items()})

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 import traceback
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from secondread.service.page.guards.refusal import refusal
+from secondread.service.store.away import is_away
 from secondread.terminal.events import log_event, place_in_code
 
 
@@ -40,7 +39,7 @@ class Crashes:
             log_event("page failed", level=logging.ERROR, facts=facts)
             if begun:
                 raise RuntimeError("an answer was cut off") from None
-            if isinstance(error, (DBAPIError, PoolTimeout)):
+            if is_away(error):
                 await refusal(503, "The database does not answer; try again soon.", Retry_After="10")(
                     scope, receive, send
                 )

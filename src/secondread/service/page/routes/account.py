@@ -25,7 +25,6 @@ UNFIT = (
     marked("This password is too easy to guess; take several words."),
 )
 """What `Passwords.hash` says."""
-ROLE_NAMES = (marked("viewer"), marked("reader"), marked("administrator"))
 
 
 @router.get("/account")

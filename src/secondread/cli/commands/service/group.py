@@ -1,0 +1,32 @@
+"""The commands of a running service, under `secondread service`."""
+
+from __future__ import annotations
+
+import typer
+
+from secondread.cli.commands.service import person, sender
+from secondread.cli.commands.service.audit import audit
+from secondread.cli.help_pages import add_command
+
+service = typer.Typer(
+    name="service",
+    help="Look after a service: its people, its senders and its audit.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+people = typer.Typer(
+    name="person", help="People who may log in to the page.", no_args_is_help=True, rich_markup_mode=None
+)
+senders = typer.Typer(
+    name="sender",
+    help="Machines that may send studies by STOW-RS.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+add_command(service, audit)
+for command in (person.add, person.show, person.role, person.passwd, person.disable, person.enable):
+    add_command(people, command)
+for command in (sender.add, sender.show, sender.remove):
+    add_command(senders, command)
+service.add_typer(people)
+service.add_typer(senders)
