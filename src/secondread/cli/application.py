@@ -28,6 +28,7 @@ from secondread.cli.commands.readings.export import export
 from secondread.cli.commands.readings.score import score
 from secondread.cli.commands.readings.worklist import worklist
 from secondread.cli.commands.service.group import service
+from secondread.cli.commands.service.serve import serve
 from secondread.cli.help_pages import add_command
 from secondread.outputs.private import private
 from secondread.version import __version__
@@ -64,6 +65,7 @@ for command in (
     power,
     recipes,
     doctor,
+    serve,
 ):
     add_command(app, command)
 handing_over = typer.Typer(

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import logging
-import re
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TextIO, TypeVar
 
@@ -26,17 +23,12 @@ import typer
 
 from secondread.cli.failures import WRONG_USE, stop
 from secondread.outputs.run_record import versions
-from secondread.terminal.events import PACKAGE, facts_of, log_event, place_in_code
+from secondread.terminal.events import PACKAGE, log_event, place_in_code
+from secondread.terminal.log_lines import Lines, harmless_words, told
 from secondread.terminal.say import say
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-READERS = (
-    "pydicom", "highdicom", "nibabel", "PIL", "tifffile", "gdcm", "pylibjpeg", "openjpeg", "simplejpeg",
-)  # fmt: skip
-"""Libraries whose warnings may repeat what a header or a file's name says."""
-PATHS = re.compile(r"\S*[/\\]\S*")
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is done, as it is done.")]
 LogFile = Annotated[
@@ -106,7 +98,7 @@ def _opened(file: Path) -> logging.Handler:
     if begun not in (b"", b"{"):
         handler.close()
         stop(f"--log-file {file}: is another file and no log; choose another one", WRONG_USE)
-    handler.setFormatter(_Lines())
+    handler.setFormatter(Lines())
     return handler
 
 
@@ -124,7 +116,7 @@ def _listening(handlers: list[logging.Handler]) -> Iterator[None]:
         file: TextIO | None = None,
         line: str | None = None,
     ) -> None:
-        text = _harmless(str(message), place_in_code(filename, lineno))
+        text = harmless_words(str(message), place_in_code(filename, lineno))
         facts = {"kind": category.__name__, "at": place_in_code(filename, lineno), "text": text}
         own.warning("warning", extra={"facts": facts})
         shown(message, category, filename, lineno, file, line)
@@ -143,36 +135,10 @@ def _listening(handlers: list[logging.Handler]) -> Iterator[None]:
         own.setLevel(level)
 
 
-def _harmless(text: str, library: str) -> str:
-    """What a log may keep of a library's words."""
-    if library.startswith(READERS):
-        return ""
-    return PATHS.sub("…", text.partition("\n")[0])
-
-
-def _told(record: logging.LogRecord) -> tuple[str, dict[str, Any]]:
-    """The event and its facts; of another library's record its template, without what was put into it."""
-    if record.name == PACKAGE:
-        return record.getMessage(), {name: value for name, value in facts_of(record).items() if value != ""}
-    place = place_in_code(record.pathname, record.lineno)
-    return "warning", {"kind": record.name, "at": place, "text": _harmless(str(record.msg), record.name)}
-
-
-class _Lines(logging.Formatter):
-    """Each record as one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        event, facts = _told(record)
-        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        return json.dumps(
-            {"time": at, "level": record.levelname, "event": event, **facts}, ensure_ascii=False
-        )
-
-
 class _Screen(logging.Handler):
     """Each record as one line on stderr, through whatever shows a bar there."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        event, facts = _told(record)
+        event, facts = told(record)
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         say(f"{clock} {' '.join([event, *(f'{name}={value}' for name, value in facts.items())])}")

@@ -1,0 +1,82 @@
+"""What the parent does in the database, in a thread of its own: a database that is slow or away must not keep
+the parent from seeing children die or from ending."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+
+from secondread.service.spool.files import Spool
+from secondread.service.spool.sweep import sweep
+from secondread.service.store.alarms import open_alarm
+from secondread.service.store.away import is_away
+from secondread.service.store.database import Database
+from secondread.service.store.workers import Watch, release_gone, release_process
+from secondread.terminal.events import log_event
+
+LOOK_S, SWEEP_S = 10.0, 6 * 3600.0
+MANY_DEATHS = 5
+"""In a row, before somebody should know."""
+
+
+class Caretaker:
+    """Releases the jobs of processes that died, here and on other machines, and sweeps the spool."""
+
+    def __init__(self, database: Database, spool: Spool) -> None:
+        self._database, self._spool = database, spool
+        self._dead: queue.SimpleQueue[tuple[str, str, int] | None] = queue.SimpleQueue()
+        self._watch = Watch()
+        self._thread = threading.Thread(target=self._run, name="caretaker", daemon=True)
+
+    def __enter__(self) -> Caretaker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        self._dead.put(None)
+        self._thread.join(LOOK_S)
+
+    def died(self, name: str, role: str, deaths: int) -> None:
+        self._dead.put((name, role, deaths))
+
+    def _run(self) -> None:
+        waiting: list[tuple[str, str, int]] = []
+        look = sweep_at = time.monotonic()
+        going = True
+        started = False
+        while going:
+            try:
+                found = self._dead.get(timeout=1.0)
+                going = found is not None
+                waiting += [found] if found is not None else []
+            except queue.Empty:
+                pass
+            try:
+                if not started:
+                    release_gone(self._database)
+                    started = True
+                while waiting:
+                    self._release(*waiting[0])
+                    waiting.pop(0)
+                if going and time.monotonic() >= look:
+                    self._watch.release_dead(self._database)
+                    look = time.monotonic() + LOOK_S
+                if going and time.monotonic() >= sweep_at:
+                    removed = sweep(self._spool, self._database)
+                    log_event("spool swept", removed=removed)
+                    sweep_at = time.monotonic() + SWEEP_S
+            except Exception as error:
+                if not is_away(error):
+                    log_event("caretaker failed", level=logging.ERROR, error=type(error).__name__)
+
+    def _release(self, name: str, role: str, deaths: int) -> None:
+        release_process(self._database, name)
+        if deaths >= MANY_DEATHS:
+            with self._database.write() as session:
+                open_alarm(
+                    session, "process dies", role,
+                    f"The {role} has died {deaths} times, each time within a minute.",
+                    "Look into the service's log for its last event.",
+                )  # fmt: skip

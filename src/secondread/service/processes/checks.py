@@ -1,0 +1,178 @@
+"""What can be known about a configuration before the service starts: one finding a line."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import socket
+import ssl
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy import inspect
+from sqlalchemy.exc import DBAPIError
+
+from secondread.errors import DataError, UserError
+from secondread.outputs.lock import holder, only_one
+from secondread.service.settings.service import ServiceSettings
+from secondread.service.settings.tls import TlsSettings
+from secondread.service.store.database import Database
+from secondread.service.store.migrate import check_version, why_away
+
+ECHO_S = 5.0
+Kind = Literal["ok", "warn", "FAULT"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`warn` is what may be mended while the service runs; a `FAULT` keeps it from working."""
+
+    kind: Kind
+    about: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.kind:<5}  {self.about:<20} {self.what}"
+
+
+def check_service(settings: ServiceSettings, *, load: bool = True) -> Iterator[Finding]:
+    """Look at everything; with `load` the bundles are loaded too, which takes its time."""
+    yield _spool(settings)
+    at_work = _holder(settings.spool)
+    if at_work:
+        yield Finding("warn", "spool", f"a service is at work there ({at_work}): its ports are not free")
+    yield _database(settings)
+    if load:
+        yield from _bundles(settings)
+    if not at_work:
+        for about, address, port in (
+            ("receive", settings.receive.address, settings.receive.port),
+            ("page", settings.page.address, settings.page.port),
+        ):
+            yield _port(about, address, port)
+    yield from _certificates(settings)
+    for one in settings.send.dicom:
+        yield _echo(one.name, one.title, one.address, one.port, one.tls, settings.receive.title)
+
+
+def _spool(settings: ServiceSettings) -> Finding:
+    """Looked at without making it."""
+    place = settings.spool
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place):
+            pass
+    except OSError as error:
+        return Finding("FAULT", "spool", f"{place}: cannot be written ({error.strerror})")
+    free = shutil.disk_usage(place).free / 1e9
+    if free < settings.receive.free_gb:
+        least = settings.receive.free_gb
+        return Finding("FAULT", "spool", f"{settings.spool}: {free:.1f} GB free, and {least:g} are asked for")
+    return Finding("ok", "spool", f"{settings.spool}: {free:.1f} GB free")
+
+
+def _holder(spool: Path) -> str:
+    if not spool.is_dir():
+        return ""
+    try:
+        with only_one(spool):
+            return ""
+    except UserError:
+        return holder(spool)
+
+
+def _database(settings: ServiceSettings) -> Finding:
+    if not settings.database and not (settings.spool / "service.sqlite").exists():
+        return Finding("ok", "database", "SQLite in the spool, made at the first start")
+    database = Database(settings.database_url)
+    try:
+        if not inspect(database.engine).get_table_names():
+            return Finding("ok", "database", "empty; its tables are made at the first start")
+        check_version(database)
+    except DBAPIError as error:
+        return Finding("FAULT", "database", f"does not answer: {why_away(error)}")
+    except (UserError, DataError) as error:
+        older = "brings them there" in str(error)
+        return Finding("ok" if older else "FAULT", "database", str(error))
+    finally:
+        database.close()
+    return Finding("ok", "database", "answers, with the tables of this version")
+
+
+def _bundles(settings: ServiceSettings) -> Iterator[Finding]:
+    from secondread.exporting.load import load_model
+
+    for one in settings.bundles:
+        for path in (one.bundle, *one.shadow):
+            about = f"bundle {one.name}" if path == one.bundle else f"shadow of {one.name}"
+            try:
+                load_model(path, settings.device)
+            except (UserError, DataError) as error:
+                yield Finding("FAULT", about, str(error))
+            else:
+                yield Finding("ok", about, f"{path}: loads")
+
+
+def _port(about: str, address: str, port: int) -> Finding:
+    if port == 0:
+        return Finding("ok", about, f"{address}, any free port")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+    except (OSError, UnicodeError) as error:
+        used = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        why = "another process listens there" if used else getattr(error, "strerror", None) or str(error)
+        return Finding("FAULT", about, f"{address}, port {port}: {why}")
+    return Finding("ok", about, f"{address}, port {port} is free")
+
+
+def _certificates(settings: ServiceSettings) -> Iterator[Finding]:
+    sides = [("receive.tls", settings.receive.tls), ("page.tls", settings.page.tls)]
+    sides += [(f"{one.name}.tls", one.tls) for one in settings.send.dicom]
+    for about, tls in sides:
+        if tls is not None:
+            try:
+                _context(tls)
+            except (OSError, ssl.SSLError) as error:
+                yield Finding("FAULT", about, f"its files cannot be used ({error.strerror or error})")
+            else:
+                yield Finding("ok", about, "its files can be used")
+
+
+def _context(tls: TlsSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if tls.certificate is not None:
+        context.load_cert_chain(tls.certificate, tls.key)
+    if tls.authority is not None:
+        context.load_verify_locations(tls.authority)
+    return context
+
+
+def _echo(name: str, title: str, address: str, port: int, tls: TlsSettings | None, own: str) -> Finding:
+    """A destination that is away now is only a warning: what is for it waits."""
+    from pynetdicom import AE
+
+    entity = AE(own)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = ECHO_S
+    entity.connection_timeout = ECHO_S
+    entity.add_requested_context("1.2.840.10008.1.1")
+    about = f"destination {name}"
+    try:
+        security = None if tls is None else (_context(tls), address)
+        association = entity.associate(address, port, ae_title=title, tls_args=security)
+    except (OSError, ValueError) as error:
+        return Finding("warn", about, f"{title}@{address}:{port}: {error}")
+    if not association.is_established:
+        why = "refuses this association" if association.is_rejected else "does not answer"
+        return Finding("warn", about, f"{title}@{address}:{port} {why}; results wait for it")
+    status = association.send_c_echo()
+    association.release()
+    if status and status.Status == 0:
+        return Finding("ok", about, f"{title}@{address}:{port} answers C-ECHO")
+    return Finding("warn", about, f"{title}@{address}:{port} takes the association and no C-ECHO")
