@@ -24,7 +24,7 @@ USUAL_LIMITS = ReadLimits()
 TRIM_AFTER_BYTES = 1 << 30
 """A cache with a limit is trimmed at the end, and whenever this much was added."""
 
-_MORE_BYTES = 1 << 20
+MORE_BYTES = 1 << 20
 """What a prepared image takes beside its pixels (float32) and where they are valid: a thumbnail, matrices."""
 
 
@@ -36,7 +36,7 @@ class _CacheRefused:
 
 
 @dataclass(frozen=True)
-class _PrepareOne:
+class PrepareOne:
     """Reads and prepares one reference inside a worker. With a cache the arrays travel through the disk."""
 
     preprocessing: Preprocessing
@@ -83,7 +83,7 @@ def prepare_many(
     """
     digest = preprocessing.digest
     unaligned = preprocessing.unaligned.digest if preprocessing.settings.align is not None else None
-    task = _PrepareOne(preprocessing, digest, unaligned, cache, limits)
+    task = PrepareOne(preprocessing, digest, unaligned, cache, limits)
     missing = [i for i, r in enumerate(references) if cache is None or cache.find(r, digest) is None]
     voxels = preprocessing.settings.channels * prod(preprocessing.settings.size)
     results = map_in_workers(
@@ -91,7 +91,7 @@ def prepare_many(
         [references[i] for i in missing],
         workers=min(workers, len(missing)),
         timeout_s=timeout_s,
-        most_bytes=5 * voxels + _MORE_BYTES,
+        most_bytes=5 * voxels + MORE_BYTES,
     )
     awaited = set(missing)
     added = 0
@@ -103,7 +103,7 @@ def prepare_many(
                 result = next(results)
             else:  # deleted by another process since it was looked up above
                 result = next(map_in_workers(task, [reference], workers=min(workers, 1), timeout_s=timeout_s))
-            found = _outcome(result, reference, cache, preprocessing, limits)
+            found = outcome_of(result, reference, cache, preprocessing, limits)
             if isinstance(found, Prepared):
                 added += found.pixels.nbytes
         if cache is not None and cache.limit_bytes is not None and added > TRIM_AFTER_BYTES:
@@ -116,7 +116,7 @@ def prepare_many(
         cache.trim()
 
 
-def _outcome(
+def outcome_of(
     result: Done[Prepared | _CacheRefused | None] | Failed,
     reference: str,
     cache: Cache | None,

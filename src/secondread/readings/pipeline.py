@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 AHEAD = 3
 Gathered = list[tuple[Item, Prepared | ImageError]]
+Prepare = Callable[[Sequence[str]], Iterator[Prepared | ImageError]]
+Refuse = Callable[[Item, Prepared], str]
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,8 +64,15 @@ def read_items(
     batch_size: int | None = None,
     cache: Cache | None = None,
     timeout_s: float = 60.0,
+    prepare: Prepare | None = None,
+    refuse: Refuse | None = None,
 ) -> Iterator[Result]:
-    """A result for each item, in order."""
+    """A result for each item, in order.
+
+    prepare  prepares references in place of `prepare_many`, such as workers that are kept (`KeptPreparing`);
+             workers, cache and timeout_s are its own then
+    refuse   looks at each prepared image; where it says why, that is the image's error and nobody scores it
+    """
     seen = bundle.seen.recall()
     workers = default_workers() if workers is None else workers
     size = batch_size or default_batch_size(bundle.recipe.preprocessing.size)
@@ -71,18 +80,27 @@ def read_items(
     def prepared() -> Iterator[tuple[Item, Prepared | ImageError]]:
         broken = {item.path for item in items if item.problem}
         wanted = [item for item in items if item.path not in broken]
-        stream = prepare_many(
-            [item.reference for item in wanted],
-            bundle.preprocessing,
-            cache=cache,
-            workers=workers,
-            timeout_s=timeout_s,
+        references = [item.reference for item in wanted]
+        stream = (
+            prepare(references)
+            if prepare is not None
+            else prepare_many(
+                references, bundle.preprocessing, cache=cache, workers=workers, timeout_s=timeout_s
+            )
         )
         for item in items:
             yield item, ImageError(item.path, item.problem) if item.path in broken else next(stream)
 
     for gathered in ahead(lambda: batches(prepared(), size), AHEAD):
+        if refuse is not None:
+            gathered = [(item, _looked_at(item, found, refuse)) for item, found in gathered]
         yield from read_batch(bundle, gathered, seen, maps=maps)
+
+
+def _looked_at(item: Item, prepared: Prepared | ImageError, refuse: Refuse) -> Prepared | ImageError:
+    if isinstance(prepared, ImageError) or not (problem := refuse(item, prepared)):
+        return prepared
+    return ImageError(item.path, problem)
 
 
 def batches(stream: Iterator[tuple[Item, Prepared | ImageError]], size: int) -> Iterator[Gathered]:

@@ -25,7 +25,7 @@ from secondread.readings.folder_state import (
     refuse_other_readings,
 )
 from secondread.readings.inputs import Inputs, Item, Source, gather
-from secondread.readings.pipeline import default_workers, read_items
+from secondread.readings.pipeline import Prepare, Refuse, default_workers, read_items
 from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
 from secondread.readings.row_writer import RowWriter
@@ -131,10 +131,38 @@ def score_into(
             maps=maps and not no_maps(bundle), workers=workers, batch_size=batch_size,
             cache=cache, timeout_s=timeout_s, progress=progress,
         )  # fmt: skip
-        try:
-            return run.do()
-        except OSError as error:
-            raise cannot_write(Path(error.filename or out), error) from error
+        return _done(run)
+
+
+def score_gathered(
+    bundle: FittedModel,
+    inputs: Inputs,
+    out: Path,
+    *,
+    prepare: Prepare,
+    refuse: Refuse | None = None,
+    maps: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> ScoreSummary:
+    """`score_into` for images that are known already and a process that stays (see `pipeline.read_items`).
+
+    Raises UserError as `score_into` does.
+    """
+    with output_folder(out, "score"):
+        refuse_other_readings(out, bundle, inputs)
+        run = _Run(
+            bundle, inputs, out, RunRecord("score", ()),
+            maps=maps and not no_maps(bundle), workers=0, batch_size=None,
+            cache=None, timeout_s=0.0, progress=progress, prepare=prepare, refuse=refuse,
+        )  # fmt: skip
+        return _done(run)
+
+
+def _done(run: _Run) -> ScoreSummary:
+    try:
+        return run.do()
+    except OSError as error:
+        raise cannot_write(Path(error.filename or run.out), error) from error
 
 
 def _mapped(found: Inputs, key_map: Path) -> Inputs:
@@ -176,6 +204,8 @@ class _Run:
     cache: Cache | None
     timeout_s: float
     progress: Callable[[int, int], None] | None
+    prepare: Prepare | None = None
+    refuse: Refuse | None = None
     files: Files = field(default_factory=Files)
 
     def do(self) -> ScoreSummary:
@@ -252,6 +282,8 @@ class _Run:
             batch_size=self.batch_size,
             cache=self.cache,
             timeout_s=self.timeout_s,
+            prepare=self.prepare,
+            refuse=self.refuse,
         )
         fingerprints = {item.path: self.files.fingerprint(item.reference) for item in wanted}
         scored = 0

@@ -25,6 +25,8 @@ from secondread.images.workers.process import START_TIMEOUT_S, Start, Starting, 
 from secondread.images.workers.worker import STARTED, end_of_item, name_of
 
 _GRACE_S = 1.0
+NOT_YET: Any = object()
+"""From an iterator of items that has none at the moment; `wake` has it asked again."""
 
 
 @dataclass
@@ -66,7 +68,7 @@ class Pool:
 
     def close(self) -> None:
         self.stopping = True
-        self._wake()
+        self.wake()
         if self.thread.ident is not None:
             self.thread.join()
         for end in (self.wake_here, self.wake_there):
@@ -81,7 +83,7 @@ class Pool:
                     break
                 result = self.finished.pop(self.taken)
                 self.taken += 1
-            self._wake()
+            self.wake()
             yield result
         if self.trouble is not None:
             raise self.trouble
@@ -89,7 +91,7 @@ class Pool:
     def _ended(self) -> bool:
         return self.trouble is not None or (self.exhausted and self.taken >= self.given)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         with contextlib.suppress(OSError):
             self.wake_there.send(b"\0")
 
@@ -119,12 +121,15 @@ class Pool:
                 return
             if not self.again:
                 try:
-                    self.again.append((self.given, next(self.items)))
+                    item = next(self.items)
                 except StopIteration:
                     with self.changed:
                         self.exhausted = True
                         self.changed.notify_all()
                     return
+                if item is NOT_YET:
+                    return
+                self.again.append((self.given, item))
                 self.given += 1
             if free is None:
                 try:

@@ -23,10 +23,16 @@ class Takes(Settings):
 
 
 class GateSettings(Settings):
-    """The gate on content: an image that lies further from the bundle's normals than all but `rate` of them
-    do in a space of plain facts of pixels and header is not read. 0 = no gate."""
+    """The gate on content (`service.reading.gate`): an image beyond one of these limits is not read.
 
-    rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.001
+    distance  from the bundle's normals: the length of its thumbnail's and its spectrum's, each in robust
+              standard deviations of the calibration normals' log distances above their median
+    turned    how many times nearer to the normals it may come when it is turned or inverted
+    """
+
+    on: bool = True
+    distance: Annotated[float, Field(gt=0)] = 6.4
+    turned: Annotated[float, Field(ge=1)] = 1.07
 
 
 class BundleSettings(Settings):
