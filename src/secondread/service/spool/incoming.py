@@ -16,7 +16,7 @@ class Incoming:
         self.path, self.descriptor = path, descriptor
         self.size = 0
         self._digest = hashlib.sha256()
-        self._open = True
+        self.ended = False
 
     @property
     def digest(self) -> str:
@@ -35,7 +35,7 @@ class Incoming:
         return self.path.open("rb")
 
     def discard(self) -> None:
-        if self._open:
-            self._open = False
+        if not self.ended:
+            self.ended = True
             self.path.unlink(missing_ok=True)
             os.close(self.descriptor)
