@@ -86,7 +86,7 @@ def test_numbers_dates_and_ages_are_written_as_the_language_does():
     assert english.day("2024") == "2024"
     at = datetime(2026, 3, 4, 17, 6, tzinfo=UTC)
     assert german.moment(at).startswith("04.03.2026")
-    assert german.ago(at, at + timedelta(hours=3)) == "3 Stunden"
+    assert german.ago(at, at + timedelta(hours=3)) == "vor 3 Stunden"
     assert english.number(float("nan")) == german.number(None) == "–"
 
 

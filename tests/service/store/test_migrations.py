@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import Column, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from secondread.errors import DataError, UserError
@@ -63,7 +64,26 @@ def test_the_steps_end_at_the_tables_of_this_version(empty: Database) -> None:
     check_version(empty)
     with empty.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, Table.metadata) == []
+        assert differences(context) == []
+
+
+def differences(context: MigrationContext) -> list[object]:
+    """Between the tables that there are and those of this version. Databases write an index's expressions in
+    their own words, so that such an index counts as the same where its name is."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "(?s).*expression-based index")
+        found = compare_metadata(context, Table.metadata)
+    removed = {one[1].name for one in found if one[0] == "remove_index"}
+    added = {
+        one[1].name
+        for one in found
+        if one[0] == "add_index" and any(not isinstance(part, Column) for part in one[1].expressions)
+    }
+    return [
+        one
+        for one in found
+        if not (one[0] in ("remove_index", "add_index") and one[1].name in removed & added)
+    ]
 
 
 def test_an_upgrade_keeps_the_queue_and_all_rows(empty: Database, tmp_path: Path) -> None:

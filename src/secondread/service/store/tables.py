@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -63,7 +64,21 @@ class Study(Table):
     """
 
     __tablename__ = "study"
-    __table_args__ = (NEVER_AGAIN,)
+    __table_args__ = (
+        # the worklist's orders and filters, as `page/worklist/find.py` writes them
+        Index("study_rank", text("coalesce(p_value, 2.0)"), text("(-coalesce(score, -1e300))"), "id"),
+        Index("study_received", "last_received", "id"),
+        Index("study_date", "study_date", "id"),
+        Index("study_name", text("lower(patient_name)"), "id"),
+        Index("study_patient", text("lower(patient_id)"), "id"),
+        Index("study_accession", text("lower(accession)"), "id"),
+        Index("study_modality", "modality"),
+        Index(
+            "study_flagged", "last_received",
+            sqlite_where=text("flagged IS 1"), postgresql_where=text("flagged IS true"),
+        ),
+        NEVER_AGAIN,
+    )  # fmt: skip
     id: Mapped[int] = mapped_column(primary_key=True)
     study_uid: Mapped[str] = mapped_column(UID, unique=True)
     state: Mapped[str] = mapped_column(String(20), index=True)

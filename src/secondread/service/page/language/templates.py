@@ -17,8 +17,8 @@ TEMPLATES = Path(__file__).parents[1] / "templates"
 
 @cache
 def environment(language: str) -> Environment:
-    """The templates in one language. `gettext` puts values into a message after it was translated, and
-    escapes them."""
+    """The templates in one language. Messages are escaped like everything else, since what is translated may
+    come from elsewhere; values are put into them by `trans` alone."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -29,7 +29,7 @@ def environment(language: str) -> Environment:
     )
     made.policies["ext.i18n.trimmed"] = True
     catalogue = translations(language)
-    made.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=True)  # type: ignore[attr-defined]
+    made.install_gettext_callables(catalogue.gettext, catalogue.ngettext, newstyle=False)  # type: ignore[attr-defined]
     made.globals |= {"language": language, "languages": LANGUAGES, "say": Wording(language)}
     return made
 

@@ -55,8 +55,8 @@ class Wording:
         return dates.format_datetime(at.astimezone(UTC), "medium", tzinfo=UTC, locale=self.language)
 
     def ago(self, since: datetime, now: datetime) -> str:
-        """How long it is since then, in its largest unit: `3 hours`."""
-        return dates.format_timedelta(now - since, threshold=1.2, locale=self.language, format="long")
+        """How long ago it was, in its largest unit: `3 hours ago`."""
+        return dates.format_timedelta(since - now, threshold=1.2, add_direction=True, locale=self.language)
 
 
 def _decimals(value: float, digits: int) -> int:

@@ -1,0 +1,3 @@
+import { refresh } from "./refresh.js";
+
+refresh(["live"], Number(document.getElementById("live").dataset.refresh));
