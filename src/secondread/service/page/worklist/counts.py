@@ -38,7 +38,7 @@ def count(session: Session, since: int, at: datetime) -> Counts:
     recent = Study.last_received >= at - timedelta(days=days)
     state = unhelpful(session, Study.state.expression)
     grouped = session.execute(select(state, func.count()).where(recent).group_by(state))
-    states: dict[str, int] = {name: number for name, number in grouped}
+    states: dict[str, int] = {row[0]: row[1] for row in grouped}
     waits = Study.state.in_(STATES["waiting"])
     waiting, oldest = session.execute(select(func.count(), func.min(Study.first_received)).where(waits)).one()
     flagged = [recent, Study.flagged.is_(True), state == "read"]
