@@ -114,7 +114,7 @@ class Asked:
 
 
 def _one_of(given: str | None, known: Mapping[str, str], otherwise: str) -> str:
-    return given if given in known else otherwise
+    return given if given is not None and given in known else otherwise
 
 
 def sealed(text: str, secret: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, literal, literal_column, or_, select, tuple_
+from sqlalchemy import ColumnElement, and_, exists, func, literal, literal_column, or_, select, tuple_
 from sqlalchemy.orm import Session
 
 from secondread.service.page.worklist.asked import STATES, Asked, Place
@@ -36,10 +36,10 @@ class Said:
 
 @dataclass(frozen=True)
 class Line:
-    """A study in the list, with its place, from 1, in what was asked for."""
+    """A study in the list (`COLUMNS`), with its place, from 1, in what was asked for."""
 
     number: int
-    study: Row[Any]
+    study: Any
     verdicts: tuple[Said, ...] = ()
 
 
@@ -66,7 +66,7 @@ def order_of(name: str, *, walks: bool) -> tuple[ColumnElement[Any], ...]:
            few studies of some days are found by their time and sorted
     """
     if name == "received":
-        return (Study.last_received,)
+        return (Study.last_received.expression,)
     columns: dict[str, tuple[tuple[str, str], ...]] = {
         "rank": (("coalesce(p_value, 2.0)", " + 0.0"), ("(-coalesce(score, -1e300))", " + 0.0")),
         "date": (("study_date", " || ''"),),
@@ -110,7 +110,7 @@ def find(session: Session, asked: Asked, secret: str, at: datetime, *, size: int
         )
         wanted = wanted.where(key < there if falls else key > there)
     turned = [column.desc() if falls else column.asc() for column in (*by, Study.id)]
-    rows = list(session.execute(wanted.order_by(*turned).limit(size + 1)))
+    rows: list[Any] = list(session.execute(wanted.order_by(*turned).limit(size + 1)))
     more, rows = len(rows) > size, rows[:size]
     if backwards:
         rows.reverse()
@@ -138,7 +138,7 @@ def _value(column: ColumnElement[Any], value: float | str) -> ColumnElement[Any]
     return literal(value)
 
 
-def _place(row: Row[Any], width: int, number: int) -> Place:
+def _place(row: Any, width: int, number: int) -> Place:
     values = (getattr(row, f"key{i}") for i in range(width))
     return Place(tuple(v.isoformat() if isinstance(v, datetime) else v for v in values), row.id, number)
 

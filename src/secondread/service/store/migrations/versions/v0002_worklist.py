@@ -13,7 +13,11 @@ LOWERED = {"name": "patient_name", "patient": "patient_id", "accession": "access
 
 
 def upgrade() -> None:
-    rank = [sa.text("coalesce(p_value, 2.0)"), sa.text("(-coalesce(score, -1e300))"), "id"]
+    rank: list[str | sa.TextClause] = [
+        sa.text("coalesce(p_value, 2.0)"),
+        sa.text("(-coalesce(score, -1e300))"),
+        "id",
+    ]
     op.create_index("study_rank", "study", rank)
     op.create_index("study_received", "study", ["last_received", "id"])
     op.create_index("study_date", "study", ["study_date", "id"])
