@@ -249,7 +249,7 @@ def note(place: Path, **measured: float) -> dict[str, float]:
 
 
 def main() -> None:
-    from secondread.images.workers.worker import end_with
+    from secondread.terminal.end_with import end_with
 
     end_with(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,8 +9,6 @@ import resource
 import signal
 import socket
 import sys
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +17,7 @@ from secondread.images.refusal import refusing
 from secondread.images.workers.link import receive_waiting, send_waiting
 from secondread.images.workers.message_values import BadMessage
 from secondread.images.workers.messages import Messages, write_error
+from secondread.terminal.end_with import end_with
 
 # Workers are the parallelism, so that each library keeps to one thread; few arenas keep the address space
 # small.
@@ -30,7 +29,6 @@ ENVIRONMENT = {
 }
 STARTED = -1
 """What stands in place of an item's number in a worker's first message."""
-_PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -107,26 +105,3 @@ def _limit_memory(memory_bytes: int) -> None:
         allowed = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(kind, (allowed, hard))
-
-
-def end_with(parent: int) -> None:
-    """End this process when the one that started it is gone.
-
-    Linux does it by a signal, even while a decoder hangs (the signal is bound to the parent's thread that
-    started this process, the pool's own, which lives as long as its workers); elsewhere a thread looks every
-    second.
-    """
-    with contextlib.suppress(Exception):
-        import ctypes
-
-        if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0:
-            if os.getppid() != parent:
-                os._exit(1)
-            return
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1.0)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -33,6 +33,10 @@ def is_there(role: Role) -> bool:
         return False
 
 
+def role_of(name: str) -> Role:
+    return next(role for role in ROLES if role == name)
+
+
 def run_of(role: Role) -> Run:
     module, function = PLACES[role]
     found: Run = getattr(import_module(module), function)
