@@ -35,6 +35,7 @@ from secondread.drift.evidence import normal_score
 from secondread.drift.plan import Plan
 from secondread.drift.watch import Change, Study, Watch
 from secondread.readings.readings import Readings
+from secondread.recipes.recipe import Recipe
 
 PER_YEAR, STUDIES, RATE = 1.0, 5000.0, 0.05
 MONTH = 417
@@ -81,16 +82,10 @@ def pools(manifest: Path, out: Path) -> dict[str, Pools]:
     found: dict[str, Pools] = {}
     for recipe in ("spectrum", "ae"):
         bundle, readings = out / recipe, out / f"{recipe}-readings"
-        settings = [
-            "preprocessing.size=[64, 64]",
-            "cohorts.train=400",
-            "cohorts.validation=50",
-            "cohorts.calibration=100",
-        ]
-        if recipe == "ae":
-            settings += ["stages.train.epochs=15"]
+        settings = ["preprocessing.size=[64, 64]", "cohorts.max_normal=500", "cohorts.calibration=0.1"]
+        settings += ["stages.reconstruction.epochs=10"] if recipe == "ae" else []
         if not (readings / "run.json").exists():
-            fitted = secondread.fit(recipe, rows, bundle, set=settings, workers=0, progress=False)
+            fitted = secondread.fit(Recipe.load(recipe, settings), rows, bundle, workers=0, progress=False)
             secondread.score(fitted, rows, readings, where=["label=normal"], workers=0, progress=False)
         table = Readings.read(readings)
         patients = {row.path: row.patient_id for row in rows}
@@ -103,7 +98,7 @@ def pools(manifest: Path, out: Path) -> dict[str, Pools]:
                 if row.seen or row.score is None or patient in known:
                     continue
                 known.add(patient)
-                value = row.score if name == recipe else row.baselines[name]
+                value = row.score if name == recipe else row.baselines[name.replace("-", "_")]
                 split[row.path.partition("/")[0]].append(value)
             found[name] = Pools(np.array(split["train"]), np.array(split["test"]))
     return found

@@ -179,6 +179,17 @@ def one_for_each_patient(level: Conformal, seed: int) -> Iterator[float]:
             yield float(score)
 
 
+def calibration_of(bundle: Path) -> tuple[str, Calibration]:
+    """Digest and calibration of a bundle or an exported one, without its model. Raises UserError and
+    DataError as loading it does."""
+    if is_exported(bundle):
+        exported = Exported.load(bundle)
+        return exported.digest, exported.calibration
+    with folder_of(bundle) as folder:
+        point = OperatingPoint.read(folder)
+        return point.digest, point.calibration
+
+
 def _calibration(bundle: Path, readings: Readings) -> Calibration:
     if is_exported(bundle):
         exported = Exported.load(bundle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -116,6 +116,21 @@ class Watch:
             )
         )  # fmt: skip
         return changes
+
+    def expect(self, studies_per_year: float) -> None:
+        """From now on so many studies come in a year."""
+        self.plan = replace(self.plan, studies_per_year=studies_per_year)
+        self.__dict__.pop("limit", None)
+
+    def accept(self, watcher: str) -> None:
+        """What this watcher sees now is the new state: it compares with studies from here on, and scores with
+        the calibration's again where they were."""
+        self.evidence.pop(watcher, None)
+        if watcher in ("score", "cusum"):
+            self.ranks["score"], self.cusum = OnlineRanks(self.plan.reference), Cusum()
+            self.evidence.pop("score", None)
+        elif watcher in self.ranks:
+            self.ranks[watcher] = type(self.ranks[watcher])()
 
     def _fact(self, name: str, value: float | str | None, key: str, share: float) -> list[Change]:
         if name not in self.ranks:

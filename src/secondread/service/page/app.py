@@ -20,7 +20,7 @@ from secondread.service.page.guards.headers import SecurityHeaders
 from secondread.service.page.guards.origins import Origins
 from secondread.service.page.guards.rate import Rate
 from secondread.service.page.people.passwords import Passwords
-from secondread.service.page.routes import account, audit, login, people
+from secondread.service.page.routes import account, audit, login, people, watched
 from secondread.service.page.worklist import routes as worklist
 from secondread.service.settings.service import ServiceSettings
 from secondread.service.store.database import Database
@@ -32,6 +32,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     login.router,
     people.router,
     worklist.router,
+    watched.router,
 )
 """All routes; a new file of routes adds its router here. Routers have no prefix: each path stands where its
 route is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,10 +10,20 @@ from secondread.settings.base import Settings
 
 
 class WatchingSettings(Settings):
-    """false_alarms_per_year  of the drift alarms of one scanner, promised where nothing drifts"""
+    """
+    false_alarms_per_year  of the drift alarms of one scanner, promised where nothing drifts
+    reference              what studies are compared with: `own`, the first ones of their scanner, or
+                           `calibration`, the bundle's normals, where nearly all studies are normal
+    prevalence             at most such a share of studies is abnormal; then more flags than that and the
+                           promise explain are an alarm
+    patience_h             work that waits longer is an alarm
+    """
 
     drift: bool = True
     false_alarms_per_year: Annotated[float, Field(gt=0, le=100)] = 0.5
+    reference: Literal["own", "calibration"] = "own"
+    prevalence: Annotated[float, Field(ge=0, lt=1)] | None = None
+    patience_h: Annotated[float, Field(gt=0, le=8760)] = 4.0
     monthly_report: bool = True
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import typer
 
 from secondread.cli.commands.service import person, sender
+from secondread.cli.commands.service.alarms import alarms
 from secondread.cli.commands.service.audit import audit
+from secondread.cli.commands.service.report import report
 from secondread.cli.help_pages import add_command
 
 service = typer.Typer(
     name="service",
-    help="Look after a service: its people, its senders and its audit.",
+    help="Look after a service: its people, senders, audit, alarms and reports.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -23,7 +25,8 @@ senders = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-add_command(service, audit)
+for part in (audit, alarms, report):
+    add_command(service, part)
 for command in (person.add, person.show, person.role, person.passwd, person.disable, person.enable):
     add_command(people, command)
 for command in (sender.add, sender.show, sender.remove):
