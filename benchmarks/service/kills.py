@@ -1,6 +1,6 @@
 """The service's processes killed at random moments under a stream of studies: what is lost, doubled or wrong.
 
-    python benchmarks/service/kills.py [--kills 200] [--seed 0] [--pause 1.0] [--migrations 40] [--json OUT]
+    python benchmarks/service/kills.py [--kills 200] [--seed 0] [--pause 1.0] [--migrations 40] [--postgres]
 
 A modality (pynetdicom) sends studies of one or two films, each until it is acknowledged; the service
 receives, reads and sends results to an archive; one of its processes after the other is killed with `kill
@@ -24,13 +24,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-for place in ("tests/service/processes", "tests/results/dicom"):
+for place in ("tests/service/processes", "tests/results/dicom", "tests/servers"):
     sys.path.insert(0, str(HERE.parents[1] / place))
 
+from postgres_server import PostgresServer  # noqa: E402
 from whole_service import (  # noqa: E402
     CHILDREN,
     PARENT,
@@ -55,12 +57,15 @@ print("done", flush=True)
 """
 
 
-def kill_service(folder: Path, kills: int, pause_s: float, chance: random.Random) -> dict[str, object]:
+def kill_service(
+    folder: Path, kills: int, pause_s: float, chance: random.Random, *, postgres: bool
+) -> dict[str, object]:
     bundle = made_bundle(folder)
     (folder / "films").mkdir()
     begun = time.monotonic()
-    with Archive() as archive:
-        config = configuration(folder, bundle, archive.port, scorers=2)
+    with Archive() as archive, ExitStack() as stack:
+        url = stack.enter_context(PostgresServer()).new_url() if postgres else ""
+        config = configuration(folder, bundle, archive.port, scorers=2, database=url)
         with Running(config) as running:
             stream = Stream(folder / "films", running.settings.receive.port, pause_s=pause_s, seed=1)
             stream.start()
@@ -128,6 +133,7 @@ def main() -> None:
     parser.add_argument("--migrations", type=int, default=40)
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between studies")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--postgres", action="store_true", help="in place of SQLite")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="a new folder for everything, to look into")
     given = parser.parse_args()
@@ -137,7 +143,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         report: dict[str, object] = {"migrations": kill_migrations(folder, given.migrations, chance)}
         print(json.dumps(report), flush=True)
-        report |= kill_service(folder, given.kills, given.pause, chance)
+        report |= kill_service(folder, given.kills, given.pause, chance, postgres=given.postgres)
     text = json.dumps(report, indent=1)
     print(text)
     if given.json:

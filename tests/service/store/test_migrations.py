@@ -46,6 +46,14 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path):
     database.close()
 
 
+def first_step(tmp_path: Path) -> Path:
+    """The tables of the first version."""
+    steps = tmp_path / "first"
+    (steps / "versions").mkdir(parents=True)
+    (steps / "versions" / "v0001_first.py").write_text((STEPS / "versions" / "v0001_first.py").read_text())
+    return steps
+
+
 def later_steps(tmp_path: Path, *, dies: bool = False) -> Path:
     """This version's steps and one more."""
     steps = tmp_path / f"steps-{dies}"
@@ -86,14 +94,18 @@ def differences(context: MigrationContext) -> list[object]:
     ]
 
 
-def test_an_upgrade_keeps_the_queue_and_all_rows(empty: Database, tmp_path: Path) -> None:
-    migrate(empty)
+def test_an_upgrade_from_the_first_version_keeps_the_queue_and_all_rows(
+    empty: Database, tmp_path: Path
+) -> None:
+    migrate(empty, steps=first_step(tmp_path))
     with empty.write() as session:
         at = now()
         session.add(Study(id=7, study_uid="1.2", state="waiting", first_received=at, last_received=at))
         session.flush()
         enqueue(session, "score", "7:1", study_id=7, payload={"a": 1})
         session.add(Worker(id="w", host="h", pid=1, role="scorer", beat=0, started=at))
+    migrate(empty)
+    check_version(empty)
     migrate(empty, steps=later_steps(tmp_path))
     assert "later" in {column["name"] for column in inspect(empty.engine).get_columns("study")}
     job = claim(empty, ["score"], "w")
