@@ -8,4 +8,6 @@ from secondread.service.page.access import anyone
 from secondread.service.watching import routes
 
 router = APIRouter()
-router.include_router(routes.router, dependencies=[anyone()])
+router.add_api_route("/metrics", routes.metrics, dependencies=[anyone()])
+router.add_api_route("/health/live", routes.live, dependencies=[anyone()])
+router.add_api_route("/health/ready", routes.ready, dependencies=[anyone()])
