@@ -33,6 +33,8 @@ Use = Literal["image", "result", "no image"]
 DEFLATED = "1.2.840.10008.1.2.1.99"
 LONGEST_HEADER = 256 * 2**20
 """Bytes that may be read of one header, and at once."""
+UNPACKED = ReadLimits(max_bytes=2**29)
+"""What a deflated data set may grow to, since all of it has to be unpacked for its header."""
 _TAGS = """
     SOPClassUID SOPInstanceUID StudyInstanceUID SeriesInstanceUID SeriesDescription StudyDate
     StudyDescription AccessionNumber Modality Manufacturer ManufacturerModelName StationName
@@ -126,7 +128,7 @@ def _parsed(stream: BinaryIO) -> Dataset:
         raise NotUnderstood("not a file of the DICOM format")
     if DEFLATED.encode() in start:
         try:
-            return parse_dicom("instance", stream.read(), ReadLimits(), tags=_ASKED, pixels=False)
+            return parse_dicom("instance", stream.read(), UNPACKED, tags=_ASKED, pixels=False)
         except ImageError:
             raise NotUnderstood("the deflated data set cannot be read") from None
     try:

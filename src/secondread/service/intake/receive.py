@@ -48,9 +48,16 @@ class Received:
 
 
 def receive_instance(
-    database: Database, spool: Spool, settings: ServiceSettings, data: bytes | BinaryIO, sender: str
+    database: Database,
+    spool: Spool,
+    settings: ServiceSettings,
+    data: bytes | BinaryIO,
+    sender: str,
+    *,
+    study_uid: str = "",
 ) -> Received:
-    """Take in a file of the DICOM format, from its bytes or from a stream that can be read twice.
+    """Take in a file of the DICOM format, from its bytes or from a stream that can be read twice; where
+    `study_uid` is given, of that study alone.
 
     Whatever goes wrong with the instance, the disk or the database is an answer and not an exception.
     """
@@ -65,7 +72,8 @@ def receive_instance(
     def committed(arrival: Arrival) -> Recorded:
         return commit(database, spool, [arrival])[0]
 
-    return Door(spool, Room(database, spool, settings), settings, committed).take(header, source, sender)
+    door = Door(spool, Room(database, spool, settings), settings, committed)
+    return door.take(header, source, sender, study_uid=study_uid)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,7 @@ class Door:
         sender: str,
         *,
         named: tuple[str, str] | None = None,
+        study_uid: str = "",
     ) -> Received:
         """`named`: SOP class and instance that the sender says it sends."""
         told: Told | None = None
@@ -91,6 +100,8 @@ class Door:
             told = header()
             if named is not None and named != (told.sop_class_uid, told.sop_instance_uid):
                 return Received(DOES_NOT_MATCH, "the object is not the one that its sender names", told)
+            if study_uid not in ("", told.study_uid):
+                return Received(DOES_NOT_MATCH, "the object belongs to another study", told)
             if reason := self.room.refusal(told.study_uid):
                 return Received(OUT_OF_RESOURCES, reason, told)
             return self._keep(told, source, sender)

@@ -23,6 +23,7 @@ from secondread.service.page.guards.origins import SAFE
 from secondread.service.page.language.languages import marked
 from secondread.service.page.people import sessions
 from secondread.service.page.people.persons import may
+from secondread.service.page.stow.senders import Senders
 from secondread.service.settings.page import Role
 from secondread.service.settings.service import ServiceSettings
 from secondread.service.store.audit import record
@@ -149,6 +150,21 @@ def _write_refusal(request: Request, visitor: Visitor) -> None:
         record(session, visitor.name, "refused", detail=detail, address=visitor.address)
 
 
+class _Sender(Access):
+    word = "sender"
+
+    async def __call__(self, request: Request) -> Visitor:
+        """Cookies count for nothing: no page can make a browser send studies."""
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        senders: Senders = request.app.state.senders
+        name = None
+        if scheme.lower() == "bearer" and token:
+            name = await run_in_threadpool(senders.sender_of, token.strip())
+        if name is None:
+            raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
+        return Visitor(f"[sender {name}]", "", "", "", address_of(request))
+
+
 def require(role: Role) -> Any:
     """For people who are logged in with this role or a higher one: `visitor: Annotated[Visitor,
     require("viewer")]`, or `dependencies=[require("viewer")]`."""
@@ -159,3 +175,9 @@ def anyone() -> Any:
     """For everybody, logged in or not: `visitor: Annotated[Visitor | None, anyone()]`. Nothing of a patient
     may be there."""
     return Depends(_Anyone())
+
+
+def a_sender() -> Any:
+    """For a machine with a token of `page.senders_file`, never for a browser: `sender: Annotated[Visitor,
+    a_sender()]`."""
+    return Depends(_Sender())

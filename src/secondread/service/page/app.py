@@ -20,9 +20,11 @@ from secondread.service.page.guards.headers import SecurityHeaders
 from secondread.service.page.guards.origins import Origins
 from secondread.service.page.guards.rate import Rate
 from secondread.service.page.people.passwords import Passwords
-from secondread.service.page.routes import account, audit, login, people, watched
+from secondread.service.page.routes import account, audit, login, people, stow, watched
+from secondread.service.page.stow.senders import Senders
 from secondread.service.page.worklist import routes as worklist
 from secondread.service.settings.service import ServiceSettings
+from secondread.service.spool.files import Spool
 from secondread.service.store.database import Database
 
 STATIC = Path(__file__).parent / "static"
@@ -31,6 +33,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     audit.router,
     login.router,
     people.router,
+    stow.router,
     worklist.router,
     watched.router,
 )
@@ -64,6 +67,9 @@ def create_app(
     app.state.database = database
     app.state.passwords = Passwords(hasher)
     app.state.passwords.prepare()
+    app.state.senders = Senders(page.senders_file)
+    app.state.uploads = 0
+    app.state.spool = Spool(settings.spool)
     app.state.logins = Rate(page.logins_per_min)
     for router in ROUTERS:
         for route in router.routes:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
+from sqlalchemy.exc import DataError as UnfitForColumn
 from starlette.exceptions import HTTPException
 
 from secondread.errors import DataError, UserError
@@ -74,6 +75,7 @@ HANDLERS = {
     NotLoggedIn: to_login,
     HTTPException: http_error,
     RequestValidationError: invalid,
+    UnfitForColumn: invalid,
     UserError: mistake,
     DataError: mistake,
 }
