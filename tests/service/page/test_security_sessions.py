@@ -35,7 +35,7 @@ def is_in(browser: Browser) -> bool:
 
 def test_a_login_makes_a_token_of_its_own_and_ends_the_one_before(page: Page) -> None:
     browser = Browser(page.client(), "")
-    browser.client.cookies.set("secondread", "chosen-by-somebody-else")
+    browser.client.cookies.set("secondread", "chosen-by-somebody-else", "127.0.0.1", "/")
     assert browser.log_in("viewer", password_of("viewer")) == 303
     first = browser.client.cookies["secondread"]
     assert first != "chosen-by-somebody-else"
@@ -52,7 +52,7 @@ def test_a_login_makes_a_token_of_its_own_and_ends_the_one_before(page: Page) ->
     assert answer.status_code == 303
     assert browser.client.cookies["secondread"] != first
     old = Browser(page.client(), "")
-    old.client.cookies.set("secondread", first)
+    old.client.cookies.set("secondread", first, "127.0.0.1", "/")
     assert not is_in(old)
     with page.database.write() as session:
         persons.set_password(session, "viewer", Passwords(QUICK).hash(password_of("viewer")))

@@ -76,6 +76,7 @@ HANDLERS = {
     HTTPException: http_error,
     RequestValidationError: invalid,
     UnfitForColumn: invalid,
+    OverflowError: invalid,
     UserError: mistake,
     DataError: mistake,
 }
