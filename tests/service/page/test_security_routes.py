@@ -24,7 +24,15 @@ from secondread.service.page.worklist.asked import Asked
 from secondread.service.store.jobs import now
 from secondread.service.store.tables import Person, Reading, Study
 
-OPEN = {"/login", "/login/openid", "/login/openid/back", "/language", "/health", "/ready", "/metrics"}
+OPEN = {
+    "/login",
+    "/login/openid",
+    "/login/openid/back",
+    "/language",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+}
 """Routes for everybody. Nothing of a patient is there; whoever adds one has looked."""
 OWN = {"/logout", "/account/password"}
 """What a viewer may change: of himself."""
