@@ -13,15 +13,20 @@ import pydicom
 from made_study import write_film
 from sqlalchemy import select
 
+from secondread.bundles.fitted_model import FittedModel
 from secondread.service.reading.at_work import AtWork
 from secondread.service.reading.scorer import KIND, Scorer
 from secondread.service.settings.service import ServiceSettings
 from secondread.service.spool.files import Spool
 from secondread.service.store.database import Database
 from secondread.service.store.jobs import enqueue, now
-from secondread.service.store.tables import Instance, Job, Reading, Result, Study, Table
+from secondread.service.store.migrate import migrate
+from secondread.service.store.tables import Instance, Job, Reading, Result, Study
 
 STUDY = "1.2.826.0.1.3680043.8.498.77"
+Bundles = tuple[AtWork, ...]
+GATE = {"on": False}
+"""Noise is no film: most tests ask for its reading all the same."""
 
 
 @dataclass
@@ -87,8 +92,12 @@ def made_service(folder: Path, bundles: list[dict[str, Any]], **more: Any) -> Se
     )
     spool = Spool(settings.spool)
     database = Database(settings.database_url)
-    Table.metadata.create_all(database.engine)
+    migrate(database)
     return Service(settings, database, spool)
+
+
+def service_of(folder: Path, bundle: FittedModel, **more: Any) -> Service:
+    return made_service(folder, [{"name": "films", "bundle": bundle.path, "gate": GATE}], **more)
 
 
 def film(path: Path, seed: int, **elements: Any) -> Path:

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_study import slices, write_clip, write_series
 from read_films import TELLING
-from reading_service import STUDY, Service, film, made_service
+from reading_service import GATE, STUDY, Bundles, Service, film, made_service, service_of
 from sqlalchemy import update
 
 from secondread.bundles.bundle import Bundle
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
-from secondread.service.reading.at_work import AtWork, at_work
+from secondread.service.reading.at_work import at_work
 from secondread.service.reading.scorer import KIND, Scorer, run_scorer
 from secondread.service.store.away import Stopped
 from secondread.service.store.jobs import claim
 from secondread.service.store.tables import Job
 
-Bundles = tuple[AtWork, ...]
-GATE = {"on": False}
 SENDING = {"dicom": [{"name": "pacs", "title": "PACS", "address": "127.0.0.1"}]}
-
-
-def service_of(folder: Path, bundle: Bundle, **more: Any) -> Service:
-    return made_service(folder, [{"name": "films", "bundle": bundle.path, "gate": GATE}], **more)
 
 
 def scores(readings: Readings) -> list[tuple[object, ...]]:
@@ -100,13 +93,6 @@ def read_by(
 @pytest.fixture(scope="module")
 def read(read_by: tuple[Service, Bundles]) -> Service:
     return read_by[0]
-
-
-@pytest.fixture(scope="module")
-def bundles(fitted: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bundles]:
-    """The bundle of most tests, loaded once."""
-    with at_work(service_of(tmp_path_factory.mktemp("bundles"), fitted).settings) as found:
-        yield found
 
 
 @pytest.mark.parametrize("shadow", [False, True])

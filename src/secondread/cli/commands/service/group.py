@@ -7,12 +7,13 @@ import typer
 from secondread.cli.commands.service import person, sender
 from secondread.cli.commands.service.alarms import alarms
 from secondread.cli.commands.service.audit import audit
+from secondread.cli.commands.service.labels import labels
 from secondread.cli.commands.service.report import report
 from secondread.cli.help_pages import add_command
 
 service = typer.Typer(
     name="service",
-    help="Look after a service: its people, senders, audit, alarms and reports.",
+    help="Look after a service: its people, senders, audit, alarms, labels and reports.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -25,7 +26,7 @@ senders = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-for part in (audit, alarms, report):
+for part in (audit, alarms, labels, report):
     add_command(service, part)
 for command in (person.add, person.show, person.role, person.passwd, person.disable, person.enable):
     add_command(people, command)
