@@ -26,6 +26,10 @@ Pixels = NDArray[np.float32]
 NEAREST, SPECTRUM = "pixel-1nn", "spectrum"
 SMALLEST = 1e-6
 """Added to distances before their logarithm: an image of the fit has distance 0."""
+UNKNOWN = 0.8
+"""What is expected of `turned` where the bundle cannot say."""
+MOST_TURNED = 300
+"""Thumbnails that are turned to see what is expected."""
 FEWEST = 20
 """Calibration normals below which their spread says nothing, and no distance is judged."""
 
@@ -35,8 +39,10 @@ class Look:
     """problem  why the image is not what the bundle reads, in plain words; empty where it may be
     figures  thumbnail, spectrum  in robust standard deviations of the normals' log distances above their
                                   median
-             distance             the length of both, as far as they are positive
-             turned               how many times nearer the image comes to the normals when it is turned"""
+             distance             the length of both, as far as they are positive, over that of the 99 %
+                                  quantiles of calibration normals
+             turned               how many times nearer the image comes to the normals when it is turned, over
+                                  what is expected of normals"""
 
     problem: str
     figures: Mapping[str, float] = field(default_factory=dict)
@@ -44,21 +50,25 @@ class Look:
 
 @dataclass(frozen=True)
 class LogSpread:
-    """Median and robust standard deviation (1.4826 MAD) of log distances of calibration normals."""
+    """Log distances of calibration normals: median, robust standard deviation (1.4826 MAD), and their 99 %
+    quantile in these units, at least 1."""
 
     median: float
     sd: float
+    reach: float
 
     @classmethod
     def of(cls, calibration: Calibration) -> Self | None:
         """None where too few normals, or ones that do not differ, calibrated the baseline."""
-        scores = calibration.images.scores
-        if scores.size < FEWEST:
+        distances = raw_distances(calibration)
+        if distances.size < FEWEST:
             return None
-        logs = np.log(np.maximum(_raw(scores, calibration), 0.0) + SMALLEST)
+        logs = np.log(np.maximum(distances, 0.0) + SMALLEST)
         median = float(np.median(logs))
         sd = 1.4826 * float(np.median(np.abs(logs - median)))
-        return cls(median, sd) if sd > 0 else None
+        if sd <= 0:
+            return None
+        return cls(median, sd, max(1.0, (float(np.quantile(logs, 0.99)) - median) / sd))
 
     def place(self, distance: float) -> float:
         return (math.log(max(distance, 0.0) + SMALLEST) - self.median) / self.sd
@@ -67,12 +77,17 @@ class LogSpread:
 @dataclass(frozen=True)
 class Gate:
     """Judges prepared images by the settings' limits. Without thumbnails (`left_out`) the spectrum alone
-    does."""
+    does.
+
+    expected  how many times nearer to the normals a normal image comes when it is turned: below 1 where the
+              body part has an up and a down
+    """
 
     settings: GateSettings
     nearest: Asked | None = None
     spectrum: Asked | None = None
     spreads: Mapping[str, LogSpread] = field(default_factory=dict)
+    expected: float = 1.0
 
     @classmethod
     def of(cls, model: FittedModel, settings: GateSettings) -> Self:
@@ -83,13 +98,12 @@ class Gate:
             if name in baselines and (spread := LogSpread.of(baselines[name].calibration)) is not None
         }
         asked = {name: baselines[name].asked for name in (NEAREST, SPECTRUM) if name in baselines}
-        return cls(settings, asked.get(NEAREST), asked.get(SPECTRUM), spreads)
+        return cls(settings, asked.get(NEAREST), asked.get(SPECTRUM), spreads, expected_turned(model))
 
     def look(self, image: Prepared) -> Look:
         """Judge one image."""
-        settings = self.settings
         figures: dict[str, float] = {}
-        if not settings.on:
+        if not self.settings.on:
             return Look("")
         undone = ""
         if self.nearest is not None:
@@ -99,20 +113,21 @@ class Gate:
                 figures["thumbnail"] = self.spreads[NEAREST].place(float(found[0]))
             best = int(np.argmin(found[1:]))
             undone = list(ways)[best]
-            figures["turned"] = float((found[0] + SMALLEST) / (found[1 + best] + SMALLEST))
+            nearer = (found[0] + SMALLEST) / (found[1 + best] + SMALLEST)
+            figures["turned"] = float(nearer) / self.expected
         if self.spectrum is not None and SPECTRUM in self.spreads:
             distance = float(_distances(self.spectrum, image, [image.pixels])[0])
             figures["spectrum"] = self.spreads[SPECTRUM].place(distance)
-        if figures.keys() - {"turned"}:
-            far = (max(0.0, figures.get(name, 0.0)) for name in ("thumbnail", "spectrum"))
-            figures["distance"] = math.hypot(*far)
+        if self.spreads:
+            names = {NEAREST: "thumbnail", SPECTRUM: "spectrum"}
+            far = math.hypot(*(max(0.0, figures[names[name]]) for name in self.spreads))
+            figures["distance"] = far / math.hypot(*(one.reach for one in self.spreads.values()))
         return Look(self._problem(figures, undone), figures)
 
     def _problem(self, figures: Mapping[str, float], undone: str) -> str:
-        settings = self.settings
-        if figures.get("turned", 0.0) > settings.turned:
+        if figures.get("turned", 0.0) > self.settings.turned:
             return f"it comes nearer to what the bundle knows as normal when {undone}, so it seems to be so"
-        if figures.get("distance", 0.0) > settings.distance:
+        if figures.get("distance", 0.0) > self.settings.distance:
             return "it is too far from every normal image that the bundle knows to be of the same kind"
         return ""
 
@@ -142,9 +157,39 @@ def _distances(asked: Asked, image: Prepared, pixels: Sequence[Pixels]) -> NDArr
     return np.nan_to_num(np.asarray(part, np.float64), nan=np.inf)
 
 
-def _raw(scores: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
-    """The distances of which calibration made scores."""
+def raw_distances(calibration: Calibration) -> NDArray[np.float64]:
+    """The distances of calibration normals, of which a baseline's calibration made scores; ascending."""
+    scores = calibration.images.scores
     ((_, scale),) = [one for one in calibration.mixture.parts.items() if one[1].weight != 0.0]
     if not calibration.mixture.scaled:
         return scores / scale.weight
     return scores / scale.weight * scale.sd + scale.mean
+
+
+def expected_turned(model: FittedModel) -> float:
+    """What `turned` is expected to be of the least fortunate of 100 normals.
+
+    The bundle's thumbnails are turned, and their distances to the nearest thumbnail held against those of
+    calibration normals as they are, quantile by quantile: an image that is far from all others is so when it
+    is turned as well. `UNKNOWN` where the bundle has no thumbnails at hand, as an exported one, or too few
+    calibration normals.
+    """
+    companions = getattr(model, "companions", None)
+    detector = getattr(companions, "detectors", {}).get(NEAREST)
+    if detector is None or NEAREST not in model.baselines:
+        return UNKNOWN
+    distances = raw_distances(model.baselines[NEAREST].calibration)
+    if distances.size < FEWEST or len(detector.bank) < FEWEST:
+        return UNKNOWN
+    from secondread.estimators.nearest import nearest
+
+    bank = detector.bank.float().cpu()
+    some = bank[:: max(1, len(bank) // MOST_TURNED)]
+    images = some.numpy().reshape(len(some), detector.channels, *detector.thumbnail)
+    rows = [list(turned(image).values()) for image in images]
+    flat = bank.new_tensor(np.asarray(rows, np.float32)).reshape(-1, bank.shape[1])
+    found = nearest(flat, bank, 1)[0][:, 0].numpy().reshape(len(rows), -1).min(axis=1)
+    levels = np.linspace(0.01, 0.99, 99)
+    as_they_are = np.quantile(np.maximum(distances, 0.0), levels) + SMALLEST
+    when_turned = np.quantile(found / bank.shape[1] ** 0.5, levels) + SMALLEST
+    return float((as_they_are / when_turned).max())

@@ -25,14 +25,14 @@ class Takes(Settings):
 class GateSettings(Settings):
     """The gate on content (`service.reading.gate`): an image beyond one of these limits is not read.
 
-    distance  from the bundle's normals: the length of its thumbnail's and its spectrum's, each in robust
-              standard deviations of the calibration normals' log distances above their median
-    turned    how many times nearer to the normals it may come when it is turned or inverted
+    distance  how many times as far from the bundle's normals it may lie as 99 % of its calibration normals do
+    turned    how many times nearer to the normals it may come when it is turned or inverted, as a multiple
+              of what the calibration normals are expected to
     """
 
     on: bool = True
-    distance: Annotated[float, Field(gt=0)] = 6.4
-    turned: Annotated[float, Field(ge=1)] = 1.07
+    distance: Annotated[float, Field(gt=0)] = 1.4
+    turned: Annotated[float, Field(gt=0)] = 1.7
 
 
 class BundleSettings(Settings):
