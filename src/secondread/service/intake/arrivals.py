@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from secondread.service.intake.header import Told
@@ -50,80 +50,115 @@ def record(session: Session, arrivals: Sequence[Arrival], is_there: Callable[[st
     is_there  whether the spool has the file that a row names: one that was removed since, as retention does,
               is taken in anew
     """
-    uids = [one.told.sop_instance_uid for one in arrivals]
-    held = {
-        row.sop_instance_uid: row
-        for row in session.scalars(select(Instance).where(Instance.sop_instance_uid.in_(uids)))
-    }
-    returned = [one.told.sop_instance_uid for one in arrivals if one.told.use == "result"]
-    own = set(
-        session.scalars(select(Result.sop_instance_uid).where(Result.sop_instance_uid.in_(returned)))
-        if returned
-        else ()
-    )
-    studies = {
-        study.study_uid: study
-        for study in session.scalars(
-            select(Study)
-            .where(Study.study_uid.in_({one.told.study_uid for one in arrivals}))
-            .order_by(Study.study_uid)
-            .with_for_update()
-        )
-    }
-    at, recorded, rows = now(), list[Recorded](), list[tuple[Study, Instance]]()
+    held = _held(session, [one.told.sop_instance_uid for one in arrivals])
+    own = _own(session, [one.told.sop_instance_uid for one in arrivals if one.told.use == "result"])
+    studies = _studies(session, arrivals)
+    at, recorded = now(), list[Recorded]()
+    new: list[dict[str, Any]] = []
     for one in arrivals:
         uid = one.told.sop_instance_uid
-        row = held.get(uid)
+        known = held.get(uid)
         if uid in own:
             recorded.append(Recorded("own"))
-        elif row is not None and (row.id is None or is_there(row.path)):
-            recorded.append(Recorded("again" if row.digest == one.kept.digest else "other", row.path))
+        elif known is not None and (known.id is None or is_there(known.path)):
+            recorded.append(Recorded("again" if known.digest == one.kept.digest else "other", known.path))
         else:
-            study = studies.get(one.told.study_uid)
-            if study is None:
-                study = studies[one.told.study_uid] = _new_study(one.told, at)
-                session.add(study)
+            study = studies[one.told.study_uid]
             _grow(study, one.told, at)
-            if row is None:
-                row = held[uid] = Instance(sop_instance_uid=uid)
-                rows.append((study, row))
-                study.instances += 1
-            _fill(row, one, study.revision, at)
+            row = _row(one, study, at)
+            if known is None:
+                study["instances"] += 1
+                new.append(row)
+            else:
+                session.execute(
+                    update(Instance)
+                    .where(Instance.id == known.id)
+                    .values({name: value for name, value in row.items() if name != "study_uid"})
+                )
+            held[uid] = _Held(None, one.kept.path, one.kept.digest)
             recorded.append(Recorded("new"))
-    session.flush()
-    for study, row in rows:
-        row.study_id = study.id
-    session.add_all(row for _, row in rows)
+    for study in studies.values():
+        _write(session, study)
+    if new:
+        for row in new:
+            row["study_id"] = studies[row.pop("study_uid")]["id"]
+        session.execute(insert(Instance), new)
     return recorded
 
 
-def _new_study(told: Told, at: datetime) -> Study:
-    return Study(
-        study_uid=told.study_uid,
-        state="receiving",
-        revision=0,
-        instances=0,
-        first_received=at,
-        last_received=at,
-        **told.study,
+class _Held(NamedTuple):
+    """An instance that is here; without an id it came in the same transaction."""
+
+    id: int | None
+    path: str
+    digest: str
+
+
+def _held(session: Session, uids: list[str]) -> dict[str, _Held]:
+    columns = (Instance.sop_instance_uid, Instance.id, Instance.path, Instance.digest)
+    found = session.execute(select(*columns).where(Instance.sop_instance_uid.in_(uids)))
+    return {row.sop_instance_uid: _Held(row.id, row.path, row.digest) for row in found}
+
+
+def _own(session: Session, uids: list[str]) -> frozenset[str]:
+    if not uids:
+        return frozenset()
+    return frozenset(
+        session.scalars(select(Result.sop_instance_uid).where(Result.sop_instance_uid.in_(uids)))
     )
 
 
-def _grow(study: Study, told: Told, at: datetime) -> None:
-    study.last_received = at
+def _studies(session: Session, arrivals: Sequence[Arrival]) -> dict[str, dict[str, Any]]:
+    """The studies' columns, locked; those that are not here yet have no `id`."""
+    told = {one.told.study_uid: one.told for one in arrivals}
+    columns = (Study.id, Study.study_uid, Study.state, Study.reason, Study.revision, Study.instances)
+    columns += tuple(getattr(Study, name) for name in next(iter(told.values())).study)
+    found = session.execute(
+        select(*columns).where(Study.study_uid.in_(told)).order_by(Study.study_uid).with_for_update()
+    )
+    studies = {row.study_uid: dict(row._mapping) for row in found}
+    for uid, one in told.items():
+        if uid not in studies:
+            empty = dict.fromkeys(one.study, "")
+            studies[uid] = {
+                "study_uid": uid, "state": "receiving", "reason": "", "revision": 0, "instances": 0, **empty
+            }  # fmt: skip
+    return studies
+
+
+def _grow(study: dict[str, Any], told: Told, at: datetime) -> None:
+    study["last_received"] = at
     for name, said in told.study.items():
-        if said and not getattr(study, name):
-            setattr(study, name, said)
+        study[name] = study[name] or said
     if told.use == "image":
-        if not study.revision:
-            study.modality = told.study["modality"] or study.modality
-        study.revision += 1
-        study.state, study.reason = "receiving", ""
+        if not study["revision"]:
+            study["modality"] = told.study["modality"] or study["modality"]
+        study["revision"] += 1
+        study["state"], study["reason"] = "receiving", ""
 
 
-def _fill(row: Instance, one: Arrival, revision: int, at: datetime) -> None:
-    row.sop_class_uid = one.told.sop_class_uid
-    row.series_uid = one.told.series_uid
-    row.path, row.size, row.digest = one.kept.path, one.kept.size, one.kept.digest
-    row.revision, row.sender, row.received = revision, one.sender, at
-    row.facts = one.told.facts
+def _write(session: Session, study: dict[str, Any]) -> None:
+    """Of a study to which nothing came there is nothing to be written."""
+    if "last_received" not in study:
+        return
+    if "id" in study:
+        session.execute(update(Study).where(Study.id == study["id"]).values(study))
+    else:
+        first = {"first_received": study["last_received"], **study}
+        study["id"] = session.execute(insert(Study).values(first).returning(Study.id)).scalar_one()
+
+
+def _row(one: Arrival, study: dict[str, Any], at: datetime) -> dict[str, Any]:
+    return {
+        "study_uid": one.told.study_uid,
+        "sop_instance_uid": one.told.sop_instance_uid,
+        "sop_class_uid": one.told.sop_class_uid,
+        "series_uid": one.told.series_uid,
+        "path": one.kept.path,
+        "size": one.kept.size,
+        "digest": one.kept.digest,
+        "revision": study["revision"],
+        "sender": one.sender,
+        "received": at,
+        "facts": one.told.facts,
+    }

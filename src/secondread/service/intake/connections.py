@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import queue
 import select
 import socket
 import ssl
@@ -28,6 +30,7 @@ LARGEST_PDU = 1 << 18
 MOST_OF_A_PDU = LARGEST_PDU + (1 << 20)
 HANDSHAKE_S = 15.0
 REQUEST_S = 15.0
+WAITS_MS = 50
 """How long whoever connects may take to agree on TLS, and then to ask for an association."""
 PERMANENT, BY_USER = 1, 1
 CALLING_TITLE, CALLED_TITLE = 3, 7
@@ -58,8 +61,33 @@ class Gate(ACSE):
         association.kill()
 
 
+class WakingQueue(queue.Queue[Any]):
+    """What is to be sent; whoever waits for the peer is woken when something is put in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.woken = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item, block, timeout)
+        with contextlib.suppress(OSError):
+            os.eventfd_write(self.woken, 1)
+
+    def close(self) -> None:
+        woken, self.woken = self.woken, -1
+        os.close(woken)
+
+
 class QuickSocket(AssociationSocket):
-    """Reads in large pieces, takes no PDU of any size that somebody says, and has no limit of descriptors."""
+    """Waits for the peer or for something to send, where pynetdicom looks a thousand times a second; reads in
+    large pieces, takes no PDU of any size that somebody says, and has no limit of descriptors."""
+
+    def __init__(self, association: Association, connection: socket.socket, to_send: WakingQueue) -> None:
+        super().__init__(association, client_socket=connection)
+        self._to_send = to_send
+        self._poll = select.poll()
+        self._poll.register(connection, select.POLLIN)
+        self._poll.register(to_send.woken, select.POLLIN)
 
     @property
     def ready(self) -> bool:
@@ -68,9 +96,11 @@ class QuickSocket(AssociationSocket):
         if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
             return True
         try:
-            poll = select.poll()
-            poll.register(self.socket, select.POLLIN)
-            return bool(poll.poll(0))
+            found = self._poll.poll(0 if self.event_queue.qsize() else WAITS_MS)
+            woken = self._to_send.woken
+            if any(descriptor == woken for descriptor, _ in found):
+                os.eventfd_read(woken)
+            return any(descriptor != woken for descriptor, _ in found)
         except (OSError, ValueError):
             self.event_queue.put("Evt17")
             return False
@@ -97,7 +127,10 @@ class Admitted(Association):
         super().__init__(ae, MODE_ACCEPTOR)
         self._server = server
         self._connection = connection
-        self._place = server.place
+        self._to_send = WakingQueue()
+        self.dul.to_provider_queue = self._to_send
+        self.dul._run_loop_delay = 0.0
+        self.set_socket(QuickSocket(self, connection, self._to_send))
         self.acse = Gate(self)
         self.dimse = ArrivingMessages(self, server.place)
 
@@ -113,6 +146,7 @@ class Admitted(Association):
                 self.dul.kill_dul()
                 self.dul.join(5.0)
             self.dimse.discard()  # type: ignore[attr-defined]
+            self._to_send.close()
             self._server.left(self)  # type: ignore[union-attr]
 
     def _is_asked_for(self) -> bool:
@@ -231,7 +265,6 @@ class Listener(AssociationServer):
 
     def _association(self, request: socket.socket, client_address: Any) -> Admitted:
         made = Admitted(self.ae, self, request)
-        made.set_socket(QuickSocket(made, client_socket=request))
         acceptor = made.acceptor
         acceptor.maximum_length = self.ae.maximum_pdu_size
         acceptor.ae_title = self.ae_title

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from types import TracebackType
 
 from sqlalchemy.exc import IntegrityError
@@ -15,6 +18,8 @@ from secondread.service.store.away import is_away
 from secondread.service.store.database import Database
 
 AT_ONCE = 64
+WAITS_S = 0.01
+"""About as long as a disk needs to make something durable."""
 _TRIES = 5
 _Waiting = tuple[Arrival, "Future[Recorded]"]
 
@@ -35,12 +40,14 @@ def commit(database: Database, spool: Spool, arrivals: list[Arrival]) -> list[Re
 class GroupCommit:
     """Threads hand in what arrived and wait; one thread commits what has gathered.
 
-    Nobody waits for a group to fill: while one is on its way to the disk, the next gathers.
+    A group waits a moment for those that are known to be on their way (`coming`), and for nobody else.
     """
 
     def __init__(self, database: Database, spool: Spool) -> None:
         self._database, self._spool = database, spool
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._coming = 0
         self._thread = threading.Thread(target=self._run, name="group commit", daemon=True)
 
     def __enter__(self) -> GroupCommit:
@@ -53,6 +60,17 @@ class GroupCommit:
         self._queue.put(None)
         self._thread.join()
 
+    @contextmanager
+    def coming(self) -> Iterator[None]:
+        """Within the block, something may be handed in."""
+        with self._lock:
+            self._coming += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._coming -= 1
+
     def __call__(self, arrival: Arrival) -> Recorded:
         """What became of it. Raises what the database raises."""
         waited: Future[Recorded] = Future()
@@ -63,8 +81,13 @@ class GroupCommit:
         ended = False
         while not ended:
             group = [self._queue.get()]
-            while len(group) < AT_ONCE and not self._queue.empty():
-                group.append(self._queue.get())
+            until = time.monotonic() + WAITS_S
+            while len(group) < AT_ONCE:
+                left = until - time.monotonic() if len(group) < self._coming else 0.0
+                try:
+                    group.append(self._queue.get(left > 0, max(left, 0.0)))
+                except queue.Empty:
+                    break
             ended = None in group
             self._commit([one for one in group if one is not None])
 

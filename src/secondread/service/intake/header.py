@@ -43,10 +43,10 @@ _TAGS = """
 """
 _ASKED = [*_TAGS.split(), *PERSONS]
 _NUMBERS: list[int] = [int(number) for tag in _ASKED if (number := tag_for_keyword(tag)) is not None]
-_INSTANCE = 0x00080018
-_SERIES_KEPT = 64
+_OWN_UIDS = frozenset({0x00080018, 0x0020000D, 0x0020000E})
+_KEPT = 64
 _seen: dict[tuple[object, ...], Told] = {}
-"""What was made of the headers of the latest series: all instances of one say the same."""
+"""What was made of the latest headers: all instances of a series say the same, but for their UIDs."""
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DATE = re.compile(r"\d{8}")
 _AGE = re.compile(r"(\d{3})([DWMY])")
@@ -100,25 +100,28 @@ def read_header(stream: BinaryIO) -> Told:
     To be called within `quiet_pydicom`. Raises NotUnderstood, whose text has no word of the header.
     """
     header = _parsed(stream)
-    uid = _uid(header, "SOPInstanceUID")
-    key = _same_in_a_series(header)
+    uids = [_uid(header, name) for name in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")]
+    key = _same_in_many(header)
     found = None if key is None else _seen.get(key)
     if found is None:
         found = _told(header)
         if key is not None:
-            while len(_seen) >= _SERIES_KEPT:
+            while len(_seen) >= _KEPT:
                 with contextlib.suppress(KeyError, RuntimeError, StopIteration):
                     del _seen[next(iter(_seen))]
             _seen[key] = found
-    return replace(found, sop_instance_uid=uid)
+    return replace(found, sop_instance_uid=uids[0], study_uid=uids[1], series_uid=uids[2])
 
 
-def _same_in_a_series(header: Dataset) -> tuple[object, ...] | None:
-    """The bytes of all that is asked but for the instance's own UID; None where some are sequences."""
-    elements = header.values()
-    if not all(isinstance(one, RawDataElement) for one in elements):
-        return None
-    return tuple((one.tag, one.value) for one in elements if one.tag != _INSTANCE)
+def _same_in_many(header: Dataset) -> tuple[object, ...] | None:
+    """The bytes of all that is asked but for UIDs; None where some are sequences."""
+    found = []
+    for element in header.values():
+        if not isinstance(element, RawDataElement):
+            return None
+        if int(element.tag) not in _OWN_UIDS:
+            found.append((int(element.tag), element.value))
+    return tuple(found)
 
 
 def _parsed(stream: BinaryIO) -> Dataset:
@@ -192,7 +195,10 @@ def is_uid(found: str) -> bool:
 
 
 def _uid(header: Dataset, keyword: str) -> str:
-    found = text(header, keyword).rstrip("\0")
+    number = tag_for_keyword(keyword)
+    element = None if number is None or number not in header else header.get_item(number)
+    value = None if element is None else element.value
+    found = (value.decode("latin-1") if isinstance(value, bytes) else str(value or "")).strip(" \0")
     if not is_uid(found):
         raise NotUnderstood(f"its {keyword} is missing or no UID", "uid")
     return found

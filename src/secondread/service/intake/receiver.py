@@ -129,7 +129,8 @@ class Receiver:
         request: Any = event.request
         arrived: DataSet = request.DataSet
         try:
-            taken = self._take(request, arrived, event.assoc.requestor.ae_title.strip())
+            with self._committed.coming():
+                taken = self._take(request, arrived, event.assoc.requestor.ae_title.strip())
         except Exception as error:
             log_event("instance not received", level=logging.ERROR, error=type(error).__name__)
             taken = Received(OUT_OF_RESOURCES, "it cannot be received")
