@@ -94,8 +94,14 @@ class Spool:
                 incoming.write(block)
                 _check(incoming, largest)
             _check(incoming, largest)
-            os.fsync(incoming.descriptor)
             self._rename(incoming.path, place / name)
+            try:  # after it has its name: the disk makes both durable at once
+                os.fsync(incoming.descriptor)
+                self._sync_down_to(place)
+                sync(place)
+            except BaseException:
+                (place / name).unlink(missing_ok=True)
+                raise
             kept = Kept((place / name).relative_to(self.folder).as_posix(), incoming.size, incoming.digest)
             try:
                 yield kept
@@ -176,29 +182,40 @@ class Spool:
 
     def _rename(self, temporary: Path, path: Path) -> None:
         while True:
-            make_folder(path.parent)
+            self._make(path.parent)
             try:
                 temporary.rename(path)
             except FileNotFoundError:  # an emptied folder was just taken away
                 continue
-            self._sync_down_to(path.parent)
-            sync(path.parent)
             return
 
+    def _make(self, folder: Path) -> None:
+        """A folder that had to be made is not on the disk yet, whatever had its number before."""
+        missing = [one for one in (folder, *folder.parents) if not one.is_dir()]
+        make_folder(folder)
+        for one in missing:
+            status = one.stat()
+            with self._lock:
+                self._durable.pop((status.st_dev, status.st_ino), None)
+
     def _sync_down_to(self, folder: Path) -> None:
-        """The folders above are on the disk with their entries; asked of the disk once per folder."""
-        status = folder.stat()
-        made = (status.st_dev, status.st_ino)
-        with self._lock:
-            if made in self._durable:
-                self._durable.move_to_end(made)
-                return
-        for above in folder.parents:
-            sync(above)
-            if above == self.folder:
+        """The folder has its entry on the disk, and so have those above it; asked of the disk once each."""
+        new: list[tuple[Path, tuple[int, int]]] = []
+        for one in (folder, *folder.parents):
+            if one == self.folder:
                 break
+            status = one.stat()
+            made = (status.st_dev, status.st_ino)
+            with self._lock:
+                if made in self._durable:
+                    self._durable.move_to_end(made)
+                    break
+            new.append((one, made))
+        for one, _ in new:
+            sync(one.parent)
         with self._lock:
-            self._durable[made] = None
+            for _, made in reversed(new):
+                self._durable[made] = None
             while len(self._durable) > _REMEMBERED:
                 self._durable.popitem(last=False)
 
