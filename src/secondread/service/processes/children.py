@@ -57,9 +57,14 @@ class Child:
         self.name = f"{self.role}-{self.number}-{secrets.token_hex(4)}"
         command = [sys.executable, "-m", "secondread.service.processes.child", self.role, self.name]
         self._begun = time.monotonic()
-        self._process = subprocess.Popen(
-            [*command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
+        except OSError as error:  # no memory, no process left: later there may be
+            log_event("process not started", level=logging.ERROR, process=self.role, error=error.strerror)
+            self._put_off()
+            return
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
         self._write(self._settings)
@@ -86,9 +91,12 @@ class Child:
         if time.monotonic() - self._begun >= STEADY_S:
             self.deaths, self.pause = 0, FIRST_PAUSE_S
         self.deaths += 1
+        self._put_off()
+        return status
+
+    def _put_off(self) -> None:
         self._due = time.monotonic() + self.pause
         self.pause = min(2 * self.pause, LONGEST_PAUSE_S)
-        return status
 
     def _write(self, line: bytes) -> None:
         if self._process is not None and self._process.stdin is not None:

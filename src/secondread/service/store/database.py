@@ -29,7 +29,12 @@ class Database:
     def __init__(self, url: str) -> None:
         try:
             address = make_url(url)
-            self.engine = create_engine(address, pool_pre_ping=True, **_options(address.get_backend_name()))
+            self.engine = create_engine(
+                address,
+                pool_pre_ping=True,
+                hide_parameters=True,  # the text of an error would hold the patient's
+                **_options(address.get_backend_name()),
+            )
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
             raise UserError(
                 f"database {url.partition(':')[0]}…: {error}; write sqlite:///FOLDER/service.sqlite or "
