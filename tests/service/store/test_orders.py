@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import pytest
+import yaml
 from sqlalchemy import select
 
 from secondread.service.settings.sending import SendingSettings
@@ -119,3 +122,10 @@ def test_files_of_destinations_lie_beside_the_configuration(tmp_path: Path) -> N
     assert found.web[0].authority == Path("/ca")
     assert found.dicom[0].tls is not None
     assert found.dicom[0].tls.key == tmp_path / "k"
+
+
+def test_the_section_that_the_page_shows_is_valid() -> None:
+    page = Path(__file__).parents[3] / "docs" / "service" / "sending.md"
+    (block,) = re.findall(r"^    send:\n(?:     .*\n)+", page.read_text(encoding="utf-8"), re.MULTILINE)
+    shown = SendingSettings.model_validate(yaml.safe_load(textwrap.dedent(block))["send"])
+    assert shown.names == ["pacs", "research", "on-call", "ris", "mail"]

@@ -7,8 +7,10 @@ import typer
 from secondread.cli.commands.service import person, sender
 from secondread.cli.commands.service.alarms import alarms
 from secondread.cli.commands.service.audit import audit
+from secondread.cli.commands.service.echo import echo
 from secondread.cli.commands.service.labels import labels
 from secondread.cli.commands.service.report import report
+from secondread.cli.commands.service.send import send
 from secondread.cli.help_pages import add_command
 
 service = typer.Typer(
@@ -26,7 +28,7 @@ senders = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-for part in (audit, alarms, labels, report):
+for part in (audit, alarms, labels, report, send, echo):
     add_command(service, part)
 for command in (person.add, person.show, person.role, person.passwd, person.disable, person.enable):
     add_command(people, command)

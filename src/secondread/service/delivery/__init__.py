@@ -1,0 +1,1 @@
+"""Readings leave: as DICOM objects to archives, as messages to people and to other systems."""
