@@ -66,7 +66,13 @@ def test_each_image_of_a_study_goes_to_the_first_bundle_that_takes_it() -> None:
 
 def test_a_bundle_that_asks_nothing_takes_everything_that_is_an_image() -> None:
     assert route([bundle("any")], [Image("1"), Image("2")]).taken.keys() == {"any"}
-    assert route([bundle("any")], [Image("1", facts={"modality": "PR"})]).reason == "it holds no image"
+
+
+@pytest.mark.parametrize(
+    "facts", [{"modality": "PR"}, {"use": "no image"}, {"modality": "DX", "use": "result"}]
+)
+def test_reports_and_results_that_came_back_are_never_scored(facts: dict[str, Any]) -> None:
+    assert route([bundle("any")], [Image("1", facts=facts)]).reason == "it holds no image"
 
 
 def test_many_reasons_are_told_in_one_line() -> None:

@@ -119,6 +119,7 @@ def test_the_reading_names_its_worst_image_scanner_and_features(read: Service) -
     assert all(isinstance(value, float) for value in facts["features"])
     assert facts["acquisition"]["rows"] > 0
     assert (reading.shadow, shadow.shadow) == (False, True)
+    assert (shadow.bundle, shadow.facts["beside"]) == ("bundle", "films")
 
 
 def test_results_lie_in_the_spool_and_are_to_be_sent_once(read: Service) -> None:

@@ -33,8 +33,10 @@ def database(tmp_path: Path) -> Database:
                 score, p_value, flagged = said
                 session.add(
                     Reading(
-                        study_id=number, revision=1, bundle="films", bundle_digest="ab"[shadow],
+                        study_id=number, revision=1, bundle=("films", "trial")[shadow],
+                        bundle_digest="ab"[shadow],
                         shadow=bool(shadow), score=score, p_value=p_value, flagged=flagged, at=at,
+                        facts={"beside": "films" if shadow else ""},
                     )
                 )  # fmt: skip
     return found
@@ -44,7 +46,7 @@ def test_scores_and_flags_are_compared_on_the_studies_that_both_read(database: D
     with database.read() as session:
         (found,) = compare_shadows(session)
     assert found == ShadowComparison(
-        bundle="films", shown="a", shadow="b", studies=4, unread=1, correlation=0.8,
+        bundle="films", shadow="trial", digests=("a", "b"), studies=4, unread=1, correlation=0.8,
         judged=4, both=1, shown_alone=1, shadow_alone=1, differ=(2, 3),
     )  # fmt: skip
 

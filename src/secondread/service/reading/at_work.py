@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from secondread.bundles.fitted_model import FittedModel
 from secondread.errors import UserError
@@ -17,17 +18,17 @@ from secondread.service.settings.service import ServiceSettings
 
 @dataclass(frozen=True)
 class AtWork:
-    """A bundle that reads what `settings` takes; as a shadow it is compared and not shown."""
+    """A bundle that reads what `settings` takes; as a shadow it is compared and not shown.
+
+    name  of the configuration; of a shadow that of its folder
+    """
 
     settings: BundleSettings
     model: FittedModel
     prepare: KeptPreparing
     gate: Gate
+    name: str
     shadow: bool = False
-
-    @property
-    def name(self) -> str:
-        return self.settings.name
 
 
 @contextmanager
@@ -47,5 +48,14 @@ def at_work(settings: ServiceSettings) -> Iterator[tuple[AtWork, ...]]:
                 prepare = KeptPreparing(model.preprocessing)
                 stack.callback(prepare.close)
                 shadow = path != bundle.bundle
-                found[model.digest] = AtWork(bundle, model, prepare, Gate.of(model, bundle.gate), shadow)
+                name = _name_of_shadow(path, model, settings) if shadow else bundle.name
+                gate = Gate.of(model, bundle.gate)
+                found[model.digest] = AtWork(bundle, model, prepare, gate, name, shadow)
         yield tuple(found.values())
+
+
+def _name_of_shadow(path: Path, model: FittedModel, settings: ServiceSettings) -> str:
+    """Its folder's, where no bundle is called so; with its digest where two shadows are."""
+    shadows = [other.name for one in settings.bundles for other in one.shadow]
+    taken = path.name in {one.name for one in settings.bundles} or shadows.count(path.name) > 1
+    return f"{path.name[:64]}-{model.digest[:8]}" if taken else path.name[:64]

@@ -166,6 +166,7 @@ def _columns(
             "acquisition": _numbers(readings.acquisition.get(worst.path, {})),
             **_features(at, scored, looked),
             "image_count": len(scored),
+            "beside": at.settings.name if at.shadow else "",
         },
     }
 

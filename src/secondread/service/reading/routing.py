@@ -33,7 +33,7 @@ class Routes:
 def route(bundles: Sequence[BundleSettings], instances: Iterable[Routed]) -> Routes:
     """Each image goes to the first bundle that takes it; what holds no image goes to none."""
     ordered = sorted(instances, key=lambda one: (one.series_uid, one.sop_instance_uid))
-    images = [one for one in ordered if _term(one.facts, "modality") not in NO_IMAGES]
+    images = [one for one in ordered if _is_image(one.facts)]
     taken: dict[str, list[Any]] = {}
     refused: dict[str, None] = {}
     for image in images:
@@ -53,6 +53,11 @@ def route(bundles: Sequence[BundleSettings], instances: Iterable[Routed]) -> Rou
     shown = list(refused)[:3]
     more = f" (and {len(refused) - 3} more reasons)" if len(refused) > 3 else ""
     return Routes({}, f"no bundle takes its images: {'; '.join(shown)}{more}")
+
+
+def _is_image(facts: Mapping[str, Any]) -> bool:
+    """Neither a report nor the like, nor a result of a service that came back."""
+    return facts.get("use", "image") == "image" and _term(facts, "modality") not in NO_IMAGES
 
 
 def why_not(takes: Takes, facts: Mapping[str, Any]) -> str:

@@ -127,7 +127,7 @@ class Scorer:
             study = study_at(session, claimed.study_id or 0, revision)
             study.state = "reading"
             instances = list(session.scalars(select(Instance).where(Instance.study_id == study.id)))
-            names = {bundle.name for bundle in self.bundles}
+            names = {bundle.settings.name for bundle in self.bundles}
             return study.study_uid, instances, {name: rate_in_force(session, name) for name in names}
 
     def _read(
@@ -145,12 +145,12 @@ class Scorer:
         reasons: list[str] = [routes.reason] if routes.reason else []
         failures: list[str] = []
         for at in self.bundles:
-            if at.name not in routes.taken:
+            if at.settings.name not in routes.taken:
                 continue
             folder = self._open.enter_context(self.spool.new_reading(uid))
             folders.append(folder)
             try:
-                read = self._read_one(at, uid, routes, folder, rates[at.name])
+                read = self._read_one(at, uid, routes, folder, rates[at.settings.name])
             except (NotRead, CannotRead, DataError, UserError) as error:
                 if _disk_is_full(error):
                     raise
@@ -171,7 +171,9 @@ class Scorer:
 
     def _read_one(self, at: AtWork, uid: str, routes: Routes, folder: Path, rate: float | None) -> StudyRead:
         study = hashlib.sha256(uid.encode()).hexdigest()[:20]
-        read = read_study(at, study, routes.taken[at.name], self.spool, folder, rate=rate, pause=self._pause)
+        read = read_study(
+            at, study, routes.taken[at.settings.name], self.spool, folder, rate=rate, pause=self._pause
+        )
         self.spool.sync_reading(folder)
         return read
 

@@ -20,7 +20,8 @@ Pair = tuple[Reading, Reading]
 class ShadowComparison:
     """A bundle and one of its shadows on the same revisions of studies.
 
-    bundle, shadow  the name, and the digests of both
+    bundle, shadow  their names
+    digests         of both
     studies         that both scored; `unread` are those that the shadow gave no score
     correlation     Spearman's of their scores; None for fewer than three studies, or where one does not vary
     flagged         by both, by the shown alone, by the shadow alone, by neither, among `judged`
@@ -28,8 +29,8 @@ class ShadowComparison:
     """
 
     bundle: str
-    shown: str
     shadow: str
+    digests: tuple[str, str]
     studies: int
     unread: int
     correlation: float | None
@@ -51,14 +52,15 @@ def compare_shadows(
     if until is not None:
         chosen = chosen.where(Reading.at < until)
     shown: dict[tuple[str, int, int], Reading] = {}
-    shadows: dict[tuple[str, str], dict[int, Reading]] = {}
+    shadows: dict[tuple[str, str, str], dict[int, Reading]] = {}
     for reading in session.scalars(chosen):
         if reading.shadow:
-            shadows.setdefault((reading.bundle, reading.bundle_digest), {})[reading.study_id] = reading
+            key = reading.facts.get("beside", ""), reading.bundle, reading.bundle_digest
+            shadows.setdefault(key, {})[reading.study_id] = reading
         else:
             shown[reading.bundle, reading.study_id, reading.revision] = reading
     found = []
-    for (bundle, digest), readings in sorted(shadows.items()):
+    for (bundle, shadow, _), readings in sorted(shadows.items()):
         pairs = [
             (other, one)
             for one in readings.values()
@@ -71,19 +73,20 @@ def compare_shadows(
                 name == bundle and one.at >= first and (study, revision) not in read
                 for (name, study, revision), one in shown.items()
             )
-            found.append(_comparison(bundle, digest, pairs, alone))
+            found.append(_comparison(bundle, shadow, pairs, alone))
     return found
 
 
-def _comparison(bundle: str, digest: str, pairs: Sequence[Pair], alone: int) -> ShadowComparison:
+def _comparison(bundle: str, shadow: str, pairs: Sequence[Pair], alone: int) -> ShadowComparison:
+    newest = max(pairs, key=lambda pair: pair[0].id)
     scored = [(a, b) for a, b in pairs if a.score is not None and b.score is not None]
     judged = [(a, b) for a, b in pairs if a.flagged is not None and b.flagged is not None]
     differ = [(a, b) for a, b in judged if a.flagged is not b.flagged]
     differ.sort(key=lambda pair: -abs((pair[0].p_value or 0.0) - (pair[1].p_value or 0.0)))
     return ShadowComparison(
         bundle=bundle,
-        shown=max(pairs, key=lambda pair: pair[0].id)[0].bundle_digest,
-        shadow=digest,
+        shadow=shadow,
+        digests=(newest[0].bundle_digest, newest[1].bundle_digest),
         studies=len(scored),
         unread=alone + len(pairs) - len(scored),
         correlation=rank_correlation(
