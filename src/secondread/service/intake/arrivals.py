@@ -128,6 +128,8 @@ def _studies(session: Session, arrivals: Sequence[Arrival]) -> dict[str, dict[st
 
 def _grow(study: dict[str, Any], told: Told, at: datetime) -> None:
     study["last_received"] = at
+    if study["state"] == "erased":  # and sent again: as a new one
+        study["state"], study["first_received"] = "receiving", at
     for name, said in told.study.items():
         study[name] = study[name] or said
     if told.use == "image":

@@ -18,7 +18,7 @@ Run = Callable[[ServiceSettings, Stop], None]
 
 PLACES: dict[Role, tuple[str, str]] = {
     "sender": ("secondread.service.delivery.sender", "run_sender"),
-    "keeper": ("secondread.service.watching.keeper", "run_keeper"),
+    "keeper": ("secondread.service.upkeep.keeper", "run_keeper"),
     "scorer": ("secondread.service.reading.scorer", "run_scorer"),
     "page": ("secondread.service.page.serve", "run_page"),
     "receiver": ("secondread.service.intake.receiver", "run_receiver"),

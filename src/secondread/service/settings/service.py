@@ -88,6 +88,5 @@ class ServiceSettings(Settings):
         )
         send = self.send.beside(folder)
         page = self.page.beside(folder)
-        return self.model_copy(
-            update={"spool": folder / self.spool, "bundles": bundles, "send": send, "page": page}
-        )
+        changed = {"spool": folder / self.spool, "bundles": bundles, "send": send, "page": page}
+        return self.model_copy(update={**changed, "upkeep": self.upkeep.beside(folder)})

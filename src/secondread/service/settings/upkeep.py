@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -28,14 +29,23 @@ class WatchingSettings(Settings):
 
 
 class UpkeepSettings(Settings):
-    """images_days    pixels of a study are removed so long after it was read; None = never
-    readings_days     the study with its readings, too
-    backups           a folder, with a copy of the database each night; the newest `keep` stay
+    """images_days    pixels of a study are removed so long after it was read, once its results are where they
+                   had to go; None = never
+    readings_days  the study with its readings, too
+    backups        a folder, with a copy of the database each night; the newest `keep` stay
+    backup_hour    of the night, in the machine's time
+    backup_spool   with the files of instances and readings: hard links where the folder is on the same disk
     """
 
     images_days: Annotated[float, Field(gt=0, le=36_500)] | None = 30.0
     readings_days: Annotated[float, Field(gt=0, le=36_500)] | None = None
     backups: str = ""
     keep: Annotated[int, Field(ge=1, le=1000)] = 14
+    backup_hour: Annotated[int, Field(ge=0, le=23)] = 2
+    backup_spool: bool = False
     log_mb: Annotated[float, Field(gt=0, le=10_000)] = 50.0
     logs: Annotated[int, Field(ge=1, le=1000)] = 10
+
+    def beside(self, folder: Path) -> UpkeepSettings:
+        """With a relative path from `folder` on."""
+        return self.model_copy(update={"backups": self.backups and str(folder / self.backups)})

@@ -7,7 +7,9 @@ import typer
 from secondread.cli.commands.service import person, sender
 from secondread.cli.commands.service.alarms import alarms
 from secondread.cli.commands.service.audit import audit
+from secondread.cli.commands.service.backup import backup, restore
 from secondread.cli.commands.service.echo import echo
+from secondread.cli.commands.service.erase import erase
 from secondread.cli.commands.service.labels import labels
 from secondread.cli.commands.service.report import report
 from secondread.cli.commands.service.send import send
@@ -15,7 +17,7 @@ from secondread.cli.help_pages import add_command
 
 service = typer.Typer(
     name="service",
-    help="Look after a service: its people, senders, audit, alarms, labels and reports.",
+    help="Look after a service: its people, senders, audit, alarms, labels, reports and backups.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -28,7 +30,7 @@ senders = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-for part in (audit, alarms, labels, report, send, echo):
+for part in (audit, alarms, labels, report, send, echo, backup, restore, erase):
     add_command(service, part)
 for command in (person.add, person.show, person.role, person.passwd, person.disable, person.enable):
     add_command(people, command)
