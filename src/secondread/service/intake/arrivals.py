@@ -77,8 +77,7 @@ def record(session: Session, arrivals: Sequence[Arrival], is_there: Callable[[st
                 )
             held[uid] = _Held(None, one.kept.path, one.kept.digest)
             recorded.append(Recorded("new"))
-    for study in studies.values():
-        _write(session, study)
+    _write(session, [study for study in studies.values() if "last_received" in study])
     if new:
         for row in new:
             row["study_id"] = studies[row.pop("study_uid")]["id"]
@@ -139,15 +138,16 @@ def _grow(study: dict[str, Any], told: Told, at: datetime) -> None:
         study["state"], study["reason"] = "receiving", ""
 
 
-def _write(session: Session, study: dict[str, Any]) -> None:
-    """Of a study to which nothing came there is nothing to be written."""
-    if "last_received" not in study:
-        return
-    if "id" in study:
-        session.execute(update(Study).where(Study.id == study["id"]).values(study))
-    else:
-        first = {"first_received": study["last_received"], **study}
-        study["id"] = session.execute(insert(Study).values(first).returning(Study.id)).scalar_one()
+def _write(session: Session, studies: list[dict[str, Any]]) -> None:
+    """One statement for those that are new, which get their ids, and one for the others."""
+    known = [study for study in studies if "id" in study]
+    if known:
+        session.execute(update(Study), known)
+    if new := [study for study in studies if "id" not in study]:
+        rows = [{"first_received": study["last_received"], **study} for study in new]
+        made = session.execute(insert(Study).returning(Study.id, sort_by_parameter_order=True), rows)
+        for study, row in zip(new, made, strict=True):
+            study["id"] = row.id
 
 
 def _row(one: Arrival, study: dict[str, Any], at: datetime) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from secondread.service.store.away import is_away
 from secondread.service.store.database import Database
 
 AT_ONCE = 64
-WAITS_S = 0.01
-"""About as long as a disk needs to make something durable."""
+WAITS_S = 0.03
+"""As long as a busy disk needs to make something durable."""
 _TRIES = 5
 _Waiting = tuple[Arrival, "Future[Recorded]"]
 
