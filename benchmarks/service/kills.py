@@ -1,6 +1,7 @@
 """The service's processes killed at random moments under a stream of studies: what is lost, doubled or wrong.
 
     python benchmarks/service/kills.py [--kills 200] [--seed 0] [--pause 1.0] [--migrations 40] [--postgres]
+        [--minutes 120]
 
 A modality (pynetdicom) sends studies of one or two films, each until it is acknowledged; the service
 receives, reads and sends results to an archive; one of its processes after the other is killed with `kill
@@ -58,7 +59,7 @@ print("done", flush=True)
 
 
 def kill_service(
-    folder: Path, kills: int, pause_s: float, chance: random.Random, *, postgres: bool
+    folder: Path, kills: int, pause_s: float, chance: random.Random, *, postgres: bool, minutes: float
 ) -> dict[str, object]:
     bundle = made_bundle(folder)
     (folder / "films").mkdir()
@@ -70,6 +71,8 @@ def kill_service(
             stream = Stream(folder / "films", running.settings.receive.port, pause_s=pause_s, seed=1)
             stream.start()
             for role in roles_drawn(kills, chance, (*CHILDREN, PARENT)):
+                if time.monotonic() - begun > 60 * minutes:
+                    break
                 before, until = len(stream.sent.acknowledged), time.monotonic() + 120
                 while len(stream.sent.acknowledged) == before and time.monotonic() < until:
                     time.sleep(0.05)  # whoever is killed has begun to work
@@ -134,6 +137,7 @@ def main() -> None:
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between studies")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--postgres", action="store_true", help="in place of SQLite")
+    parser.add_argument("--minutes", type=float, default=120.0, help="no kill after so long")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, help="a new folder for everything, to look into")
     given = parser.parse_args()
@@ -143,7 +147,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         report: dict[str, object] = {"migrations": kill_migrations(folder, given.migrations, chance)}
         print(json.dumps(report), flush=True)
-        report |= kill_service(folder, given.kills, given.pause, chance, postgres=given.postgres)
+        report |= kill_service(
+            folder, given.kills, given.pause, chance, postgres=given.postgres, minutes=given.minutes
+        )
     text = json.dumps(report, indent=1)
     print(text)
     if given.json:
