@@ -16,7 +16,7 @@ from secondread.service.settings.service import ServiceSettings
 from secondread.service.spool.files import Spool
 
 
-def findings(tmp_path: Path, **settings: object) -> dict[str, tuple[str, str]]:
+def findings(tmp_path: Path, *, load: bool = False, **settings: object) -> dict[str, tuple[str, str]]:
     given = {
         "spool": tmp_path / "spool",
         "bundles": [{"name": "b", "bundle": tmp_path / "none"}],
@@ -24,16 +24,24 @@ def findings(tmp_path: Path, **settings: object) -> dict[str, tuple[str, str]]:
         "page": {"port": 0},
         **settings,
     }
-    found = check_service(ServiceSettings.model_validate(given))
+    found = check_service(ServiceSettings.model_validate(given), load=load)
     return {one.about: (one.kind, one.what) for one in found}
 
 
 def test_looking_changes_nothing(tmp_path: Path) -> None:
     found = findings(tmp_path)
     assert {about: kind for about, (kind, _) in found.items()} == {
-        "spool": "ok", "database": "ok", "bundle b": "FAULT", "receive": "ok", "page": "ok",
+        "spool": "ok", "database": "ok", "receive": "ok", "page": "ok",
     }  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_does_not_load_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "export.json").write_text("{}")
+    kind, what = findings(tmp_path, load=True)["bundle b"]
+    assert kind == "FAULT"
+    assert "export.json" in what
 
 
 def test_a_port_that_is_taken_is_a_fault(tmp_path: Path) -> None:
@@ -50,7 +58,7 @@ def test_a_destination_that_is_away_is_a_warning(tmp_path: Path) -> None:
     pacs = {"name": "pacs", "title": "PACS", "address": "127.0.0.1", "port": port}
     kind, what = findings(tmp_path, send={"dicom": [pacs]})["destination pacs"]
     assert kind == "warn"
-    assert "results wait for it" in what
+    assert f"127.0.0.1:{port}" in what
 
 
 def test_a_database_that_does_not_answer_is_a_fault_without_its_password(tmp_path: Path) -> None:

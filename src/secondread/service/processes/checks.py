@@ -22,7 +22,6 @@ from secondread.service.settings.tls import TlsSettings
 from secondread.service.store.database import Database
 from secondread.service.store.migrate import check_version, why_away
 
-ECHO_S = 5.0
 Kind = Literal["ok", "warn", "FAULT"]
 
 
@@ -54,8 +53,7 @@ def check_service(settings: ServiceSettings, *, load: bool = True) -> Iterator[F
         ):
             yield _port(about, address, port)
     yield from _certificates(settings)
-    for one in settings.send.dicom:
-        yield _echo(one.name, one.title, one.address, one.port, one.tls, settings.receive.title)
+    yield from _destinations(settings)
 
 
 def _spool(settings: ServiceSettings) -> Finding:
@@ -154,25 +152,9 @@ def _context(tls: TlsSettings) -> ssl.SSLContext:
     return context
 
 
-def _echo(name: str, title: str, address: str, port: int, tls: TlsSettings | None, own: str) -> Finding:
-    """A destination that is away now is only a warning: what is for it waits."""
-    from pynetdicom import AE
+def _destinations(settings: ServiceSettings) -> Iterator[Finding]:
+    """One that is away now is only a warning: what is for it waits."""
+    from secondread.service.delivery.echo import ask_everybody
 
-    entity = AE(own)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = ECHO_S
-    entity.connection_timeout = ECHO_S
-    entity.add_requested_context("1.2.840.10008.1.1")
-    about = f"destination {name}"
-    try:
-        security = None if tls is None else (_context(tls), address)
-        association = entity.associate(address, port, ae_title=title, tls_args=security)
-    except (OSError, ValueError) as error:
-        return Finding("warn", about, f"{title}@{address}:{port}: {error}")
-    if not association.is_established:
-        why = "refuses this association" if association.is_rejected else "does not answer"
-        return Finding("warn", about, f"{title}@{address}:{port} {why}; results wait for it")
-    status = association.send_c_echo()
-    association.release()
-    if status and status.Status == 0:
-        return Finding("ok", about, f"{title}@{address}:{port} answers C-ECHO")
-    return Finding("warn", about, f"{title}@{address}:{port} takes the association and no C-ECHO")
+    for asked in ask_everybody(settings):
+        yield Finding("ok" if asked.reached else "warn", f"destination {asked.name}", asked.said)

@@ -17,7 +17,7 @@ from secondread.service.processes.caretaker import Caretaker
 from secondread.service.processes.children import Child
 from secondread.service.processes.logbook import logbook
 from secondread.service.processes.prepare import hold_spool, prepare
-from secondread.service.processes.roles import ROLES, Role, is_there
+from secondread.service.processes.roles import ROLES, Role
 from secondread.service.settings.service import ServiceSettings
 from secondread.terminal.events import log_event
 
@@ -47,7 +47,7 @@ class Service:
         self.children = [
             Child(role, number, settings, self._hear)
             for role in ROLES
-            if role in only and is_there(role)
+            if role in only
             for number in range(settings.scorers if role == "scorer" else 1)
         ]
 
