@@ -1,9 +1,9 @@
 #!/bin/sh
-# The servers and validators that tests ask: PostgreSQL, a PACS (Orthanc with its DICOMweb), dcmtk's tools, and
+# The servers and validators that tests ask: PostgreSQL, a browser (Chromium), a PACS (Orthanc with its DICOMweb), dcmtk's tools, and
 # dicom3tools' validators. Debian and Ubuntu have them as packages. Without root, a package manager or a network nothing
 # is installed, one line says so, and the tests that need them skip with their reason.
 set -u
-wanted="postgresql orthanc orthanc-dicomweb dcmtk dicom3tools"
+wanted="postgresql orthanc orthanc-dicomweb dcmtk dicom3tools chromium"
 
 say() { echo "tests/servers/install.sh: $*" >&2; }
 

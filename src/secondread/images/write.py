@@ -29,7 +29,7 @@ def write_map(path_stem: str | Path, array: NDArray[np.generic], geometry: Geome
     if values.ndim == 2:
         return _written(Path(f"{path_stem}.tiff"), lambda file: _write_tiff(file, values, geometry))
     if values.ndim == 3:
-        return _written(Path(f"{path_stem}.nii.gz"), lambda file: _write_nifti(file, values, geometry))
+        return _written(Path(f"{path_stem}.nii.gz"), lambda file: write_nifti(file, values, geometry))
     raise ValueError(f"a map has 2 or 3 axes, not {values.ndim}")
 
 
@@ -47,7 +47,8 @@ def _write_tiff(file: BinaryIO, values: NDArray[np.float32], geometry: Geometry)
     tifffile.imwrite(file, values, photometric="minisblack", metadata=None, extratags=tags)
 
 
-def _write_nifti(file: BinaryIO, values: NDArray[np.float32], geometry: Geometry) -> None:
+def write_nifti(file: BinaryIO, values: NDArray[np.generic], geometry: Geometry) -> None:
+    """A volume `[*spatial]` as `write_map` has it, in its own type, packed."""
     import nibabel
 
     affine = geometry.affine_on_file_axes(values.shape)

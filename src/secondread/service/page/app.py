@@ -22,6 +22,9 @@ from secondread.service.page.guards.rate import Rate
 from secondread.service.page.people.passwords import Passwords
 from secondread.service.page.routes import account, audit, login, people, stow, watched
 from secondread.service.page.stow.senders import Senders
+from secondread.service.page.study import routes as study
+from secondread.service.page.study.opened import Images
+from secondread.service.page.thresholds import routes as thresholds
 from secondread.service.page.worklist import routes as worklist
 from secondread.service.settings.service import ServiceSettings
 from secondread.service.spool.files import Spool
@@ -34,6 +37,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     login.router,
     people.router,
     stow.router,
+    study.router,
+    thresholds.router,
     worklist.router,
     watched.router,
 )
@@ -71,6 +76,7 @@ def create_app(
     app.state.uploads = 0
     app.state.spool = Spool(settings.spool)
     app.state.logins = Rate(page.logins_per_min)
+    app.state.images = Images()
     for router in ROUTERS:
         for route in router.routes:
             if access_of(route) is None:

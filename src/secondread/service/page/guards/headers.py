@@ -18,11 +18,12 @@ VIEWER = (
 """For a page with a viewer of volumes alone, which makes workers out of blobs: a route answers with
 `headers={"Content-Security-Policy": VIEWER}`."""
 
+# with no-referrer a browser calls the origin of our own forms "null", and `origins` refuses them
 ALWAYS = {
     "Content-Security-Policy": STRICT,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 
 from babel import dates, numbers
 
+LOCALES = {"en": "en_GB", "de": "de"}
 NOTHING = "–"
 """What stands where nothing is known."""
 
@@ -18,17 +19,21 @@ class Wording:
 
     language: str
 
+    @property
+    def locale(self) -> str:
+        return LOCALES[self.language]
+
     def number(self, value: float | None, digits: int = 3) -> str:
         """With so many significant digits."""
         if value is None or not math.isfinite(value):
             return NOTHING
         if value and not 1e-4 <= abs(value) < 1e7:
-            return f"{value:.{digits - 1}e}".replace(".", numbers.get_decimal_symbol(self.language))
+            return f"{value:.{digits - 1}e}".replace(".", numbers.get_decimal_symbol(self.locale))
         pattern = f"#,##0.{'0' * _decimals(value, digits)}"
-        return numbers.format_decimal(value, format=pattern, locale=self.language)
+        return numbers.format_decimal(value, format=pattern, locale=self.locale)
 
     def count(self, value: int) -> str:
-        return numbers.format_decimal(value, locale=self.language)
+        return numbers.format_decimal(value, locale=self.locale)
 
     def percent(self, share: float | None, digits: int = 2) -> str:
         if share is None or not math.isfinite(share):
@@ -36,7 +41,7 @@ class Wording:
         pattern = f"#,##0.{'0' * _decimals(100 * share, digits)}%"
         if self.language != "en":
             pattern = pattern.replace("%", "\u00a0%")
-        return numbers.format_percent(share, format=pattern, locale=self.language)
+        return numbers.format_percent(share, format=pattern, locale=self.locale)
 
     def p_value(self, value: float | None) -> str:
         return self.number(value, 2)
@@ -47,16 +52,16 @@ class Wording:
             found = date(int(written[:4]), int(written[4:6]), int(written[6:8]))
         except ValueError:
             return written or NOTHING
-        return dates.format_date(found, "medium", locale=self.language)
+        return dates.format_date(found, "medium", locale=self.locale)
 
     def moment(self, at: datetime | None) -> str:
         if at is None:
             return NOTHING
-        return dates.format_datetime(at.astimezone(UTC), "medium", tzinfo=UTC, locale=self.language)
+        return dates.format_datetime(at.astimezone(UTC), "medium", tzinfo=UTC, locale=self.locale)
 
     def ago(self, since: datetime, now: datetime) -> str:
         """How long ago it was, in its largest unit: `3 hours ago`."""
-        return dates.format_timedelta(since - now, threshold=1.2, add_direction=True, locale=self.language)
+        return dates.format_timedelta(since - now, threshold=1.2, add_direction=True, locale=self.locale)
 
 
 def _decimals(value: float, digits: int) -> int:

@@ -1,6 +1,8 @@
 import { onKeys, tell } from "./keys.js";
 import { refresh } from "./refresh.js";
 
+sessionStorage.setItem("secondread.list", location.search); // where a study's page leads back to
+
 const list = document.getElementById("list");
 const rows = () => [...list.querySelectorAll("tr[data-study]")];
 let current = null; // the id of the chosen study, which a refresh keeps
