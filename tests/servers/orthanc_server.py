@@ -11,14 +11,20 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from own_network import open_door
+
 OWN_NETWORK = Path(__file__).with_name("own_network.py")
 DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-HTTP, DICOM = 8042, 4242
+HTTP, DICOM, OUT = 8042, 4242, 11112
 """Ports in the server's own network."""
 SECONDS_TO_START = 30.0
 UNSHARE = (["unshare", "--net"], ["unshare", "--map-root-user", "--net"])
@@ -60,6 +66,7 @@ class OrthancServer:
         self.log = folder / "orthanc.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.http_port = self.dicom_port = 0
+        self._way_out = Path(tempfile.mkdtemp()) / "out"
 
     @property
     def url(self) -> str:
@@ -75,7 +82,7 @@ class OrthancServer:
             doors = {http.fileno(): HTTP, dicom.fileno(): DICOM}
             command = [
                 *beginning, sys.executable, "-I", "-S", str(OWN_NETWORK),
-                *(f"{descriptor}:{port}" for descriptor, port in doors.items()),
+                *(f"{descriptor}:{port}" for descriptor, port in doors.items()), f"{OUT}>{self._way_out}",
                 "--", "Orthanc", str(configuration),
             ]  # fmt: skip
             with self.log.open("wb") as log:
@@ -94,8 +101,26 @@ class OrthancServer:
     ) -> None:
         self.stop()
 
+    @contextmanager
+    def knowing(self, title: str, port: int) -> Iterator[None]:
+        """Within the block it may send to an application entity that listens on a port of this machine."""
+        address = f"{self.url}/modalities/{title}"
+        entity = json.dumps([title, "127.0.0.1", OUT]).encode()
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(self._way_out))
+            listening.listen()
+            threading.Thread(target=open_door, args=(listening, port), daemon=True).start()
+            try:
+                urllib.request.urlopen(urllib.request.Request(address, entity, method="PUT"), timeout=30)
+                yield
+            finally:
+                listening.shutdown(socket.SHUT_RDWR)
+                self._way_out.unlink()
+                urllib.request.urlopen(urllib.request.Request(address, method="DELETE"), timeout=30)
+
     def stop(self) -> None:
         """Ends the server at once; its archive is not needed any more."""
+        shutil.rmtree(self._way_out.parent, ignore_errors=True)
         if self._process is not None:
             self._process.communicate()
             self._process = None
@@ -124,6 +149,8 @@ class OrthancServer:
             "DicomAlwaysAllowEcho": True,
             "DicomAlwaysAllowStore": True,
             "DicomAlwaysAllowGet": True,
+            "DicomAlwaysAllowFind": True,
+            "DicomAlwaysAllowMove": True,
             "LoadPrivateDictionary": False,
             "Plugins": [str(DICOMWEB)],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},

@@ -1,9 +1,10 @@
 """A command in a network of its own, with doors from the network outside.
 
-Run as `unshare --net python own_network.py FD:PORT ... -- COMMAND ...`: of the new network only loopback is
-up. FD is a socket that listens outside and was inherited; who connects to it talks to PORT inside. Outside,
-nothing but these sockets can be reached, whatever address COMMAND listens on. COMMAND ends when this ends,
-and this ends when its input does, that is with whoever started it, however that ended.
+Run as `unshare --net python own_network.py DOOR ... -- COMMAND ...`: of the new network only loopback is up.
+A door `FD:PORT` leads in: FD is a socket that listens outside and was inherited; who connects to it talks to
+PORT inside. A door `PORT>PATH` leads out: who connects to PORT inside talks to whoever listens at the Unix
+socket PATH outside. Nothing else can be reached, whatever address COMMAND listens on. COMMAND ends when this
+ends, and this ends when its input does, that is with whoever started it, however that ended.
 """
 
 from __future__ import annotations
@@ -41,11 +42,20 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-def carry(outside: socket.socket, port: int) -> None:
+def reach(place: int | str) -> socket.socket:
+    """A connection to a port of this machine or to a Unix socket."""
+    if isinstance(place, int):
+        return socket.create_connection(("127.0.0.1", place))
+    found = socket.socket(socket.AF_UNIX)
+    found.connect(place)
+    return found
+
+
+def carry(outside: socket.socket, place: int | str) -> None:
     """A connection, until both sides have ended it."""
     with outside:
         try:
-            inside = socket.create_connection(("127.0.0.1", port))
+            inside = reach(place)
         except OSError:  # Nobody listens there: the caller sees its connection closed, as without a door.
             return
         with inside:
@@ -55,10 +65,12 @@ def carry(outside: socket.socket, port: int) -> None:
             back.join()
 
 
-def open_door(listening: socket.socket, port: int) -> None:
-    while True:
-        outside, _ = listening.accept()
-        threading.Thread(target=carry, args=(outside, port), daemon=True).start()
+def open_door(listening: socket.socket, place: int | str) -> None:
+    """Whoever connects talks to `place`, until the socket is closed."""
+    with contextlib.suppress(OSError):
+        while True:
+            outside, _ = listening.accept()
+            threading.Thread(target=carry, args=(outside, place), daemon=True).start()
 
 
 def die_with_parent() -> None:
@@ -70,9 +82,14 @@ def main(arguments: list[str]) -> None:
     raise_loopback()
     inside = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)
     for door in doors:
-        descriptor, port = (int(number) for number in door.split(":"))
-        listening = socket.socket(fileno=descriptor)
-        threading.Thread(target=open_door, args=(listening, port), daemon=True).start()
+        if ">" in door:
+            number, _, path = door.partition(">")
+            listening, place = socket.create_server(("127.0.0.1", int(number))), path
+            threading.Thread(target=open_door, args=(listening, place), daemon=True).start()
+        else:
+            descriptor, port = (int(number) for number in door.split(":"))
+            listening = socket.socket(fileno=descriptor)
+            threading.Thread(target=open_door, args=(listening, port), daemon=True).start()
     while os.read(0, 1):
         pass
     inside.kill()

@@ -7,6 +7,7 @@ import typer
 from secondread.cli.commands.service import person, sender
 from secondread.cli.commands.service.alarms import alarms
 from secondread.cli.commands.service.audit import audit
+from secondread.cli.commands.service.backfill import backfill
 from secondread.cli.commands.service.backup import backup, restore
 from secondread.cli.commands.service.echo import echo
 from secondread.cli.commands.service.erase import erase
@@ -30,7 +31,7 @@ senders = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-for part in (audit, alarms, labels, report, send, echo, backup, restore, erase):
+for part in (audit, alarms, labels, report, send, echo, backfill, backup, restore, erase):
     add_command(service, part)
 for command in (person.add, person.show, person.role, person.passwd, person.disable, person.enable):
     add_command(people, command)
