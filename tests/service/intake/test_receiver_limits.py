@@ -61,8 +61,8 @@ def test_a_disk_that_runs_full_while_an_instance_comes_is_out_of_resources(tmp_p
 def test_three_hundred_at_once_are_served_or_refused_by_the_book(settings):
     """A short form of `benchmarks/service/associations.py`."""
     more_descriptors()
-    with receiving(settings, associations=5) as receiver:
-        held = [caller(receiver) for _ in range(5)]
+    with receiving(settings, associations=12) as receiver:
+        held = [caller(receiver) for _ in range(12)]
         threads = threading.active_count()
         selector = selectors.DefaultSelector()
         for _ in range(300):
@@ -79,7 +79,7 @@ def test_three_hundred_at_once_are_served_or_refused_by_the_book(settings):
         assert set(answers) == {b"\x03\x00\x00\x00\x00\x04\x00\x02\x03\x02"}
         assert len(answers) == receiver.listener.refused == 300
         assert threading.active_count() <= threads + 1
-        assert [one.send_c_echo().Status for one in held] == [0] * 5
+        assert [one.send_c_echo().Status for one in held] == [0] * 12
         for one in held:
             one.release()
 

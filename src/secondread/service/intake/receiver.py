@@ -89,6 +89,7 @@ class Receiver:
         receiving = self._settings.receive
         entity = ApplicationEntity(receiving.title)
         entity.maximum_pdu_size = LARGEST_PDU
+        entity.maximum_associations = 2 * receiving.associations  # the listener counts, before it starts one
         entity.acse_timeout = entity.dimse_timeout = 30
         entity.network_timeout = QUIET_S
         entity.implementation_class_uid = IMPLEMENTATION
