@@ -30,7 +30,7 @@ def values(text: bytes) -> dict[tuple[str, ...], float]:
 def test_metrics_count_what_is_in_the_database(settings, database, fill) -> None:
     studies = fill(40)
     fill(4, shadow=True)
-    Streams(settings).go_on(database)
+    Streams(settings, spare=0).go_on(database)
     with database.write() as session:
         enqueue(session, "score", "1:1")
         enqueue(session, "send", f"{studies[0]}:pacs", study_id=studies[0])

@@ -26,7 +26,7 @@ from secondread.service.watching.streams import Streams
 def october(settings, database, fill):
     """60 studies, the last 20 higher and of another scanner; a shadow on the first 10, verdicts on four."""
     studies = fill(40) + fill(20, mean=2.0, scanner="b2")
-    Streams(settings).go_on(database)
+    Streams(settings, spare=0).go_on(database)
     with database.write() as session:
         shown = {row.study_id: row for row in session.scalars(select(Reading))}
         for study in studies[:10]:

@@ -116,8 +116,8 @@ def test_a_conspicuous_patient_passes_and_no_log_alarm_metric_or_report_knows(
         assert (study.state, study.patient_id) == ("read", PATIENT["PatientID"])
         reading = session.scalars(select(Reading)).one()
         study.state = "set aside"
-    Streams(settings)._take(reading)
-    Streams(settings).go_on(database)
+    Streams(settings, spare=0)._take(reading)
+    Streams(settings, spare=0).go_on(database)
     look_after(database, settings)
     with database.read() as session:
         alarms = [f"{one.kind} {one.about} {one.text} {one.remedy}" for one in session.scalars(select(Alarm))]

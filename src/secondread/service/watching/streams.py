@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -72,10 +73,15 @@ class Stream:
 
 
 class Streams:
-    """All streams of a service. `go_on` takes the readings that are new."""
+    """All streams of a service. `go_on` takes the readings that are new.
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    The file grows with every study; so after it was written, at least `spare` times as long passes as that
+    took before it is written again. A keeper that is killed before goes through the last readings once more.
+    """
+
+    def __init__(self, settings: ServiceSettings, *, spare: float = 20.0) -> None:
         self._settings = settings
+        self._spare, self._pause_until, self._unwritten = spare, 0.0, False
         self._file = settings.spool / FILE
         self._calibrations: dict[str, Calibration | None] = {}
         self.streams: dict[str, Stream] = {}
@@ -84,7 +90,8 @@ class Streams:
 
     def go_on(self, database: Database) -> int:
         """Watch the readings that came since; how many alarms are new. Raises what the database raises."""
-        opened = self._accept(database)
+        self._accept(database)
+        opened = 0
         while True:
             with database.read() as session:
                 rows = list(session.scalars(_next_after(self.last)))
@@ -95,8 +102,12 @@ class Streams:
                 with database.write() as session:
                     opened += sum(self._open(session, stream, change) for stream, change in changes)
             if rows:
-                self.last = rows[-1].id
+                self.last, self._unwritten = rows[-1].id, True
+            if self._unwritten and time.monotonic() >= self._pause_until:
+                begun = time.monotonic()
                 self._write()
+                self._unwritten = False
+                self._pause_until = time.monotonic() + self._spare * (time.monotonic() - begun)
             if len(rows) < BATCH:
                 return opened
 
@@ -170,7 +181,7 @@ class Streams:
             log_event("drift", level=logging.WARNING, watcher=part, change=change.kind, study=change.study)
         return new
 
-    def _accept(self, database: Database) -> int:
+    def _accept(self, database: Database) -> None:
         """Alarms that a person closed: what they told of is the new state. Those of bundles that read no more
         are closed."""
         with database.read() as session:
@@ -182,9 +193,10 @@ class Streams:
                 if alarm is not None and alarm.closed is not None and alarm.id not in self._accepted:
                     self._accepted.append(alarm.id)
                     stream.watch.accept(watcher)
-        return self._close_former(database, newest)
+                    self._unwritten = True
+        self._close_former(database, newest)
 
-    def _close_former(self, database: Database, newest: Mapping[str, Alarm]) -> int:
+    def _close_former(self, database: Database, newest: Mapping[str, Alarm]) -> None:
         reading: dict[str, Stream] = {}
         for stream in self.streams.values():
             known = reading.get(stream.bundle)
@@ -203,7 +215,6 @@ class Streams:
                 for row in session.scalars(select(Alarm).where(Alarm.id.in_(over), Alarm.closed.is_(None))):
                     row.closed = now()
                     self._accepted.append(row.id)
-        return 0
 
     def _read(self) -> None:
         """Where the file is missing or damaged, streams begin anew from the database."""
