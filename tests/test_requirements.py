@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 PLUGINS = {"pylibjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pyjpegls"}
 """Decoders that pydicom finds by itself."""
-BESIDE = {"markupsafe": "jinja2", "click": "typer", "pydantic-core": "pydantic"}
+BESIDE = {"markupsafe": "jinja2", "starlette": "fastapi", "click": "typer", "pydantic-core": "pydantic"}
 """Packages that another one brings and hands on."""
 OF_NOTEBOOKS = {"ipython"}
 """Imported only where it has been already, by the notebook that asks."""

@@ -19,8 +19,9 @@ from secondread.service.page.guards.crowd import Crowd
 from secondread.service.page.guards.headers import SecurityHeaders
 from secondread.service.page.guards.origins import Origins
 from secondread.service.page.guards.rate import Rate
+from secondread.service.page.openid.provider import Provider
 from secondread.service.page.people.passwords import Passwords
-from secondread.service.page.routes import account, audit, login, people, stow, watched
+from secondread.service.page.routes import account, audit, login, openid, people, stow, watched
 from secondread.service.page.stow.senders import Senders
 from secondread.service.page.study import routes as study
 from secondread.service.page.study.opened import Images
@@ -35,6 +36,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     account.router,
     audit.router,
     login.router,
+    openid.router,
     people.router,
     stow.router,
     study.router,
@@ -74,6 +76,7 @@ def create_app(
     app.state.passwords.prepare()
     app.state.senders = Senders(page.senders_file)
     app.state.uploads = 0
+    app.state.provider = Provider(page.open_id) if page.open_id is not None else None
     app.state.spool = Spool(settings.spool)
     app.state.logins = Rate(page.logins_per_min)
     app.state.images = Images()

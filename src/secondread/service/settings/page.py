@@ -33,6 +33,15 @@ class OpenIdSettings(Settings):
     role_claim: str = "groups"
     roles: dict[str, Role] = {}  # noqa: RUF012
 
+    @model_validator(mode="after")
+    def _is_protected(self) -> Self:
+        url = urlsplit(self.issuer)
+        if url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
+            raise ValueError("issuer is https://…; plain http is for one on this machine alone")
+        if not self.roles:
+            raise ValueError("roles says which value of the role claim is which role; name one at least")
+        return self
+
     def beside(self, folder: Path) -> OpenIdSettings:
         files = {"secret_file": self.secret_file, "authority": self.authority}
         return self.model_copy(update={name: path and folder / path for name, path in files.items()})

@@ -99,7 +99,7 @@ def welcome(
     token = sessions.begin(session, name, settings.page)
     record(session, name, "logged in", detail=how, address=address_of(request))
     response = RedirectResponse(where, 303)
-    _set(response, request, "secondread", token, "Lax", round(settings.page.session_h * 3600))
+    set_cookie(response, request, "secondread", token, "Lax", round(settings.page.session_h * 3600))
     response.delete_cookie(
         cookie_of(request, "secondread-form"), secure=is_secure(request), httponly=True, samesite="strict"
     )
@@ -128,10 +128,10 @@ def inside(given: str) -> str:
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
-def hold_back(request: Request, name: str) -> None:
-    """So many tries a minute from one address and for one name."""
+def hold_back(request: Request, name: str = "") -> None:
+    """So many tries a minute from one address, and for one name."""
     logins: Rate = request.app.state.logins
-    keys = (f"from {neighbourhood(address_of(request))}", f"as {name.casefold()}")
+    keys = [f"from {neighbourhood(address_of(request))}"] + ([f"as {name.casefold()}"] if name else [])
     wait = max(logins.wait_s(key) for key in keys)
     if wait:
         raise HTTPException(
@@ -149,11 +149,13 @@ def _form(
     response = render(
         request, "login.html", status=status, csrf=token, where=where, trouble=trouble, elsewhere=elsewhere
     )
-    _set(response, request, "secondread-form", token, "Strict", 3600)
+    set_cookie(response, request, "secondread-form", token, "Strict", 3600)
     return response
 
 
-def _set(response: Response, request: Request, name: str, value: str, same_site: str, seconds: int) -> None:
+def set_cookie(
+    response: Response, request: Request, name: str, value: str, same_site: str, seconds: int
+) -> None:
     marks = f"HttpOnly; SameSite={same_site}" + ("; Secure" if is_secure(request) else "")
     cookie = f"{cookie_of(request, name)}={value}; Path=/; Max-Age={seconds}; {marks}"
     response.headers.append("set-cookie", cookie)
