@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: user env servers demo test tests docs processors processors-quick lint types methods notebooks clean
+.PHONY: user env servers demo test tests docs processors processors-quick lint types methods notebooks audit clean
 
 user: $(VENV)/.user
 
@@ -69,6 +69,10 @@ methods: env
 # The notebooks in docs/notebooks run again, with new outputs.
 notebooks: env
 	$(BIN)/python docs/notebooks/execute.py
+
+# Known vulnerabilities of the packages that are pinned. Asks an index on the network, so it is no part of `make test`.
+audit: env
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist
