@@ -87,10 +87,11 @@ def test_health_says_who_is_missing(settings, database) -> None:
     answer = client.get("/health/ready")
     assert answer.status_code == 503
     assert answer.json()["checks"] == {
-        "database": "ok", "spool": "ok", "keeper": "is not at work", "scorer": "is not at work",
+        "database": "ok", "spool": "ok", "keeper": "is not at work",
+        "receiver": "is not at work", "scorer": "is not at work",
     }  # fmt: skip
     with database.write() as session:
-        for role in ("keeper", "scorer"):
+        for role in ("keeper", "receiver", "scorer"):
             session.add(Worker(id=role, host="h", pid=1, role=role, started=now()))
     assert client.get("/health/ready").json()["ready"] is True
     told = client.get("/metrics")

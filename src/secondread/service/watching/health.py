@@ -46,5 +46,5 @@ def health_of(database: Database, settings: ServiceSettings) -> Health:
 
 def _at_work(session: Session, settings: ServiceSettings) -> dict[str, str]:
     roles = set(session.scalars(select(Worker.role)))
-    needed = ["keeper", *(["scorer"] if settings.scorers else [])]
+    needed = ["keeper", "receiver", *(["scorer"] if settings.scorers else [])]
     return {role: "ok" if role in roles else "is not at work" for role in needed}
