@@ -13,7 +13,7 @@ from secondread.service.spool.sweep import sweep
 from secondread.service.store.alarms import open_alarm
 from secondread.service.store.away import is_away
 from secondread.service.store.database import Database
-from secondread.service.store.workers import Watch, release_gone, release_process
+from secondread.service.store.workers import Watch, release_process
 from secondread.terminal.events import log_event
 
 LOOK_S, SWEEP_S = 10.0, 6 * 3600.0
@@ -45,7 +45,6 @@ class Caretaker:
         waiting: list[tuple[str, str, int]] = []
         look = sweep_at = time.monotonic()
         going = True
-        started = False
         while going:
             try:
                 found = self._dead.get(timeout=1.0)
@@ -54,9 +53,6 @@ class Caretaker:
             except queue.Empty:
                 pass
             try:
-                if not started:
-                    release_gone(self._database)
-                    started = True
                 while waiting:
                     self._release(*waiting[0])
                     waiting.pop(0)

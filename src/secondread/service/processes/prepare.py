@@ -1,4 +1,5 @@
-"""Before the processes start: the spool is theirs, and the database has this version's tables."""
+"""Before the processes start: the spool is theirs, the database has this version's tables, and nobody holds a
+job whom the last run left."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from secondread.service.store.away import Stopped, is_away, patiently
 from secondread.service.store.database import Database
 from secondread.service.store.migrate import migrate, why_away
 from secondread.service.store.tables import Person
-from secondread.service.store.workers import host
+from secondread.service.store.workers import host, release_gone
 
 
 def held_folder(settings: ServiceSettings, only: tuple[Role, ...]) -> Path:
@@ -60,6 +61,7 @@ def prepare(
     def attempt() -> bool:
         try:
             migrate(database)
+            release_gone(database)
             return _nobody_may_log_in(database)
         except DBAPIError as error:
             if is_away(error) and (why := why_away(error)) not in told:
