@@ -68,11 +68,12 @@ def token_in(page: str) -> str:
     return found[1]
 
 
-def made_page(folder: Path, **page: object) -> Page:
+def made_page(folder: Path, database_url: str = "", **page: object) -> Page:
     """With as many logins and requests a minute as tests make, unless `page` says otherwise."""
     settings = ServiceSettings.model_validate(
         {
             "spool": str(folder),
+            "database": database_url,
             "bundles": [{"bundle": "bundle", "name": "chest"}],
             "page": {"logins_per_min": 1000, "requests_per_min": 1_000_000, **page},
         }

@@ -7,12 +7,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from made_page import Page, made_page
+from made_page import Browser, Page, made_page
+from postgres_server import PostgresServer
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from secondread.service.store.audit import record, verify
 from secondread.service.store.database import Database
+from secondread.service.store.migrate import migrate
 from secondread.service.store.tables import Audit
 
 
@@ -73,10 +75,10 @@ def test_an_end_that_was_cut_off_is_found_out_by_a_head_that_was_noted(alone: Da
         assert not verify(session, head).whole
 
 
-def test_rows_that_are_written_at_once_are_one_chain(alone: Database) -> None:
+def write_at_once(database: Database) -> None:
     def write() -> None:
         for _ in range(5):
-            with alone.write() as session:
+            with database.write() as session:
                 record(session, "bob", "viewed")
 
     threads = [threading.Thread(target=write) for _ in range(4)]
@@ -84,9 +86,36 @@ def test_rows_that_are_written_at_once_are_one_chain(alone: Database) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_rows_that_are_written_at_once_are_one_chain(alone: Database) -> None:
+    write_at_once(alone)
     with alone.read() as session:
         found = verify(session)
         assert (found.rows, found.whole) == (25, True)
+
+
+def test_in_postgresql_too_they_are_one_chain_and_stay(postgres: PostgresServer) -> None:
+    database = Database(postgres.new_url())
+    migrate(database)
+    write_at_once(database)
+    for change in ("UPDATE audit SET person = 'eve'", "DELETE FROM audit", "TRUNCATE audit"):
+        with pytest.raises(DBAPIError), database.write() as session:
+            session.execute(text(change))
+    with database.read() as session:
+        found = verify(session)
+        assert (found.rows, found.whole) == (20, True)
+    database.close()
+
+
+def test_text_that_postgresql_cannot_hold_is_a_wrong_request(
+    postgres: PostgresServer, tmp_path: Path
+) -> None:
+    found = made_page(tmp_path, postgres.new_url())
+    browser = found.logged_in("administrator")
+    assert browser.client.get("/audit", params={"person": "a\x00b"}).status_code == 422
+    assert Browser(found.client(), "").log_in("a\x00b", "x") == 422
+    found.database.close()
 
 
 def test_a_row_is_of_the_transaction_that_it_tells_of(alone: Database) -> None:

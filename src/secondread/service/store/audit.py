@@ -26,7 +26,8 @@ PAGE = 1000
 def record(
     session: Session, person: str, action: str, *, study_uid: str = "", detail: str = "", address: str = ""
 ) -> None:
-    """Add a row, in the transaction of what it tells, which has to be one of `Database.write`.
+    """Add a row, in the transaction of what it tells, which has to be one of `Database.write`; as the last
+    thing in it, since others wait from here on.
 
     person  who did it; empty where nobody was logged in. A part of the service says its own name in
             brackets: `[upkeep]`
