@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,17 @@ def test_the_code_that_ran_was_that_of_the_wheel(done: Path) -> None:
         [python, "-c", shown], cwd=done, env=alone_in(done), capture_output=True, text=True, check=True
     )
     assert Path(ran.stdout.strip()).is_relative_to(done / "environment")
+
+
+def test_the_wheel_holds_the_service_with_its_pages_texts_and_migrations(wheel: Path) -> None:
+    here = ROOT / "src" / "secondread" / "service"
+    wanted = {
+        path.relative_to(ROOT / "src").as_posix()
+        for path in here.rglob("*")
+        if path.is_file() and path.suffix not in (".pyc", ".mo")
+    }
+    with zipfile.ZipFile(wheel) as built:
+        assert wanted <= set(built.namelist())
+    kinds = {path.rpartition(".")[2] for path in wanted}
+    assert {"py", "html", "css", "js", "svg", "po"} <= kinds
+    assert "secondread/service/store/migrations/versions/v0001_first.py" in wanted
