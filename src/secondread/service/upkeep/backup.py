@@ -6,6 +6,7 @@ lie on one disk, and copies elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from secondread.service.store.database import Database
 from secondread.service.store.tables import Audit, Instance, Reading, Study
 from secondread.service.upkeep.copied import POSTGRES, SQLITE, copied, revision_of, there_is
 from secondread.service.upkeep.manifest import FORMAT, NAME, Manifest, digest_of, write_sums
+from secondread.service.watching.streams import FILE as DRIFT
 from secondread.terminal.events import log_event
 from secondread.version import __version__
 
@@ -43,28 +45,30 @@ def make_backup(settings: ServiceSettings, folder: Path, *, spool: bool = False)
     database = Database(settings.database_url)
     try:
         with only_one(folder, beside=True), whole_folder(folder) as temporary:
-            return _write(database, Spool(settings.spool) if spool else None, temporary)
+            return _write(database, settings.spool, temporary, spool=spool)
     finally:
         database.close()
 
 
-def _write(database: Database, spool: Spool | None, folder: Path) -> Manifest:
+def _write(database: Database, place: Path, folder: Path, *, spool: bool) -> Manifest:
     files = _Files(folder)
+    files.take_drift(place)  # before the database, so that it knows no reading that the copy has not
     with copied(database, folder) as connection:
         revision = revision_of(connection, "the database")
         studies = connection.scalar(select(func.count()).select_from(Study.__table__)) or 0
         with_file = select(func.count()).select_from(Instance.__table__).where(Instance.size > 0)
         instances = connection.scalar(with_file) or 0
         head = connection.scalar(select(Audit.chain).order_by(Audit.id.desc()).limit(1)) or ""
-        if spool is not None:
-            for path, digest in _named(connection, spool):
-                files.take(spool, path, digest)
+        if spool:
+            whole = Spool(place)
+            for path, digest in _named(connection, whole):
+                files.take(whole, path, digest)
     name = SQLITE if database.is_sqlite else POSTGRES
     files.digests[name] = digest_of(folder / name)
     manifest = Manifest(
         format=FORMAT, secondread=__version__, made=datetime.now(UTC),
         database="sqlite" if database.is_sqlite else "postgresql", revision=revision,
-        studies=studies, instances=instances, spool=spool is not None,
+        studies=studies, instances=instances, spool=spool,
         missing=files.missing, damaged=files.damaged, audit_head=head,
         sums=write_sums(folder, files.digests),
     )  # fmt: skip
@@ -89,6 +93,10 @@ class _Files:
     digests: dict[str, str] = field(default_factory=dict)
     missing: int = 0
     damaged: int = 0
+
+    def take_drift(self, place: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.digests[DRIFT] = _copy(place / DRIFT, self.folder / DRIFT)
 
     def take(self, spool: Spool, path: str, digest: str) -> None:
         source, target = spool.folder / path if not digest else spool.path_of(path), self.folder / path

@@ -33,6 +33,7 @@ from secondread.service.store.workers import bury
 from secondread.service.upkeep import postgres_programs
 from secondread.service.upkeep.copied import POSTGRES, SQLITE, there_is
 from secondread.service.upkeep.manifest import Manifest, digest_of, verify
+from secondread.service.watching.streams import FILE as DRIFT
 from secondread.terminal.events import log_event
 
 
@@ -76,8 +77,12 @@ def restore(settings: ServiceSettings, folder: Path, *, person: str, force: bool
         files = sum(
             _put(folder / path, spool.folder / path, digest)
             for path, digest in digests.items()
-            if path not in (SQLITE, POSTGRES)
+            if path not in (SQLITE, POSTGRES, DRIFT)
         )
+        if DRIFT in digests:
+            _put(folder / DRIFT, spool.folder / DRIFT, digests[DRIFT])
+        else:  # that of another database would pass over readings of this one
+            (spool.folder / DRIFT).unlink(missing_ok=True)
         put = _put_sqlite if database == "sqlite" else _put_postgres
         found = put(settings, folder, manifest, spool, person)
     log_event("backup restored", studies=found[0], files=files, missing=found[1], leftover=found[2])
