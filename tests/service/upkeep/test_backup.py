@@ -39,6 +39,7 @@ def test_a_backup_becomes_the_service_again(service: Service, tmp_path: Path) ->
         session.add(Worker(id="w", host="h", pid=1, role="scorer", beat=0, started=now()))
         audit.record(session, "ada", "viewed", study_uid="1.1")
     claim(service.database, ["score"], "w")
+    (service.spool.folder / "drift.json").write_text("{}")
     manifest = make_backup(service.settings, tmp_path / "b", spool=True)
     assert (manifest.studies, manifest.instances, manifest.missing, manifest.damaged) == (2, 4, 0, 0)
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "b").rglob("*"))
@@ -50,6 +51,7 @@ def test_a_backup_becomes_the_service_again(service: Service, tmp_path: Path) ->
     check_version(again.database)
     assert (again.rows(), again.files()) == (service.rows(), service.files())
     assert again.states() == service.states()
+    assert (again.spool.folder / "drift.json").read_text() == "{}"
     assert jobs(again) == {"score 1:1": "done", "score 2:1": "waiting"}
     with again.database.read() as session:
         assert session.scalars(select(Audit.action).order_by(Audit.id)).all() == ["viewed", "restored"]
@@ -108,6 +110,7 @@ def test_what_came_after_the_backup_is_said_to_be_nowhere(service: Service, tmp_
     service.study("1.1")
     make_backup(service.settings, tmp_path / "b")
     service.study("1.2")
+    (service.spool.folder / "drift.json").write_text("of readings that will be no more")
     with service.database.read() as session:
         lost = session.scalars(select(Instance).where(Instance.sop_instance_uid.startswith("1.1."))).first()
     assert lost is not None
@@ -122,6 +125,7 @@ def test_what_came_after_the_backup_is_said_to_be_nowhere(service: Service, tmp_
     service.database.close()
     done = restore(service.settings, tmp_path / "b", person="[root]", force=True)
     assert (done.studies, done.files, done.missing, done.leftover) == (1, 0, 1, 3)
+    assert not (service.spool.folder / "drift.json").exists()
     assert service.states() == {"1.1": "read"}
     assert sweep(service.spool, service.database) == 3
     assert len(service.files()) == 1 + 3

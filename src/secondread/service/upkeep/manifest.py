@@ -3,6 +3,7 @@
 manifest.json    what it is of, and when it was made; the SHA-256 of the next
 SHA256SUMS       a line for each other file, which `sha256sum --check` reads as well
 service.sqlite   the database; of PostgreSQL `database.dump`, in the custom format of pg_dump
+drift.json       what is known of drift by then, where it is watched
 instances/, readings/   as in the spool, where they were asked for
 """
 
