@@ -19,7 +19,6 @@ import secrets
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,6 @@ from secondread.service.spool.incoming import Incoming
 BLOCK = 1 << 20
 _NAME = re.compile(r"(instances|readings)(/[0-9a-f]+)+(-[0-9a-f]+\.dcm)?")
 _REMEMBERED = 4096
-SYNCS_AT_ONCE = 16
 
 
 class TooLarge(Exception):
@@ -61,7 +59,6 @@ class Spool:
         )
         self._durable: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._lock = Lock()
-        self._pool = ThreadPoolExecutor(SYNCS_AT_ONCE, thread_name_prefix="sync")
         try:
             for place in (self.incoming, self.instances, self.readings):
                 make_folder(place)
@@ -98,8 +95,10 @@ class Spool:
                 _check(incoming, largest)
             _check(incoming, largest)
             self._rename(incoming.path, place / name)
-            try:
-                self._sync_with_its_place(incoming.descriptor, place)
+            try:  # after it has its name: the disk makes both durable at once
+                os.fsync(incoming.descriptor)
+                self._sync_down_to(place)
+                sync(place)
             except BaseException:
                 (place / name).unlink(missing_ok=True)
                 raise
@@ -201,26 +200,6 @@ class Spool:
 
     def _sync_down_to(self, folder: Path) -> None:
         """The folder has its entry on the disk, and so have those above it; asked of the disk once each."""
-        new = self._not_durable(folder)
-        for one, _ in new:
-            sync(one.parent)
-        self._remember(new)
-
-    def _sync_with_its_place(self, descriptor: int, place: Path) -> None:
-        """A file that has its name, and the way to it: all at once, which costs a disk little more than
-        one."""
-        new = self._not_durable(place)
-        waited = [self._pool.submit(sync, folder) for folder in (place, *(one.parent for one, _ in new))]
-        try:
-            os.fsync(descriptor)
-        finally:
-            wait(waited)
-        for one in waited:
-            one.result()
-        self._remember(new)
-
-    def _not_durable(self, folder: Path) -> list[tuple[Path, tuple[int, int]]]:
-        """The folder and those above it that have no entry on the disk yet, as far as is known."""
         new: list[tuple[Path, tuple[int, int]]] = []
         for one in (folder, *folder.parents):
             if one == self.folder:
@@ -232,9 +211,8 @@ class Spool:
                     self._durable.move_to_end(made)
                     break
             new.append((one, made))
-        return new
-
-    def _remember(self, new: list[tuple[Path, tuple[int, int]]]) -> None:
+        for one, _ in new:
+            sync(one.parent)
         with self._lock:
             for _, made in reversed(new):
                 self._durable[made] = None
