@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on; a missing one is left out."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Looked up once: a service writes a record for each study."""
     from importlib import metadata  # help pages need not wait for it
 
     found = {"python": platform.python_version(), "secondread": __version__}

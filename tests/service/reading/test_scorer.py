@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from pathlib import Path
@@ -14,8 +15,11 @@ from reading_service import GATE, STUDY, Bundles, Service, film, made_service, s
 from sqlalchemy import update
 
 from secondread.bundles.bundle import Bundle
+from secondread.outputs.whole import cannot_write
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
+from secondread.service.reading import read_study as read_study_module
+from secondread.service.reading import scorer as scorer_module
 from secondread.service.reading.at_work import at_work
 from secondread.service.reading.scorer import KIND, Scorer, run_scorer
 from secondread.service.store.away import Stopped
@@ -261,6 +265,26 @@ def test_a_study_is_given_back_when_the_service_stops(
     (job,) = service.jobs()
     assert (job.state, job.tries, service.study().state) == ("waiting", 0, "waiting")
     assert folders(service) == []
+
+
+def test_a_full_disk_gives_the_study_back_and_counts_no_try(
+    fitted: Bundle, bundles: Bundles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = service_of(tmp_path, fitted)
+    service.receive(film(tmp_path / "1.dcm", 1))
+    monkeypatch.setattr(scorer_module, "FULL_S", 0.0)
+
+    def no_room(*given: object, **named: object) -> None:
+        error = OSError(errno.ENOSPC, "No space left on device")
+        raise cannot_write(tmp_path, error) from error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(read_study_module, "score_gathered", no_room)
+        assert service.scorer(bundles).next() == "given back"
+    (job,) = service.jobs()
+    assert (job.state, job.tries, service.study().state) == ("waiting", 0, "waiting")
+    assert folders(service) == []
+    assert service.scorer(bundles).next() == "read"
 
 
 def test_what_no_bundle_takes_is_not_read_and_says_why(
