@@ -64,7 +64,9 @@ class Caretaker:
                     log_event("spool swept", removed=removed)
                     sweep_at = time.monotonic() + SWEEP_S
             except Exception as error:
-                if not is_away(error):
+                if is_away(error):
+                    sweep_at = time.monotonic()  # refused instances left their files
+                else:
                     log_event("caretaker failed", level=logging.ERROR, error=type(error).__name__)
 
     def _release(self, name: str, role: str, deaths: int) -> None:
