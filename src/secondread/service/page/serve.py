@@ -82,6 +82,7 @@ def _bind(page: PageSettings) -> socket.socket:
         listener = socket.socket(family[0], socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(family[4])
+        listener.listen(CONNECTIONS)
     except OSError as error:
         if listener is not None:
             listener.close()
