@@ -32,6 +32,7 @@ def october(settings, database, fill):
         for study in studies[:10]:
             known = shown[study]
             tried = {"score": 2 * known.score, "flagged": not known.flagged, "at": known.at, "worst": ""}
+            tried["facts"] = {"beside": "chest"}
             key = {"study_id": study, "revision": 1, "bundle": "tried", "bundle_digest": "f" * 64}
             session.add(Reading(**key, shadow=True, **tried))
         flagged = [row.study_id for row in shown.values() if row.flagged][:2]
@@ -66,7 +67,7 @@ def test_a_month_in_figures(october) -> None:
     assert (flags.bundle, flags.studies, flags.rates) == ("chest", 60, (0.05,))
     assert flags.interval[0] < flags.share < flags.interval[1]
     pair = october.shadows[0]
-    assert (pair.shown, pair.shadow, pair.studies) == ("chest", "tried", 10)
+    assert (pair.bundle, pair.shadow, pair.studies) == ("chest", "tried", 10)
     assert pair.correlation == pytest.approx(1)
     assert pair.both == 0
     assert pair.shown_alone + pair.shadow_alone == 10

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from secondread.service.store.tables import Reading
 
@@ -46,7 +46,11 @@ def compare_shadows(
 ) -> list[ShadowComparison]:
     """Each bundle against each of its shadows, on the newest revision of each study that both have read, read
     from `since` to before `until`."""
-    chosen = select(Reading).order_by(Reading.study_id, Reading.revision, Reading.id)
+    chosen = (
+        select(Reading)
+        .options(defer(Reading.images))
+        .order_by(Reading.study_id, Reading.revision, Reading.id)
+    )
     if since is not None:
         chosen = chosen.where(Reading.at >= since)
     if until is not None:

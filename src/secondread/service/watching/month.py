@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from secondread.drift.watch import Point
 from secondread.errors import UserError
 from secondread.metrics.shares import clopper_pearson
+from secondread.service.reading.shadows import ShadowComparison, compare_shadows
 from secondread.service.settings.service import ServiceSettings
 from secondread.service.store.database import Database
 from secondread.service.store.tables import Alarm, Instance, Job, Reading, Study
@@ -42,20 +43,6 @@ class Flags:
     @property
     def interval(self) -> Interval | None:
         return clopper_pearson(self.flagged, self.studies) if self.studies else None
-
-
-@dataclass(frozen=True)
-class Shadow:
-    """A bundle that is tried, against the one that is shown, on studies that both have read. `correlation` is
-    Spearman's, of their scores; None for fewer than three studies."""
-
-    shown: str
-    shadow: str
-    studies: int
-    correlation: float | None
-    both: int
-    shown_alone: int
-    shadow_alone: int
 
 
 @dataclass(frozen=True)
@@ -103,7 +90,7 @@ class Month:
     instances: int
     flags: tuple[Flags, ...]
     agreement: Agreement
-    shadows: tuple[Shadow, ...]
+    shadows: tuple[ShadowComparison, ...]
     delays: tuple[Delay, ...]
     delivered: dict[tuple[str, str], int]
     drift: tuple[Drifted, ...]
@@ -140,7 +127,7 @@ def month_of(database: Database, settings: ServiceSettings, month: str) -> Month
             session.scalar(select(func.count()).select_from(Instance).where(*received)) or 0,
             _flags(readings),
             agreement(session, begin, end),
-            _shadows(readings),
+            tuple(compare_shadows(session, since=begin, until=end)),
             _delays(session, readings, begin, end),
             _delivered(session, begin, end),
             _drift(settings, readings),
@@ -187,36 +174,6 @@ def _flags(readings: Sequence[_Row]) -> tuple[Flags, ...]:
         rates = sorted({row.rate for row in own if row.rate is not None})
         found.append(Flags(bundle, len(own), sum(row.flagged is True for row in own), tuple(rates)))
     return tuple(found)
-
-
-def _shadows(readings: Sequence[_Row]) -> tuple[Shadow, ...]:
-    shown = {(row.study, row.revision): row for row in readings if not row.shadow and row.score is not None}
-    pairs: dict[tuple[str, str], list[tuple[_Row, _Row]]] = {}
-    for row in readings:
-        other = shown.get((row.study, row.revision))
-        if row.shadow and other is not None and row.score is not None:
-            pairs.setdefault((other.bundle, row.bundle), []).append((other, row))
-    found = []
-    for (name, shadow), both in sorted(pairs.items()):
-        flags = Counter((one.flagged is True, other.flagged is True) for one, other in both)
-        found.append(
-            Shadow(
-                name, shadow, len(both), _rank_correlation(both), flags[True, True], flags[True, False],
-                flags[False, True],
-            )
-        )  # fmt: skip
-    return tuple(found)
-
-
-def _rank_correlation(pairs: Sequence[tuple[_Row, _Row]]) -> float | None:
-    if len(pairs) < 3:
-        return None
-    from scipy import stats
-
-    scores = np.array([(one.score, other.score) for one, other in pairs], np.float64)
-    if (scores.std(axis=0) == 0).any():
-        return None
-    return float(stats.spearmanr(scores[:, 0], scores[:, 1]).statistic)
 
 
 def _delays(session: Session, readings: Sequence[_Row], begin: datetime, end: datetime) -> tuple[Delay, ...]:
