@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import t
+from scipy.special import stdtrit
 
 
 def lower_bound(values: ArrayLike, level: float = 0.95) -> float:
@@ -15,5 +15,5 @@ def lower_bound(values: ArrayLike, level: float = 0.95) -> float:
     drawn = np.asarray(values, dtype=np.float64)
     if drawn.size < 2 or not np.isfinite(drawn).all():
         return -math.inf
-    reach = t.ppf((1 + level) / 2, drawn.size - 1) * drawn.std(ddof=1) / math.sqrt(drawn.size)
+    reach = stdtrit(drawn.size - 1, (1 + level) / 2) * drawn.std(ddof=1) / math.sqrt(drawn.size)
     return float(drawn.mean() - reach)

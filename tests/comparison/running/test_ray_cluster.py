@@ -101,6 +101,7 @@ def test_an_address_where_nothing_listens_is_one_line(tmp_path):
     task = intensity_task(tmp_path / "comparison", tmp_path / "none.csv")
     with pytest.raises(UserError, match=r"--ray 127\.0\.0\.1:9: cannot be reached"):
         run_on_ray([task], address="127.0.0.1:9", show=Quiet())
+    assert logging.getLogger("ray").propagate, "a log would not hear Ray's warnings"
 
 
 def test_a_cluster_that_asks_for_a_token_is_told_as_such():

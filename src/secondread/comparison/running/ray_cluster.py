@@ -79,6 +79,7 @@ def import_ray() -> Any:
         import ray
     except ImportError as error:
         raise UserError(f"--ray needs Ray ({error}): {install_command('ray')}") from error
+    logging.getLogger("ray").propagate = True  # Ray keeps its warnings from every log but its own
     return ray
 
 

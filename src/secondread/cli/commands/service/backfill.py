@@ -16,17 +16,20 @@ def backfill(
     config: Configuration,
     peer: Annotated[str, typer.Option("--from", metavar="TITLE", help="The archive, one of receive.peers.")],
     since: Annotated[
-        datetime, typer.Option("--since", help="The first day, such as 2026-01-31.", formats=["%Y-%m-%d"])
+        datetime,
+        typer.Option(
+            "--since", metavar="DATE", help="The first day, such as 2026-01-31.", formats=["%Y-%m-%d"]
+        ),
     ],
     until: Annotated[
         datetime | None,
-        typer.Option("--until", help="The last day; today.", formats=["%Y-%m-%d"], show_default=False),
+        typer.Option(
+            "--until", metavar="DATE", help="The last day.", formats=["%Y-%m-%d"], show_default="today"
+        ),
     ] = None,
     modality: Annotated[
         list[str] | None,
-        typer.Option(
-            "--modality", help="Studies with images of it; may be given several times.", show_default=False
-        ),
+        typer.Option("--modality", metavar="TERM", help="Studies with images of it.", show_default=False),
     ] = None,
     get: Annotated[
         bool, typer.Option("--get", help="By C-GET, where the archive moves nothing to this service.")
