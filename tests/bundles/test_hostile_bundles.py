@@ -22,11 +22,16 @@ SECONDS, MEGABYTES = 1.0, 200
 
 
 def refused(bundle: Path) -> str:
-    """The line with which it is refused; processor time, so that a busy machine does not matter."""
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-    with pytest.raises(DataError) as caught:
-        Bundle.load(bundle)
-    assert time.process_time() - began < SECONDS
+    """The line with which it is refused; processor time, so that a busy machine does not matter. The first of a
+    process may pay for modules that are imported."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for last in (False, True):
+        began = time.process_time()
+        with pytest.raises(DataError) as caught:
+            Bundle.load(bundle)
+        if time.process_time() - began < SECONDS:
+            break
+        assert not last, "it took too long twice"
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < MEGABYTES * 1024
     line = str(caught.value)
     assert "\n" not in line
