@@ -22,8 +22,8 @@ SECONDS, MEGABYTES = 1.0, 200
 
 
 def refused(bundle: Path) -> str:
-    """The line with which it is refused; processor time, so that a busy machine does not matter. The first of a
-    process may pay for modules that are imported."""
+    """The line with which it is refused; processor time, so that a busy machine does not matter. The first
+    in a process may pay for imports."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for last in (False, True):
         began = time.process_time()
