@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from secondread.service.page.routes.watched import router
 from secondread.service.store.alarms import open_alarm
 from secondread.service.store.jobs import claim, enqueue, finish, now
 from secondread.service.store.tables import Job, Worker
 from secondread.service.watching.metrics import ServiceMetrics
-from secondread.service.watching.routes import router
 from secondread.service.watching.streams import Streams
 from secondread.service.watching.tallies import Tallies
 

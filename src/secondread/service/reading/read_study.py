@@ -23,7 +23,6 @@ from secondread.results.write_dicom import write_dicom_results
 from secondread.service.reading.at_work import AtWork
 from secondread.service.reading.descriptor import NAMES, describe_image
 from secondread.service.reading.laid_out import LaidOut, laid_out
-from secondread.service.reading.scanner import scanner_of
 from secondread.service.reading.thresholds import finite, judged_at
 from secondread.service.spool.files import Spool
 from secondread.service.store.jobs import now
@@ -159,7 +158,7 @@ def _columns(
         "threshold": finite(None if level is None else level.threshold),
         "false_alarm_rate": calibration.false_alarm_rate,
         "worst": source.sop_instance_uid,
-        "scanner": scanner_of(source.facts),
+        "scanner": str(source.facts.get("scanner", "")),
         "images": [_image(row, laid, looked, readings.directory) for row in readings.rows],
         "facts": {
             "level": "study" if of_study else "image",

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session, defer
 
+from secondread.metrics.ranks import spearman
 from secondread.service.store.tables import Reading
 
 Pair = tuple[Reading, Reading]
@@ -105,20 +105,12 @@ def _comparison(bundle: str, shadow: str, pairs: Sequence[Pair], alone: int) -> 
 
 
 def rank_correlation(first: Iterable[float], second: Iterable[float]) -> float | None:
-    """Spearman's: Pearson's correlation of ranks, of which tied values share the mean.
+    """Spearman's; None for fewer than three values, or where one side does not vary.
 
     >>> rank_correlation([1, 2, 3], [10, 30, 20])
     0.5
     """
-    ranks = [_ranks(np.asarray(list(values), np.float64)) for values in (first, second)]
-    if len(ranks[0]) < 3 or any(one.std() == 0 for one in ranks):
+    try:
+        return round(spearman(list(first), list(second)).rho, 12)
+    except ValueError:
         return None
-    centred = [one - one.mean() for one in ranks]
-    lengths = [float(np.sqrt(np.square(one).sum())) for one in centred]
-    return float(round(float(centred[0] @ centred[1]) / (lengths[0] * lengths[1]), 12))
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
-    return (last - (counts - 1) / 2.0)[group]

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi import HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from secondread.service.watching.health import health_of
 from secondread.service.watching.metrics import TYPE, ServiceMetrics
 
-router = APIRouter()
 
-
-@router.get("/metrics")
 def metrics(request: Request) -> Response:
     """In Prometheus' text format; 404 where `page.metrics` is off."""
     state = request.app.state
@@ -22,13 +19,11 @@ def metrics(request: Request) -> Response:
     return Response(state.metrics.text(), media_type=TYPE)
 
 
-@router.get("/health/live")
 def live() -> Response:
     """The process answers."""
     return JSONResponse({"live": True})
 
 
-@router.get("/health/ready")
 def ready(request: Request) -> Response:
     """200 where studies can be taken and read, else 503, with what was looked at."""
     found = health_of(request.app.state.database, request.app.state.settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import logging
 import secrets
@@ -21,6 +20,7 @@ from authlib.integrations.httpx_client import OAuth2Client
 
 from secondread.errors import UserError
 from secondread.service.page.openid.identity import Refused, UnknownKey, claims_of, name_of, role_of
+from secondread.service.page.people.sessions import digest_of
 from secondread.service.settings.page import OpenIdSettings, Role, is_loopback
 from secondread.terminal.events import log_event
 
@@ -86,7 +86,7 @@ class Provider:
             )
         until = time.monotonic() + LOGIN_S
         with self._lock:
-            self._logins[state] = _Login(_hashed(cookie), nonce, verifier, where, redirect, until)
+            self._logins[state] = _Login(digest_of(cookie), nonce, verifier, where, redirect, until)
             while len(self._logins) > MOST_LOGINS:
                 self._logins.popitem(last=False)
         return Begun(url, cookie)
@@ -98,7 +98,7 @@ class Provider:
             login = self._logins.pop(answer.get("state", ""), None)
         if login is None or login.until < time.monotonic():
             raise Refused("the login was not begun here, or took too long")
-        if not hmac.compare_digest(login.cookie, _hashed(cookie)):
+        if not hmac.compare_digest(login.cookie, digest_of(cookie)):
             raise Refused("the login was begun in another browser")
         if answer.get("iss", self._settings.issuer) != self._settings.issuer:
             raise Refused("the answer is of another issuer")  # RFC 9207
@@ -228,10 +228,6 @@ def _secret_of(settings: OpenIdSettings) -> str | None:
     if not secret:
         raise UserError(f"{settings.secret_file}: is empty; it holds the client's secret")
     return secret
-
-
-def _hashed(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _away(error: Exception) -> Away:

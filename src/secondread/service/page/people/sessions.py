@@ -16,6 +16,7 @@ from secondread.service.store.tables import LoginSession, Person
 
 
 def digest_of(token: str) -> str:
+    """What is kept of a token: its SHA-256 in hexadecimal. Tokens are random, so it needs no salt."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

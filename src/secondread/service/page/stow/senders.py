@@ -6,7 +6,6 @@ made.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from secondread.errors import DataError, UserError
 from secondread.outputs.whole import whole_file
+from secondread.service.page.people.sessions import digest_of
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 LINE = re.compile(rf"({NAME.pattern}) sha256:([0-9a-f]{{64}})")
@@ -48,7 +48,7 @@ def add(path: Path, name: str) -> str:
     if name in senders:
         raise UserError(f"{name} is there already; remove it first to give it a new token")
     token = secrets.token_urlsafe(32)
-    _write(path, {**senders, name: _hashed(token)})
+    _write(path, {**senders, name: digest_of(token)})
     return token
 
 
@@ -78,15 +78,11 @@ class Senders:
             return None
         if seen != self._seen:
             self._senders, self._seen = read(self._path), seen
-        given, found = _hashed(token), None
+        given, found = digest_of(token), None
         for name, kept in self._senders.items():
             if hmac.compare_digest(given, kept):
                 found = name
         return found
-
-
-def _hashed(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _write(path: Path, senders: dict[str, str]) -> None:
