@@ -17,6 +17,7 @@ ROOMS = (
     "errors",
     "tables",
     "wording",
+    "parquet",
     "drawing",
     "settings",
     "registry",

@@ -12,7 +12,7 @@ from secondread.cli.completion import devices, recipe_names
 MOST_SEED = 2**32 - 1
 """Of what scikit-learn draws with."""
 
-ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest (CSV).")]
+ManifestFile = Annotated[Path, typer.Argument(metavar="MANIFEST", help="Manifest (CSV or Parquet).")]
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Fitted bundle: its folder or archive.")]
 RecipeName = Annotated[
     str,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from secondread.cohorts.columns import COLUMNS
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 
 _ORDERS: dict[str, Callable[[float, float], bool]] = {
@@ -49,6 +51,29 @@ class Condition:
             return cell not in self.values
         left, right = _number(cell), _number(self.values[0])
         return left is not None and right is not None and _ORDERS[self.sign](left, right)
+
+
+def parsed(texts: Sequence[str], further: Iterable[str], source: str) -> tuple[Condition, ...]:
+    """The conditions on a manifest that has these further columns. Raises UserError for one that cannot be
+    read or is on an unknown column."""
+    conditions = tuple(Condition.parse(text) for text in texts)
+    known = (*COLUMNS, *further)
+    for condition in conditions:
+        if condition.column not in known:
+            raise UserError(
+                f"{source}: no column {condition.column!r} for the filter "
+                f"{condition.text!r}; the columns are {', '.join(known)}"
+            )
+    return conditions
+
+
+def meets(row: Row, conditions: Iterable[Condition]) -> bool:
+    """Whether a row meets every condition."""
+    return all(condition.holds(row.value(condition.column)) for condition in conditions)
+
+
+def none_meets(texts: Sequence[str], source: str) -> UserError:
+    return UserError(f"{source}: no row meets {' and '.join(texts)}; loosen the filter")
 
 
 def _number(text: str) -> float | None:

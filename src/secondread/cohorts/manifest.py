@@ -1,23 +1,23 @@
-"""The manifest: the CSV that lists images."""
+"""The manifest: the CSV or Parquet file that lists images."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from secondread import tables
+from secondread import parquet, tables
 from secondread.cohorts.columns import COLUMNS, LABELS
-from secondread.cohorts.conditions import Condition
+from secondread.cohorts.conditions import meets, none_meets, parsed
 from secondread.cohorts.manifest_table import parse_rows, read_rows
-from secondread.cohorts.row import Row
+from secondread.cohorts.row import Row, RowsDigest
 from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR, absolute, files_of, under
 from secondread.outputs.temporary import TemporaryFolder
-from secondread.outputs.whole import write_whole
+from secondread.outputs.whole import cannot_write, whole_file
 from secondread.wording.frame import data_frame
 from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.short import shortened
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 ManifestLike: TypeAlias = Union["Manifest", str, Path, "DataFrame"]
-"""A manifest, the path of its CSV file, or a pandas DataFrame with its columns."""
+"""A manifest, the path of its file, or a pandas DataFrame with its columns."""
 _MOST_SHOWN = 8
 
 
@@ -100,7 +100,8 @@ class Manifest:
     @classmethod
     def read(cls, path: str | Path) -> Manifest:
         """The manifest in a CSV file (UTF-8 with or without BOM, comma-separated, first line = columns; see
-        `secondread.tables`). Columns in another spelling are taken for the project's own (see `columns`).
+        `secondread.tables`) or in a Parquet file, told by its first bytes. Columns in another spelling are
+        taken for the project's own (see `columns`).
 
         Raises UserError that names file, line and column where the file cannot be read, is empty, has
         no `path` column, several columns that may be one, a row of another length than the header, an
@@ -114,7 +115,7 @@ class Manifest:
 
     @classmethod
     def of(cls, given: ManifestLike) -> Manifest:
-        """A manifest as it is, one in a CSV file (`read`), or one in a pandas DataFrame (`from_pandas`)."""
+        """A manifest as it is, one in a file (`read`), or one in a pandas DataFrame (`from_pandas`)."""
         if isinstance(given, Manifest):
             return given
         return cls.read(given) if isinstance(given, str | Path) else cls.from_pandas(given)
@@ -134,16 +135,25 @@ class Manifest:
         return cls(tuple(rows), Path(base).resolve(), "", notes)
 
     def write(self, path: str | Path) -> Path:
-        """Write as CSV; relative paths are rewritten so that they hold from the new place."""
+        """Write as CSV, or as Parquet where the name ends so; relative paths are rewritten so that they hold
+        from the new place. Raises UserError where Parquet needs pyarrow."""
         path = Path(path)
         columns = [name for name in COLUMNS if name == "path" or any(row.value(name) for row in self.rows)]
         columns += self.extra_columns
         target = path.resolve().parent
-        lines = [tables.line(columns)]
-        for row in self.rows:
-            moved = replace(row, path=self._moved(row.path, target), mask=self._moved(row.mask, target))
-            lines.append(tables.line(moved.value(name) for name in columns))
-        write_whole(path, "".join(lines).encode())
+        moved = (
+            replace(row, path=self._moved(row.path, target), mask=self._moved(row.mask, target))
+            for row in self.rows
+        )
+        cells = ([row.value(name) for name in columns] for row in moved)
+        try:
+            with whole_file(path) as file:
+                if parquet.named_parquet(path):
+                    parquet.write(file, dict.fromkeys(columns, "string"), cells, of=path)
+                else:
+                    file.writelines(tables.line(line).encode() for line in chain([columns], cells))
+        except OSError as error:
+            raise cannot_write(path, error) from error
         return path
 
     def _moved(self, reference: str, target: Path) -> str:
@@ -185,19 +195,10 @@ class Manifest:
         """
         if not conditions:
             return self
-        parsed = [Condition.parse(text) for text in conditions]
-        known = [*COLUMNS, *self.extra_columns]
-        for condition in parsed:
-            if condition.column not in known:
-                raise UserError(
-                    f"{self.source or 'manifest'}: no column {condition.column!r} for the filter "
-                    f"{condition.text!r}; the columns are {', '.join(known)}"
-                )
-        rows = tuple(row for row in self.rows if all(c.holds(row.value(c.column)) for c in parsed))
+        wanted = parsed(conditions, self.extra_columns, self.source or "manifest")
+        rows = tuple(row for row in self.rows if meets(row, wanted))
         if not rows:
-            raise UserError(
-                f"{self.source or 'manifest'}: no row meets {' and '.join(conditions)}; loosen the filter"
-            )
+            raise none_meets(conditions, self.source or "manifest")
         return replace(self, rows=rows)
 
     def with_fold(self, fold: int) -> Manifest:
@@ -215,11 +216,7 @@ class Manifest:
     @property
     def digest(self) -> str:
         """Hex BLAKE2b-160 of all cells: equal for manifests that say the same."""
-        digest = hashlib.blake2b(digest_size=20)
-        names = [*COLUMNS, *sorted(self.extra_columns)]
+        digest = RowsDigest(self.extra_columns)
         for row in self.rows:
-            for name in names:
-                if value := row.value(name):
-                    digest.update(f"{name}\x1f{value}\x1e".encode())
-            digest.update(b"\x1d")
-        return digest.hexdigest()
+            digest.add(row)
+        return digest.hex

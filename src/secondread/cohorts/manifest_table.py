@@ -6,12 +6,13 @@ import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from secondread import tables
+from secondread import parquet, tables
 from secondread.cohorts import not_a_manifest
 from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header, refuse_other_length
 from secondread.cohorts.row import Row
-from secondread.cohorts.vector_rows import as_rows_of_images
+from secondread.cohorts.vector_rows import Lines, as_rows_of_images
 from secondread.errors import UserError
+from secondread.parquet import is_parquet
 
 _PATHS = ("path", "mask")
 _MOST_WORDS = 12
@@ -19,17 +20,24 @@ _MOST_WORDS = 12
 
 
 def read_rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:
-    line = 0
+    return parse_rows(path, lines_of(path))
 
-    def lines() -> Iterator[tuple[int, list[str]]]:
-        nonlocal line
+
+def lines_of(path: Path) -> Lines:
+    """The lines of a manifest in a CSV or Parquet file, the header first, one after the other. Raises
+    UserError where it cannot be read as either."""
+    if is_parquet(path):
+        return parquet.lines(path)
+    return as_rows_of_images(path, _csv_lines(path))
+
+
+def _csv_lines(path: Path) -> Lines:
+    line = 0
+    try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             for found in tables.read(stream, strict=True):
                 line = found[0]
                 yield found
-
-    try:
-        return parse_rows(path, as_rows_of_images(path, lines()))
     except csv.Error as error:
         raise UserError(f"{path}, after line {line}: not readable as CSV ({error})") from None
     except UnicodeDecodeError:
@@ -42,39 +50,64 @@ def read_rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:
         raise UserError(f"{path}: the manifest cannot be read ({error.strerror})") from None
 
 
-def parse_rows(path: Path, lines: Iterator[tuple[int, list[str]]]) -> tuple[list[Row], tuple[str, ...]]:
-    """The rows, and what is to be said of the columns."""
-    _, first = next(lines, (0, []))
-    written = [name.strip() for name in first]
-    _check_twice(path, written)
-    header = Header.of(str(path), written)
-    _check_path(path, header.names)
-    further = {name: set[str]() for name in header.names if name not in COLUMNS}
+def parse_rows(path: Path, lines: Lines) -> tuple[list[Row], tuple[str, ...]]:
+    """The rows, and what is to be said of the columns. Raises UserError for a path that stands twice."""
+    found = RowsOfLines(path, lines)
     seen: dict[str, int] = {}
     rows: list[Row] = []
-    for number, cells in lines:
-        refuse_other_length(str(path), number, cells, written)
-        values = {
-            name: cell if name in _PATHS else cell.strip()
-            for name, cell in zip(header.names, cells, strict=True)
-        }
-        known = {name: values[name] for name in COLUMNS if name in values}
-        for column, allowed in (("split", SPLITS), ("label", LABELS)):
-            if column in known:
+    for number, row in found:
+        earlier = seen.setdefault(row.path, number)
+        if earlier != number:
+            raise twice(path, row.path, earlier, number)
+        rows.append(row)
+    return rows, found.notes
+
+
+def twice(path: Path, image: str, earlier: int, number: int) -> UserError:
+    return UserError(f"{path}, line {number}, column path: {image} is already on line {earlier}")
+
+
+class RowsOfLines:
+    """The rows of a manifest, one after the other, each with the number of its line.
+
+    Raises UserError where the header says no manifest, and from a line that is wrong in itself; whether a
+    path stands twice is the caller's to see.
+    """
+
+    def __init__(self, path: Path, lines: Lines) -> None:
+        self.path, self._lines = path, lines
+        _, first = next(lines, (0, []))
+        self._written = [name.strip() for name in first]
+        _check_twice(path, self._written)
+        self.header = Header.of(str(path), self._written)
+        _check_path(path, self.header.names)
+        self.further: dict[str, set[str]] = {name: set() for name in self.header.names if name not in COLUMNS}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of the columns, as far as the rows were read."""
+        return self.header.notes(str(self.path), self.further)
+
+    def __iter__(self) -> Iterator[tuple[int, Row]]:
+        path, header, further = self.path, self.header, self.further
+        checked = [pair for pair in (("split", SPLITS), ("label", LABELS)) if pair[0] in header.names]
+        known_here = [name for name in COLUMNS if name in header.names]
+        for number, cells in self._lines:
+            refuse_other_length(str(path), number, cells, self._written)
+            values = {
+                name: cell if name in _PATHS else cell.strip()
+                for name, cell in zip(header.names, cells, strict=True)
+            }
+            known = {name: values[name] for name in known_here}
+            for column, allowed in checked:
                 known[column] = known[column].lower()
                 _check_word(path, number, header.as_written(column), known[column], allowed)
-        if not known["path"]:
-            raise UserError(f"{path}, line {number}, column path: empty; every row names an image")
-        earlier = seen.setdefault(known["path"], number)
-        if earlier != number:
-            raise UserError(
-                f"{path}, line {number}, column path: {known['path']} is already on line {earlier}"
-            )
-        for name, values_there in further.items():
-            if len(values_there) < _MOST_WORDS:
-                values_there.add(values[name].lower())
-        rows.append(Row(**known, extra={name: values[name] for name in further}))
-    return rows, header.notes(str(path), further)
+            if not known["path"]:
+                raise UserError(f"{path}, line {number}, column path: empty; every row names an image")
+            for name, values_there in further.items():
+                if len(values_there) < _MOST_WORDS:
+                    values_there.add(values[name].lower())
+            yield number, Row(**known, extra={name: values[name] for name in further})
 
 
 def _check_twice(path: Path, written: Sequence[str]) -> None:

@@ -8,16 +8,21 @@ from pathlib import Path
 
 from secondread.cohorts.labels.encoding import not_utf8
 from secondread.images.first_bytes import format_of
+from secondread.parquet import SUFFIXES
 
 _START = 1024
-_TABLES = (".xlsx", ".xlsm", ".xls", ".parquet", ".pq")
+_TABLES = (".xlsx", ".xlsm", ".xls")
 
 
 def missing(path: Path) -> str:
     """Of a path where nothing lies: names that are near, or that its folder is not there."""
     if not path.parent.is_dir():
         return f"{path}: no such manifest; there is no folder {path.parent}"
-    names = [each.name for each in path.parent.iterdir() if each.suffix.lower() == ".csv" and each.exists()]
+    names = [
+        each.name
+        for each in path.parent.iterdir()
+        if each.suffix.lower() in (".csv", *SUFFIXES) and each.exists()
+    ]
     near = get_close_matches(path.name, names, 3, 0.6)
     meant = f"did you mean {' or '.join(near)}?" if near else "give the path of a CSV file"
     return f"{path}: no such manifest; {meant}"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from secondread.cohorts.columns import COLUMNS
@@ -44,6 +45,27 @@ class Row(Short):
     def findings(self) -> tuple[str, ...]:
         """The findings of this image; a cell may hold several, separated by `;`."""
         return tuple(part.strip() for part in self.finding.split(";") if part.strip())
+
+
+class RowsDigest:
+    """Hex BLAKE2b-160 of all cells of rows, added one after the other; equal where they say the same.
+
+    further   the columns beside the project's own, of all rows
+    """
+
+    def __init__(self, further: Iterable[str]) -> None:
+        self._names = (*COLUMNS, *sorted(further))
+        self._digest = hashlib.blake2b(digest_size=20)
+
+    def add(self, row: Row) -> None:
+        for name in self._names:
+            if value := row.value(name):
+                self._digest.update(f"{name}\x1f{value}\x1e".encode("utf-8", "surrogatepass"))
+        self._digest.update(b"\x1d")
+
+    @property
+    def hex(self) -> str:
+        return self._digest.hexdigest()
 
 
 def patient_of(row: Row) -> str:

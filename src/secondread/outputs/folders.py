@@ -18,6 +18,7 @@ from pathlib import Path
 from secondread.errors import UserError
 from secondread.outputs.lock import only_one
 from secondread.outputs.whole import clear_leftovers
+from secondread.parquet import columns_of, is_parquet
 
 RECORD = "run.json"
 SIGNS = (
@@ -200,9 +201,11 @@ def _same(first: Path, second: Path) -> bool:
 
 
 def _header(path: Path) -> list[str]:
-    """The cells of a table's first line; none where it is no text."""
+    """The cells of a table's first line; none where it is no text and no Parquet file."""
     try:
+        if is_parquet(path):
+            return columns_of(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             return [cell.strip() for cell in next(csv.reader([file.readline(1 << 16)]), [])]
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except (OSError, UnicodeDecodeError, csv.Error, UserError):
         return []

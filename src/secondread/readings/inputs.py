@@ -27,6 +27,7 @@ from secondread.images.read_header import read_header
 from secondread.images.several_files import files_of
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Done
+from secondread.parquet import is_parquet
 from secondread.wording.short import Short
 
 Source = str | Path | Manifest
@@ -144,9 +145,9 @@ def gather(
     folders_as_sequences   the pictures of each folder are the frames of one study
     with_studies  also say whose the images of DICOM folders are, for a key map
 
-    A CSV with a column `path` is a manifest; a folder is walked as `secondread index` does; an npz gives
-    all its images; anything else is one image. Raises UserError where a source does not exist, there is
-    nothing to read, or `where` is given for something that has no columns.
+    A CSV with a column `path`, or a Parquet file, is a manifest; a folder is walked as `secondread index`
+    does; an npz gives all its images; anything else is one image. Raises UserError where a source does not
+    exist, there is nothing to read, or `where` is given for something that has no columns.
     """
     listed: Sequence[Source] = [sources] if isinstance(sources, str | Path | Manifest) else list(sources)
     if not listed:
@@ -194,8 +195,8 @@ def as_manifest(source: Source) -> Manifest | None:
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file's name or first line says that it is a manifest."""
-    if path.suffix.lower() == ".csv":
+    """Whether a file's name, first bytes or first line say that it is a manifest."""
+    if path.suffix.lower() == ".csv" or is_parquet(path):
         return True
     with open(path, "rb") as file:
         line = file.readline(4096)

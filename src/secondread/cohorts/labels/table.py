@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, TypeAlias, Union
 
+from secondread import parquet
 from secondread.cohorts.labels.encoding import marked_encoding, not_utf8
 from secondread.errors import UserError
 from secondread.tables import plain_name, text_of
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 _DELIMITERS = (",", "\t", ";", "|")
 _EXCEL = (".xlsx", ".xlsm")
-_PARQUET = (".parquet", ".pq")
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
-_ZIP, _PARQUET_MAGIC = b"PK\x03\x04", b"PAR1"
+_ZIP = b"PK\x03\x04"
 _LEFT_OUT = "export it as CSV (UTF-8), TSV, .xlsx or .parquet"
 
 
@@ -94,7 +93,9 @@ class LabelTable:
             return cls.read(given)
         cells = [[str(name) for name in given.columns]]
         there = given.astype(object).where(given.notna(), None)
-        cells += [[_plain(value) for value in row] for row in there.itertuples(index=False, name=None)]
+        cells += [
+            [parquet.text_of(value) for value in row] for row in there.itertuples(index=False, name=None)
+        ]
         return cls._of_lines("DataFrame", enumerate(cells, start=1), ())
 
     @classmethod
@@ -144,13 +145,13 @@ def _reader(path: Path, start: bytes) -> Read:
     ending = path.suffix.lower()
     if not start:
         raise UserError(f"{path}: the file is empty (0 bytes); export it again")
-    if start.startswith(_PARQUET_MAGIC):
+    if start.startswith(parquet.MAGIC):
         return _parquet
     if start.startswith(_ZIP) and ending not in (".csv", ".tsv", ".txt"):
         return _excel
     if start.startswith(_OLD_EXCEL):
         raise UserError(f"{path}: a workbook of the form before 2007 (.xls); save it as .xlsx or CSV")
-    if start.startswith(_ZIP) or ending in (*_EXCEL, *_PARQUET):
+    if start.startswith(_ZIP) or ending in (*_EXCEL, *parquet.SUFFIXES):
         raise UserError(f"{path}: not what its name says: its content is of another kind; {_LEFT_OUT}")
     return _text
 
@@ -199,7 +200,7 @@ def _excel(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
     try:
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
         sheet = book.worksheets[0]
-        rows = [[_plain(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+        rows = [[parquet.text_of(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
         names = book.sheetnames
         book.close()
     except Exception as error:
@@ -215,37 +216,7 @@ def _excel(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
 
 
 def _parquet(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise UserError(
-            f"{path}: a Parquet file needs pyarrow: {install_command('tables')}; or save it as CSV"
-        ) from None
-    try:
-        found = parquet.read_table(path, use_threads=False)
-        columns = [[_plain(value) for value in column.to_pylist()] for column in found.columns]
-        names = [str(name) for name in found.column_names]
-    except Exception as error:
-        raise UserError(f"{path}: no Parquet file that can be read (damaged); save it as CSV") from error
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return ((number, row) for number, row in enumerate([names, *rows], start=1)), []
-
-
-def _plain(value: Any) -> str:
-    """A cell of a workbook or Parquet file as text."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime.datetime) and value.time() == datetime.time():
-        return value.date().isoformat()
-    if isinstance(value, datetime.datetime | datetime.date):
-        return value.isoformat()
-    if isinstance(value, list | tuple):
-        return "|".join(_plain(each) for each in value)
-    return str(value)
+    return parquet.lines(path), []
 
 
 def _check_columns(source: str, line: int, columns: Sequence[str]) -> None:

@@ -35,7 +35,9 @@ from secondread.wording.numbers import count
 @one_line("run the same command again")
 def index(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder, DICOM tree, file or npz.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Manifest to write (CSV).")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Manifest to write (CSV, or .parquet).")
+    ],
     shape: Annotated[
         Literal["volumes", "images"],
         typer.Option(
