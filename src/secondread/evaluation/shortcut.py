@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import Estimate, Resampling, area_estimate
+from secondread.metrics.ranks import spearman
 from secondread.metrics.roc import auroc
 from secondread.wording.short import Short
 
@@ -195,7 +195,7 @@ def _score_from(
     r_squared = 1 - float(np.sum((scores - predicted) ** 2) / np.sum((scores - scores.mean()) ** 2))
     if np.ptp(predicted) == 0:
         return Estimate(0.0), r_squared
-    return Estimate(float(spearmanr(scores, predicted).statistic)), r_squared
+    return Estimate(spearman(scores, predicted).rho), r_squared
 
 
 def _thumbnail_ceiling(

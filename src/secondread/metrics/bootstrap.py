@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.special import expit, logit, ndtri
 
 from secondread.metrics.few_patients import FEWEST_TO_RESAMPLE, newcombe_auroc, patients_of_each
 from secondread.metrics.labelled_scores import Floats, labelled_scores
@@ -124,7 +123,7 @@ def on_logit_scale(value: float, draws: ArrayLike, level: float = 0.95) -> Inter
     error = float(np.std(drawn[np.isfinite(drawn)]))
     if not 0 < value < 1 or error <= 1e-12:
         return Interval(value, value, defined)
-    reach = float(norm.ppf((1 + level) / 2)) * error / (value * (1 - value))
+    reach = float(ndtri((1 + level) / 2)) * error / (value * (1 - value))
     low, high = expit(logit(value) + np.array([-reach, reach]))
     return Interval(float(low), float(high), defined)
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
-from scipy.stats import norm, rankdata
+from scipy.special import expit, logit, ndtr, ndtri
 
 from secondread.metrics.few_patients import FEWEST_TO_RESAMPLE, newcombe_auroc, tested
 from secondread.metrics.labelled_scores import Floats, as_labels, labelled_scores, labelled_seeds
+from secondread.metrics.midranks import midranks
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def delong(labels: ArrayLike, scores: ArrayLike, *, level: float = 0.95) -> DeLo
     area, variance = float(areas[0]), float(covariance[0, 0])
     low = high = area
     if variance > 0 and 0 < area < 1:
-        reach = norm.ppf((1 + level) / 2) * np.sqrt(variance) / (area * (1 - area))
+        reach = ndtri((1 + level) / 2) * np.sqrt(variance) / (area * (1 - area))
         low, high = (float(end) for end in expit(logit(area) + np.array([-reach, reach])))
     found = int(abnormal.sum()), int((~abnormal).sum())
     if low == high or min(found) < FEWEST_TO_RESAMPLE:
@@ -80,7 +80,7 @@ def delong_test(labels: ArrayLike, first: ArrayLike, second: ArrayLike) -> DeLon
         z = difference / float(np.sqrt(variance))
     abnormal = as_labels(labels)
     found = int(abnormal.sum()), int((~abnormal).sum())
-    p_value = tested(z, float(2 * norm.sf(abs(z))), found, abnormal.size)
+    p_value = tested(z, float(2 * ndtr(-abs(z))), found, abnormal.size)
     return DeLongTest((float(areas[0]), float(areas[1])), covariance, z, p_value)
 
 
@@ -103,9 +103,9 @@ def delong_means(labels: ArrayLike, scores: Sequence[ArrayLike]) -> tuple[Floats
         raise ValueError(f"{positives} abnormal and {negatives} normal images: DeLong needs two of each")
     above, below = np.empty((len(methods), positives)), np.empty((len(methods), negatives))
     for index, rows in enumerate(methods):
-        overall = rankdata(rows, axis=1)
-        higher = overall[:, abnormal] - rankdata(rows[:, abnormal], axis=1)
-        lower = overall[:, ~abnormal] - rankdata(rows[:, ~abnormal], axis=1)
+        overall = midranks(rows)
+        higher = overall[:, abnormal] - midranks(rows[:, abnormal])
+        lower = overall[:, ~abnormal] - midranks(rows[:, ~abnormal])
         above[index] = (higher / negatives).mean(axis=0)
         below[index] = (1.0 - lower / positives).mean(axis=0)
     covariance = np.atleast_2d(np.cov(above)) / positives + np.atleast_2d(np.cov(below)) / negatives

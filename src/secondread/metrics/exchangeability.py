@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import kolmogorov
 
 from secondread.metrics.labelled_scores import Floats
 
@@ -57,10 +57,12 @@ def exchangeability(
     grid = np.unique(np.concatenate([first, second]))
     distance = float(np.abs(_share_up_to(grid, first, one) - _share_up_to(grid, second, other)).max())
     if patients == (first.size, second.size):
-        p_value = float(stats.ks_2samp(first, second).pvalue)
+        from scipy.stats import ks_2samp  # takes a second to import
+
+        p_value = float(ks_2samp(first, second).pvalue)
     else:
         size = patients[0] * patients[1] / (patients[0] + patients[1])
-        p_value = float(stats.kstwobign.sf(distance * math.sqrt(size)))
+        p_value = float(kolmogorov(distance * math.sqrt(size)))
     below = np.searchsorted(np.sort(first), second, side="left")
     up_to = np.searchsorted(np.sort(first), second, side="right")
     cumulated = np.append(0.0, np.cumsum(one[np.argsort(first, kind="stable")])) / one.sum()

@@ -3,10 +3,11 @@ from a handful."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtri
 
 FEWEST = 10
 """Patients of each label from which a difference is tested.
@@ -50,7 +51,7 @@ def newcombe_auroc(area: float, abnormal: int, normal: int, level: float = 0.95)
     """
     if not 0 <= area <= 1 or min(abnormal, normal) < 1:
         raise ValueError(f"an AUROC of {area} over {abnormal} and {normal} patients has no interval")
-    reach, mean = float(norm.ppf((1 + level) / 2)), (abnormal + normal) / 2 - 1
+    reach, mean = float(ndtri((1 + level) / 2)), (abnormal + normal) / 2 - 1
 
     def beyond(at: float) -> float:
         shape = 1 + mean * (1 - at) / (2 - at) + mean * at / (1 + at)
@@ -76,8 +77,15 @@ def difference_of_aurocs(
     )
 
 
-def _root(beyond, low: float, high: float) -> float:  # type: ignore[no-untyped-def]
-    """Where it changes sign. At an area of 0 or 1 it is 0 at that end too, which is not the one sought."""
+def _root(beyond: Callable[[float], float], low: float, high: float) -> float:
+    """Where it changes sign, by bisection to the last bit. At an area of 0 or 1 it is 0 at that end too, and
+    that end is not sought."""
     step = 1e-9
-    ends = (low, high - step) if beyond(low) > 0 else (low + step, high)
-    return float(brentq(beyond, *ends))
+    low, high = (low, high - step) if beyond(low) > 0 else (low + step, high)
+    above_at_low = beyond(low) > 0
+    while low < (middle := (low + high) / 2) < high:
+        if (beyond(middle) > 0) == above_at_low:
+            low = middle
+        else:
+            high = middle
+    return middle

@@ -8,8 +8,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import rankdata
-from scipy.stats import t as student_t
+from scipy.special import ndtr, stdtr
 
 from secondread.metrics.bootstrap import (
     Interval,
@@ -22,6 +21,7 @@ from secondread.metrics.bootstrap import (
 )
 from secondread.metrics.few_patients import FEWEST, difference_of_aurocs, patients_of_each, tested
 from secondread.metrics.labelled_scores import Bools, Floats, labelled_seeds
+from secondread.metrics.midranks import midranks
 from secondread.metrics.patients import Patients, patient_numbers
 from secondread.metrics.precision_recall import weighted_average_precision
 from secondread.metrics.roc import weighted_auroc
@@ -128,7 +128,7 @@ class Resampled:
             z = 0.0 if abs(value) < 1e-12 else float(np.copysign(np.inf, value))
         else:
             z = value / float(np.sqrt(variance))
-        p_value = float(2 * student_t.sf(abs(z), freedom))
+        p_value = float(2 * (stdtr(freedom, -abs(z)) if np.isfinite(freedom) else ndtr(-abs(z))))
         if self.of_each is not None:
             p_value = tested(z, p_value, self.of_each, self.patients)
             flat = [np.nanmin(self.draws[:, i]) == np.nanmax(self.draws[:, i]) for i in (first, second)]
@@ -144,7 +144,7 @@ class Resampled:
     def ranks(self, level: float = 0.95) -> list[Rank]:
         """Rank of each method among all, by its draws: the highest value has rank 1."""
         defined = self.draws[np.isfinite(self.draws).all(axis=1)]
-        found = rankdata(-defined, axis=1)
+        found = midranks(-defined)
         low, high = np.quantile(found, [(1 - level) / 2, (1 + level) / 2], axis=0, method="inverted_cdf")
         return [Rank(float(m), float(a), float(b)) for m, a, b in zip(found.mean(0), low, high, strict=True)]
 

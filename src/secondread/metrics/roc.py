@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from secondread.metrics.labelled_scores import Floats, labelled_scores
+from secondread.metrics.midranks import midranks
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,10 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
 
     ValueError where a class is missing or a score is not finite.
     """
-    from scipy.stats import rankdata  # takes most of a second to import, which a fit need not wait for
-
     abnormal, values = labelled_scores(labels, scores)
     positives = int(abnormal.sum())
     negatives = abnormal.size - positives
-    ranks = rankdata(values)
+    ranks = midranks(values)
     return float((ranks[abnormal].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta, t
+from scipy.special import betaincinv, stdtrit
 
 from secondread.metrics.labelled_scores import Floats, as_labels
 from secondread.metrics.patients import Patients, patient_numbers
@@ -35,8 +35,8 @@ def clopper_pearson(successes: float, trials: float, level: float = 0.95) -> tup
     if not 0 <= successes <= trials or trials <= 0:
         raise ValueError(f"{successes} of {trials} is no share")
     tail = (1 - level) / 2
-    low = 0.0 if successes <= 0 else float(beta.ppf(tail, successes, trials - successes + 1))
-    high = 1.0 if successes >= trials else float(beta.ppf(1 - tail, successes + 1, trials - successes))
+    low = 0.0 if successes <= 0 else float(betaincinv(successes, trials - successes + 1, tail))
+    high = 1.0 if successes >= trials else float(betaincinv(successes + 1, trials - successes, 1 - tail))
     return low, high
 
 
@@ -95,7 +95,7 @@ def effective_size(
     elif min((found < images).sum(), (found > 0).sum()) < FEWEST_OF_EACH:
         size = least
     else:
-        narrower = float(t.ppf((1 + level) / 2, n - 1) / t.ppf((1 + level) / 2, count - 1)) ** 2
+        narrower = float(stdtrit(n - 1, (1 + level) / 2) / stdtrit(count - 1, (1 + level) / 2)) ** 2
         size = min(max(n * ordinary / between * narrower if between > 0 else n, least), n)
     if extra_variance > 0:
         size = 1 / (1 / size + extra_variance / (share * (1 - share)))

@@ -1,4 +1,6 @@
 import numpy as np
+import pytest
+from scipy import stats
 
 from secondread.cohorts.checking.giveaways import giveaways
 
@@ -43,3 +45,20 @@ def test_chance_is_not_found():
 
 def test_one_label_alone_gives_nothing_away():
     assert giveaways([{"mode": "L"}, {"mode": "RGB"}], [True, True]) == []
+
+
+def test_the_figures_are_those_of_scipy_s_tests():
+    rng = np.random.default_rng(2)
+    label = np.arange(120) % 3 == 0
+    number = np.round(rng.normal(size=120) + 3 * label)
+    (found,) = giveaways([{"rows": float(value)} for value in number], label)
+    area = stats.mannwhitneyu(number[label], number[~label], method="asymptotic").statistic / (40 * 80)
+    assert found.strength == pytest.approx(2 * area - 1, abs=1e-12)
+    site = ["ab"[int(a) if rng.random() < 0.9 else 0] for a in label]
+    table = [
+        [sum(s == kind and a == there for s, a in zip(site, label, strict=True)) for there in (0, 1)]
+        for kind in "ab"
+    ]
+    g = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood").statistic
+    whole = next(each for each in giveaways([{"site": s} for s in site], label) if "uncertainty" in each.line)
+    assert whole.strength == pytest.approx(g / (240 * stats.entropy([80, 40])), abs=1e-12)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.special import chdtrc, ndtr, xlogy
 
 STRONG_AUROC = 0.7
 STRONG_SHARE = 0.15
@@ -75,8 +75,7 @@ def _numeric(name: str, values: Sequence[float | str | None], label: np.ndarray)
     positive = label[known]
     if min(positive.sum(), (~positive).sum()) < SMALLEST_COUNT or np.ptp(numbers) == 0:
         return []
-    test = stats.mannwhitneyu(numbers[positive], numbers[~positive], method="asymptotic")
-    auroc = float(test.statistic) / (positive.sum() * (~positive).sum())
+    auroc, p = _mann_whitney(numbers[positive], numbers[~positive])
     low, high = ("normal", "abnormal") if auroc > 0.5 else ("abnormal", "normal")
     line = (
         f"images with low {name} tend to be {low}, with high {name} {high}: AUROC "
@@ -85,7 +84,20 @@ def _numeric(name: str, values: Sequence[float | str | None], label: np.ndarray)
     )
     distance = abs(auroc - 0.5)
     giveaway = Giveaway(name, line, 2 * distance, _extremes(numbers, positive == (auroc > 0.5), known))
-    return [_Tested(giveaway, float(test.pvalue), distance >= STRONG_AUROC - 0.5)]
+    return [_Tested(giveaway, p, distance >= STRONG_AUROC - 0.5)]
+
+
+def _mann_whitney(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """P(first > second) + P(equal) / 2, and the two-sided p-value of 1/2 by the normal approximation, with
+    the variance that ties leave and a correction of half a step (as scipy.stats.mannwhitneyu, which takes a
+    second to import)."""
+    ascending, pairs = np.sort(second), len(first) * len(second)
+    below = np.searchsorted(ascending, first, side="left").sum()
+    above = float(below + np.searchsorted(ascending, first, side="right").sum()) / 2
+    n, (_, ties) = len(first) + len(second), np.unique(np.append(first, second), return_counts=True)
+    variance = pairs / 12 * (n + 1 - float((ties.astype(float) ** 3 - ties).sum()) / (n * (n - 1)))
+    z = (max(above, pairs - above) - pairs / 2 - 0.5) / np.sqrt(variance)
+    return above / pairs, min(1.0, float(2 * ndtr(-z)))
 
 
 def _extremes(numbers: np.ndarray, expected_high: np.ndarray, known: np.ndarray) -> tuple[int, ...]:
@@ -106,8 +118,10 @@ def _categorical(name: str, values: Sequence[str], label: np.ndarray) -> list[_T
     table = np.zeros((len(kinds), 2))
     for value, is_abnormal in zip(values, label, strict=True):
         table[kinds.index(value), int(is_abnormal)] += 1
-    g = stats.chi2_contingency(table, correction=False, lambda_="log-likelihood")
-    share = float(g.statistic) / (2 * len(values) * stats.entropy(table.sum(axis=0)))
+    by_label = table.sum(axis=0)
+    expected = table.sum(axis=1, keepdims=True) * by_label / len(values)
+    g = 2 * float(xlogy(table, table / expected).sum())
+    share = g / (-2 * float(xlogy(by_label, by_label / len(values)).sum()))
     shown = ", ".join(
         f"{kind}: {table[kinds.index(kind), 0]:.0f} normal and {table[kinds.index(kind), 1]:.0f} abnormal"
         for kind, _ in counts.most_common(4)
@@ -117,11 +131,12 @@ def _categorical(name: str, values: Sequence[str], label: np.ndarray) -> list[_T
         f"{said} tells {share:.0%} of the label's uncertainty over {len(values)} images ({shown})",
         share,
     )
-    tested = [_Tested(whole, float(g.pvalue), share >= STRONG_SHARE)]
+    tested = [_Tested(whole, float(chdtrc(len(kinds) - 1, g)), share >= STRONG_SHARE)]
     for kind, (normals, abnormals) in zip(kinds, table, strict=True):
         if min(normals, abnormals) == 0 and (count := int(normals + abnormals)) >= SMALLEST_COUNT:
             word, of_label = ("normal", ~label) if abnormals == 0 else ("abnormal", label)
-            p = float(stats.hypergeom.sf(count - 1, len(label), int(of_label.sum()), count))
+            left = np.arange(count)  # drawn before, so that many fewer are left to draw from
+            p = float(np.prod((of_label.sum() - left) / (len(label) - left)))
             line = (
                 f"all {count} images with {said} {kind} are {word} ({of_label.sum()} of all {len(label)} are)"
             )

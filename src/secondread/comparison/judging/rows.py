@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from secondread.comparison.judging.results import Results, RunResult
 from secondread.comparison.running.methods import Method
 from secondread.metrics.bootstrap import Interval
 from secondread.metrics.decisions import decide, f1_of
+from secondread.metrics.midranks import midranks
 from secondread.metrics.paired import Rank
 from secondread.metrics.precision_recall import average_precision
 from secondread.metrics.roc import auroc, sensitivity_at_specificity
@@ -179,4 +179,4 @@ def _f1(overlap: Pair | None) -> Pair | None:
 
 def ranks_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mid-ranks scaled to [0, 1], `[n]`."""
-    return (rankdata(scores) - 1) / max(1, len(scores) - 1)
+    return (midranks(scores) - 1) / max(1, len(scores) - 1)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.special import expit, logit, ndtr, ndtri
 
 from secondread.metrics.few_patients import FEWEST_TO_RESAMPLE, newcombe_auroc
 from secondread.metrics.planning.search import smallest
@@ -34,7 +33,7 @@ def expected_auroc_interval(
     >>> round(low, 2), round(high, 2)
     (0.79, 0.9)
     """
-    reach = norm.ppf((1 + level) / 2) * math.sqrt(auroc_variance(area, abnormal, normal))
+    reach = ndtri((1 + level) / 2) * math.sqrt(auroc_variance(area, abnormal, normal))
     low, high = (float(end) for end in expit(logit(area) + np.array([-1, 1]) * reach / (area * (1 - area))))
     if min(abnormal, normal) < FEWEST_TO_RESAMPLE:
         least, most = newcombe_auroc(area, abnormal, normal, level)
@@ -96,8 +95,8 @@ def power_of_difference(
         return a + b - 2 * correlation * math.sqrt(a * b)
 
     nearer = min(first, second, key=lambda area: abs(area - 0.5))
-    reach = norm.ppf((1 + level) / 2) * math.sqrt(variance(nearer, nearer))
-    return float(norm.cdf((abs(first - second) - reach) / math.sqrt(variance(first, second))))
+    reach = ndtri((1 + level) / 2) * math.sqrt(variance(nearer, nearer))
+    return float(ndtr((abs(first - second) - reach) / math.sqrt(variance(first, second))))
 
 
 def patients_for_difference(
