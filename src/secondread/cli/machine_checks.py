@@ -14,6 +14,7 @@ from pathlib import Path
 
 from secondread.errors import UserError
 from secondread.images.workers.cores import available_cores
+from secondread.images.workers.threads import threads
 from secondread.outputs.run_record import versions
 from secondread.preprocessing.cache.limit import LIMIT_VARIABLE
 from secondread.preprocessing.cache.place import cache_facts, default_cache_directory
@@ -55,7 +56,7 @@ def _torch() -> Iterator[Finding]:
     yield Finding("devices", ", ".join(["cpu", *devices]))
     yield Finding(
         "threads",
-        f"torch uses {torch.get_num_threads()}; OMP_NUM_THREADS is {_environment('OMP_NUM_THREADS')}",
+        f"torch uses {torch.get_num_threads()} ({threads().why})",
     )
     bf16 = "CPU has AMX: bf16" if cpu_has_amx() else "CPU has no AMX: float32"
     gpu = f"; GPU bf16: {torch.cuda.is_bf16_supported()}" if devices else ""
@@ -160,10 +161,6 @@ def _cache(directory: Path) -> Finding:
     room = os.statvfs(directory) if hasattr(os, "statvfs") else None
     free = f", {room.f_bavail * room.f_frsize / 2**30:.1f} GiB free" if room else ""
     return Finding("cache", f"{directory} holds {in_words(facts['bytes'])} ({limit}); writable{free}")
-
-
-def _environment(name: str) -> str:
-    return os.environ.get(name, "not set")
 
 
 def _line(error: Exception) -> str:

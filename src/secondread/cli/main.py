@@ -13,7 +13,9 @@ def main() -> None:
     """The entry point of the `secondread` command."""
     try:
         from secondread.cli.application import app
+        from secondread.images.workers.threads import take_threads
 
+        take_threads(lasting=sys.argv[1:2] == ["serve"])
         app(prog_name="secondread")
     except KeyboardInterrupt:
         _say_interrupted()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from secondread.evaluation.pixels import evaluate_pixels
 from secondread.evaluation.promise import image_promise, study_promise
 from secondread.evaluation.shortcut import check_shortcuts
 from secondread.evaluation.warnings import warnings_of
+from secondread.images.workers.cores import available_cores
 from secondread.readings.readings import Readings
 
 
@@ -63,7 +63,7 @@ def evaluate(
     readings = readings_csv if isinstance(readings_csv, Readings) else Readings.read(readings_csv)
     manifest = _manifest_of(readings, manifest, labels)
     manifest = manifest.where(*where)
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     processes = min(cores, 8) if workers is None else workers
     joined = join(readings, manifest, workers=processes)
     cases = joined.cases

@@ -6,7 +6,6 @@ threads, an image's scores are the same bits whatever else is read.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -21,7 +20,7 @@ from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.errors import DataError, UserError
 from secondread.exporting.draws import Draw, drawn
 from secondread.exporting.export_document import GraphForm
-from secondread.images.workers.cores import available_cores
+from secondread.images.workers.threads import threads
 from secondread.postprocessing.map_processing import MapProcessing
 from secondread.tiling.tiled_image import TiledImage
 from secondread.tiling.tiles import tile_at
@@ -31,13 +30,6 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Floats32 = NDArray[np.float32]
-
-
-def thread_count() -> int:
-    """Threads of one computation, as torch takes them: OMP_NUM_THREADS where it is set, else the cores that
-    this process may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(asked) if asked.isdecimal() and int(asked) > 0 else available_cores()
 
 
 class GraphScores:
@@ -165,7 +157,7 @@ def _opened(path: Path) -> InferenceSession:
             f"{path}: onnxruntime, which computes exported bundles, is not installed; pip install onnxruntime"
         ) from None
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = thread_count()
+    options.intra_op_num_threads = threads().number
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.use_deterministic_compute = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from secondread.comparison.writing.published import PublishedRow
 from secondread.comparison.writing.published_sections import LEAD, TITLE, published_sections
 from secondread.comparison.writing.sections import cost, main, pair_tests, pixels
 from secondread.evaluation.cases import Case
+from secondread.images.workers.cores import available_cores
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.reports.comparison_figures import draw_comparison, shown_curves
@@ -70,7 +70,7 @@ def write_comparison(
     for name, text in written.items():
         write_whole(folder / name, text.encode())
     images = table.results.images
-    tiles = missed_tiles(table, workers=min(os.cpu_count() or 1, 8) if workers is None else workers)
+    tiles = missed_tiles(table, workers=min(available_cores(), 8) if workers is None else workers)
     return write_report_page(
         folder,
         "comparison.html",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from secondread.bundles.model_card import RESEARCH
 from secondread.drawing.palette import HEAT
 from secondread.evaluation.comparisons import BASELINES
 from secondread.evaluation.evaluation import Evaluation
+from secondread.images.workers.cores import available_cores
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.reports.cards import data_card, data_name, model_card, model_name
@@ -46,7 +46,7 @@ def write_report(
         metrics["command"] = list(command)
     text = json.dumps(metrics, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
     write_whole(folder / "metrics.json", text.encode())
-    cores = min(os.cpu_count() or 1, 8) if workers is None else workers
+    cores = min(available_cores(), 8) if workers is None else workers
     return write_report_page(
         folder,
         "page.html",

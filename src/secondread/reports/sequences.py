@@ -3,7 +3,6 @@ and as a page of its own beside readings."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 from secondread.drawing.palette import ABNORMAL, FAINT, HEAT, INK, METHOD, NORMAL
 from secondread.drawing.style import STYLE
 from secondread.evaluation.promise import image_promise, map_scale, study_promise
+from secondread.images.workers.cores import available_cores
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.readings.reading import Reading
@@ -106,7 +106,7 @@ def write_sequences(readings: Readings, *, workers: int | None = None) -> Path |
     """Write `sequences.html`, with its curves in `figures/`, beside the readings; return the page's path, or
     None where no two readings are frames of one sequence."""
     folder = readings.directory
-    cores = min(os.cpu_count() or 1, 8) if workers is None else workers
+    cores = min(available_cores(), 8) if workers is None else workers
     section = sequences_section(readings, readings.rows, folder / "figures", workers=cores)
     if not section:
         return None
