@@ -27,7 +27,7 @@ from secondread.calibration.raw_scores import RawScores, concatenate
 from secondread.detectors import DETECTORS, find
 from secondread.detectors.contract import Detector
 from secondread.recipes.recipe import Recipe
-from secondread.scoring.device import processor_name
+from secondread.scoring.bf16_speed import processor_name
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer
 from secondread.training.loop import train

@@ -25,7 +25,8 @@ from secondread.detectors.contract import Batch, Detector
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.batch_size import default_batch_size
-from secondread.scoring.device import autocast, choose_precision, place, processor_name, to_device
+from secondread.scoring.bf16_speed import processor_name
+from secondread.scoring.device import autocast, choose_precision, place, to_device
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import noise_for
 from secondread.training.loop import train

@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 import torch
 from forms import FORMS, environment
 
-from secondread.scoring.device import processor_name
+from secondread.scoring.bf16_speed import processor_name
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("as it is", "older CPU")

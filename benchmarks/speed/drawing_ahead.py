@@ -30,7 +30,7 @@ from secondread.anomalies.anomaly import Anomalies
 from secondread.detectors.contract import Batches, Stage
 from secondread.detectors.detector_settings import StageSettings
 from secondread.detectors.self_supervised.anomaly_unet import AnomalyUNet, AnomalyUNetSettings
-from secondread.scoring.device import processor_name
+from secondread.scoring.bf16_speed import processor_name
 from secondread.scoring.image_source import ArraySource
 from secondread.training.batches import drawing
 from secondread.training.batches.drawing_worker import drawn

@@ -44,7 +44,7 @@ if not {"--torch", "--onnxruntime"} & set(sys.argv):  # what the processes that 
     from secondread.exporting.agreement import SHARE, Agreement, agreement
     from secondread.exporting.graph import export_detector
     from secondread.recipes.recipe import presets
-    from secondread.scoring.device import processor_name
+    from secondread.scoring.bf16_speed import processor_name
     from secondread.scoring.scorer import Scorer
 
     torch.set_num_threads(1)

@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 
-from secondread.scoring.device import processor_name
+from secondread.scoring.bf16_speed import processor_name
 
 COMMANDS = {
     "python -c pass": ["-c", "pass"],

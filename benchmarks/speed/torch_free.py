@@ -25,7 +25,7 @@ from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.exporting.export import export, size_of
 from secondread.fitting.fit import fit
 from secondread.recipes.recipe import Recipe
-from secondread.scoring.device import processor_name
+from secondread.scoring.bf16_speed import processor_name
 
 MEASURED = """
 import json, os, resource, subprocess, sys, time

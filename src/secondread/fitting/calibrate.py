@@ -18,6 +18,7 @@ from secondread.outputs.run_record import now
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.cache.limit import settle
 from secondread.preprocessing.cache.place import open_cache
+from secondread.scoring.precision_drift import scoring_precision
 from secondread.scoring.scorer import Scorer
 from secondread.terminal.say import say
 
@@ -38,7 +39,7 @@ def calibrate(
     the parts and of the maps stays. Images that the model learned from, and all images of patients that
     it learned from (by keyed hash), are left out; how many and which is said, and counted in the
     bundle's provenance under `recalibrated`. Scores are computed in the precision that the recipe means on
-    this machine, and from then on in that.
+    this machine (of `auto` float32 where bf16 would move them), and from then on in that.
 
     Where `out` is what this very call gave before (a killed process may have left it so), it is loaded.
     Raises UserError where it is something else, where there is no such normal, and where fewer are left than
@@ -85,7 +86,7 @@ def calibrate(
             if earlier["images"] != digest_of_parts(normals.images.digests):
                 raise already(out)
             return Bundle.load(out, device=bundle.device)
-        renewed = _renewed(bundle, manifest, normals, false_alarm_rate)
+        renewed = _renewed(bundle, manifest, normals, false_alarm_rate, progress)
         saved = renewed.save(out)
         settle(kept)
         return saved
@@ -111,7 +112,11 @@ def already(out: Path) -> UserError:
 
 
 def _renewed(
-    bundle: Bundle, manifest: Manifest, normals: NewNormals, false_alarm_rate: float | None
+    bundle: Bundle,
+    manifest: Manifest,
+    normals: NewNormals,
+    false_alarm_rate: float | None,
+    shown: bool,
 ) -> Bundle:
     """The bundle with its new calibration, not saved yet."""
     rows, images = normals.rows, normals.images
@@ -121,7 +126,16 @@ def _renewed(
         scorer = Scorer(detector, device=bundle.device, precision="float32")
         scored = scorer.gather(images, rows, former.settings, seed=bundle.recipe.seed, maps=False)
         companions[name] = former.recalibrate(scored, false_alarm_rate=false_alarm_rate)
-    scorer = bundle.scorer_in(bundle.recipe.precision)
+    scoring = scoring_precision(
+        bundle.detector,
+        bundle.recipe.precision,
+        images,
+        device=bundle.device,
+        window=bundle.recipe.window,
+    )
+    for note in scoring.notes:
+        say(f"note: {note}", shown=shown)
+    scorer = bundle.scorer_in(scoring.precision)
     scored = scorer.gather(images, rows, bundle.calibration.settings, seed=bundle.recipe.seed)
     calibration = bundle.calibration.recalibrate(scored, false_alarm_rate=false_alarm_rate)
     done = {

@@ -18,6 +18,7 @@ from secondread.outputs.run_record import now, versions
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.outside_code import outside_code
 from secondread.recipes.recipe import Recipe
+from secondread.scoring.device import Precision
 from secondread.training.log import TrainingLog
 
 
@@ -44,8 +45,10 @@ def provenance(
     log: TrainingLog,
     seconds: Seconds,
     weights: Mapping[str, str],
+    *,
+    precision: Precision,
 ) -> Provenance:
-    """`identity`: see `Unfinished`."""
+    """identity: see `Unfinished`; precision: of the scores that calibrate (the log has that of training)."""
     known = len(cohorts.normal) - cohorts.taken_for_normal
     lost = {name: len(images.errors) for name, images in sets.items()}
     lost |= {f"{name} masks": len(images.target_errors) for name, images in sets.items()}
@@ -63,7 +66,7 @@ def provenance(
         training=log.to_json(),
         seconds=seconds.spent,
         device=log.device,
-        precision=log.precision,
+        precision=precision,
         allow_shared_patients=identity["allow_shared_patients"],
         shared_patients=len(cohorts.shared_patients),
     )

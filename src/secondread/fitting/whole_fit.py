@@ -52,6 +52,7 @@ from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device
 from secondread.scoring.image_source import ImageSource
+from secondread.scoring.precision_drift import scoring_precision
 from secondread.scoring.processes import process_rank
 from secondread.scoring.scorer import Scorer
 from secondread.terminal.say import say
@@ -141,7 +142,12 @@ class WholeFit:
             with seconds.of("companions"):
                 companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
             with seconds.of("calibrate"):
-                scorer = Scorer(detector, device=place, precision=log.precision, window=recipe.window)
+                normals, window = sets[scaling_cohort(sets)], recipe.window
+                asked = recipe.precision if log.precision == "bf16" else log.precision
+                scoring = scoring_precision(detector, asked, normals, device=place, window=window)
+                log.notes += scoring.notes
+                self._say("note", scoring.notes)
+                scorer = Scorer(detector, device=place, precision=scoring.precision, window=window)
                 calibrated = partial(
                     first_calibration,
                     recipe.calibration,
@@ -160,7 +166,14 @@ class WholeFit:
                 calibration=calibration,
                 companions=companions,
                 provenance=provenance(
-                    unfinished.identity, recipe, cohorts, sets, log, seconds, weight_digests(detector)
+                    unfinished.identity,
+                    recipe,
+                    cohorts,
+                    sets,
+                    log,
+                    seconds,
+                    weight_digests(detector),
+                    precision=scorer.precision,
                 ),
                 seen=what_was_seen(cohorts, sets, learnt),
                 device=place,

@@ -33,21 +33,22 @@ def convolve(
     Without gradient on a CPU, with `norm` in eval mode, this is one oneDNN call on a folded weight (in
     autocast's precision where that is on); the folded weight is kept beside the convolution and made
     anew when a parameter has changed. Elsewhere, and in a graph, the layers run one after another. Both
-    agree to the rounding of the precision in use.
+    agree to the rounding of the precision in use. Where oneDNN has no bfloat16 for this processor, numbers
+    that are rounded to it are multiplied and added in float32, as processors that have it do.
     """
     if _can_fuse(x, convolution, norm):
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         folded = _fold(convolution, norm, dtype)
         geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
-        x = x.to(dtype)
+        x = x.to(dtype).to(folded.weight.dtype)
         if add is None:
             name, bounds = _activation(relu)
             return torch.ops.mkldnn._convolution_pointwise(
                 x, folded.weight, folded.bias, *geometry, name, bounds, ""
-            )
+            ).to(dtype)
         return torch.ops.mkldnn._convolution_pointwise(
             x,
-            add.to(dtype),
+            add.to(dtype).to(x.dtype),
             folded.weight,
             folded.bias,
             *geometry,
@@ -56,7 +57,7 @@ def convolve(
             "relu" if relu else None,
             [],
             "",
-        )
+        ).to(dtype)
     y = convolution(x)
     if norm is not None:
         y = norm(y)
@@ -81,8 +82,16 @@ def _can_fuse(x: Tensor, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) ->
         and not torch.is_grad_enabled()
         and not (norm is not None and norm.training)
         and (torch.is_autocast_enabled("cpu") or x.dtype == convolution.weight.dtype)
-        and onednn_takes(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype)
+        and _computed_in(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype)
+        is not None
     )
+
+
+def _computed_in(dtype: torch.dtype) -> torch.dtype | None:
+    """In which type oneDNN multiplies numbers of this one here; None = in none."""
+    if onednn_takes(dtype):
+        return dtype
+    return torch.float32 if dtype is torch.bfloat16 and onednn_takes(torch.float32) else None
 
 
 def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, dtype: torch.dtype) -> _Folded:
@@ -105,6 +114,6 @@ def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, dtype: torch.dtyp
         weight = weight * gain.view(-1, 1, 1, 1)
         bias = norm.bias.detach().float() + (bias - mean.float()) * gain
     weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
-    folded = _Folded(stamp, weight, bias.to(dtype))
+    folded = _Folded(stamp, weight.to(_computed_in(dtype)), bias.to(dtype).to(_computed_in(dtype)))
     convolution.__dict__["_folded"] = folded
     return folded

@@ -8,6 +8,11 @@ from functools import cache
 import torch
 from torch import Tensor
 
+MOST_DRIFT = 0.01
+"""Half precision may move a score by this share of its standard deviation over normals."""
+DRIFT_IMAGES = 64
+"""Normals on which that is measured."""
+
 
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """A context without autocast on the device of `x` (the meta device has none to turn off)."""

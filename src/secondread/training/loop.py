@@ -36,7 +36,7 @@ from lightning_fabric import Fabric
 from secondread.detectors.contract import Detector, Stage
 from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
-from secondread.scoring.device import Repeatable, choose_device, choose_precision, make_fabric, place
+from secondread.scoring.device import Repeatable, choose_device, make_fabric, place
 from secondread.scoring.image_source import ImageSource
 from secondread.terminal.events import log_event
 from secondread.terminal.interruption import StopRequest
@@ -52,6 +52,7 @@ from secondread.training.observer import Observer
 from secondread.training.seeds import derive_seed, seeded_generator
 from secondread.training.stage_figures import note_examination, note_start
 from secondread.training.stage_training import StageTraining
+from secondread.training.training_precision import training_precision
 
 
 def train(
@@ -91,7 +92,7 @@ def train(
     refuse_missing_images(cohorts, stages)
     detector.eval()  # a weight with power iteration moves whenever it is looked at in train mode
     place_of_work = choose_device(device)
-    chosen = choose_precision(precision, place_of_work)
+    chosen = training_precision(detector, precision, place_of_work)
     fabric = make_fabric(place_of_work, chosen)
     learner = type(detector).__name__
     log_event(

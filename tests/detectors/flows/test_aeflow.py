@@ -242,6 +242,14 @@ def test_missing_weights_are_named(monkeypatch):
         AEFlow(AEFlowSettings(), 1, (64, 64))
 
 
+def test_its_encoder_is_not_rounded_to_bfloat16():
+    detector = AEFlow(AEFlow.tiny(2).settings, 1, (32, 32), pretrained=False).eval()
+    images = torch.rand(2, 1, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (rough,) = detector.encode(images)
+    assert torch.equal(rough, detector.encode(images)[0])
+
+
 def test_it_runs_under_bfloat16_with_float32_scores():
     detector = tiny(2)
     images = blobs(4, detector.size)

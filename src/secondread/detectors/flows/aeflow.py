@@ -34,6 +34,7 @@ from secondread.detectors.detector_settings import DetectorSettings, StageSettin
 from secondread.networks.cells import cells_of, place
 from secondread.networks.decoder import Decoder
 from secondread.networks.encoder import EncoderSettings, chosen_channels, map_sizes
+from secondread.networks.precision import full_precision
 from secondread.networks.structural_similarity import structural_similarity
 from secondread.settings.base import Settings, Width
 
@@ -179,8 +180,11 @@ class AEFlow(Detector):
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> tuple[Tensor, ...]:
-        """h, `[N, C, *map_size]`: what the stage `flow` does not train."""
-        maps = self.encoder(images)
+        """h, `[N, C, *map_size]`: what the stage `flow` does not train. In float32 always: rounding within
+        the encoder moves the least likely position's likelihood by 10 to 20 % of its deviation over normals.
+        """
+        with full_precision(images):
+            maps = self.encoder(images.float())
         if len(maps) == 1 and len(self.chosen) == maps[0].shape[1]:
             return maps
         return (chosen_channels(maps, self.chosen, self.cells, self.cells[-1], self.map_size),)

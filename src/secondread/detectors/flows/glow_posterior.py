@@ -29,12 +29,8 @@ from secondread.errors import UserError
 from secondread.flows.glow.dequantisation import Dequantisation
 from secondread.flows.image_flow import ImageFlow
 from secondread.networks.gaussian_blur import gaussian_blur
-from secondread.networks.precision import full_precision
+from secondread.networks.precision import DRIFT_IMAGES, MOST_DRIFT, full_precision
 
-MOST_DRIFT = 0.01
-"""Half precision may move the score by this share of its standard deviation over normals."""
-DRIFT_IMAGES = 64
-"""Normals on which that is measured."""
 DIVERGED = 1e6
 """Bits per dimension beyond which a loss counts as not finite."""
 ELEMENTS_TOGETHER = 1 << 19

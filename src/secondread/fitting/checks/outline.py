@@ -23,9 +23,10 @@ from secondread.recipes.build import build_detector
 from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.named_encoders import encoders_of
 from secondread.recipes.recipe import Recipe
-from secondread.scoring.device import choose_device, choose_precision
+from secondread.scoring.device import choose_device
 from secondread.training.batches.planned_stages import PlannedStage, planned_stages
 from secondread.training.loop import refuse_other_stages
+from secondread.training.training_precision import training_precision
 from secondread.wording.sizes import in_words, times
 
 
@@ -54,7 +55,7 @@ def outline(
     """Lines on cohorts, stages, size, weights, device and output. Raises as `second_look`."""
     detector, cohorts = second_look(recipe, manifest, look, source=source)
     device = choose_device(look.device)
-    precision = choose_precision(recipe.precision, device)
+    precision = training_precision(detector, recipe.precision, device)
     sizes = {name: len(getattr(cohorts, name)) for name in (*PARTS, "auxiliary")}
     count = sum(sizes.values())
     settings = recipe.preprocessing

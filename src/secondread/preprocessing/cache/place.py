@@ -13,16 +13,19 @@ from secondread.preprocessing.cache.limit import cache_limit
 
 
 def default_cache_directory() -> Path:
-    """`SECONDREAD_CACHE` where it is set, else the platform's folder for a user's caches."""
+    """`SECONDREAD_CACHE` where it is set, else the user's own."""
     if given := os.environ.get("SECONDREAD_CACHE"):
         return Path(given).expanduser()
+    return user_cache("secondread")
+
+
+def user_cache(name: str) -> Path:
+    """The folder of this name where the platform keeps a user's caches."""
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "secondread"
+        return Path.home() / "Library" / "Caches" / name
     if sys.platform == "win32":
-        return (
-            Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "secondread" / "cache"
-        )
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "secondread"
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / name / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / name
 
 
 def open_cache(given: str | Path | Cache | None) -> Cache:
