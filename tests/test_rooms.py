@@ -25,6 +25,7 @@ ROOMS = (
     "outputs",
     "strict",
     "images",
+    "clusters",
     "cohorts",
     "datasets",
     "preprocessing",

@@ -19,6 +19,7 @@ from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.errors import DataError, UserError
 from secondread.readings.reading import Reading
 from secondread.readings.score_record import ScoreRecord
+from secondread.readings.table_reader import SHARDS
 
 
 def refuse_other_model(folder: Path, run: ScoreRecord, point: OperatingPoint) -> None:
@@ -47,7 +48,7 @@ def refuse_other_model(folder: Path, run: ScoreRecord, point: OperatingPoint) ->
         processing is not None
         and processing.settings.smallest > 1
         and run.map_threshold != point.calibration.map_threshold
-        and (folder / "maps").is_dir()
+        and any(path.is_dir() for path in (folder / "maps", *folder.glob(f"{SHARDS}/*/maps")))
     ):
         raise UserError(
             f"{folder}: its maps were cleaned of small components at another map threshold than this "

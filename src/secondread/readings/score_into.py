@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ from secondread.readings.readings import Readings
 from secondread.readings.row_writer import RowWriter
 from secondread.readings.same_file import Files, Known
 from secondread.readings.studies import STUDIES, StudyReading, ranked, read_studies, studies_table
-from secondread.readings.table_reader import hashed_patients
+from secondread.readings.table_reader import SHARDS, hashed_patients
 from secondread.readings.table_writer import READINGS, Columns, Kept, ReadingsTable, has_places
 from secondread.wording.short import Short
 
@@ -113,6 +114,11 @@ def score_into(
             Path(key_map), out, default_cache_directory(), None if cache is None else cache.directory
         )
     with output_folder(out, "score"):
+        if (out / SHARDS).is_dir():
+            raise UserError(
+                f"{out}: holds readings in shards; go on with --ray or --shard-rows, or choose another "
+                "folder with -o"
+            )
         if not resume and (out / READINGS).is_file():
             raise UserError(f"{out}: there are readings already; choose another folder with -o")
         with no_stray_key(out / READINGS):
@@ -127,7 +133,7 @@ def score_into(
         if maps and (none := no_maps(bundle)):
             found = replace(found, notes=(*found.notes, none))
         run = _Run(
-            bundle, found, out, RunRecord("score", command),
+            bundle=bundle, inputs=found, out=out, record=RunRecord("score", command),
             maps=maps and not no_maps(bundle), workers=workers, batch_size=batch_size,
             cache=cache, timeout_s=timeout_s, progress=progress,
         )  # fmt: skip
@@ -151,7 +157,7 @@ def score_gathered(
     with output_folder(out, "score"):
         refuse_other_readings(out, bundle, inputs)
         run = _Run(
-            bundle, inputs, out, RunRecord("score", ()),
+            bundle=bundle, inputs=inputs, out=out, record=RunRecord("score", ()),
             maps=maps and not no_maps(bundle), workers=0, batch_size=None,
             cache=None, timeout_s=0.0, progress=progress, prepare=prepare, refuse=refuse,
         )  # fmt: skip
@@ -190,14 +196,13 @@ def no_maps(bundle: FittedModel) -> str:
     return f"no maps are written: the detector {name} gives a score for each image and no map"
 
 
-@dataclass
-class _Run:
-    """One run into a folder that is held for it."""
+@dataclass(kw_only=True)
+class Filling:
+    """The images of one folder's table read into it, row by row; the folder is held for this run."""
 
     bundle: FittedModel
     inputs: Inputs
     out: Path
-    record: RunRecord
     maps: bool
     workers: int
     batch_size: int | None
@@ -208,28 +213,92 @@ class _Run:
     refuse: Refuse | None = None
     files: Files = field(default_factory=Files)
 
-    def do(self) -> ScoreSummary:
-        bundle, items = self.bundle, self.inputs.items
+    def table(self, *, known: bool) -> ReadingsTable:
+        """The folder's table, of which nothing is written yet.
+
+        known  whether a row that says no bundle is this bundle's, since the folder's record says so
+
+        Raises UserError where it has other columns.
+        """
         columns = Columns(
-            bundle.parts,
-            tuple(column_of(name) for name in bundle.baselines),
-            without_complexity=bundle.has_complexity,
-            places=any(item.frame is not None for item in items) or has_places(self.out),
+            self.bundle.parts,
+            tuple(column_of(name) for name in self.bundle.baselines),
+            without_complexity=self.bundle.has_complexity,
+            places=any(item.frame is not None for item in self.inputs.items) or has_places(self.out),
         )
-        table = ReadingsTable(
-            self.out, columns, bundle=bundle.digest, holds=self.holds(), with_maps=self.maps
+        return ReadingsTable(
+            self.out, columns, bundle=self.bundle.digest, holds=self.holds(known), with_maps=self.maps
         )
-        told = record_of(bundle, self.inputs, earlier_run(self.out)).model_dump(
-            mode="json", exclude={"command", "started", "versions"}
-        )
-        self.record.write(self.out / RECORD, **told)
-        patients = {item.path: hashed_patient(item, bundle) for item in items}
+
+    def fill(self, table: ReadingsTable) -> int:
+        """Read what the table lacks; how many images of this run got a score."""
+        items = self.inputs.items
         for item in items:
             table.note(item.path, self.files.fingerprint(item.reference))
         with table:
-            scored = self.read(table, [item for item in items if item.path not in table.done], patients)
+            return self.read(table, [item for item in items if item.path not in table.done])
+
+    @cached_property
+    def patients(self) -> dict[str, str]:
+        """What stands for each image's patient."""
+        return {item.path: hashed_patient(item, self.bundle) for item in self.inputs.items}
+
+    def holds(self, known: bool) -> Callable[[str, str, Kept], bool]:
+        """Whether an earlier row is this bundle's reading of the file as it is now. A row of a file that is
+        gone, or that this run does not ask for, stays."""
+        references = {item.path: item.reference for item in self.inputs.items}
+
+        def still(path: str, digest: str, kept: Kept) -> bool:
+            if kept.bundle != self.bundle.digest and (kept.bundle or not known):
+                return False
+            if path not in references:
+                return True
+            one = Known(references[path], digest, kept.fingerprint)
+            return self.files.compare(one) in ("same", "gone")
+
+        return still
+
+    def read(self, table: ReadingsTable, wanted: Sequence[Item]) -> int:
+        """Read what is left, row by row; how many images got a score."""
+        results = read_items(
+            self.bundle,
+            wanted,
+            maps=self.maps,
+            workers=self.workers,
+            batch_size=self.batch_size,
+            cache=self.cache,
+            timeout_s=self.timeout_s,
+            prepare=self.prepare,
+            refuse=self.refuse,
+        )
+        fingerprints = {item.path: self.files.fingerprint(item.reference) for item in wanted}
+        scored = 0
+        try:
+            with RowWriter(table, self.bundle, self.patients, fingerprints, self.progress) as writer:
+                for result in results:
+                    scored += result.reading.score is not None
+                    writer.put(result)
+        finally:
+            table.finish()
+        return scored
+
+
+@dataclass(kw_only=True)
+class _Run(Filling):
+    """One run into a folder that is held for it, with its record and studies."""
+
+    record: RunRecord
+
+    def do(self) -> ScoreSummary:
+        bundle, earlier = self.bundle, earlier_run(self.out)
+        table = self.table(known=earlier is not None)
+        told = record_of(bundle, self.inputs, earlier).model_dump(
+            mode="json", exclude={"command", "started", "versions"}
+        )
+        self.record.write(self.out / RECORD, **told)
+        scored = self.fill(table)
         rows = Readings.read(self.out / READINGS).rows
-        studies = read_studies(rows, bundle.calibration, {**hashed_patients(self.out), **patients})
+        studies = read_studies(rows, bundle.calibration, {**hashed_patients(self.out), **self.patients})
         if studies:
             write_whole(self.out / STUDIES, studies_table(studies).encode())
         failed = tuple((row.path, row.error) for row in rows if row.failed)
@@ -255,43 +324,3 @@ class _Run:
             self.inputs.notes,
             _highest(studies, rows),
         )
-
-    def holds(self) -> Callable[[str, str, Kept], bool]:
-        """Whether an earlier row is this bundle's reading of the file as it is now. A row of a file that is
-        gone, or that this run does not ask for, stays."""
-        references = {item.path: item.reference for item in self.inputs.items}
-        known = earlier_run(self.out) is not None
-
-        def still(path: str, digest: str, kept: Kept) -> bool:
-            if kept.bundle != self.bundle.digest and (kept.bundle or not known):
-                return False
-            if path not in references:
-                return True
-            one = Known(references[path], digest, kept.fingerprint)
-            return self.files.compare(one) in ("same", "gone")
-
-        return still
-
-    def read(self, table: ReadingsTable, wanted: Sequence[Item], patients: Mapping[str, str]) -> int:
-        """Read what is left, row by row; how many images got a score."""
-        results = read_items(
-            self.bundle,
-            wanted,
-            maps=self.maps,
-            workers=self.workers,
-            batch_size=self.batch_size,
-            cache=self.cache,
-            timeout_s=self.timeout_s,
-            prepare=self.prepare,
-            refuse=self.refuse,
-        )
-        fingerprints = {item.path: self.files.fingerprint(item.reference) for item in wanted}
-        scored = 0
-        try:
-            with RowWriter(table, self.bundle, patients, fingerprints, self.progress) as writer:
-                for result in results:
-                    scored += result.reading.score is not None
-                    writer.put(result)
-        finally:
-            table.finish()
-        return scored

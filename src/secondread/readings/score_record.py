@@ -163,6 +163,13 @@ def _of_a_model(recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
+class ArchiveRecord(Told):
+    """Of readings in shards: how many rows of the manifest a shard has, and which rows were asked for."""
+
+    rows_per_shard: int = Field(ge=1)
+    where: tuple[str, ...] = ()
+
+
 class ScoreRecord(Told):
     """One scoring run.
 
@@ -183,6 +190,7 @@ class ScoreRecord(Told):
     card                   the bundle's model card; None for runs of before there was one
     allow_shared_patients  whether the fit was allowed to see patients of the test
     judged_again           when `secondread threshold` judged the readings, from and by which bundle
+    archive                how an archive was cut into shards; None where it was not
     finished               False between a run's begin and its end
     """
 
@@ -207,6 +215,7 @@ class ScoreRecord(Told):
     card: ModelCard | None = None
     allow_shared_patients: bool = False
     judged_again: tuple[dict[str, Any], ...] = ()
+    archive: ArchiveRecord | None = None
     finished: bool = True
     research_use: str = "research use, not a medical device"
 

@@ -78,21 +78,25 @@ def read_study(study_id: str, images: list[Reading], calibration: Calibration) -
 def ranked(studies: Iterable[StudyReading]) -> list[StudyReading]:
     """The highest score first, equal scores in the order of their study ids and then of their worst images;
     studies without a score last, in the order of their ids."""
-    return sorted(studies, key=_place)
+    return sorted(studies, key=place)
 
 
-def _place(study: StudyReading) -> tuple[bool, float, str, str]:
+def place(study: StudyReading) -> tuple[bool, float, str, str]:
+    """What studies are ranked by."""
     return study.score is None, -(study.score or 0.0), study.study_id, study.worst_image
 
 
 def studies_table(studies: Iterable[StudyReading]) -> str:
     """`studies.csv`: the studies as `ranked`, with their rank from 1; a study without a score has none."""
-    rows = [
-        (
-            None if s.score is None else rank,
-            *(s.study_id, s.score, s.p_value, s.flagged),
-            *(s.images, s.failed, s.worst_image, s.error),
-        )
-        for rank, s in enumerate(ranked(studies), start=1)
-    ]
-    return tables.table([COLUMNS, *([as_text(value) for value in row] for row in rows)])
+    return tables.table([COLUMNS, *(cells_of(study, rank) for rank, study in enumerate(ranked(studies), 1))])
+
+
+def cells_of(study: StudyReading, rank: int) -> list[str]:
+    """One line of `studies.csv`."""
+    s = study
+    values = (
+        None if s.score is None else rank,
+        *(s.study_id, s.score, s.p_value, s.flagged),
+        *(s.images, s.failed, s.worst_image, s.error),
+    )
+    return [as_text(value) for value in values]

@@ -19,20 +19,28 @@ from secondread.errors import DataError, UserError
 from secondread.readings.reading import Reading
 
 FACTS = "facts.jsonl"
+SHARDS = "shards"
+"""The folder of an archive's shards (`readings.archive`), each of which holds facts, thumbnails and maps."""
 NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
 
 
 def read_facts(path: Path) -> list[dict[str, Any]]:
     """The whole lines of `facts.jsonl`; one that is torn or damaged is dropped."""
-    if not path.is_file():
-        return []
     found = []
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        with contextlib.suppress(ValueError):
-            facts = json.loads(line)
-            if isinstance(facts, dict) and {"path", "facts", "thumbnail"} <= facts.keys():
-                found.append(facts)
+    for file in _files_of(path):
+        for line in file.read_bytes().split(b"\n")[:-1]:
+            with contextlib.suppress(ValueError):
+                facts = json.loads(line)
+                if isinstance(facts, dict) and {"path", "facts", "thumbnail"} <= facts.keys():
+                    found.append(facts)
     return found
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The file, or those of this name in the shards beside it; none where there is neither."""
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.parent.glob(f"{SHARDS}/*/{path.name}") if file.is_file())
 
 
 def hashed_patients(folder: Path) -> dict[str, str]:
@@ -128,17 +136,21 @@ def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> 
 
 
 def read_acquisition(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    return {
+    """Path -> facts; of several shards each image has all columns."""
+    found = {
         row["path"]: {name: value for name, value in row.items() if name != "path"}
-        for _, row in _table(path, ("path",))
+        for file in _files_of(path)
+        for _, row in _table(file, ("path",))
     }
+    names = dict.fromkeys(name for facts in found.values() for name in facts)
+    return {image: {name: facts.get(name, "") for name in names} for image, facts in found.items()}
 
 
 def read_thumbnails(path: Path) -> dict[str, NDArray[np.float32]]:
-    if not path.is_file():
-        return {}
+    return {name: picture for file in _files_of(path) for name, picture in _thumbnails(file).items()}
+
+
+def _thumbnails(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             names, pictures = stored["paths"], stored["thumbnails"]

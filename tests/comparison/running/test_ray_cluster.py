@@ -1,4 +1,4 @@
-"""Runs under a Ray of this machine's own, with a worker killed in the middle."""
+"""Runs, and shards of an archive, under a Ray of this machine's own, with a worker killed in the middle."""
 
 from __future__ import annotations
 
@@ -8,17 +8,29 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from tiny_tasks import intensity_task, process_of, scores, trained_task, until_epoch
 
 from secondread import __version__
+from secondread.bundles.bundle import Bundle
+from secondread.clusters.joined import LOCAL, connected, import_ray, why_refused
+from secondread.clusters.machines import lacks
 from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.manifest_file import ManifestFile
 from secondread.comparison.running.one_run import LOG, Task, work
-from secondread.comparison.running.ray_cluster import _why_refused, lacks, run_on_ray
+from secondread.comparison.running.ray_cluster import run_on_ray
 from secondread.comparison.running.task_display import Quiet
 from secondread.errors import UserError
+from secondread.outputs.lock import only_one
+from secondread.readings.archive.on_ray import OnRay
+from secondread.readings.archive.score_archive import score_archive
+from secondread.readings.archive.score_shard import How
+from secondread.readings.score_into import score_into
 
 EPOCHS = 24
 SCRIPT = """
@@ -34,6 +46,16 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[None]:
+    """One Ray of two cores for all tests here: its start takes long."""
+    pytest.importorskip("ray", reason="the extra secondread[ray] is not installed")
+    level = logging.getLogger("ray").level
+    with connected(import_ray(), LOCAL, 2):
+        yield
+    assert logging.getLogger("ray").level == level
+
+
 def kill_once_under_way(task: Task) -> None:
     with until_epoch(task):
         pass
@@ -42,9 +64,8 @@ def kill_once_under_way(task: Task) -> None:
 
 @pytest.mark.slow
 def test_with_a_worker_killed_nothing_is_lost_and_the_numbers_are_those_of_undisturbed_runs(
-    phantoms: Manifest, tmp_path: Path
+    phantoms: Manifest, tmp_path: Path, local_ray: None
 ):
-    pytest.importorskip("ray", reason="the extra secondread[ray] is not installed")
     manifest = Path(phantoms.source)
     here, there = tmp_path / "here" / "comparison", tmp_path / "there" / "comparison"
     undisturbed = [trained_task(here, manifest, EPOCHS), intensity_task(here, manifest)]
@@ -53,18 +74,48 @@ def test_with_a_worker_killed_nothing_is_lost_and_the_numbers_are_those_of_undis
         intensity_task(there, manifest, workers=1),
         intensity_task(there, tmp_path / "missing.csv", seed=5),
     ]
-    level = logging.getLogger("ray").level
     killer = threading.Thread(target=kill_once_under_way, args=(tasks[0],))
     killer.start()
     run_on_ray(tasks, address="local", show=Quiet(), cores=2)
     killer.join()
-    assert logging.getLogger("ray").level == level
     for task in undisturbed:
         work(task)
     assert [scores(task) for task in tasks[:2]] == [scores(task) for task in undisturbed]
     assert (tasks[0].place / LOG).read_text().count("process ") == 2
     assert tasks[2].failed is not None
     assert "missing.csv" in tasks[2].failed
+
+
+def kill_the_one_that_waits(out: Path) -> None:
+    """The worker of the second shard, which is held here until it is killed, and so after its begin and
+    before its end."""
+    deadline = time.monotonic() + 240
+    with only_one(out / "shards" / "000001"):
+        while not (out / "shards" / "000000" / "shard.json").is_file():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        at_work = [
+            p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [""])[0] == "ray::_do"
+        ]
+        at_work[0].kill()
+
+
+@pytest.mark.slow
+def test_shards_whose_worker_is_killed_are_read_all_the_same(
+    fitted: Bundle, phantoms: Manifest, tmp_path: Path, local_ray: None
+) -> None:
+    manifest, out = ManifestFile(Path(phantoms.source), ("split=test",)), tmp_path / "out"
+    killer = threading.Thread(target=kill_the_one_that_waits, args=(out,))
+
+    def execute(seen):
+        killer.start()
+        return OnRay(LOCAL, Path(str(fitted.path)), fitted.digest)
+
+    told = score_archive(fitted, manifest, How(out), execute, rows_per_shard=6)
+    killer.join()
+    assert (told.scored, told.failed) == (12, ())
+    score_into(fitted, phantoms.where("split=test"), tmp_path / "whole", workers=0)
+    assert (out / "readings.csv").read_text() == (tmp_path / "whole" / "readings.csv").read_text()
 
 
 @pytest.mark.slow
@@ -83,10 +134,10 @@ def test_a_machine_says_what_it_does_not_see(tmp_path):
     marker, manifest = tmp_path / "marker", tmp_path / "manifest.csv"
     marker.touch()
     manifest.touch()
-    assert lacks(str(marker), str(manifest), __version__) == []
+    assert lacks(str(marker), [str(manifest)], __version__) == []
     elsewhere = str(tmp_path / "elsewhere" / "marker")
-    assert "does not see the folder" in lacks(elsewhere, str(manifest), __version__)[0]
-    assert lacks(str(marker), str(manifest), "9.9") == [f"has secondread {__version__}, not 9.9"]
+    assert "does not see the folder" in lacks(elsewhere, [str(manifest)], __version__)[0]
+    assert lacks(str(marker), [str(manifest)], "9.9") == [f"has secondread {__version__}, not 9.9"]
 
 
 def test_without_ray_the_message_says_how_to_install_it(monkeypatch, tmp_path):
@@ -107,5 +158,5 @@ def test_an_address_where_nothing_listens_is_one_line(tmp_path):
 def test_a_cluster_that_asks_for_a_token_is_told_as_such():
     asked, outer = RuntimeError("RPC error: InvalidAuthToken"), ConnectionError("Failed to connect")
     outer.__cause__ = asked
-    assert "it asks for a token: set RAY_AUTH_MODE" in _why_refused(outer)
-    assert _why_refused(ConnectionError("Failed\nmore")) == "ConnectionError: Failed"
+    assert "it asks for a token: set RAY_AUTH_MODE" in why_refused(outer)
+    assert why_refused(ConnectionError("Failed\nmore")) == "ConnectionError: Failed"

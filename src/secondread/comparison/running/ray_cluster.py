@@ -7,35 +7,23 @@ manifest and images under the same paths everywhere.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
-import secrets
 import socket
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from secondread.clusters.joined import connected, import_ray
+from secondread.clusters.machines import RETRIES, alive, go_to, refuse_too_small, refuse_unshared
 from secondread.comparison.running.one_run import LOG, Task, work
 from secondread.comparison.running.run_memory import expected_bytes
 from secondread.comparison.running.task_display import Show
-from secondread.errors import UserError
-from secondread.images.workers.cores import available_cores
-from secondread.outputs.private import make_folder
 from secondread.preprocessing.cache.place import open_cache
 from secondread.terminal.interruption import StopRequest
-from secondread.version import __version__
-from secondread.wording.extras import install_command
-from secondread.wording.lists import few
 
-LOCAL = "local"
-RETRIES = 3
-"""How often a task is begun again whose worker or machine died."""
 LOOK_SECONDS = 0.5
-REACH_SECONDS = 10.0
-OBJECT_STORE_BYTES = 100 << 20
 
 
 def run_on_ray(
@@ -56,10 +44,11 @@ def run_on_ray(
     if not waiting:
         return
     ray = import_ray()
-    with _connected(ray, address, cores):
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        memory = _refuse_too_small(nodes, threads)
-        _refuse_unshared(ray, nodes, waiting)
+    with connected(ray, address, cores):
+        nodes = alive(ray)
+        memory = refuse_too_small(nodes, threads)
+        folder = Path(os.path.commonpath([task.folder for task in waiting]))
+        refuse_unshared(ray, nodes, folder, [waiting[0].manifest])
         gpus = ray.cluster_resources().get("GPU", 0) > 0
         for cache in sorted({task.cache for task in waiting if task.cache}):
             open_cache(cache)
@@ -70,66 +59,6 @@ def run_on_ray(
                 _Cluster(ray, waiting, threads, memory, gpus, show).work(stop)
             finally:
                 show.finish()
-
-
-def import_ray() -> Any:
-    """The module `ray`, set to send nothing; UserError where it is not installed."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray
-    except ImportError as error:
-        raise UserError(f"--ray needs Ray ({error}): {install_command('ray')}") from error
-    logging.getLogger("ray").propagate = True  # Ray keeps its warnings from every log but its own
-    return ray
-
-
-@contextmanager
-def _connected(ray: Any, address: str, cores: int | None) -> Iterator[None]:
-    """Ray for the block, quiet as long as it runs; one that the caller has begun is used and left alone."""
-    if ray.is_initialized():
-        yield
-        return
-    settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
-    if address == LOCAL:
-        settings |= {
-            "num_cpus": cores or available_cores(),
-            "object_store_memory": OBJECT_STORE_BYTES,
-            "include_dashboard": False,
-        }
-    else:
-        _refuse_unreachable(address)
-    logger = logging.getLogger("ray")
-    level = logger.level
-    try:
-        try:
-            ray.init(**settings)
-        except Exception as error:
-            raise UserError(f"--ray {address}: cannot be reached ({_why_refused(error)})") from error
-        yield
-    finally:
-        ray.shutdown()
-        logger.setLevel(level)
-
-
-def _why_refused(error: BaseException) -> str:
-    """What Ray's error says; where the cluster asked for a token, how to give one."""
-    chain: BaseException | None = error
-    while chain is not None:
-        if "InvalidAuthToken" in str(chain):
-            return "it asks for a token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to the cluster's own"
-        chain = chain.__cause__
-    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-
-
-def _refuse_unreachable(address: str) -> None:
-    """UserError where nothing listens at HOST:PORT; Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not port.isdigit() or not host or "/" in host:
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
-    except OSError as error:
-        raise UserError(f"--ray {address}: cannot be reached ({error.strerror or error})") from error
 
 
 class _Cluster:
@@ -192,8 +121,7 @@ def _do(task: Task, folder: str) -> None:
     """In a worker: the task, with what it says in the run's log. What failed is kept by `one_run`."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    with contextlib.suppress(OSError):
-        os.chdir(folder)
+    go_to(folder)
     with (
         (task.place / LOG).open("a", encoding="utf-8", buffering=1) as log,
         contextlib.redirect_stdout(log),
@@ -220,62 +148,3 @@ def _length(task: Task) -> int:
     with contextlib.suppress(OSError):
         return (task.place / LOG).stat().st_size
     return 0
-
-
-def _refuse_too_small(nodes: Sequence[dict[str, Any]], threads: int) -> float:
-    """Memory of the largest machine in bytes; UserError where no machine has `threads` cores."""
-    cores = max((node["Resources"].get("CPU", 0) for node in nodes), default=0)
-    if cores < threads:
-        raise UserError(
-            f"no machine of the Ray cluster has {threads} cores (the largest has {cores:g}); "
-            "give fewer --threads"
-        )
-    able = [node for node in nodes if node["Resources"].get("CPU", 0) >= threads]
-    return max(float(node["Resources"].get("memory", 0)) for node in able)
-
-
-def _refuse_unshared(ray: Any, nodes: Sequence[dict[str, Any]], tasks: Sequence[Task]) -> None:
-    """UserError where a machine of the cluster lacks the folder, the manifest or this secondread."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    folder = Path(os.path.commonpath([task.folder for task in tasks]))
-    make_folder(folder)
-    marker = folder / f".seen-{secrets.token_hex(8)}"
-    marker.touch()
-    look = ray.remote(num_cpus=0, max_retries=RETRIES)(lacks)
-    try:
-        looks = [
-            (
-                node["NodeManagerHostname"],
-                look.options(
-                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                ).remote(str(marker), tasks[0].manifest, __version__),
-            )
-            for node in nodes
-            if node["Resources"].get("CPU", 0)
-        ]
-        missing = []
-        for host, call in looks:
-            try:
-                missing += [f"{host} {lack}" for lack in ray.get(call)]
-            except Exception as error:
-                said = str(error).strip().splitlines()[-1]
-                missing.append(f"{host} cannot load secondread {__version__} ({said})")
-    finally:
-        marker.unlink(missing_ok=True)
-    if missing:
-        raise UserError(
-            f"{few(missing)}; every machine of the Ray cluster needs the same paths and the same secondread"
-        )
-
-
-def lacks(marker: str, manifest: str, version: str) -> list[str]:
-    """What the machine that this runs on does not have, in words."""
-    found = []
-    if not Path(marker).is_file():
-        found.append(f"does not see the folder {Path(marker).parent}")
-    if not Path(manifest).is_file():
-        found.append(f"does not see {manifest}")
-    if __version__ != version:
-        found.append(f"has secondread {__version__}, not {version}")
-    return found

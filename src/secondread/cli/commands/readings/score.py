@@ -67,6 +67,23 @@ def score(
     key_map: KeyMapFile = None,
     every: Every = 1,
     folders_as_sequences: FoldersAsSequences = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Address of a Ray cluster that reads a manifest, or local."
+        ),
+    ] = None,
+    shard_rows: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-rows",
+            metavar="N",
+            min=1,
+            help="Read a manifest in shards of N rows, which alone are held.",
+            show_default="1000 with --ray",
+        ),
+    ] = None,
+    parquet: Annotated[bool, typer.Option("--parquet", help="Also write readings.parquet.")] = False,
     cache: Annotated[
         Path | None,
         typer.Option(
@@ -82,8 +99,12 @@ def score(
     where some images could not be read, or have no DICOM result that was asked for.
     """
     from secondread.calibration.description import describe
+    from secondread.cli.archive_scoring import score_in_shards
     from secondread.exporting.load import load_model
     from secondread.preprocessing.cache.place import open_cache
+    from secondread.readings.archive.as_parquet import write_parquet
+    from secondread.readings.archive.score_shard import How
+    from secondread.readings.pipeline import default_workers
     from secondread.readings.score_into import no_maps
     from secondread.readings.score_into import score_into as score_images
     from secondread.terminal.counting import counting
@@ -97,28 +118,48 @@ def score(
     early = no_maps(loaded) if maps else ""
     if early:
         say(f"note: {early}", shown=not quiet)
+    sharded = ray is not None or shard_rows is not None
+    decoding = workers if workers is not None else 1 if ray is not None else default_workers()
+    how = How(output.absolute(), maps, decoding, batch_size, timeout)
     with counting("scoring", shown=not quiet) as show:
-        summary = score_images(
-            loaded,
-            [str(source) for source in inputs],
-            output,
-            maps=maps,
-            where=tuple(where or ()),
-            workers=workers,
-            batch_size=batch_size,
-            timeout_s=timeout,
-            cache=None if cache is None else open_cache(cache),
-            key=key,
-            key_map=key_map,
-            every=every,
-            folders_as_sequences=folders_as_sequences,
-            command=sys.argv,
-            progress=show,
-        )
+        if sharded:
+            summary = score_in_shards(
+                loaded,
+                [str(source) for source in inputs],
+                how,
+                ray=ray,
+                rows_per_shard=shard_rows,
+                where=tuple(where or ()),
+                bundle=bundle,
+                device=device,
+                allow=allow_code or (),
+                unfit={"--dicom": dicom, "--cache": cache, "--key-map": key_map},
+                progress=show,
+            )
+        else:
+            summary = score_images(
+                loaded,
+                [str(source) for source in inputs],
+                output,
+                maps=maps,
+                where=tuple(where or ()),
+                workers=workers,
+                batch_size=batch_size,
+                timeout_s=timeout,
+                cache=None if cache is None else open_cache(cache),
+                key=key,
+                key_map=key_map,
+                every=every,
+                folders_as_sequences=folders_as_sequences,
+                command=sys.argv,
+                progress=show,
+            )
     if summary.nothing_readable:
         path, error = summary.failed[0] if summary.failed else (str(output), "nothing to read")
         stop(f"none of {len(summary.failed)} images can be read; first: {path}: {error}", UNREADABLE)
-    page = _scores_over_time(summary.readings, workers)
+    if parquet:
+        write_parquet(summary.readings.parent)
+    page = None if sharded else _scores_over_time(summary.readings, workers)
     if not quiet:
         for note in summary.notes:
             say(f"note: {note}", shown=note != early)

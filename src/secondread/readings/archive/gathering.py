@@ -1,0 +1,119 @@
+"""The readings of all shards as one table, in the manifest's order, and the studies among them.
+
+Shards are read one after the other, so one shard's rows are held at a time; maps stay where they are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import secrets
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from secondread import tables
+from secondread.bundles.fitted_model import FittedModel
+from secondread.cohorts.sequences import PLACES
+from secondread.errors import DataError
+from secondread.outputs.private import make_folder
+from secondread.outputs.whole import cannot_write, whole_file
+from secondread.readings.archive.many_studies import ManyStudies
+from secondread.readings.archive.shards import Shard
+from secondread.readings.folder_state import hashed_patient
+from secondread.readings.inputs import Item
+from secondread.readings.reading import Reading
+from secondread.readings.score_into import HIGHEST
+from secondread.readings.studies import STUDIES, StudyReading
+from secondread.readings.table_reader import SHARDS
+from secondread.readings.table_writer import READINGS, has_places
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """images and what became of them; `failed` as a run tells them, without a score."""
+
+    images: int
+    failed: tuple[tuple[str, str], ...]
+    flagged: int | None
+    highest: tuple[StudyReading | Reading, ...]
+
+
+def gather_shards(out: Path, shards: Iterable[Shard], bundle: FittedModel, images: int) -> Gathered:
+    """Write `readings.csv` and `studies.csv` of all shards. A shard's rows that the manifest no longer has
+    are left out.
+
+    Raises DataError where a row of the manifest has no reading, and UserError for a full disk.
+    """
+    names: list[str] = []
+    try:
+        with ExitStack() as stack:
+            # named as a leftover is, so that the next run removes what a killed one leaves
+            scratch = out / f".studies.{os.getpid()}-{secrets.token_hex(4)}.writing"
+            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+            make_folder(scratch)
+            table = stack.enter_context(whole_file(out / READINGS))
+            studies = ManyStudies(scratch, bundle.calibration, images)
+            places = any(has_places(folder) for folder in (out / SHARDS).iterdir())
+            failed: list[tuple[str, str]] = []
+            judged = flagged = count = 0
+            best: list[Reading] = []
+            for shard in shards:
+                header, rows = _table_of(shard, out)
+                if not names:
+                    names = _with_places(header) if places else header
+                    table.write(tables.line(names).encode())
+                for item, cells in rows:
+                    reading = Reading(
+                        item.path,
+                        study_id=cells["study_id"],
+                        score=float(cells["score"]) if cells["score"] else None,
+                        error=cells["error"],
+                    )
+                    count += 1
+                    judged += bool(cells["flagged"])
+                    flagged += cells["flagged"] == "true"
+                    if reading.failed:
+                        failed.append((item.path, reading.error))
+                    elif len(best) < HIGHEST or _falling(reading) < _falling(best[-1]):
+                        best = heapq.nsmallest(HIGHEST, [*best, reading], key=_falling)
+                    studies.add(reading, cells["score"], hashed_patient(item, bundle))
+                    table.write(tables.line(cells.get(name, "") for name in names).encode())
+            highest = studies.write(out / STUDIES, HIGHEST)
+    except OSError as error:
+        raise cannot_write(Path(error.filename or out), error) from error
+    return Gathered(count, tuple(failed), flagged if judged else None, highest or tuple(best))
+
+
+def _falling(reading: Reading) -> tuple[float, str]:
+    return -(reading.score or 0.0), reading.path
+
+
+def _table_of(shard: Shard, out: Path) -> tuple[list[str], Iterator[tuple[Item, dict[str, str]]]]:
+    """The columns of a shard's table, and each of its images with its cells; maps as the whole names them."""
+    folder = shard.folder(out)
+    with (folder / READINGS).open(encoding="utf-8", newline="") as file:
+        lines = (cells for _, cells in tables.read(file))
+        header = next(lines, [])
+        rows = {cells[0]: cells for cells in lines if len(cells) == len(header)}
+    items = Item.of_rows(shard.rows, lambda row: row.path, lambda row: row.path)
+
+    def found() -> Iterator[tuple[Item, dict[str, str]]]:
+        for item in items:
+            if item.path not in rows:
+                raise DataError(f"{folder}: has no reading of {item.path}; run the same `score` again")
+            cells = dict(zip(header, rows[item.path], strict=True))
+            if cells["map"]:
+                cells["map"] = f"{SHARDS}/{folder.name}/{cells['map']}"
+            yield item, cells
+
+    return header, found()
+
+
+def _with_places(header: list[str]) -> list[str]:
+    if set(PLACES) <= set(header):
+        return header
+    at = header.index("score")
+    return [*header[:at], *PLACES, *header[at:]]
