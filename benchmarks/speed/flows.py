@@ -35,7 +35,7 @@ from flow_models import FORMS, Form, FreiaGlow, make_normflows, make_ours, make_
 from throughput import cpu_seconds, matrix_rate  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from secondread.flows.glow.native import why_not  # noqa: E402
+from secondread.flows.glow.choice import told  # noqa: E402
 
 
 @dataclass
@@ -210,7 +210,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    print(f"compiled network: {why_not() or 'in use'}")
+    print(f"compiled network in {told()}")
     for name in given.forms:
         form = FORMS[name]
         rates = {half: matrix_rate(torch.bfloat16 if half else torch.float32) for half in (True, False)}

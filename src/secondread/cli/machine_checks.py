@@ -57,10 +57,9 @@ def _torch() -> Iterator[Finding]:
         f"torch uses {torch.get_num_threads()} ({threads().why})",
     )
     yield _precision(f"; GPU bf16: {torch.cuda.is_bf16_supported()}" if devices else "")
-    from secondread.flows.glow.native import why_not
+    from secondread.flows.glow.choice import told
 
-    reason = why_not()
-    yield Finding("native code", f"none: {reason}" if reason else "flows of couplings run compiled for AMX")
+    yield Finding("native code", f"networks of flows' couplings in {told()}")
 
 
 def _precision(gpu: str) -> Finding:

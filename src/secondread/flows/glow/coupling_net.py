@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secondread.flows.glow.native import Kernel, native
+from secondread.flows.glow.native import TileKernel, native
 from secondread.flows.glow.planes import neighbourhoods, scatter
 from secondread.networks.as_graph import written_as_graph
 from secondread.networks.precision import onednn_takes
@@ -146,7 +146,7 @@ def run_forward(x: Tensor, weights: NetWeights, keep: Hidden | None = None) -> T
 
     keep  takes the hidden values of every block for `run_backward`
 
-    On CPUs with AMX the compiled network (`flows.glow.native`) does it in bfloat16, unless `keep` is given.
+    On CPUs with AMX compiled tiles (`flows.glow.native`) do it in bfloat16, unless `keep` is given.
     """
     kernel = _compiled(x, weights) if keep is None else None
     if kernel is not None:
@@ -242,11 +242,12 @@ def runs_compiled(x: Tensor, weights: NetWeights) -> bool:
     return _compiled(x, weights) is not None
 
 
-def _compiled(x: Tensor, weights: NetWeights) -> Kernel | None:
-    """The compiled network where it takes these planes and weights."""
-    if written_as_graph():
+def _compiled(x: Tensor, weights: NetWeights) -> TileKernel | None:
+    """The network in AMX tiles where it takes these planes and weights."""
+    if written_as_graph() or not TileKernel.takes(x, weights.middle):
         return None
-    return native() if Kernel.takes(x, weights.middle) else None
+    kernel = native(weights.middle.dtype)
+    return kernel if isinstance(kernel, TileKernel) else None
 
 
 def _of(

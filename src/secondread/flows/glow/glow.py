@@ -19,6 +19,7 @@ from secondread.flows.glow.scales import Scale
 from secondread.flows.glow.step import Memory, Step
 from secondread.flows.image_flow import ImageFlow
 from secondread.flows.latent import Latent, UnitGaussian
+from secondread.networks.as_graph import written_as_graph
 from secondread.networks.precision import full_precision
 
 Give = Callable[[int, Sequence[int], Tensor | None], Tensor]
@@ -265,11 +266,11 @@ class Glow(ImageFlow):
 
     @torch.no_grad()
     def _prepared(self, dtype: torch.dtype) -> list[Prepared]:
-        """Folded weights and constants, kept until a parameter changes."""
+        """Weights ready for use and constants, kept until a parameter changes."""
         parameters = self._all_parameters()
         # fused optimisers do not count their changes, so that two sums must tell
         sums = [float(p.detach().sum()) for p in (parameters[0], parameters[-1])]
-        stamp = (dtype, sums, [(p.data_ptr(), p._version) for p in parameters])
+        stamp = (dtype, written_as_graph(), sums, [(p.data_ptr(), p._version) for p in parameters])
         if self._kept is None or self._kept[0] != stamp:
             self._kept = (stamp, [level.prepare(dtype) for level in self.levels])
         return self._kept[1]

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from secondread.flows.glow.coupling_net import LOG_SCALE_FACTOR, CouplingNet, fold
+from secondread.flows.glow.choice import network_of
+from secondread.flows.glow.coupling_net import LOG_SCALE_FACTOR, CouplingNet
 from secondread.flows.glow.mixing import affine_maps
 from secondread.flows.glow.planes import neighbourhoods
 from secondread.flows.glow.step import Step, StepWeights, step_forward
@@ -27,7 +28,8 @@ def initialise_step(step: Step, x: Tensor) -> Tensor:
     (matrix,), (offset,), _ = affine_maps([step.mixing])
     mixed = torch.addmm(offset[:, None], matrix, flat).view(x.shape)
     _initialise_net(step.net, mixed[: step.first])
-    out, _, _ = step_forward(x, StepWeights(matrix, offset, fold(step.net.values(), x.dtype)), step.scale)
+    network = network_of(step.net.values(), x.dtype)
+    out, _, _ = step_forward(x, StepWeights(matrix, offset, network), step.scale)
     return out
 
 

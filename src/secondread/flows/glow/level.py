@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from secondread.flows.glow.coupling_net import fold
+from secondread.flows.glow.choice import network_of
 from secondread.flows.glow.mixing import affine_maps
 from secondread.flows.glow.scales import Scale
 from secondread.flows.glow.step import (
@@ -73,11 +73,11 @@ class Level(nn.Module):
         return state, log, constant
 
     def prepare(self, dtype: torch.dtype) -> Prepared:
-        """The weights folded for `run` and `run_back`."""
+        """The weights made ready for `run` and `run_back`."""
         steps = self.steps
         matrices, offsets, constant = affine_maps([step.mixing for step in steps])
         weights = [
-            StepWeights(matrix.detach(), offset.detach(), fold(step.net.values(), dtype))
+            StepWeights(matrix.detach(), offset.detach(), network_of(step.net.values(), dtype))
             for step, matrix, offset in zip(steps, matrices, offsets, strict=True)
         ]
         return Prepared(weights, constant)

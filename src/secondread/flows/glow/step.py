@@ -8,17 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from secondread.flows.glow.coupling_net import (
-    CouplingNet,
-    Hidden,
-    NetWeights,
-    fold,
-    run_backward,
-    run_forward,
-    runs_compiled,
-    unfold_gradients,
-)
+from secondread.flows.glow.choice import network_of
+from secondread.flows.glow.coupling_net import CouplingNet, Hidden
 from secondread.flows.glow.mixing import Mixing
+from secondread.flows.glow.network import Network
 from secondread.flows.glow.scales import Scale
 from secondread.networks.precision import full_precision
 
@@ -60,11 +53,11 @@ class Step(nn.Module):
 
 @dataclass
 class StepWeights:
-    """A step's parameters, ready for use: M, c, the folded network, and M^-1 where it is asked for."""
+    """A step's parameters, ready for use: M, c, the network, and M^-1 where it is asked for."""
 
     matrix: Tensor
     offset: Tensor
-    net: NetWeights
+    net: Network
     inverse: Tensor | None = None
 
 
@@ -97,12 +90,12 @@ def step_inverse(out: Tensor, weights: StepWeights, scale: Scale) -> Tensor:
 
 
 def _network(
-    first: Tensor, net: NetWeights, keep: Hidden | None, rest: int, scale: Scale
+    first: Tensor, net: Network, keep: Hidden | None, rest: int, scale: Scale
 ) -> tuple[Tensor, Tensor]:
     """Shift and h. h is rounded as it is kept for the gradient, so that both see the same number."""
-    found = run_forward(first, net, keep)
+    found = net.forward(first, keep)
     rest = rest if scale.shifted else 0
-    return found[:rest], found[rest:].to(net.middle.dtype, copy=True)  # not a view of all of `found`
+    return found[:rest], found[rest:].to(net.dtype, copy=True)  # not a view of all of `found`
 
 
 def _unmixed(out: Tensor, shift: Tensor, h: Tensor, weights: StepWeights, scale: Scale) -> Tensor:
@@ -130,8 +123,8 @@ def step_backward(
     to_log: Tensor,
     *,
     to_input: bool = True,
-) -> tuple[Tensor | None, Tensor, Tensor, NetWeights]:
-    """Gradients of x, M, c and the folded network, given those of `out` and of log s summed per image."""
+) -> tuple[Tensor | None, Tensor, Tensor, tuple[Tensor, ...]]:
+    """Gradients of x, M, c and the network's values, given those of `out` and of log s summed per image."""
     half = len(x) // 2
     first, second = out[:half], out[half:]
     coming = to_out[half:]
@@ -146,8 +139,7 @@ def step_backward(
         each = to_log.view(1, -1, *(1 for _ in x.shape[2:]))
         to_h = torch.addcmul(each.expand_as(second), coming, second) * scale.slope(h)
         to_net = torch.cat((to_second, to_h))
-    to_first, net = run_backward(first, weights.net, to_net, hidden)
-    assert to_first is not None
+    to_first, net = weights.net.backward(first, to_net, hidden)
     to_mixed = torch.cat((to_out[:half] + to_first, to_second)).flatten(1)
     to_x = (weights.matrix.t() @ to_mixed).view(x.shape) if to_input else None
     return to_x, to_mixed @ x.flatten(1).t(), to_mixed.sum(dim=1), net
@@ -185,8 +177,8 @@ class StepFunction(torch.autograd.Function):
         store: bool,
         *values: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        weights = StepWeights(matrix, offset, fold(values, dtype))
-        keep: Hidden | None = [] if store and not runs_compiled(x, weights.net) else None
+        weights = StepWeights(matrix, offset, network_of(values, dtype))
+        keep: Hidden | None = [] if store and weights.net.keeps(x) else None
         out, h, log_factor = step_forward(x, weights, scale, keep)
         ctx.save_for_backward(x, out, h, matrix, offset, *values)
         ctx.scale, ctx.keep, ctx.dtype = scale, keep, dtype
@@ -197,12 +189,12 @@ class StepFunction(torch.autograd.Function):
     def backward(ctx: Any, to_out: Tensor, to_log: Tensor) -> tuple[Tensor | None, ...]:
         x, out, h, matrix, offset, *values = ctx.saved_tensors
         with full_precision(x):
-            weights = StepWeights(matrix, offset, fold(values, ctx.dtype))
+            weights = StepWeights(matrix, offset, network_of(values, ctx.dtype))
             to_x, to_matrix, to_offset, net = step_backward(
                 x, out, h, weights, ctx.scale, ctx.keep, to_out, to_log, to_input=ctx.needs_input_grad[0]
             )
             ctx.keep = None
-            return to_x, to_matrix, to_offset, None, None, None, *unfold_gradients(values, net)
+            return to_x, to_matrix, to_offset, None, None, None, *net
 
 
 class InvertedFunction(torch.autograd.Function):
@@ -220,7 +212,7 @@ class InvertedFunction(torch.autograd.Function):
         each = len(values) // count
         for number in range(count):
             matrix, offset, *net = values[number * each : (number + 1) * each]
-            x, _, log_factor = step_forward(x, StepWeights(matrix, offset, fold(net, dtype)), scale)
+            x, _, log_factor = step_forward(x, StepWeights(matrix, offset, network_of(net, dtype)), scale)
             total += log_factor.sum(dim=0).flatten(1).sum(dim=1)
         ctx.save_for_backward(x, *values)
         ctx.scale, ctx.count, ctx.dtype = scale, count, dtype
@@ -235,14 +227,14 @@ class InvertedFunction(torch.autograd.Function):
         with full_precision(out):
             for number in reversed(range(ctx.count)):
                 matrix, offset, *net = values[number * each : (number + 1) * each]
-                weights = StepWeights(matrix, offset, fold(net, ctx.dtype), inverse_of(matrix))
+                weights = StepWeights(matrix, offset, network_of(net, ctx.dtype), inverse_of(matrix))
                 shift, h = _network(out[:half], weights.net, None, len(out) - half, ctx.scale)
                 x = _unmixed(out, shift, h, weights, ctx.scale)
                 to_x, to_matrix, to_offset, found = step_backward(
                     x, out, h, weights, ctx.scale, None, to_out, to_log
                 )
                 assert to_x is not None
-                gradients[:0] = (to_matrix, to_offset, *unfold_gradients(net, found))
+                gradients[:0] = (to_matrix, to_offset, *found)
                 out, to_out = x, to_x
         return to_out, None, None, None, *gradients
 

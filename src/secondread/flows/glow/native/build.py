@@ -1,4 +1,4 @@
-"""Compiles the network once per machine, at its first use, and loads it."""
+"""Compiles a form of the network once per machine, at its first use, and loads it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import platform
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 import threading
 import warnings
@@ -16,57 +15,73 @@ from pathlib import Path
 
 import torch
 
-from secondread.flows.glow.native.kernel import Kernel
+from secondread.flows.glow.native.forms import Form, find_form
+from secondread.flows.glow.native.tile_kernel import TileKernel
+from secondread.flows.glow.native.vector_kernel import VectorKernel
 
 SWITCH = "SECONDREAD_NATIVE"
-"""Set to 0, nothing is compiled and nothing compiled is used."""
-FEATURES = ("avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512bf16", "amx-tile", "amx-bf16")
-FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-w", *(f"-m{name}" for name in FEATURES))
+"""Set to 0, nothing is compiled and nothing compiled is used; to 1, what is compiled is used without the
+trial of `flows.glow.choice`."""
 COMPILERS = ("g++", "clang++", "c++")
 LONGEST_BUILD = 300.0
-"""Seconds after which a compiler is given up; three are usual."""
+"""Seconds after which a compiler is given up; three to six are usual."""
 
+Kernel = TileKernel | VectorKernel
 _lock = threading.Lock()
-_found: dict[str, Kernel | str] = {}
+_found: dict[str, tuple[Kernel, Path] | str] = {}
+"""By a form's name."""
 
 
-def native() -> Kernel | None:
+def native(precision: torch.dtype) -> Kernel | None:
     """The compiled network, built where it is not yet; None where there is none (`why_not`).
 
     A build that fails is warned of once, and not tried again in this process.
     """
-    found = _outcome()
-    return None if isinstance(found, str) else found
+    found = _outcome(precision)
+    return None if isinstance(found, str) else found[0]
 
 
-def why_not() -> str:
-    """In one line, why `native()` is None; empty where it is not."""
-    found = _outcome()
+def why_not(precision: torch.dtype) -> str:
+    """In one line, why `native(precision)` is None; empty where it is not."""
+    found = _outcome(precision)
     return found if isinstance(found, str) else ""
 
 
-def _outcome() -> Kernel | str:
+def form_of(precision: torch.dtype) -> str:
+    """The name of the form that `native(precision)` is; empty where it is None."""
+    form = find_form(precision)
+    return "" if isinstance(form, str) or why_not(precision) else form.name
+
+
+def stamp(precision: torch.dtype) -> Path | None:
+    """A file name beside the library of `native(precision)`, of this library and this processor alone."""
+    found = _outcome(precision)
+    if isinstance(found, str):
+        return None
+    processor = hashlib.sha256(repr(sorted(torch.cpu.get_capabilities().items())).encode()).hexdigest()
+    return found[1].with_suffix(f".{processor[:12]}")
+
+
+def _outcome(precision: torch.dtype) -> tuple[Kernel, Path] | str:
     if os.environ.get(SWITCH) == "0":
         return f"switched off by {SWITCH}=0"
+    form = find_form(precision)
+    if isinstance(form, str):
+        return form
     with _lock:
-        if "kernel" not in _found:
-            _found["kernel"] = _unsuitable() or _load()
-        return _found["kernel"]
+        if form.name not in _found:
+            _found[form.name] = load(form)
+        return _found[form.name]
 
 
-def _unsuitable() -> str:
-    """Why this machine cannot run it, whatever it has installed; empty where it can."""
-    if sys.platform != "linux" or not torch.cpu.get_capabilities().get("amx_bf16"):
-        return "the CPU has no AMX" if sys.platform == "linux" else f"not made for {sys.platform}"
-    return ""
-
-
-def _load() -> Kernel | str:
+def load(form: Form) -> tuple[Kernel, Path] | str:
+    """A form's functions and its library, or why there are none."""
     try:
-        library = _library()
+        library = _library(form)
         if isinstance(library, str):
             return library
-        return Kernel(library)
+        kind = TileKernel if form.source.startswith("amx/") else VectorKernel
+        return kind(library), library
     except subprocess.CalledProcessError as error:
         problem = f"the build failed: {_first_error(error.stderr)}"
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -74,17 +89,16 @@ def _load() -> Kernel | str:
     warnings.warn(
         f"the compiled coupling network is not used, fits take longer: {problem}",
         RuntimeWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
     return problem
 
 
-def _library() -> Path | str:
+def _library(form: Form) -> Path | str:
     """The shared library, compiled where no earlier process did; or why there can be none."""
-    here = Path(__file__).parent
-    sources = sorted((*here.glob("*.h"), *here.glob("*.cpp")))
-    known = hashlib.sha256(" ".join((*FLAGS, platform.machine(), *platform.libc_ver())).encode())
-    for source in sources:
+    known = hashlib.sha256(" ".join((*form.flags, platform.machine(), *platform.libc_ver())).encode())
+    own, shared = form.path.parent, form.path.parent.parent
+    for source in sorted((*shared.glob("*.h"), *own.glob("*.h"), form.path)):
         known.update(source.read_bytes())
     stem = f"coupling-{known.hexdigest()[:24]}"
     for library in folder().glob(f"{stem}-*.so"):
@@ -96,7 +110,7 @@ def _library() -> Path | str:
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder()) as scratch:
         made = Path(scratch) / f"{stem}.so"
-        command = [*compiler, *FLAGS, str(here / "coupling.cpp"), "-o", str(made)]
+        command = [*compiler, *form.flags, str(form.path), "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST_BUILD)
         library = folder() / _named(stem, made)
         made.replace(library)  # whole at once: another process may be building or loading the same

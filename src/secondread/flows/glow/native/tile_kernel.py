@@ -1,4 +1,4 @@
-"""The compiled network as a function of tensors."""
+"""The compiled network in AMX tiles, as a function of tensors."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from secondread.flows.glow.native.arguments import address, check, expect
+
 
 class _Call(ctypes.Structure):
-    """`secondread::Call` of network.h."""
+    """`secondread::Call` of amx/network.h."""
 
     _fields_ = [
         *((name, ctypes.c_int64) for name in ("rank", "size_0", "size_1", "size_2")),
@@ -21,7 +23,7 @@ class _Call(ctypes.Structure):
 
 
 class _Gradients(ctypes.Structure):
-    """`secondread::Gradients` of gradients.h."""
+    """`secondread::Gradients` of amx/gradients.h."""
 
     _fields_ = [
         (name, ctypes.c_void_p)
@@ -29,7 +31,7 @@ class _Gradients(ctypes.Structure):
     ]
 
 
-class Kernel:
+class TileKernel:
     """The passes of `flows.glow.coupling_net` on bfloat16 weights and float32 planes, all on the CPU.
 
     x            `[channels_in, N, *S]` float32, in 2-D or 3-D
@@ -78,7 +80,7 @@ class Kernel:
         """The network's output `[channels_out, N, *S]` float32: `run_forward`."""
         call = _call(x, first, middle, middle_bias, last, last_bias, border)
         out = torch.empty((len(last_bias), *x.shape[1:]))
-        _check(self._forward(ctypes.addressof(call), out.data_ptr()))
+        check(self._forward(ctypes.addressof(call), out.data_ptr()))
         return out
 
     def backward(
@@ -97,13 +99,13 @@ class Kernel:
         """Gradients, float32, of x (or None) and of the six weights in their order, given that of the output
         `[channels_out, N, *S]`: `run_backward` with the hidden layers computed again."""
         call = _call(x, first, middle, middle_bias, last, last_bias, border)
-        _expect("gradient", gradient, torch.float32, (len(last_bias), *x.shape[1:]))
+        expect("gradient", gradient, torch.float32, (len(last_bias), *x.shape[1:]))
         to_x = torch.empty(x.shape) if to_input else None
         weights = (first, middle, middle_bias, last, last_bias)
         to_weights = [torch.empty(weight.shape) for weight in weights]
         to_border = None if border is None else torch.empty(border.shape)
-        gradients = _Gradients(_address(to_x), *(each.data_ptr() for each in to_weights), _address(to_border))
-        _check(self._backward(ctypes.addressof(call), gradient.data_ptr(), ctypes.addressof(gradients)))
+        gradients = _Gradients(address(to_x), *(each.data_ptr() for each in to_weights), address(to_border))
+        check(self._backward(ctypes.addressof(call), gradient.data_ptr(), ctypes.addressof(gradients)))
         to_first, to_middle, to_middle_bias, to_last, to_last_bias = to_weights
         return to_x, to_first, to_middle, to_middle_bias, to_last, to_last_bias, to_border
 
@@ -117,7 +119,7 @@ def _call(
     last_bias: Tensor,
     border: Tensor | None,
 ) -> _Call:
-    if not Kernel.takes(x, middle):
+    if not TileKernel.takes(x, middle):
         raise ValueError(
             f"x {tuple(x.shape)} {x.dtype} on {x.device} with a width of {len(middle)} in {middle.dtype}: "
             "takes float32 planes of 2-D or 3-D maps on the CPU, bfloat16 weights, a width that 32 divides"
@@ -126,39 +128,16 @@ def _call(
     rank, width, outputs = len(size), len(middle), len(last_bias)
     taps = 3**rank
     half, single = torch.bfloat16, torch.float32
-    _expect("x", x, single, x.shape)
-    _expect("first", first, half, (width, (channels + (border is not None)) * taps + 1))
-    _expect("middle", middle, half, (width, width))
-    _expect("middle_bias", middle_bias, half, (width,))
-    _expect("last", last, half, (outputs * taps, width))
-    _expect("last_bias", last_bias, single, (outputs,))
+    expect("x", x, single, x.shape)
+    expect("first", first, half, (width, (channels + (border is not None)) * taps + 1))
+    expect("middle", middle, half, (width, width))
+    expect("middle_bias", middle_bias, half, (width,))
+    expect("last", last, half, (outputs * taps, width))
+    expect("last_bias", last_bias, single, (outputs,))
     if border is not None:
-        _expect("border", border, single, (outputs, taps))
+        expect("border", border, single, (outputs, taps))
     return _Call(
         rank, *size, *([1] * (3 - rank)), images, channels, outputs, width, torch.get_num_threads(),
         x.data_ptr(), first.data_ptr(), middle.data_ptr(), middle_bias.data_ptr(), last.data_ptr(),
-        last_bias.data_ptr(), _address(border),
+        last_bias.data_ptr(), address(border),
     )  # fmt: skip
-
-
-def _expect(name: str, found: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    if (
-        found.shape != shape
-        or found.dtype != dtype
-        or not found.is_contiguous()
-        or found.device.type != "cpu"
-    ):
-        order = "contiguous" if found.is_contiguous() else "not contiguous"
-        raise ValueError(
-            f"{name} is {tuple(found.shape)} {found.dtype} on {found.device}, {order}; "
-            f"expected {tuple(shape)} {dtype} on cpu, contiguous"
-        )
-
-
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
-
-
-def _check(status: int) -> None:
-    if status:
-        raise MemoryError("a coupling's network ran out of memory")

@@ -1,16 +1,15 @@
-"""The compiled coupling network is the one of matrices on neighbourhoods, exactly where bfloat16 is exact."""
-
-import shlex
-import sys
-import warnings
+"""A coupling's network in AMX tiles is that of matrices on neighbourhoods, exactly where bf16 is exact."""
 
 import pytest
 import torch
 
 from secondread.flows.glow.coupling_net import NetWeights, run_backward, run_forward
-from secondread.flows.glow.native import build, native, why_not
+from secondread.flows.glow.native import TileKernel, build, form_of, native, why_not
 
-pytestmark = pytest.mark.skipif(native() is None, reason=f"not compiled here: {why_not()}")
+HERE = form_of(torch.bfloat16)
+pytestmark = pytest.mark.skipif(
+    not isinstance(native(torch.bfloat16), TileKernel), reason=f"not AMX: {HERE or why_not(torch.bfloat16)}"
+)
 NAMES = ("x", "first", "middle", "middle_bias", "last", "last_bias", "border")
 
 CASES = [  # size, images, channels in and out, width, border
@@ -92,7 +91,7 @@ def exactly(x, weights, gradient):
 
 
 def compiled(x, weights, gradient, **options):
-    kernel = native()
+    kernel = native(torch.bfloat16)
     return kernel.forward(x, *six(weights)), kernel.backward(x, *six(weights), gradient, **options)
 
 
@@ -179,7 +178,7 @@ def test_what_is_not_a_number_is_not_hidden(sign):
 
 def test_what_it_does_not_take_is_refused():
     x, weights, gradient = drawn()
-    kernel = native()
+    kernel = native(torch.bfloat16)
     assert kernel.takes(x, weights.middle)
     assert not kernel.takes(x.double(), weights.middle)
     assert not kernel.takes(x, weights.middle.float())
@@ -192,44 +191,3 @@ def test_what_it_does_not_take_is_refused():
         kernel.backward(x, *six(weights), gradient[:, :1])
     with pytest.raises(ValueError, match="first is"):
         kernel.forward(x[:1], *six(weights))
-
-
-@pytest.fixture
-def fresh(monkeypatch, tmp_path):
-    """As in a process that has not built anything, of a user who has not either."""
-    monkeypatch.setattr(build, "_found", {})
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return monkeypatch
-
-
-def test_it_can_be_switched_off(fresh):
-    fresh.setenv(build.SWITCH, "0")
-    assert native() is None
-    assert why_not() == "switched off by SECONDREAD_NATIVE=0"
-
-
-def test_without_a_compiler_there_is_none(fresh):
-    fresh.delenv("CXX", raising=False)
-    fresh.setenv("PATH", "")
-    assert native() is None
-    assert "no C++ compiler" in why_not()
-
-
-def test_a_build_that_fails_is_warned_of_once(fresh):
-    script = "import sys; sys.exit('coupling.cpp:1: fatal error: no such header')"
-    fresh.setenv("CXX", shlex.join([sys.executable, "-c", script]))
-    with pytest.warns(RuntimeWarning, match="no such header"):
-        assert native() is None
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert native() is None
-    assert why_not() == "the build failed: coupling.cpp:1: fatal error: no such header"
-
-
-def test_a_library_in_a_folder_that_others_may_write_is_not_loaded(fresh, tmp_path):
-    folder = build.folder()
-    folder.mkdir()
-    folder.chmod(0o777)
-    fresh.setenv("CXX", "false")
-    with pytest.warns(RuntimeWarning, match="the build failed"):
-        assert native() is None
