@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 from intake_instances import film
 from receiving import caller, receiving, send
+from sqlalchemy import select
 
 from secondread.service.intake.receiver import more_descriptors, run_receiver
 from secondread.service.settings.receiving import ReceivingSettings
 from secondread.service.store.database import Database
-from secondread.service.store.tables import Instance, Table
+from secondread.service.store.tables import Instance, Refusal, Table
 
 HERE = Path(__file__).parent
 REQUEST = b"\x01\x00\x00\x00\x00\x44" + b"\x00\x01\x00\x00" + b"A" * 16 + b"B" * 16 + bytes(32)
@@ -77,7 +78,14 @@ def test_three_hundred_at_once_are_served_or_refused_by_the_book(settings):
                 selector.unregister(key.fileobj)
                 key.fileobj.close()
         assert set(answers) == {b"\x03\x00\x00\x00\x00\x04\x00\x02\x03\x02"}
-        assert len(answers) == receiver.listener.refused == 300
+        assert len(answers) == 300
+        database = Database(settings.database_url)
+        receiver.refusals.write(database)
+        with database.read() as session:
+            assert [(one.what, one.count) for one in session.scalars(select(Refusal))] == [
+                ("association beyond the limit", 300)
+            ]
+        database.close()
         assert threading.active_count() <= threads + 1
         assert [one.send_c_echo().Status for one in held] == [0] * 12
         for one in held:

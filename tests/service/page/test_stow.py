@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -21,7 +22,7 @@ from sqlalchemy import select
 from test_serve import running
 
 from secondread.service.page.stow import senders
-from secondread.service.store.tables import Audit, Instance, Study
+from secondread.service.store.tables import Audit, Instance, Refusal, Study
 
 PATH = "/dicom-web/studies"
 BOUNDARY = "a-boundary"
@@ -111,7 +112,14 @@ def test_what_is_refused_is_told_beside_what_is_kept(door: Door) -> None:
     assert reasons(answer, "00081198") == [0xA900]
     assert reasons(answer, "0008119A") == [0xC000]
     assert foreign.SOPInstanceUID not in door.kept()
+    before = counted(door)
     assert door.send(body(as_file(foreign)), f"{PATH}/1.2.3.7")[0] == 409
+    assert counted(door) - before == Counter({("instance refused", "A900"): 1})
+
+
+def counted(door: Door) -> Counter[tuple[str, str]]:
+    with door.page.database.read() as session:
+        return Counter({(one.what, one.status): one.count for one in session.scalars(select(Refusal))})
 
 
 def test_the_answer_is_xml_where_it_is_asked_for(door: Door) -> None:

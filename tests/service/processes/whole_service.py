@@ -287,9 +287,17 @@ def settled(settings: ServiceSettings) -> bool:
     return studies == 0 and jobs == 0
 
 
+def swept(log: list[dict[str, Any]]) -> bool:
+    """Whether the spool was swept after the last process died."""
+    events = [
+        line["event"] for line in log if line["event"] in ("process died", "service started", "spool swept")
+    ]
+    return events[-1:] == ["spool swept"]
+
+
 def wait_until_settled(running: Running, *, within_s: float) -> None:
     until = time.monotonic() + within_s
-    while not settled(running.settings):
+    while not (settled(running.settings) and swept(running.log())):
         if time.monotonic() > until:
             raise AssertionError(f"not settled after {within_s:g} s\n{running.output()[-3000:]}")
         time.sleep(0.5)

@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from secondread.service.page.routes.watched import router
 from secondread.service.store.alarms import open_alarm
 from secondread.service.store.jobs import claim, enqueue, finish, now
+from secondread.service.store.refusals import count_refusals
 from secondread.service.store.tables import Job, Worker
 from secondread.service.watching.metrics import ServiceMetrics
 from secondread.service.watching.streams import Streams
@@ -35,6 +36,8 @@ def test_metrics_count_what_is_in_the_database(settings, database, fill) -> None
         enqueue(session, "score", "1:1")
         enqueue(session, "send", f"{studies[0]}:pacs", study_id=studies[0])
         open_alarm(session, "disk", "spool", "full")
+        for _ in range(2):
+            count_refusals(session, {("instance refused", "A700"): 3})
         session.query(Job).filter(Job.kind == "score").update({"created": now() - timedelta(hours=1)})
     done = claim(database, ["send"], "w")
     with database.write() as session:
@@ -53,6 +56,7 @@ def test_metrics_count_what_is_in_the_database(settings, database, fill) -> None
     assert found["secondread_stage_seconds_sum", "read"] == pytest.approx(44 * 0.4)
     assert found["secondread_deliveries_total", "pacs", "send", "done"] == 1
     assert found["secondread_alarms", "disk"] == 1
+    assert found["secondread_refusals_total", "A700", "instance refused"] == 6
     assert found["secondread_drift_studies", "chest", "a1"] == 40
     assert found["secondread_disk_free_bytes",] > 0
     fill(2)

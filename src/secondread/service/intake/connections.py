@@ -24,6 +24,7 @@ from secondread.service.intake.arriving import ArrivingMessages, Place
 from secondread.service.intake.certificates import Expired, ListenerCertificates
 from secondread.service.intake.peers import Peers
 from secondread.service.intake.refusing import Refuser
+from secondread.service.store.refusals import Refusals
 
 LARGEST_PDU = 1 << 18
 """Offered to peers, in bytes."""
@@ -178,6 +179,7 @@ class Listener(AssociationServer):
         handlers: Sequence[tuple[evt.EventType, Callable[..., Any]]],
         place: Place,
         tell: Tell,
+        refusals: Refusals,
     ) -> None:
         receiving = place.settings.receive
         self.place, self.tell, self.peers = place, tell, Peers(receiving)
@@ -187,7 +189,7 @@ class Listener(AssociationServer):
         self._own_handlers = handlers
         self._active: set[object] = set()
         self._lock = threading.Lock()
-        self.refused = 0
+        self._refusals = refusals
         super().__init__(ae, (receiving.address, receiving.port), receiving.title, contexts)
         self._thread = threading.Thread(
             target=self.serve_forever, kwargs={"poll_interval": 0.2}, name="listener", daemon=True
@@ -231,7 +233,7 @@ class Listener(AssociationServer):
             if not full:
                 self._active.add(token)
         if full:
-            self.refused += 1
+            self._refusals.add("association beyond the limit")
             self._refuser.take(request)
         elif self.certificates is None:
             self._admit(request, client_address, token)

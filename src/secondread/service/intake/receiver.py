@@ -31,6 +31,7 @@ from secondread.service.settings.service import ServiceSettings
 from secondread.service.spool.files import Spool
 from secondread.service.store.away import Stop, Stopped, patiently
 from secondread.service.store.database import Database
+from secondread.service.store.refusals import Refusals
 from secondread.service.store.workers import Registered
 from secondread.terminal.events import log_event
 
@@ -41,6 +42,8 @@ QUIET_S = 120.0
 REPEATED_S = 60.0
 """The same refusal is logged once in this time."""
 LONGEST_COMMENT = 64
+COUNTED_S = 1.0
+"""Refusals are written into the database as often."""
 
 
 def run_receiver(settings: ServiceSettings, stop: Stop) -> None:
@@ -50,9 +53,9 @@ def run_receiver(settings: ServiceSettings, stop: Stop) -> None:
     try:
         with ExitStack() as stack:
             worker = patiently(lambda: stack.enter_context(Registered(database, "receiver")), stop)
-            stack.enter_context(Receiver(settings, database, spool, worker.id))
-            while not stop.wait(1.0):
-                pass
+            receiver = stack.enter_context(Receiver(settings, database, spool, worker.id))
+            while not stop.wait(COUNTED_S):
+                receiver.refusals.write(database)
     except Stopped:
         pass
     finally:
@@ -74,6 +77,7 @@ class Receiver:
         self._stack = ExitStack()
         self._place = Place(spool, self._room, settings)
         self._listener: Listener | None = None
+        self.refusals = Refusals()
         self.received = self.refused = 0
 
     @property
@@ -99,7 +103,7 @@ class Receiver:
             begun.enter_context(quiet_pydicom())
             begun.enter_context(quiet_pynetdicom())
             try:
-                listener = Listener(entity, offered(), handlers, self._place, self._tell)
+                listener = Listener(entity, offered(), handlers, self._place, self._tell, self.refusals)
             except OSError as error:
                 raise UserError(
                     f"receive: cannot listen on {receiving.address}:{receiving.port} ({error.strerror}); "
@@ -123,6 +127,7 @@ class Receiver:
             with contextlib.suppress(Exception):
                 association.abort()
         self._stack.close()
+        self.refusals.write(self._database)
         log_event("receiver ended", received=self.received, refused=self.refused)
 
     def _store(self, event: evt.Event) -> Dataset:
@@ -177,8 +182,9 @@ class Receiver:
         return association if association is not None and association.is_established else None
 
     def _tell(self, what: str, facts: dict[str, str]) -> None:
-        """A line in the log, and not the same again for a while: a sender that tries again every second
-        fills no disk. Texts of a peer are cleaned."""
+        """Counted, and a line in the log, which does not come again for a while: a sender that tries again
+        every second fills no disk. Texts of a peer are cleaned."""
+        self.refusals.add(what, facts.get("status", ""))
         facts = {name: cleaned(found) if name == "title" else found for name, found in facts.items()}
         key = (what, "|".join(facts.values()))
         if time.monotonic() - self._told.get(key, -REPEATED_S) < REPEATED_S:

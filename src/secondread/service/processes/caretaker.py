@@ -17,6 +17,9 @@ from secondread.service.store.workers import Watch, release_process
 from secondread.terminal.events import log_event
 
 LOOK_S, SWEEP_S = 10.0, 6 * 3600.0
+SOON_S, SHARE = 5.0, 0.1
+"""A death may leave a file that no row will name: the spool is swept so soon after one, and again and again
+for at most this share of the time."""
 MANY_DEATHS = 5
 """In a row, before somebody should know."""
 
@@ -43,13 +46,15 @@ class Caretaker:
 
     def _run(self) -> None:
         waiting: list[tuple[str, str, int]] = []
-        look = sweep_at = time.monotonic()
+        look = sweep_at = rested = time.monotonic()
         going = True
         while going:
             try:
                 found = self._dead.get(timeout=1.0)
                 going = found is not None
-                waiting += [found] if found is not None else []
+                if found is not None:
+                    waiting.append(found)
+                    sweep_at = min(sweep_at, max(time.monotonic() + SOON_S, rested))
             except queue.Empty:
                 pass
             try:
@@ -60,9 +65,11 @@ class Caretaker:
                     self._watch.release_dead(self._database)
                     look = time.monotonic() + LOOK_S
                 if going and time.monotonic() >= sweep_at:
+                    begun = time.monotonic()
                     removed = sweep(self._spool, self._database)
                     log_event("spool swept", removed=removed)
-                    sweep_at = time.monotonic() + SWEEP_S
+                    ended = time.monotonic()
+                    sweep_at, rested = ended + SWEEP_S, ended + (ended - begun) / SHARE
             except Exception as error:
                 if is_away(error):
                     sweep_at = time.monotonic()  # refused instances left their files

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from secondread.service.store.audit import record
 from secondread.service.store.jobs import now
 from secondread.service.store.tables import Alarm
 
@@ -26,3 +27,14 @@ def close_alarm(session: Session, kind: str, about: str) -> bool:
     is_open = Alarm.kind == kind, Alarm.about == about, Alarm.closed.is_(None)
     closed = session.execute(update(Alarm).where(*is_open).values(closed=now()).returning(Alarm.id)).all()
     return bool(closed)
+
+
+def dismiss_alarm(session: Session, number: int, person: str, *, address: str = "") -> bool:
+    """A person says that it is over, which the audit keeps; False where none of this number is open."""
+    is_open = select(Alarm).where(Alarm.id == number, Alarm.closed.is_(None))
+    alarm = session.scalars(is_open.with_for_update()).one_or_none()
+    if alarm is None:
+        return False
+    alarm.closed, alarm.seen_by = now(), person
+    record(session, person, "alarm closed", detail=f"{alarm.kind}: {alarm.about}", address=address)
+    return True

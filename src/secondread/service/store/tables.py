@@ -292,3 +292,13 @@ class Alarm(Table):
     closed: Mapped[datetime | None]
     seen_by: Mapped[str] = mapped_column(default="")
     count: Mapped[int] = mapped_column(Integer, default=1)
+
+
+class Refusal(Table):
+    """How often something was refused, and when last."""
+
+    __tablename__ = "refusal"
+    what: Mapped[str] = mapped_column(String(40), primary_key=True)
+    status: Mapped[str] = mapped_column(String(8), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+    last: Mapped[datetime]

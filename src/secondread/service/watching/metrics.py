@@ -24,7 +24,7 @@ from secondread.service.spool.files import Spool
 from secondread.service.store.away import is_away
 from secondread.service.store.database import Database
 from secondread.service.store.jobs import now
-from secondread.service.store.tables import Alarm, Job, Study, Worker
+from secondread.service.store.tables import Alarm, Job, Refusal, Study, Worker
 from secondread.service.watching.streams import read_streams
 from secondread.service.watching.tallies import Histogram, Tallies
 from secondread.version import __version__
@@ -106,6 +106,13 @@ def of_now(session: Session) -> Iterator[Metric]:
     for role in sorted({"scorer", "sender", "keeper", "receiver", *at_work}):
         workers.add_metric([role], at_work.get(role, 0))
     yield workers
+    refused = CounterMetricFamily(
+        "secondread_refusals", "What senders were refused, by the status that they heard.",
+        labels=["what", "status"],
+    )  # fmt: skip
+    for refusal in session.scalars(select(Refusal).order_by(Refusal.what, Refusal.status)):
+        refused.add_metric([refusal.what, refusal.status], refusal.count)
+    yield refused
 
 
 def of_all_time(tallies: Tallies) -> Iterator[Metric]:

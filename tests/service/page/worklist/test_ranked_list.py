@@ -7,15 +7,16 @@ from datetime import timedelta
 from urllib.parse import parse_qsl
 
 import pytest
+from made_page import Page
 from made_studies import fill
 from sqlalchemy import select, text
 
-from conftest import Page
 from secondread.service.page.worklist.asked import ORDERS, Asked, Place, opened, sealed
 from secondread.service.page.worklist.counts import count
 from secondread.service.page.worklist.find import PAGE, find, modalities
+from secondread.service.store.alarms import open_alarm
 from secondread.service.store.jobs import claim, enqueue, now, set_aside
-from secondread.service.store.tables import Audit, Study, Verdict
+from secondread.service.store.tables import Alarm, Audit, Study, Verdict
 
 STUDIES = 400
 SECRET = "of a session"
@@ -204,6 +205,25 @@ def test_an_administrator_lets_a_study_that_was_set_aside_be_tried_again(filled:
         assert kept is not None
         assert (kept.state, kept.reason) == ("waiting", "")
     assert administrator.client.post(address, data={"csrf": administrator.csrf}).status_code == 404
+
+
+def test_an_administrator_closes_an_alarm_that_was_looked_into(filled: Page) -> None:
+    with filled.database.write() as session:
+        open_alarm(session, "disk", "spool", "The disk is nearly full.")
+        number = session.scalars(select(Alarm.id).where(Alarm.about == "spool")).one()
+    address = f"/alarms/{number}/close"
+    reader, administrator = filled.logged_in("reader"), filled.logged_in("administrator")
+    assert "The disk is nearly full." in reader.client.get("/studies").text
+    assert address not in reader.client.get("/studies").text
+    assert reader.client.post(address, data={"csrf": reader.csrf}).status_code == 403
+    assert address in administrator.client.get("/studies").text
+    assert administrator.client.post(address, data={"csrf": administrator.csrf}).status_code == 303
+    assert "The disk is nearly full." not in administrator.client.get("/studies").text
+    with filled.database.read() as session:
+        row = session.scalars(select(Audit).where(Audit.action == "alarm closed")).one()
+        assert row.detail == "disk: spool"
+        assert session.get_one(Alarm, number).seen_by == row.person
+    assert administrator.client.post(address, data={"csrf": administrator.csrf}).status_code == 303, "again"
 
 
 def test_the_wall_shows_no_names_until_it_is_asked(filled: Page) -> None:

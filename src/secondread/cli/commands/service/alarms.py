@@ -26,17 +26,12 @@ def alarms(
     from sqlalchemy import select
 
     from secondread.errors import UserError
-    from secondread.service.store.audit import record
-    from secondread.service.store.jobs import now
+    from secondread.service.store.alarms import dismiss_alarm
     from secondread.service.store.tables import Alarm
 
     with opened(config) as (_, database), database.write() as session:
-        if close is not None:
-            alarm = session.get(Alarm, close)
-            if alarm is None or alarm.closed is not None:
-                raise UserError(f"no alarm {close} is open; `secondread service alarms` lists them")
-            alarm.closed, alarm.seen_by = now(), at_this_machine()
-            record(session, at_this_machine(), "alarm closed", detail=f"{alarm.kind}: {alarm.about}")
+        if close is not None and not dismiss_alarm(session, close, at_this_machine()):
+            raise UserError(f"no alarm {close} is open; `secondread service alarms` lists them")
         is_open = select(Alarm).where(Alarm.closed.is_(None)).order_by(Alarm.opened, Alarm.id)
         rows = list(session.scalars(is_open))
     for row in rows:

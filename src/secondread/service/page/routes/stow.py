@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Request
@@ -16,6 +17,7 @@ from secondread.service.page.stow.answer import media_type_of, status_of, writte
 from secondread.service.page.stow.parts import Malformed, Part, Parts
 from secondread.service.spool.files import Spool
 from secondread.service.store.audit import record
+from secondread.service.store.refusals import count_refusals
 
 router = APIRouter()
 Sender = Annotated[Visitor, a_sender()]
@@ -110,7 +112,8 @@ def _spool(request: Request) -> Spool:
 
 
 def _audit(request: Request, sender: Visitor, received: list[Received]) -> None:
-    """A row for each study; what was refused counts to the study that it named."""
+    """A row for each study; what was refused counts to the study that it named, and among all refusals."""
+    refused_as = Counter(("instance refused", f"{one.status:04X}") for one in received if one.status != 0)
     counts: dict[str, list[int]] = {}
     for one in received:
         of = one.told.study_uid if one.told is not None else ""
@@ -119,3 +122,4 @@ def _audit(request: Request, sender: Visitor, received: list[Received]) -> None:
         for study, (kept, refused) in counts.items():
             detail = f"{kept} instances kept, {refused} refused"
             record(session, sender.name, "received", study_uid=study, detail=detail, address=sender.address)
+        count_refusals(session, refused_as)

@@ -17,6 +17,7 @@ from secondread.service.page.worklist.again import try_again
 from secondread.service.page.worklist.asked import FLAGS, ORDERS, SINCE, VERDICTS, VIEWS, Asked
 from secondread.service.page.worklist.counts import count
 from secondread.service.page.worklist.find import find, modalities
+from secondread.service.store.alarms import dismiss_alarm
 from secondread.service.store.audit import record
 from secondread.service.store.database import Database
 from secondread.service.store.jobs import now
@@ -80,6 +81,14 @@ def again(study: int, visitor: Annotated[Visitor, require("administrator")], dat
             raise HTTPException(404)
         record(session, visitor.name, "try again", study_uid=uid, address=visitor.address)
     return RedirectResponse(f"/studies/{study}", 303)
+
+
+@router.post("/alarms/{alarm}/close")
+def close_alarm(alarm: int, visitor: Annotated[Visitor, require("administrator")], database: Db) -> Response:
+    """What an alarm told of was looked into. One that was closed meanwhile is no error."""
+    with database.write() as session:
+        dismiss_alarm(session, alarm, visitor.name, address=visitor.address)
+    return RedirectResponse("/studies", 303)
 
 
 @router.get("/wall")

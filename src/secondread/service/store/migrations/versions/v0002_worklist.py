@@ -1,5 +1,5 @@
-"""Indexes of the worklist's orders and filters. PostgreSQL finds the beginning of a text by an index of its
-own kind."""
+"""Indexes of the worklist's orders and filters. SQLite finds the beginning of a text by them; PostgreSQL
+would need indexes of another kind for it, and reads the rows of the time that is asked for."""
 
 from __future__ import annotations
 
