@@ -153,9 +153,12 @@ def trained(detector: DDAD, images: Images, lengths: Sequence[int], seed: int) -
             for chosen in order.chunk(max(1, len(known) // BATCH)):
                 batch = {"normal": Batch(known[chosen].contiguous(memory_format=torch.channels_last))}
                 with torch.autocast("cpu", torch.bfloat16):
-                    terms = detector.reconstruction_loss(ensemble, batch, generator)
+                    losses = [
+                        detector.reconstruction_loss(network, ("normal",), batch, generator)
+                        for network in ensemble.members
+                    ]
                 optimiser.zero_grad()
-                sum(terms.values()).backward()  # type: ignore[union-attr]
+                sum(value for terms in losses for value in terms.values()).backward()  # type: ignore[union-attr]
                 optimiser.step()
         if epoch in lengths:
             detector.eval()

@@ -117,7 +117,9 @@ def main() -> None:
     whole = {"normal": options.normal, "unlabelled": options.unlabelled}
     total = floor = 0.0
     for stage in detector.stages():
-        settings = recipe.stages[stage.name]
+        if not stage.steps:
+            continue
+        settings = recipe.stages[stage.section]
         steps = StageSteps(detector, stage, settings, wanted, precision)
         arithmetic = steps.operations() / rate
         steps.take()

@@ -36,7 +36,7 @@ def fit(detector, images, steps=None, batch_size=8, lr=2e-3, seed=0, **others):
     stages = list(detector.stages())
     cohorts = {name: others.get(name, images) for stage in stages for name in stage.on}
     settings = StageSettings(steps=steps, batch_size=batch_size, optimiser=OptimiserSettings(lr=lr))
-    log = train_on(detector, cohorts, {stage.name: settings for stage in stages}, seed)
+    log = train_on(detector, cohorts, {stage.section: settings for stage in stages}, seed)
     return {stage.name: [sum(epoch.losses.values()) for epoch in stage.epochs] for stage in log.stages}
 
 

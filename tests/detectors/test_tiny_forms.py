@@ -29,7 +29,7 @@ def test_a_tiny_form_fits_and_scores_within_three_seconds(name, rank):
     assert max(form.size) <= 32
     started = time.process_time()
     detector = fitted(name, rank)
-    assert {stage.name for stage in detector.stages()} == set(form.stages)
+    assert {stage.section for stage in detector.stages()} == set(form.stages)
     scores = score(detector, blobs(3, form.size, seed=1, channels=form.channels))
     assert set(detector.mixture().weights) <= set(scores.parts)
     if detector.map_mixture() is not None:

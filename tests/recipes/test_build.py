@@ -21,7 +21,7 @@ def test_a_preset_builds_and_says_truly_what_it_needs_and_takes(name):
     assert set(PRESETS[name].ranks) <= detector.ranks
     assert len(recipe.preprocessing.size) in PRESETS[name].ranks
     assert bool(recipe.about.paper) == (recipe.about.state != "baseline")
-    trained = {stage.name for stage in detector.stages() if stage.steps}
+    trained = {stage.section for stage in detector.stages() if stage.steps}
     assert trained <= set(recipe.stages)
     assert all(recipe.stages[stage].epochs or recipe.stages[stage].steps for stage in trained)
 

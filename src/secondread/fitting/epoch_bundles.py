@@ -35,8 +35,13 @@ def keeps_epochs(recipe: Recipe) -> bool:
 def refuse_epochs(detector: Detector, recipe: Recipe) -> None:
     """`UserError` where epochs are to be kept of a stage that is not the last one which trains, so that no
     whole detector comes of them."""
-    trained = [stage.name for stage in detector.stages() if stage.steps]
+    trained = [stage.section for stage in detector.stages() if stage.steps]
     for name in [name for name, settings in recipe.stages.items() if settings.keep_every]:
+        if trained.count(name) > 1:
+            raise UserError(
+                f"stages.{name}.keep_every: it trains {trained.count(name)} networks, each by itself, so "
+                "that their epochs make no whole detector; take it out"
+            )
         if name not in trained[-1:]:
             last = f"only {trained[-1]} can have it" if trained else "no stage here trains"
             raise UserError(f"stages.{name}.keep_every: the epochs of the last stage can be kept; {last}")

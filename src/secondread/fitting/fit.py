@@ -51,6 +51,7 @@ def fit(
     cache: str | Path | Cache | None = None,
     device: str | None = "auto",
     workers: int | None = None,
+    processes: int | None = None,
     seed: int | None = None,
     allow_shared_patients: bool = False,
     progress: bool = True,
@@ -73,6 +74,8 @@ def fit(
     cache    folder of prepared images; none = `default_cache_directory()`
     workers  processes that decode and, where it pays, draw synthetic anomalies ahead of the training steps;
              none = one per core, 0 = this process
+    processes  that train networks which do not build on one another (the networks of an ensemble, say) at the
+             same time, where that pays; none = one for each core, and 1 on a GPU. The numbers are the same
     seed     in place of the recipe's
     source   what messages call the recipe, where it is given as an object
     loggers  of `csv`, `tensorboard` and `mlflow`, which write into `OUT.logs`, or loggers of Lightning Fabric
@@ -106,7 +109,7 @@ def fit(
         if named := [name for name in loggers if isinstance(name, str)]:
             raise UserError(f"the logger {named[0]} writes beside the bundle; name its folder with out")
         return _in_memory(
-            recipe, manifest, cache=cache, device=device, workers=workers, seed=seed,
+            recipe, manifest, cache=cache, device=device, workers=workers, processes=processes, seed=seed,
             allow_shared_patients=allow_shared_patients, progress=progress, source=source, loggers=loggers,
         )  # fmt: skip
     if cache is None and manifest.kept is not None:
@@ -122,7 +125,7 @@ def fit(
     from secondread.fitting.whole_fit import WholeFit
 
     with output_bundle(out) if process_rank() == 0 else nullcontext():
-        return WholeFit(recipe, manifest, out, look, workers, progress, source, loggers).made()
+        return WholeFit(recipe, manifest, out, look, workers, progress, source, loggers, processes).made()
 
 
 def _manifest_of(

@@ -58,8 +58,9 @@ from secondread.scoring.scorer import Scorer
 from secondread.terminal.say import say
 from secondread.training.batches.patches import Patches
 from secondread.training.log import TrainingLog
-from secondread.training.loop import refuse_other_stages, train
+from secondread.training.loop import train
 from secondread.training.observer import Observer
+from secondread.training.one_stage import refuse_other_stages
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class WholeFit:
     progress: bool
     source: str
     loggers: Sequence[str | Logger] = ()
+    processes: int | None = None
 
     def made(self) -> Bundle:
         """The bundle: that of an earlier run of the same fit, or a new one."""
@@ -224,6 +226,7 @@ class WholeFit:
             resume=True,
             progress=self.progress,
             workers=self.workers,
+            processes=self.processes,
             observers=observers,
         )
         self._say("note", log.notes)

@@ -81,7 +81,7 @@ def _check_cohorts(recipe: Recipe, detector: Detector, source: str) -> None:
 
 def _check_stages(recipe: Recipe, detector: Detector, source: str) -> None:
     """Every stage of the recipe is one of the detector's: a misspelt one would train nothing."""
-    names = [stage.name for stage in detector.stages()]
+    names = list(dict.fromkeys(stage.section for stage in detector.stages()))
     unknown = [name for name in recipe.stages if name not in names]
     if unknown:
         raise UserError(

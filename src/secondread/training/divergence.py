@@ -24,7 +24,7 @@ def refuse_divergence(
     What stays on disk is the newest checkpoint that a finite step has followed: the state just before a
     streak of steps that are not finite is what the streak comes from, so such a checkpoint is removed.
     """
-    name = f"stages.{stage.name}"
+    name = f"stages.{stage.section}"
     limit = f" (or the loss above {stage.diverged_above:g})" if stage.diverged_above < float("inf") else ""
     advice = [f"lower {name}.optimiser.lr (now {settings.optimiser.lr:g})"]
     if settings.clip_norm is None:

@@ -31,6 +31,7 @@ def fit_identity(
         "device": fabric.device.type,
         "processes": str(fabric.world_size),
     }
+    found["names of stages"] = " ".join(stage.name for stage in detector.stages())
     for name, settings in stages.items():
         found[f"stages.{name}"] = settings.model_dump_json()
     for name, source in cohorts.items():

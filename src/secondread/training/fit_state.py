@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from secondread.detectors.contract import Detector
 from secondread.scoring.device import Precision
@@ -27,12 +29,18 @@ AfterRound = Callable[[str, int, int], None]
 Planned = TypeVar("Planned")
 
 
+class HandOver(Exception):
+    """A stage has saved what it is at, for another process to go on with."""
+
+
 @dataclass
 class Run:
     """What stays the same from stage to stage.
 
     counted_at  until when the current stage's log counts its seconds
     workers     processes in which batches may be drawn ahead; 0 = this one alone
+    base        what a checkpoint need not hold, as whoever goes on from it has it; None = it holds everything
+    hand_over   whether to end after a round for others to go on, told the share of the stage that is done
     unproven    no finite step has followed the newest checkpoint yet, so its parameters may be bad
     """
 
@@ -51,6 +59,8 @@ class Run:
     after_round: AfterRound | None
     workers: int = 0
     observers: Sequence[Observer] = ()
+    base: Mapping[str, Tensor] | None = None
+    hand_over: Callable[[float], bool] | None = None
     saved_at: float = field(default_factory=time.monotonic)
     counted_at: float = field(default_factory=time.monotonic)
     unproven: bool = False
@@ -66,13 +76,20 @@ class Run:
             self.checkpoints.save(
                 {
                     "fingerprint": self.fingerprint,
-                    "detector": self.detector.state_dict(),
+                    "detector": self._state(),
                     "log": json.dumps(self.log.to_json()),
                     **state,
                 }
             )
         self.saved_at = time.monotonic()
         self.unproven = not state["done"]
+
+    def _state(self) -> dict[str, Tensor]:
+        state = self.detector.state_dict()
+        if self.base is None:
+            return state
+        base = self.base
+        return {name: value for name, value in state.items() if not _same(value, base.get(name))}
 
     def stop_between_batches(self, stage: str) -> None:
         """Ctrl-C while there is nothing to save: the last checkpoint stands. Several processes stop
@@ -84,6 +101,14 @@ class Run:
         for batch in planned:
             self.stop_between_batches(stage)
             yield batch
+
+
+def _same(one: Tensor, other: Tensor | None) -> bool:
+    """Whether two tensors hold the same bytes."""
+    if other is None or one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    first, second = (each.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for each in (one, other))
+    return torch.equal(first, second)
 
 
 @dataclass

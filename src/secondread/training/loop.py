@@ -1,6 +1,6 @@
 """The training loop. It runs any detector's stages and knows none of them.
 
-For each stage, in order: `prepare` and `start`; then rounds of steps, epoch by epoch
+For each stage, in order (`training.one_stage`): `prepare` and `start`; then rounds of steps, epoch by epoch
 (`training.stage_training`); then `collect`; then `finish` and `examine`. `prepare`, `start`, `collect`,
 `each_epoch`, `finish`, `examine` and validation run in eval mode without gradient; during steps what they
 train is in train mode, and everything else in eval mode.
@@ -23,35 +23,32 @@ has no batch statistics.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
-from secondread.detectors.contract import Detector, Stage
+from secondread.detectors.contract import Detector
 from secondread.detectors.detector_settings import StageSettings
-from secondread.errors import UserError
 from secondread.scoring.device import Repeatable, choose_device, make_fabric, place
 from secondread.scoring.image_source import ImageSource
 from secondread.terminal.events import log_event
 from secondread.terminal.interruption import StopRequest
+from secondread.training.apart.stages_apart import StagesApart, default_processes, independent
 from secondread.training.batches.planned_stages import planned_stages
-from secondread.training.batches.stage_data import stage_data
 from secondread.training.checkpoint import Checkpoints
 from secondread.training.choosing.label_free import refuse_missing_images
 from secondread.training.fit_display import FitProgress
 from secondread.training.fit_identity import fit_identity, refuse_another_fit
 from secondread.training.fit_state import AfterRound, Run
-from secondread.training.log import StageLog, TrainingLog
+from secondread.training.log import TrainingLog
 from secondread.training.observer import Observer
-from secondread.training.seeds import derive_seed, seeded_generator
-from secondread.training.stage_figures import note_examination, note_start
-from secondread.training.stage_training import StageTraining
+from secondread.training.one_stage import run_stage, stage_settings
+from secondread.training.seeds import derive_seed
 from secondread.training.training_precision import training_precision
 
 
@@ -68,6 +65,7 @@ def train(
     progress: bool = True,
     checkpoint_seconds: float = 120.0,
     workers: int = 0,
+    processes: int | None = None,
     after_round: AfterRound | None = None,
     observers: Sequence[Observer] = (),
 ) -> TrainingLog:
@@ -84,6 +82,9 @@ def train(
                         of epochs (not within ten seconds of the last) and of stages. 0: every round
     workers             processes at most in which synthetic anomalies are drawn ahead, where that pays
                         (`training.batches.drawing`); the numbers are the same with any, and with none
+    processes           at most in which stages that do not build on one another are trained at the same time,
+                        where that pays (`training.apart`); the numbers are the same with any. None = one for
+                        each core and each thread that PyTorch has, and one on a GPU
     observers           are told what happens, in process 0 alone; the numbers are the same without them
 
     Raises `UserError` (settings that do not fit, a checkpoint of another fit, training that diverged)
@@ -131,9 +132,20 @@ def train(
         for observer in run.observers:
             observer.begun(log)
         sizes = {name: len(source) for name, source in cohorts.items()}
-        shown.plan(planned_stages(detector.stages(), stages, sizes, detector.uses))
+        planned = planned_stages(detector.stages(), stages, sizes, detector.uses)
+        shown.plan(planned)
         torch.manual_seed(derive_seed(seed, "stages"))
-        for number, stage in enumerate(detector.stages()):
+        order = independent(detector.stages(), stages) if fabric.world_size == 1 else None
+        if order is not None:
+            if saved is not None:
+                detector.load_fitted(saved["detector"])
+            if saved is None or saved["stage"] < 0:
+                most = default_processes(fabric.device) if processes is None else max(1, processes)
+                if directory is None:
+                    run.checkpoint_seconds = math.inf
+                StagesApart(run, order, stages, planned, most).train(resumed=saved is not None)
+            place(detector, fabric.device)
+        for number, stage in enumerate(detector.stages() if order is None else ()):
             if saved is not None and number < saved["stage"]:
                 continue
             if saved is not None:
@@ -141,7 +153,7 @@ def train(
             place(detector, fabric.device)
             _agree(fabric, detector)
             if saved is None or not saved["done"]:
-                _run_stage(run, number, stage, _stage_settings(stage, stages), saved)
+                run_stage(run, number, stage, stage_settings(stage, stages), saved)
             saved = None
         _agree(fabric, detector)
         detector.eval()
@@ -149,77 +161,6 @@ def train(
         for observer in run.observers:
             observer.ended(log)
     return log
-
-
-def _run_stage(
-    run: Run, number: int, stage: Stage, settings: StageSettings, saved: Mapping[str, Any] | None
-) -> None:
-    detector, log = run.detector, run.log
-    run.counted_at = time.monotonic()
-    if saved is None:
-        log.stages.append(StageLog(stage.name))
-    stage_log = log.stages[-1]
-    features_key = "" if saved is None else saved["features"]
-    data = stage_data(run, stage, settings, features_key)
-    plan, loader = data.plan, data.loader
-
-    if saved is None and stage.prepare is not None:
-        detector.eval()
-        with torch.no_grad(), run.fabric.autocast():
-            batches = loader.batches(run.unless_stopped(stage.name, plan.epoch(0)))
-            stage.prepare(batches, seeded_generator(run.seed, stage.name, "prepare"))
-    if saved is None:
-        note_start(run, stage, data)
-
-    if stage.steps:
-        StageTraining(run, number, stage, settings, data, saved).train(stage_log)
-
-    if stage.collect is not None:
-        detector.eval()
-        planned = plan.in_order()
-        run.progress.begin(f"{stage.name}: collecting", len(planned))
-        with torch.no_grad():
-            for collected in loader.batches(run.unless_stopped(stage.name, planned)):
-                with run.fabric.autocast():
-                    stage.collect(collected)
-                run.progress.advance()
-    if stage.finish is not None:
-        detector.eval()
-        with torch.no_grad():
-            stage.finish()
-    note_examination(run, stage, settings)
-    run.count_seconds()
-    stage_log.skipped = sum(epoch.skipped for epoch in stage_log.epochs)
-    if not stage_log.rule:
-        stage_log.rule = "one pass over the data" if stage.collect else "prepared once"
-    run.save({"stage": number, "done": True})
-
-
-def refuse_other_stages(detector: Detector, stages: Mapping[str, StageSettings]) -> None:
-    """UserError for settings that a stage cannot do with: missing ones, no length, steps that it has not."""
-    for stage in detector.stages():
-        _stage_settings(stage, stages)
-
-
-def _stage_settings(stage: Stage, stages: Mapping[str, StageSettings]) -> StageSettings:
-    settings = stages.get(stage.name)
-    if settings is None:
-        if stage.steps:
-            raise UserError(
-                f"the recipe has no stages.{stage.name}, and the detector trains a stage of that name; "
-                f"there is {', '.join(stages) or 'none'}"
-            )
-        return StageSettings()
-    if stage.steps and settings.epochs is None and settings.steps is None:
-        raise UserError(f"stages.{stage.name} says neither epochs nor steps; set one")
-    names = [step.name for step in stage.steps]
-    unknown = sorted(set(settings.optimisers) - set(names))
-    if unknown:
-        raise UserError(
-            f"stages.{stage.name}.optimisers.{unknown[0]}: the stage has no step of that name; "
-            f"there is {', '.join(names) or 'none'}"
-        )
-    return settings
 
 
 def _agree(fabric: Fabric, detector: Detector) -> None:

@@ -30,7 +30,7 @@ from secondread.training.choosing.keeping import Keeping
 from secondread.training.choosing.kept_epochs import keep_epoch
 from secondread.training.choosing.label_free import Measure
 from secondread.training.divergence import NOT_FINITE_AT_THE_END, refuse_divergence
-from secondread.training.fit_state import Run, StageProgress
+from secondread.training.fit_state import HandOver, Run, StageProgress
 from secondread.training.gradient_step import Where, take_step
 from secondread.training.log import EpochLog, StageLog, log_epoch
 from secondread.training.modes import training_modes
@@ -150,6 +150,12 @@ class StageTraining:
         self._save_when_due(run.checkpoint_seconds)
         if run.after_round is not None:
             run.after_round(self.stage.name, at.epoch, at.round)
+        share = (done + 1) / self.length.rounds
+        if run.hand_over is not None and not at.not_finite_in_a_row and run.hand_over(share):
+            self.save()
+            if run.progress.left is not None:
+                run.progress.left.end(share)
+            raise HandOver
 
     def _tell_step(self, sums: Mapping[str, float], taken: Mapping[str, int], step: int) -> None:
         """Tell observers what this round added, each loss as the mean over its steps."""

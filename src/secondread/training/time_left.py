@@ -29,10 +29,10 @@ class TimeLeft:
         """A stage begins, or goes on with a share of it done in an earlier session."""
         self.number, self.first_share, self.begun = number, share, self.clock()
 
-    def end(self) -> None:
-        """The stage under way is done."""
+    def end(self, share: float = 1.0) -> None:
+        """The stage under way is done, or left with a share of it done."""
         self.spent += self.clock() - self.begun
-        self.done += (1.0 - self.first_share) * self.planned[self.number].work
+        self.done += (share - self.first_share) * self.planned[self.number].work
 
     def seconds(self, share: float) -> float | None:
         """With this share of the stage done; None before anything is."""

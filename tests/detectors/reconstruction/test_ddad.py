@@ -10,6 +10,7 @@ from secondread.detectors.reconstruction.ddad import DDAD, DDADSettings
 from secondread.errors import UserError
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
+from secondread.training.apart.order import Order
 
 SIZE = (32, 32)
 
@@ -83,17 +84,24 @@ def test_all_networks_differ_at_the_start():
     assert all(not torch.equal(first[i], first[j]) for i in range(6) for j in range(i))
 
 
-def test_the_loss_of_an_ensemble_is_the_sum_over_its_networks():
+def test_each_network_of_an_ensemble_is_a_stage_of_its_own_and_the_ensembles_share_sections():
+    stages = {stage.name: stage for stage in small(members=2).stages()}
+    networks = ["normal-1", "normal-2", "mixture-1", "mixture-2"]
+    assert list(stages) == [*networks, "discrepancies", "refine-r_intra", "refine-r_dual"]
+    assert [stages[name].section for name in networks] == ["normal", "normal", "mixture", "mixture"]
+    order = Order.of(list(stages.values()))
+    assert set(order.beside["normal-1"]) == set(networks[1:])
+    assert order.beside["discrepancies"] == []
+    assert order.beside["refine-r_intra"] == ["refine-r_dual"]
+
+
+def test_the_loss_of_a_network_is_its_backbones():
     detector = small(members=2)
-    batch = Batch(blobs(4, SIZE))
-    whole = detector.reconstruction_loss(detector.normal, {"normal": batch}, generator())
+    batch, network = Batch(blobs(4, SIZE)), detector.normal.members[1]
+    found = detector.reconstruction_loss(network, ("normal",), {"normal": batch}, generator())
     x = 2 * batch.images - 1
-    each = [
-        detector.kind.terms(detector.settings.backbone, member(x), x, None)
-        for member in detector.normal.members
-    ]
-    for name, value in whole.items():
-        assert value.item() == pytest.approx(sum(terms[name].item() for terms in each), rel=1e-4, abs=1e-6)
+    for name, value in detector.kind.terms(detector.settings.backbone, network(x), x, None).items():
+        torch.testing.assert_close(found[name], value)
 
 
 def test_unlabelled_images_never_reach_the_networks_of_normals():
@@ -116,7 +124,8 @@ def test_the_second_ensemble_learns_both_cohorts_at_once_and_does_with_either():
     together = Batch(torch.cat((normal.images, unlabelled.images)))
 
     def loss(batches):
-        found = detector.reconstruction_loss(detector.mixed, batches, generator())
+        network = detector.mixed.members[0]
+        found = detector.reconstruction_loss(network, ("normal", "unlabelled"), batches, generator())
         return sum(value.item() for value in found.values())
 
     assert loss({"normal": normal, "unlabelled": unlabelled}) == pytest.approx(
@@ -125,29 +134,17 @@ def test_the_second_ensemble_learns_both_cohorts_at_once_and_does_with_either():
     assert loss({"unlabelled": normal}) == pytest.approx(loss({"normal": normal}), rel=1e-5)
 
 
-def test_refining_leaves_the_ensembles_and_their_statistics_as_they_are():
+def test_refining_leaves_the_ensembles_and_the_other_refiner_as_they_are():
     detector = small()
     detector.train()
     before = copy.deepcopy(detector.state_dict())
-    terms = detector.refinement_loss({"normal": Batch(blobs(6, SIZE))}, generator())
-    sum(terms.values()).backward()
+    terms = detector.refinement_loss("r_dual", {"normal": Batch(blobs(6, SIZE))}, generator())
+    terms["r_dual"].backward()
     after = detector.state_dict()
-    assert all(torch.equal(before[n], after[n]) for n in before if not n.startswith("refiners."))
-    assert all(p.grad is None for e in (detector.normal, detector.mixed) for p in e.parameters())
-    assert all(p.grad is not None for p in detector.refiners.parameters())
+    assert all(torch.equal(before[n], after[n]) for n in before if not n.startswith("refiners.r_dual"))
+    assert all(p.grad is None for n, p in detector.named_parameters() if not n.startswith("refiners.r_dual"))
+    assert all(p.grad is not None for p in detector.refiners["r_dual"].parameters())
     assert detector.normal.members[0].training
-
-
-def test_two_refiners_train_as_each_does_alone():
-    both, alone = small(), small(refiners=("r_dual",))
-    alone.load_state_dict({n: t for n, t in both.state_dict().items() if "r_intra" not in n})
-    batch = {"normal": Batch(blobs(6, SIZE))}
-    first, second = both.refinement_loss(batch, generator()), alone.refinement_loss(batch, generator())
-    torch.testing.assert_close(first["r_dual"], second["r_dual"])
-    sum(first.values()).backward()
-    second["r_dual"].backward()
-    for p, q in zip(both.refiners["r_dual"].parameters(), alone.refiners.parameters(), strict=True):
-        torch.testing.assert_close(p.grad, q.grad)
 
 
 @pytest.mark.parametrize("chosen", ["rec", "intra", "r_intra"])
@@ -156,7 +153,8 @@ def test_without_the_second_ensemble_normals_are_enough(chosen):
     detector = small(score=chosen, refiners=refiners)
     assert detector.needs == {"normal"}
     stages = [stage.name for stage in detector.stages()]
-    assert stages == ["normal", "refine"][: 1 + len(refiners)]
+    networks = ["normal-1", "normal-2", "normal-3"]
+    assert stages == [*networks, *["discrepancies", "refine-r_intra"][: 2 * len(refiners)]]
     assert "inter" not in score(detector.eval(), blobs(2, SIZE)).parts
 
 
@@ -168,9 +166,9 @@ def test_a_refined_score_without_its_refiner_is_refused():
 def test_a_training_batch_of_one_image_is_refused_and_a_held_out_one_is_not():
     detector, batch = small(), {"normal": Batch(blobs(1, SIZE))}
     with pytest.raises(UserError, match="at least two images"):
-        detector.refinement_loss(batch, generator())
+        detector.refinement_loss("r_dual", batch, generator())
     detector.eval()
-    assert all(value.isfinite() for value in detector.refinement_loss(batch, generator()).values())
+    assert all(value.isfinite() for value in detector.refinement_loss("r_dual", batch, generator()).values())
 
 
 def test_the_refiner_learns_to_see_changed_places():
@@ -178,7 +176,7 @@ def test_the_refiner_learns_to_see_changed_places():
     detector = small(
         "ae", refiners=("r_intra",), score="r_intra", anomalies={"name": "blobs", "contrast": (3.0, 4.0)}
     )
-    losses = fit(detector, images, steps=60, batch_size=24, lr=5e-3)["refine"]
+    losses = fit(detector, images, steps=60, batch_size=24, lr=5e-3)["refine-r_intra"]
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
 
 

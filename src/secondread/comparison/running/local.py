@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secondread.comparison.running.one_run import FAILED, INTERRUPTED, LOG, Task
-from secondread.comparison.running.run_memory import SHARE, available_bytes, expected_bytes, resident_bytes
+from secondread.comparison.running.run_memory import SHARE, expected_bytes, resident_bytes
 from secondread.comparison.running.task_display import Show
 from secondread.images.workers.cores import available_cores
+from secondread.images.workers.memory import available_bytes
 from secondread.preprocessing.cache.place import open_cache
 from secondread.terminal.interruption import StopRequest
 

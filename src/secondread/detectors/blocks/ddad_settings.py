@@ -37,7 +37,7 @@ class DDADSettings(DetectorSettings):
     refiner: RefinerSettings = RefinerSettings()
     anomalies: AnyAnomalySettings = ForeignPatchSettings()
     run: Literal["auto", "sequential", "batched"] = Field(
-        "auto", description="how the networks of an ensemble are run; the same numbers either way"
+        "auto", description="how the networks of a trained ensemble are run; the same numbers either way"
     )
 
     @model_validator(mode="after")

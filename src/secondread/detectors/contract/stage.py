@@ -62,7 +62,7 @@ class Step:
 class Stage:
     """One training programme.
 
-    name        the recipe's `stages` section of this name holds optimiser, length, batch size
+    name        the stage's own, in the log and in checkpoints; what is random in it is drawn from it
     on          cohort (of `LEARNT_FROM`) -> its share of a batch (shares add up to 1), or None for each
                 cohort: every image of each once an epoch, so that a batch may lack a small cohort. A cohort
                 that the detector `uses` and that is not there leaves its share to the others. A share of 0 is
@@ -99,6 +99,11 @@ class Stage:
     score       `[N]`, higher = more abnormal: by what epochs of this stage are compared where the
                 detector's own score says nothing yet, a later stage being untrained; None = its own
     diverged_above  a step whose loss is larger counts as one that is not finite
+    section     of the recipe's `stages`, which holds optimiser, length and batch size; empty = the name. The
+                networks of an ensemble are stages of one section
+    follows     names of the earlier stages whose results it reads; None = all of them. Stages of which
+                neither follows the other, directly or through others, change different parameters and
+                buffers, and may be trained at once in processes of their own; the numbers are the same
 
     Hooks run in eval mode without gradient, but for `Step.after`, which leaves modes as they are.
 
@@ -127,7 +132,10 @@ class Stage:
     examine: Callable[[Iterator[Batch], torch.Generator], Mapping[str, float]] | None = None
     score: Callable[[Batch, ScoringNoise], Tensor] | None = None
     diverged_above: float = math.inf
+    section: str = ""
+    follows: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "section", self.section or self.name)
         if self.views < 1:
             raise ValueError(f"stage {self.name!r} asks for {self.views} views; it sees at least one")

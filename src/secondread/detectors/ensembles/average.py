@@ -1,4 +1,4 @@
-"""Average: the mean of the standardised scores of several detectors, trained one after another."""
+"""Average: the mean of the standardised scores of several detectors, each trained by itself."""
 
 from __future__ import annotations
 
@@ -66,8 +66,9 @@ class Average(Detector):
     `d_part`, each with its share of w_d: they are standardised one by one, and their sum is not again. Parts
     that d does not mix are reported and not mixed. The same goes for maps, of the detectors that give any.
 
-    The stages are those of the detectors, one detector after another, and called `d_stage`. Epochs of a stage
-    are compared by the stage's detector alone, by its parts as they are where its own rule standardises them.
+    The stages are those of the detectors, and called `d_stage`; detectors may be trained at the same time.
+    Epochs of a stage are compared by the stage's detector alone, by its parts as they are where its own rule
+    standardises them.
 
     Source: C. C. Aggarwal, S. Sathe, Theoretical foundations and algorithms for outlier ensembles, SIGKDD
     Explorations 2015 (there standardised on the data that are scored).
@@ -108,8 +109,10 @@ class Average(Detector):
 
     def stages(self) -> Iterator[Stage]:
         for index, (name, member) in enumerate(self.detectors.items()):
+            before: list[str] = []
             for stage in member.stages():
-                yield self._of_member(stage, f"members.{index}", name, member)
+                yield self._of_member(stage, f"members.{index}", name, member, before)
+                before.append(stage.name)
 
     def why_no_graph(self) -> str | None:
         reasons = ((name, member.why_no_graph()) for name, member in self.detectors.items())
@@ -186,8 +189,11 @@ class Average(Detector):
             for index in range(len(self.detectors))
         ]
 
-    def _of_member(self, stage: Stage, prefix: str, name: str, member: Detector) -> Stage:
-        """A detector's stage as one of the average."""
+    def _of_member(
+        self, stage: Stage, prefix: str, name: str, member: Detector, before: Sequence[str]
+    ) -> Stage:
+        """A detector's stage as one of the average; `before`: the detector's earlier ones, which alone it may
+        follow."""
         return replace(
             stage,
             name=f"{name}_{stage.name}",
@@ -195,6 +201,8 @@ class Average(Detector):
             validate=self._in_mode(stage.validate, member) if callable(stage.validate) else stage.validate,
             keeps=[f"{prefix}.{kept}" for kept in stage.keeps],
             score=stage.score or partial(_score_of, name, member),
+            section=f"{name}_{stage.section}",
+            follows=[f"{name}_{earlier}" for earlier in (before if stage.follows is None else stage.follows)],
         )
 
     def _step(self, step: Step, member: Detector) -> Step:

@@ -142,6 +142,7 @@ class DensityRatio(Detector):
                     validate="steps",
                     frozen=self.encode,
                     score=self.strangeness if cohort == "normal" else None,
+                    follows=("features",),
                 )
 
     def collect(self, batches: Batches) -> None:

@@ -109,6 +109,7 @@ class GlowPosterior(Detector):
         )
         if self.second is not None:
             cohort = "unlabelled" if kind == "mixture" else "normal"
+            follows = () if self.settings.start == "own" else ("normal",)
             yield Stage(
                 kind,
                 {cohort: 1.0},
@@ -116,6 +117,7 @@ class GlowPosterior(Detector):
                 validate="steps",
                 prepare=partial(self.initialise, self.second, cohort),
                 diverged_above=DIVERGED,
+                follows=follows,
             )
         yield Stage("precision", {"normal": 1.0}, prepare=self.measure_drift)
 

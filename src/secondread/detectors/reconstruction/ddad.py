@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,18 +67,19 @@ class DDAD(Detector):
     sd divides by K - 1; each is a map `[N, 1, *size]`, mean over channels. Unlabelled images that the first
     ensemble cannot know and the second has learned make `inter` large where they are abnormal.
 
-    Stages: `normal` and `mixture` train the ensembles, the second on every normal and unlabelled image once
-    an epoch; `refine` trains the refiners (`networks.refiner`) on normals of which some have a synthetic
-    anomaly, by the focal loss of whether a place was changed, the ensembles frozen in eval mode and in
-    float32. Both refiners see the same batches; each has its own loss, so that they train as if alone.
-    Without `inter` and `r_dual` no unlabelled image is needed, and there is no stage `mixture`.
+    Stages: `normal-1` … `normal-K` (section `normal`) train the networks of the first ensemble, each by
+    itself, `mixture-1` … `mixture-K` (section `mixture`) those of the second on every normal and unlabelled
+    image once an epoch. `refine-r_intra` and `refine-r_dual` (section `refine`) each train a refiner
+    (`networks.refiner`) on normals of which some have a synthetic anomaly, by the focal loss of whether a
+    place was changed, the ensembles frozen in eval mode and in float32. Without `inter` and `r_dual` no
+    unlabelled image is needed, and there is no `mixture`. Epochs of a network are compared by its own error.
 
     A refiner learns nothing where its maps do not show what is drawn, and then ranks by chance. So after the
-    ensembles anomalies are drawn in each held-out normal image, as for refinement, and the AUROC of `inter`
-    and `intra` over its pixels is taken. Where no map that the score's refiner sees has a mean over images
-    whose lower 95 % bound reaches 0.6, score and map are the discrepancy itself: `inter` for `r_dual`,
-    `intra` for `r_intra`. No label is in that rule. Means and bounds are the buffer `patch_auroc`, and stand
-    in the log. Refiners are trained and reported either way.
+    ensembles, in the stage `discrepancies`, anomalies are drawn in each held-out normal image, as for
+    refinement, and the AUROC of `inter` and `intra` over its pixels is taken. Where no map that the score's
+    refiner sees has a mean over images whose lower 95 % bound reaches 0.6, score and map are the discrepancy
+    itself: `inter` for `r_dual`, `intra` for `r_intra`. No label is in that rule. Means and bounds are the
+    buffer `patch_auroc`, and stand in the log. Refiners are trained and reported either way.
 
     Parts: each map's mean over valid positions, and `single`, the score of the first network of normals
     alone (a plain `ae`, `memae` or `aeu`). The map is that of `score`. Images `[N, C, *size]` in [0, 1].
@@ -119,62 +121,68 @@ class DDAD(Detector):
         self.register_buffer("patch_auroc", rows if self.refiners else None)
 
     def stages(self) -> Iterator[Stage]:
-        examine = self.examine if self.refiners else None
-        yield Stage(
-            "normal",
-            {"normal": 1.0},
-            [Step((self.normal,), partial(self.reconstruction_loss, self.normal), name="normal")],
-            validate="steps",
-            score=partial(self.image_score, "rec" if self.settings.score == "rec" else "intra"),
-            examine=examine if self.mixed is None else None,
-        )
+        on: dict[str, Mapping[str, float | None]] = {"normal": {"normal": 1.0}}
         if self.mixed is not None:
-            yield Stage(
-                "mixture",
-                {"normal": None, "unlabelled": None},
-                [Step((self.mixed,), partial(self.reconstruction_loss, self.mixed), name="mixture")],
-                validate="steps",
-                score=partial(self.image_score, "inter"),
-                examine=examine,
-            )
+            on["mixture"] = {"normal": None, "unlabelled": None}
+        for section, ensemble in zip(on, (self.normal, self.mixed), strict=False):
+            assert ensemble is not None
+            for number, network in enumerate(ensemble.members, start=1):
+                yield Stage(
+                    f"{section}-{number}",
+                    on[section],
+                    [
+                        Step(
+                            (network,),
+                            partial(self.reconstruction_loss, network, tuple(on[section])),
+                            name=section,
+                        )
+                    ],
+                    validate="steps",
+                    score=partial(self.error_of, network),
+                    section=section,
+                    follows=(),
+                )
         if self.refiners:
-            asked = self.settings.score
+            yield Stage("discrepancies", {"normal": 1.0}, examine=self.examine)
+        before = [f"{section}-{number}" for section in on for number in range(1, self.settings.members + 1)]
+        for name in self.refiners:
             yield Stage(
-                "refine",
+                f"refine-{name}",
                 {"normal": 1.0},
-                [Step((self.refiners,), self.refinement_loss, name="refine")],
+                [Step((self.refiners[name],), partial(self.refinement_loss, name), name="refine")],
                 validate="steps",
                 draw=self.draw,
-                score=partial(self.image_score, asked) if asked in self.refiners else None,
+                score=partial(self.image_score, name),
+                section="refine",
+                follows=[*before, "discrepancies"],
             )
 
     def reconstruction_loss(
-        self, ensemble: Ensemble, batches: Batches, generator: torch.Generator
-    ) -> dict[str, Tensor]:
-        """The backbone's loss, summed over networks, of all images of the cohorts that `ensemble` learns."""
-        cohorts = ("normal",) if ensemble is self.normal else ("normal", "unlabelled")
+        self, network: nn.Module, cohorts: Sequence[str], batches: Batches, generator: torch.Generator
+    ) -> Mapping[str, Tensor]:
+        """The backbone's loss of one network, of all images of the cohorts."""
         batch = Batch.joined(batches[name] for name in cohorts if name in batches)
         refuse_one_image(self, len(batch))
         x = symmetric(batch.images)
-        total: dict[str, Tensor] = {}
-        for output in ensemble.each(x):
-            for name, value in self.kind.terms(self.settings.backbone, output, x, batch.valid).items():
-                total[name] = total[name] + value if name in total else value
-        return total
+        return self.kind.terms(self.settings.backbone, network(x), x, batch.valid)
 
-    def refinement_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
-        """The focal loss of each refiner."""
+    def refinement_loss(self, name: str, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
+        """The focal loss of a refiner."""
         batch = batches["normal"]
         refuse_one_image(self, len(batch))
         made = drawn_in(self.draw, {"normal": batch}, generator, training=self.training)
-        changed = made.target > 0
         maps, _ = self.discrepancies(symmetric(made.images))
-        return {
-            name: mean_over(
-                focal_loss(self.refined(name, maps), changed, self.settings.refiner.gamma), batch.valid
-            ).mean()
-            for name in self.refiners
-        }
+        losses = focal_loss(self.refined(name, maps), made.target > 0, self.settings.refiner.gamma)
+        return {name: mean_over(losses, batch.valid).mean()}
+
+    def error_of(self, network: nn.Module, batch: Batch, noise: ScoringNoise) -> Tensor:
+        """The score `[N]` of one network alone, as the backbone has it."""
+        x = symmetric(batch.images)
+        return self._image_error(x, network(x), batch.valid)
+
+    def _image_error(self, x: Tensor, output: Any, valid: Tensor | None) -> Tensor:
+        seen = one_sided(x, self.kind.mean(output), self.settings.backbone.residual)
+        return self.kind.image_error(self.settings.backbone, output, seen, valid)
 
     def discrepancies(self, x: Tensor) -> tuple[dict[str, Tensor], list[object]]:
         """`rec`, `intra` and, where there is a second ensemble, `inter` of x in [-1, 1], float32
@@ -260,9 +268,7 @@ class DDAD(Detector):
         for name in self.refiners:
             found[name] = self.abnormal(name, found)
         parts = {name: Part(mean_over(values, batch.valid)) for name, values in found.items()}
-        backbone = self.settings.backbone
-        seen = one_sided(x, self.kind.mean(outputs[0]), backbone.residual)
-        single = self.kind.image_error(backbone, outputs[0], seen, batch.valid)
+        single = self._image_error(x, outputs[0], batch.valid)
         chosen = self.scored
         return Scores({**parts, "single": Part(single)}, {chosen: found[chosen]} if maps else {})
 
@@ -287,5 +293,5 @@ class DDAD(Detector):
         )
         stage = StageSettings(steps=3, batch_size=6)
         shorter = StageSettings(steps=2, batch_size=6)
-        stages = {"normal": stage, "mixture": shorter, "refine": shorter}
+        stages = {"normal": stage, "mixture": shorter, "discrepancies": shorter, "refine": shorter}
         return Tiny(settings, 1, (16,) * rank, stages)

@@ -38,7 +38,7 @@ def planned_stages(
     """The stages in order. `sizes`: images by cohort; `uses`: cohorts that the detector can do without."""
     found = []
     for stage in stages:
-        own = settings.get(stage.name, StageSettings())
+        own = settings.get(stage.section, StageSettings())
         on = shares_of(stage, [name for name, size in sizes.items() if size], uses)
         held = {name: sizes.get(name, 0) for name in on}
         images = sum(held.values())

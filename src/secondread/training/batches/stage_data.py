@@ -107,8 +107,8 @@ def _cohort(cohorts: Mapping[str, ImageSource], name: str, stage: Stage) -> Imag
 def _refuse_few_copies(stage: Stage, copies: int) -> None:
     if stage.views > copies + 1:
         raise UserError(
-            f"stages.{stage.name}.copies is {copies}, and the stage sees each image in {stage.views} views, "
-            f"each another form; set copies to at least {stage.views - 1}"
+            f"stages.{stage.section}.copies is {copies}, and the stage sees each image in {stage.views} "
+            f"views, each another form; set copies to at least {stage.views - 1}"
         )
 
 
@@ -117,11 +117,11 @@ def _refuse_missing_validation(stage: Stage, settings: StageSettings, held_out: 
         return
     if stage.validate is None:
         raise UserError(
-            f"stages.{stage.name} chooses its epoch by the loss on held-out normals, and the stage has no "
+            f"stages.{stage.section} chooses its epoch by the loss on held-out normals, and the stage has no "
             "such loss; set keep: last (or synthetic, or unlabelled) and no early_stop"
         )
     if held_out is None:
         raise UserError(
-            f"stages.{stage.name} chooses its epoch by the loss on held-out normals, and there are none; "
+            f"stages.{stage.section} chooses its epoch by the loss on held-out normals, and there are none; "
             "raise cohorts.validation, or set keep: last and no early_stop"
         )

@@ -104,7 +104,7 @@ class Measure:
             few = {"images of each cohort that compare epochs, scoring being costly": float(most)}
             run.log.stages[-1].figures.update(few)
             run.progress.figures(stage.name, few)
-        make = anomalies_of(stage.name, settings) if "synthetic" in rules else None
+        make = anomalies_of(stage.section, settings) if "synthetic" in rules else None
         return cls(run, stage, settings, Loader(sources, run.fabric.device), rows, make)
 
     def due(self, epoch: int, *, last: bool) -> bool:

@@ -52,6 +52,16 @@ def fit(
     seed: Seed = None,
     device: Device = "auto",
     workers: Workers = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            metavar="N",
+            min=1,
+            help="Processes that train independent networks, an ensemble's say; the numbers are the same.",
+            show_default="as the cores allow; on a GPU 1",
+        ),
+    ] = None,
     cache: CacheDirectory = None,
     quiet: Quiet = False,
 ) -> None:
@@ -93,6 +103,7 @@ def fit(
         cache=cache,
         device=device,
         workers=workers,
+        processes=processes,
         allow_shared_patients=allow_shared_patients,
         progress=not quiet,
         source=source,

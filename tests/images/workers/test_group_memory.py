@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from secondread.comparison.running.run_memory import _group_limits
+from secondread.images.workers.memory import _group_limits
 
 
 @pytest.mark.parametrize(
