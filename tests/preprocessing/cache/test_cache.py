@@ -279,6 +279,29 @@ def test_the_size_is_told_and_kept_below_the_limit(references, cache, plain):
     assert small.find(references[0], plain.digest) is None
 
 
+def test_a_cache_below_its_limit_is_not_looked_through_and_one_that_was_killed_at_it_is(
+    references, cache, plain, monkeypatch
+):
+    looked = []
+    files = Cache._files
+    monkeypatch.setattr(Cache, "_files", lambda self: looked.append(1) or files(self))
+    cache.limit_bytes = 10**8
+    list(prepare_many(references[:3], plain, cache=cache, workers=0))
+    assert len(looked) == 1
+    list(prepare_many(references[3:], plain, cache=cache, workers=0))
+    cache.trim()
+    assert len(looked) == 1
+    assert cache.growth.at_most() >= sum(
+        cache.entry_path(reference, plain.digest).stat().st_size for reference in references
+    )
+    cache.growth.begin_count()  # and no end
+    cache.trim()
+    assert len(looked) == 2
+    cache.limit_bytes = cache.growth.at_most() - 1
+    cache.trim()
+    assert cache.growth.at_most() <= 0.9 * cache.limit_bytes
+
+
 def test_a_folder_with_other_files_is_not_taken_for_a_cache(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match="no cache"):

@@ -4,6 +4,7 @@
     targets/<preprocessing digest>/<first 2>/<mask key>      prepared masks, one file each
     seen/<first 2>/<reference key>                           what a reference held at its last decoding
     writing/                                                 what is being written, see `whole`
+    size, written                                            how much there is, see growth.py
 
 An entry is found by the content's digest and the fitted preprocessing's digest. The content's digest is found
 without reading the file again while size and time of change (nanoseconds) are those of the last decoding, as
@@ -33,10 +34,15 @@ from secondread.images.image import ImageError
 from secondread.images.several_files import SEPARATOR, files_of
 from secondread.outputs.whole import remove_unheld, whole_file, write_whole
 from secondread.preprocessing.cache.entry import made_by, read_entry, write_entry
+from secondread.preprocessing.cache.growth import Growth
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.targets.target import Target
 
 MARK = "secondread-cache"
+FILLED = 0.9
+"""Of its limit, to which a cache that is above it is brought."""
+NOTE_BYTES = 200
+"""About what a note takes."""
 STALE_SECONDS = 3600.0
 """Temporary files of former versions that are older than this belong to a writer that was killed."""
 
@@ -45,6 +51,7 @@ class Cache:
     """Prepared images in `directory`, which is made where it is missing.
 
     limit_bytes  `trim` deletes the entries that were not used for longest above this size; None = no limit
+    growth       how much there is at most
 
     Raises UserError where the directory cannot be used, or holds other files.
     """
@@ -52,6 +59,7 @@ class Cache:
     def __init__(self, directory: str | Path, limit_bytes: int | None = None) -> None:
         self.directory = Path(directory).expanduser().absolute()
         self.limit_bytes = limit_bytes
+        self.growth = Growth(self.directory)
         mark = self.directory / MARK
         try:
             if not mark.is_file():
@@ -96,6 +104,7 @@ class Cache:
         content = _hashed(f"{prepared.digest} {_member(reference)}")
         path = self._entry_path(content, preprocessing_digest)
         write_entry(path, prepared, within=self._under_way)
+        self.growth.add(path.stat().st_size)
         if fingerprint is not None and fingerprint == fingerprint_of(reference):
             path = self._note_path(reference)
             note = {
@@ -105,6 +114,7 @@ class Cache:
             }
             with whole_file(path, synced=False, within=self._under_way) as file:
                 file.write(json.dumps(note).encode())
+            self.growth.add(NOTE_BYTES)
 
     def target_key(self, digest: str, mask: str) -> str | None:
         """Names the prepared mask of the image with this digest, as long as the mask's file does not change;
@@ -131,6 +141,7 @@ class Cache:
         digest, data = target.digest.encode("ascii"), target.compressed
         with whole_file(path, synced=False, within=self._under_way) as file:
             file.write(b" ".join([_target_check(path, digest, data).encode(), digest, data]))
+        self.growth.add(path.stat().st_size)
 
     def _target_path(self, preprocessing_digest: str, key: str) -> Path:
         return self.directory / "targets" / preprocessing_digest / key[:2] / key
@@ -145,24 +156,35 @@ class Cache:
             shutil.rmtree(self.directory / name, ignore_errors=True)
 
     def trim(self, keep: Collection[Path] = ()) -> None:
-        """Delete leftovers of killed writers and, above the limit, what was not used for longest."""
+        """Above the limit, delete what was not used for longest, and a little more, so that the next call has
+        nothing to do. Files are looked at where the cache may be above its limit, and once in its life, when
+        leftovers of former versions go too."""
+        at_most = self.growth.at_most()
+        if at_most is not None and (self.limit_bytes is None or at_most <= self.limit_bytes):
+            return
+        self.growth.begin_count()
+        self.growth.end_count(self._trimmed(set(keep)))
+
+    def _trimmed(self, kept: set[Path]) -> int:
+        """Bytes that stay."""
         files = list(self._files())
         now = time.time()
         for path, state in files:
             if path.name.endswith(".tmp") and now - state.st_mtime > STALE_SECONDS:
                 path.unlink(missing_ok=True)
-        if self.limit_bytes is None:
-            return
         total = sum(state.st_size for _, state in files)
-        kept = set(keep)
+        if self.limit_bytes is None or total <= self.limit_bytes:
+            return total
+        aim = int(FILLED * self.limit_bytes)
         below = (self.directory / "entries", self.directory / "targets")
         for path, state in sorted(files, key=lambda found: found[1].st_atime_ns):
-            if total <= self.limit_bytes:
-                return
+            if total <= aim:
+                break
             prepared = any(folder in path.parents for folder in below)
             if prepared and path not in kept and not path.name.endswith(".tmp"):
                 path.unlink(missing_ok=True)
                 total -= state.st_size
+        return total
 
     def entry_path(self, reference: str, preprocessing_digest: str) -> Path | None:
         """Where the entry of this reference lies, as far as the reference has been seen."""
