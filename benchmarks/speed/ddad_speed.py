@@ -4,8 +4,9 @@ Steps as the training loop takes them (autocast, backward, Adam) on random image
 this process (wall-clock with --wall). Epochs and fits are the fastest step's time times the number of steps,
 since work of others on the machine only ever adds; the median is told beside it. The floor is the
 floating-point operations of a step, counted by torch, divided by the rate of a square matrix product in the
-same precision and run. The last line extends both to a whole fit of the recipe's epochs on --normal and
---unlabelled images.
+same precision and run. The last lines extend both to a whole fit of the recipe's epochs on --normal and
+--unlabelled images, and to one in several processes, each at one stage, the longest first, as the training
+loop hands them out (`training.apart`); what processes take to start is not in it.
 
     OMP_NUM_THREADS=1 python benchmarks/speed/ddad_speed.py --preset ddad-aeu
 """
@@ -16,7 +17,7 @@ import argparse
 import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from secondread.detectors.reconstruction.ddad import DDAD
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import Precision, autocast, choose_precision, place, to_device
+from secondread.training.apart.order import Order
 from secondread.training.batches.batch_plan import BatchPlan
 from secondread.training.optimisers import gradients_only_for, make_optimiser, step_parameters
 
@@ -92,6 +94,20 @@ class StageSteps:
         return float(counter.get_total_flops())
 
 
+def scheduled(order: Order, seconds: Mapping[str, float], processes: int) -> float:
+    """Until all stages are done, where each of so many processes takes the longest that is ready."""
+    now, done, working = 0.0, [], dict[str, float]()
+    while len(done) < len(order.stages):
+        names = [order.stages[number].name for number in order.ready(done)]
+        for name in sorted(set(names) - working.keys(), key=lambda name: -seconds.get(name, 0.0)):
+            if len(working) < processes:
+                working[name] = now + seconds.get(name, 0.0)
+        first = min(working, key=lambda name: working[name])
+        now = working.pop(first)
+        done.append(first)
+    return now
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--preset", default="ddad-aeu")
@@ -102,6 +118,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--processes", type=int, nargs="*", default=[2, 4])
     parser.add_argument("--wall", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -116,6 +133,7 @@ def main() -> None:
     wanted = {"normal": options.images, "unlabelled": options.images}
     whole = {"normal": options.normal, "unlabelled": options.unlabelled}
     total = floor = 0.0
+    seconds: dict[str, float] = {}
     for stage in detector.stages():
         if not stage.steps:
             continue
@@ -134,12 +152,17 @@ def main() -> None:
         taken = min(settings.epochs or math.inf, math.inf) * plan.batches_per_epoch
         taken = min(taken, settings.steps or math.inf)
         total += each * taken
+        seconds[stage.name] = each * taken
         floor += arithmetic * taken
         print(
             f"{stage.name}: {1000 * each:.0f} ms a step (median {1000 * statistics.median(found):.0f}, floor "
             f"{1000 * arithmetic:.1f}), epoch of {options.images} images each {each * count:.1f} s, "
             f"whole stage {each * taken / 60:.1f} min"
         )
+    order = Order.of(list(detector.stages()))
+    for processes in options.processes:
+        span = scheduled(order, seconds, processes)
+        print(f"in {processes} processes: {span / 60:.0f} min, {total / span:.2f} times as fast")
     print(
         f"whole fit on {options.normal} normal and {options.unlabelled} unlabelled images: "
         f"{total / 60:.0f} min, arithmetic floor {floor / 60:.1f} min, {total / floor:.1f} times"

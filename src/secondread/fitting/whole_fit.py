@@ -139,7 +139,7 @@ class WholeFit:
         learn = {name: images for name, images in sets.items() if name != "calibration" and len(images)}
         with watching(self.loggers, recipe, unfinished) as watched:
             with seconds.of("train"):
-                log = self._train(detector, learn, checkpoints, watched.observers)
+                log = self._train(detector, learn, checkpoints, cache, watched.observers)
             log.notes += told
             with seconds.of("companions"):
                 companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
@@ -209,6 +209,7 @@ class WholeFit:
         detector: Detector,
         learn: Mapping[str, PreparedSet],
         directory: Path,
+        cache: Cache,
         observers: Sequence[Observer],
     ) -> TrainingLog:
         window, size = self.recipe.window, self.recipe.preprocessing.size
@@ -226,6 +227,7 @@ class WholeFit:
             resume=True,
             progress=self.progress,
             workers=self.workers,
+            cache=cache.directory,
             processes=self.processes,
             observers=observers,
         )

@@ -38,6 +38,7 @@ class Run:
     """What stays the same from stage to stage.
 
     counted_at  until when the current stage's log counts its seconds
+    cache       of prepared images, where features are kept for other fits; None = nowhere
     workers     processes in which batches may be drawn ahead; 0 = this one alone
     base        what a checkpoint need not hold, as whoever goes on from it has it; None = it holds everything
     hand_over   whether to end after a round for others to go on, told the share of the stage that is done
@@ -58,6 +59,7 @@ class Run:
     progress: FitProgress
     after_round: AfterRound | None
     workers: int = 0
+    cache: Path | None = None
     observers: Sequence[Observer] = ()
     base: Mapping[str, Tensor] | None = None
     hand_over: Callable[[float], bool] | None = None

@@ -65,6 +65,7 @@ def train(
     progress: bool = True,
     checkpoint_seconds: float = 120.0,
     workers: int = 0,
+    cache: Path | None = None,
     processes: int | None = None,
     after_round: AfterRound | None = None,
     observers: Sequence[Observer] = (),
@@ -82,6 +83,8 @@ def train(
                         of epochs (not within ten seconds of the last) and of stages. 0: every round
     workers             processes at most in which synthetic anomalies are drawn ahead, where that pays
                         (`training.batches.drawing`); the numbers are the same with any, and with none
+    cache               folder of the cache of prepared images, where what a frozen encoder says of each is
+                        kept for other fits (`training.batches.image_features`); None = nowhere
     processes           at most in which stages that do not build on one another are trained at the same time,
                         where that pays (`training.apart`); the numbers are the same with any. None = one for
                         each core and each thread that PyTorch has, and one on a GPU
@@ -126,7 +129,7 @@ def train(
     ):
         run = Run(
             detector, cohorts, fabric, chosen, seed, Path(folder), checkpoints, checkpoint_seconds,
-            fingerprint, log, stop, shown, after_round, workers,
+            fingerprint, log, stop, shown, after_round, workers, cache,
             observers if fabric.is_global_zero else (),
         )  # fmt: skip
         for observer in run.observers:

@@ -2,6 +2,7 @@
 
     entries/<preprocessing digest>/<first 2>/<content key>   prepared images, one file each (see entry.py)
     targets/<preprocessing digest>/<first 2>/<mask key>      prepared masks, one file each
+    features/<key>/<first 2>/<hash of pixels>                what an encoder said of an image, kept by fits
     seen/<first 2>/<reference key>                           what a reference held at its last decoding
     writing/                                                 what is being written, see `whole`
     size, written                                            how much there is, see growth.py
@@ -152,7 +153,7 @@ class Cache:
 
     def clear(self) -> None:
         """Delete all entries. Arrays that are in use stay valid until they are let go."""
-        for name in ("entries", "targets", "seen"):
+        for name in ("entries", "targets", "features", "seen"):
             shutil.rmtree(self.directory / name, ignore_errors=True)
 
     def trim(self, keep: Collection[Path] = ()) -> None:
@@ -176,7 +177,7 @@ class Cache:
         if self.limit_bytes is None or total <= self.limit_bytes:
             return total
         aim = int(FILLED * self.limit_bytes)
-        below = (self.directory / "entries", self.directory / "targets")
+        below = tuple(self.directory / name for name in ("entries", "targets", "features"))
         for path, state in sorted(files, key=lambda found: found[1].st_atime_ns):
             if total <= aim:
                 break

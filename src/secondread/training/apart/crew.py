@@ -10,22 +10,36 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from secondread.errors import UserError
 from secondread.terminal.interruption import Interrupted
-from secondread.training.apart.piece import Piece
+from secondread.training.apart.order import Order
+from secondread.training.apart.piece import Piece, State
 from secondread.training.apart.process import Job
 from secondread.training.fit_state import Run
 from secondread.training.log import EpochLog, StageLog, log_epoch
 
-if TYPE_CHECKING:
-    from secondread.training.apart.stages_apart import StagesApart
-
 ATTEMPTS = 2
 """How often a stage is begun whose process was ended by a signal."""
 LOOK_S = 0.2
+
+
+class Work(Protocol):
+    """What is to be trained: see `stages_apart.StagesApart`."""
+
+    order: Order
+
+    @property
+    def results(self) -> Mapping[str, State]: ...
+
+    def piece(self, number: int) -> Piece: ...
+
+    def finished(self, stage: str) -> None: ...
+
+    def work_of(self, number: int) -> int: ...
 
 
 @dataclass
@@ -40,7 +54,7 @@ class Crew:
     """The processes at work, by stage, and how often each stage was begun."""
 
     run: Run
-    stages: StagesApart
+    stages: Work
     most: int
     working: dict[str, _Working] = field(default_factory=dict)
     begun: dict[str, int] = field(default_factory=dict)
@@ -92,7 +106,7 @@ class Crew:
             number=piece.number, stage_settings=piece.settings, base=dict(piece.base), threads=piece.threads,
             cohorts=dict(run.cohorts), seed=run.seed, directory=run.directory,
             checkpoint_seconds=run.checkpoint_seconds, fingerprint=run.fingerprint, precision=run.precision,
-            device=str(run.fabric.device), steps=bool(run.observers),
+            device=str(run.fabric.device), cache=run.cache, steps=bool(run.observers),
         )  # fmt: skip
         try:
             sent = pickle.dumps(job)

@@ -51,6 +51,7 @@ class Job:
     fingerprint: dict[str, str]
     precision: Precision
     device: str
+    cache: Path | None
     steps: bool
 
 
@@ -89,7 +90,7 @@ def work(job: Job, say: Any) -> None:
     with StopRequest() as stop, Told(shown=False) as shown, Repeatable(device):
         run = Run(
             detector, job.cohorts, fabric, job.precision, job.seed, job.directory, Checkpoints(None),
-            job.checkpoint_seconds, job.fingerprint, log, stop, shown, None, 0, [Telling()],
+            job.checkpoint_seconds, job.fingerprint, log, stop, shown, None, 0, job.cache, [Telling()],
         )  # fmt: skip
         run_piece(run, Piece(job.number, stage, job.stage_settings, job.base, job.threads))
 

@@ -26,18 +26,10 @@ from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.scoring.device import to_device
 from secondread.scoring.image_source import ImageSource
+from secondread.training.batches.image_features import ImageFeatures
+from secondread.training.batches.state_digest import state_digest
 
 Frozen = Callable[[Tensor], tuple[Tensor, ...]]
-
-
-def state_digest(state: Mapping[str, Tensor]) -> str:
-    """A digest of every tensor of a state, by name, type, shape and bytes."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
-        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def features_key(stage: str, detector: nn.Module, digests: Iterable[str], precision: str) -> str:
@@ -87,8 +79,10 @@ def frozen_features(
     *,
     batch_size: int,
     advance: Callable[[int], None] = lambda images: None,
+    kept: ImageFeatures | None = None,
 ) -> FrozenFeatures:
-    """The features of every image of the source: those already in `directory`, or computed into it.
+    """The features of every image of the source: those already in `directory`, or computed into it, or taken
+    from what earlier fits kept of single images.
     Under several processes each computes its part; the directory must be one that all see."""
     if not fabric.broadcast(fabric.is_global_zero and is_whole(directory)):
         if fabric.is_global_zero:
@@ -96,7 +90,7 @@ def frozen_features(
         fabric.barrier()
     for exact in (False, True):
         if not (directory / "form.json").exists():
-            _compute(frozen, source, directory, fabric, batch_size, advance, exact=exact)
+            _compute(frozen, source, directory, fabric, batch_size, advance, kept, exact=exact)
     return FrozenFeatures(directory)
 
 
@@ -134,16 +128,24 @@ def _compute(
     fabric: Fabric,
     batch_size: int,
     advance: Callable[[int], None],
+    kept: ImageFeatures | None,
     *,
     exact: bool,
 ) -> None:
     """Writes the files. Where float16 overflows they stay without their `form.json`, so unused; with
     `exact` float32 is kept as it is."""
 
-    def outputs(indices: Sequence[int]) -> tuple[Tensor, ...]:
-        images = to_device(torch.from_numpy(source.batch(indices)[0]), fabric.device)
+    def computed(pixels: npt.NDArray[np.float32]) -> tuple[Tensor, ...]:
+        images = to_device(torch.from_numpy(pixels), fabric.device)
         with fabric.autocast():
             return frozen(images)
+
+    def outputs(indices: Sequence[int]) -> tuple[Tensor, ...]:
+        pixels = source.batch(indices)[0]
+        if kept is None:
+            return computed(pixels)
+        each = [kept(pixels[number : number + 1], computed) for number in range(len(pixels))]
+        return tuple(torch.cat(parts) for parts in zip(*each, strict=True))
 
     forms = [_Form.of(output, exact) for output in outputs([0])]
     paths = [directory / f"output-{number:02d}.npy" for number in range(len(forms))]
@@ -159,10 +161,10 @@ def _compute(
     for start in starts:
         rows = range(start, min(start + batch_size, len(source)))
         for array, form, output in zip(arrays, forms, outputs(rows), strict=True):
-            kept = output.to(form.dtype)
-            if form.dtype == torch.float16 and bool((kept.isinf() & output.isfinite()).any()):
+            rounded = output.to(form.dtype)
+            if form.dtype == torch.float16 and bool((rounded.isinf() & output.isfinite()).any()):
                 overflow = True
-            array[start : rows.stop] = _stored(kept)
+            array[start : rows.stop] = _stored(rounded)
         advance(len(rows))
         if overflow and fabric.world_size == 1:
             break

@@ -12,7 +12,9 @@ from secondread.scoring.image_source import ImageSource
 from secondread.training.batches.batch_plan import BatchPlan
 from secondread.training.batches.copies import ChangedCopies
 from secondread.training.batches.frozen_features import FrozenFeatures, features_key, frozen_features
+from secondread.training.batches.image_features import ImageFeatures
 from secondread.training.batches.loading import Loader
+from secondread.training.batches.patches import Patches
 from secondread.training.batches.planned_stages import shares_of
 from secondread.training.fit_state import Run
 from secondread.training.seeds import derive_seed
@@ -85,7 +87,9 @@ def _stage_features(
         run.progress.advance(images)
 
     found = {}
+    kept = ImageFeatures.of(stage.frozen, run.cache, run.precision, run.fabric.device.type)
     for name, source in every.items():
+        drawn = isinstance(source, ChangedCopies | Patches)
         run.progress.begin(f"{stage.name}: features of {name}", len(source))
         found[name] = frozen_features(
             stage.frozen,
@@ -94,6 +98,7 @@ def _stage_features(
             run.fabric,
             batch_size=settings.batch_size,
             advance=advance,
+            kept=None if drawn else kept,
         )
     return found, key
 
