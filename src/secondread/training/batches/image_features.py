@@ -1,7 +1,8 @@
-"""What a frozen encoder says of an image, kept in the cache of prepared images for all fits.
+"""What a frozen encoder says of an image, kept in the cache for all fits.
 
-    features/<key>/<first 2>/<pixels>   one image, under a hash of its pixels; the key is a hash of all that the
-                                        values follow from beside: the function, its weights, the precision
+    features/<key>/<first 2>/<pixels>   one image, under a hash of its pixels
+
+The key is a hash of all that the values follow from beside: the function, its weights, the precision.
 
 Every image goes through the encoder by itself and is rounded as it is kept, whether or not it was there, so
 that what earlier fits left changes no number. Float32 is kept as float16 where that does not overflow. A file
