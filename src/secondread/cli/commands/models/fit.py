@@ -59,7 +59,7 @@ def fit(
             metavar="N",
             min=1,
             help="Processes that train independent networks, an ensemble's say; the numbers are the same.",
-            show_default="as the cores allow; on a GPU 1",
+            show_default="as the cores allow",
         ),
     ] = None,
     cache: CacheDirectory = None,
