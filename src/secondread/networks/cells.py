@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from secondread.networks.on_meta.shapes_only import ShapesOnly
+
 aten = torch.ops.aten
 
 
@@ -108,7 +110,7 @@ def followed_cells(network: nn.Module, channels: int, size: Sequence[int]) -> tu
     with torch.inference_mode(False), torch.no_grad():  # in inference mode a walk would see other steps
         state = on_meta(network)
         image = torch.empty(1, channels, *size, device="meta")
-        with _Walk(image) as walk:
+        with ShapesOnly(), _Walk(image) as walk:
             maps = functional_call(network, state, (image,))
             return tuple(walk.cells(one) for one in maps)
 
@@ -129,6 +131,10 @@ class _Walk(TorchDispatchMode):
         super().__init__()
         self.rank = image.dim() - 2
         self.known: dict[int, tuple[Tensor, Cells]] = {id(image): (image, Cells.pixels(self.rank))}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # as in ShapesOnly
 
     def cells(self, x: Tensor) -> Cells:
         return self.known[id(x)][1]

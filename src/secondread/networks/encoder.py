@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from secondread.networks.cells import Cells, on_meta, resample
+from secondread.networks.on_meta.shapes_only import ShapesOnly
 from secondread.settings.base import Settings, Side, Width
 
 Colour = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
@@ -125,7 +126,8 @@ class Encoder(nn.Module):
 
 def map_sizes(encoder: nn.Module, channels: int, size: Sequence[int]) -> tuple[tuple[int, ...], ...]:
     """The spatial sizes of the encoder's maps for images `[channels, *size]`, without computing them."""
-    maps = functional_call(encoder, on_meta(encoder), (torch.empty(1, channels, *size, device="meta"),))
+    with ShapesOnly():
+        maps = functional_call(encoder, on_meta(encoder), (torch.empty(1, channels, *size, device="meta"),))
     return tuple(tuple(m.shape[2:]) for m in maps)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registration
 
 from secondread.detectors.contract import Detector
+from secondread.networks.on_meta.shapes_only import ShapesOnly
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def plan_detector(make: Callable[[], Detector], ceiling: Ceiling | None = None) 
     """What `make` builds, on the meta device. Raises ValueError where it is beyond the ceiling, or where its
     sizes cannot be reckoned with."""
     try:
-        with torch.device("meta"), _counted(ceiling or Ceiling()):
+        with torch.device("meta"), ShapesOnly(), _counted(ceiling or Ceiling()):
             return make()
     except (RuntimeError, OverflowError, MemoryError) as error:
         raise ValueError(f"cannot be built as it is set ({' '.join(str(error).split())[:120]})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -105,6 +106,8 @@ class Spectrum(Detector):
 
 def _bands(size: tuple[int, ...], bands: int) -> Tensor:
     """The band of each FFT coefficient, flattened."""
+    if torch.get_default_device().type == "meta":  # see networks.on_meta.shapes_only
+        return torch.empty(math.prod(size), dtype=torch.long)
     axes = [torch.fft.fftfreq(length) for length in size]
     radius = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(dim=0).sqrt()
     return (radius * 2 * bands).long().clamp_max(bands - 1).flatten()

@@ -16,6 +16,7 @@ from secondread.fitting.checks.trial import trial
 from secondread.fitting.epoch_bundles import refuse_epochs
 from secondread.fitting.planning import LearnsFrom, listed_auxiliary, planned_cohorts
 from secondread.fitting.unfinished import Unfinished
+from secondread.networks.on_meta.shapes_only import ShapesOnly
 from secondread.networks.weights.find import find_weights
 from secondread.networks.weights.sources import SOURCES
 from secondread.outputs.folders import partial
@@ -37,7 +38,7 @@ def second_look(
     cohorts, stages and the device, and then where none of a few training images can be prepared."""
     choose_device(look.device)
     recipe = with_completed_encoders(recipe)
-    with torch.device("meta"):
+    with torch.device("meta"), ShapesOnly():
         detector = build_detector(recipe, pretrained=False, source=source)
     refuse_epochs(detector, recipe)
     refuse_other_stages(detector, recipe.stages)

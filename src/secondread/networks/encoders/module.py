@@ -14,6 +14,7 @@ from secondread.errors import UserError
 from secondread.networks.by_rank import channels_last
 from secondread.networks.cells import Cells, followed_cells, on_meta
 from secondread.networks.encoder import Colour, Deviations, Encoder, EncoderSettings, map_sizes
+from secondread.networks.on_meta.shapes_only import ShapesOnly
 from secondread.networks.weights.find import WeightsFile
 from secondread.networks.weights.load import load_weights
 from secondread.registry.outside import LONGEST, forbidden, import_place, is_allowed
@@ -91,7 +92,8 @@ class ModuleEncoder(Encoder):
         side = settings.probe or PROBES[rank]
         image = torch.empty(1, self.colours, *[side] * rank, device="meta")
         try:
-            self.channels = tuple(h.shape[1] for h in functional_call(self, on_meta(self), (image,)))
+            with ShapesOnly():
+                self.channels = tuple(h.shape[1] for h in functional_call(self, on_meta(self), (image,)))
         except (RuntimeError, TypeError, AttributeError) as error:
             told = " ".join(str(error).split())[:160]
             raise ValueError(

@@ -1,0 +1,1 @@
+"""Networks asked on the meta device, where nothing is computed."""
