@@ -42,6 +42,8 @@ def connected(ray: Any, address: str, cores: int | None = None, store: int = 0) 
 
     Raises UserError where it cannot be reached.
     """
+    if address != LOCAL:
+        _refuse_unreachable(address)
     if ray.is_initialized():
         yield
         return
@@ -52,8 +54,6 @@ def connected(ray: Any, address: str, cores: int | None = None, store: int = 0) 
             "object_store_memory": max(OBJECT_STORE_BYTES, store),
             "include_dashboard": False,
         }
-    else:
-        _refuse_unreachable(address)
     logger = logging.getLogger("ray")
     level = logger.level
     try:

@@ -1,6 +1,8 @@
 """Law 7 for Glow: it inverts, its log-determinant is the Jacobian's, its density integrates to one."""
 
+import copy
 import math
+import pickle
 
 import pytest
 import torch
@@ -133,6 +135,15 @@ def test_a_changed_parameter_is_seen_by_the_next_score():
         torch.testing.assert_close(after, plain_glow(glow).log_density(x))
         glow.load_state_dict(other.state_dict())
         assert torch.equal(glow.log_density(x), other.log_density(x))
+
+
+def test_a_glow_that_has_scored_is_copied_and_sent_to_other_processes():
+    glow = make_glow(width=32).float()
+    x = images(glow).float()
+    with torch.no_grad():
+        expected = glow.log_density(x)
+        for other in (copy.deepcopy(glow), pickle.loads(pickle.dumps(glow))):
+            assert torch.equal(other.log_density(x), expected)
 
 
 def test_a_step_of_a_fused_optimiser_is_seen_by_the_next_score():

@@ -121,6 +121,7 @@ def test_a_study_is_found_opened_looked_at_and_disagreed_with(tab: Any, viewing:
         assert verdict is not None
         assert (verdict.person, verdict.agrees, verdict.comment) == ("administrator", False, "an old scar")
         assert verdict.reading_id is not None
+    tab.wait_for_load_state()  # the text is there before the keys are
     tab.keyboard.press("u")
     tab.wait_for_selector("table.studies .badge.disagree")
 

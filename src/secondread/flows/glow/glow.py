@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +111,10 @@ class Glow(ImageFlow):
         self.register_buffer("initialised", torch.tensor(False))
         self._kept: tuple[object, list[Prepared]] | None = None
         self._flat: list[nn.Parameter] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, and another process, make ready for themselves what is computed from parameters."""
+        return {**self.__dict__, "_kept": None, "_flat": []}
 
     @property
     def levels(self) -> list[Level]:
