@@ -15,7 +15,7 @@ def main() -> None:
         from secondread.cli.application import app
         from secondread.images.workers.threads import take_threads
 
-        take_threads(lasting=sys.argv[1:2] == ["serve"])
+        take_threads()
         app(prog_name="secondread")
     except KeyboardInterrupt:
         _say_interrupted()

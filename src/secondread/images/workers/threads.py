@@ -1,21 +1,20 @@
-"""How many threads a computation takes. No torch here, which reads the answer when it is imported.
+"""How many threads a computation takes, and how they wait. No torch here, which reads both as it is imported.
 
-Threads that wait for one another suffer most where something else runs: on two busy cores, two threads took
-four to six times as long as one.
+The number follows from the cores alone and never from what else runs, so that one seed gives the same bits on
+a busy machine as on an idle one. OpenMP's threads wait for one another by turning in a loop, unless they are
+told otherwise; where other work runs, each then burns the time which the one it waits for would need. So they
+are told to sleep while they wait.
 """
 
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from secondread.images.workers.cores import physical_cores
 
 VARIABLE = "OMP_NUM_THREADS"
-LOOKS, BETWEEN_SECONDS = 3, 0.005
-"""How often it is asked what runs at the moment; the middle answer stands."""
+WAITING = "OMP_WAIT_POLICY"
 
 
 @dataclass(frozen=True)
@@ -26,56 +25,21 @@ class Threads:
     why: str
 
 
-_taken: Threads | None = None
-
-
-def threads_now(*, busy: float | None = None) -> Threads:
+def threads() -> Threads:
     """OMP_NUM_THREADS where it is set; else as many as the cores that this process may use (affinity, and the
-    limit of a container), less those that other work keeps busy; one at least.
-
-    busy  processors that other work keeps busy; none = as this machine says
-    """
+    limit of a container)."""
     if asked := _asked():
         return Threads(asked, f"{VARIABLE} is set")
-    cores, every = physical_cores(), os.cpu_count() or 1
-    busy = busy_processors() if busy is None else busy
-    free = max(1, round(every - busy))
-    if free < cores:
-        return Threads(free, f"other work keeps {busy:.1f} of {every} processors busy")
-    return Threads(cores, f"{cores} cores are free" if cores > 1 else "one core may be used")
+    cores = physical_cores()
+    return Threads(cores, f"{cores} cores may be used" if cores > 1 else "one core may be used")
 
 
-def busy_processors() -> float:
-    """By the load of the last minute and by what runs at the moment, whichever is less: the load alone would
-    count a command of ours that has just ended."""
-    if not hasattr(os, "getloadavg"):
-        return 0.0
-    load, running = os.getloadavg()[0], []
-    try:
-        for _ in range(LOOKS):
-            now = Path("/proc/loadavg").read_text(encoding="ascii").split()[3]
-            running.append(int(now.partition("/")[0]) - 1)  # without this process
-            time.sleep(BETWEEN_SECONDS)
-    except (OSError, ValueError, IndexError):
-        return load
-    return max(0.0, min(load, sorted(running)[LOOKS // 2]))
-
-
-def take_threads(*, lasting: bool = False) -> None:
-    """Decide for this process and those that it starts: OMP_NUM_THREADS, which torch, the libraries of linear
-    algebra and ONNX Runtime's sessions heed. It comes before they are imported.
-
-    lasting  whether the process goes on for days, of which what is busy now says nothing
-    """
-    global _taken
-    _taken = threads_now(busy=0.0 if lasting else None)
+def take_threads() -> None:
+    """Decide for this process and those that it starts, by the variables which torch, the libraries of linear
+    algebra and ONNX Runtime's sessions heed. It comes before they are imported. What is set stands."""
+    os.environ.setdefault(WAITING, "passive")
     if not _asked():
-        os.environ[VARIABLE] = str(_taken.number)
-
-
-def threads() -> Threads:
-    """What was decided when the command began; else, as in Python, what would be decided now."""
-    return _taken or threads_now()
+        os.environ[VARIABLE] = str(physical_cores())
 
 
 def _asked() -> int:
