@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, TypeVar
 
@@ -33,9 +34,10 @@ class Anomalies:
         """bool `[N]`: the images with an anomaly."""
         return self.mask.flatten(1).any(dim=1)
 
-    def to(self, device: torch.device | str) -> Anomalies:
-        classes = None if self.classes is None else self.classes.to(device)
-        return Anomalies(self.images.to(device), self.mask.to(device), self.target.to(device), classes)
+    def each(self, change: Callable[[Tensor], Tensor]) -> Anomalies:
+        """With `change` of each tensor."""
+        classes = None if self.classes is None else change(self.classes)
+        return Anomalies(change(self.images), change(self.mask), change(self.target), classes)
 
 
 Pair = TypeVar("Pair", tuple[int, int], tuple[float, float])

@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -18,6 +19,8 @@ from secondread.scoring.processes import process_count
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+    from secondread.detectors.contract import Batch
 
 Precision = Literal["float32", "bf16"]
 PRECISION_VARIABLE = "SECONDREAD_PRECISION"
@@ -84,9 +87,26 @@ def place(module: nn.Module, device: torch.device) -> None:
             part.to(memory_format=memory_format(part.weight.ndim - 2))  # type: ignore[call-overload]
 
 
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device. To a GPU it goes from page-locked memory, so that the host need not wait for
+    the copy; what the GPU is told to do afterwards does."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return torch.empty_like(tensor, pin_memory=True).copy_(tensor).to(device, non_blocking=True)
+    return tensor.to(device)
+
+
 def to_device(images: Tensor, device: torch.device) -> Tensor:
     """Images `[N, C, *spatial]` on the device in channels-last order."""
-    return images.to(device, non_blocking=True).contiguous(memory_format=memory_format(images.ndim - 2))
+    return moved(images, device).contiguous(memory_format=memory_format(images.ndim - 2))
+
+
+def on_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch on the device, its images, and those that were drawn for it, in channels-last order."""
+    batch = batch.each(lambda tensor: moved(tensor, device))
+    made = batch.drawn
+    if made is not None:
+        made = replace(made, images=to_device(made.images, device))
+    return replace(batch, images=to_device(batch.images, device), drawn=made)
 
 
 def make_fabric(device: torch.device, precision: Precision) -> Fabric:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -51,16 +51,20 @@ class Batch:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> Batch:
+        return self.each(lambda tensor: tensor.to(device))
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with `change` of each of its tensors, those of `others` and `drawn` among them."""
         return Batch(
-            self.images.to(device),
-            None if self.valid is None else self.valid.to(device),
-            None if self.features is None else tuple(t.to(device) for t in self.features),
-            tuple(other.to(device) for other in self.others),
-            None if self.target is None else self.target.to(device),
-            None if self.has_target is None else self.has_target.to(device),
+            change(self.images),
+            None if self.valid is None else change(self.valid),
+            None if self.features is None else tuple(change(tensor) for tensor in self.features),
+            tuple(other.each(change) for other in self.others),
+            None if self.target is None else change(self.target),
+            None if self.has_target is None else change(self.has_target),
             self.digests,
             self.patients,
-            None if self.drawn is None else self.drawn.to(device),
+            None if self.drawn is None else self.drawn.each(change),
         )
 
     @staticmethod

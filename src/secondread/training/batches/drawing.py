@@ -20,15 +20,12 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
-import torch
-
 from secondread.anomalies.anomaly import Anomalies
 from secondread.detectors.contract import Batch, Draw
 from secondread.errors import UserError
 from secondread.images.workers.map_in_workers import make_pool
 from secondread.images.workers.outcome import Failed
 from secondread.images.workers.pool import Pool
-from secondread.scoring.device import to_device
 from secondread.training.batches.coming import Planned
 from secondread.training.batches.drawing_worker import DrawInWorker, Item, Seed, arrays_of, drawn
 from secondread.training.batches.loading import Loader, one_ahead
@@ -156,15 +153,3 @@ def workers_that_pay(drawing_s: float, each_s: float, left: int, most: int) -> i
 
 def with_drawn(batches: Mapping[str, Batch], found: Mapping[str, Anomalies]) -> dict[str, Batch]:
     return {name: replace(batch, drawn=found.get(name)) for name, batch in batches.items()}
-
-
-def on_device(batches: Mapping[str, Batch], device: torch.device) -> dict[str, Batch]:
-    """With images, drawn ones too, in the order that convolutions like."""
-    moved = {}
-    for name, batch in batches.items():
-        batch = batch.to(device)
-        made = batch.drawn
-        if made is not None:
-            made = replace(made, images=to_device(made.images, device))
-        moved[name] = replace(batch, images=to_device(batch.images, device), drawn=made)
-    return moved

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from secondread.detectors.contract import Batch
-from secondread.scoring.device import to_device
+from secondread.scoring.device import on_device
 from secondread.scoring.image_source import ImageSource
 from secondread.training.batches import augment
 from secondread.training.batches.augment import ROTATION_DEGREES
@@ -76,15 +76,16 @@ class Loader:
         whole = self.sources[name] if copies is None else copies.source
         digests, patients = whole.digests, whole.patients
         kept = self.features[name].rows(indices) if name in self.features else None
-        return Batch(
-            to_device(images, self.device),
-            None if valid is None else valid.to(self.device),
-            None if kept is None else tuple(tensor.to(self.device) for tensor in kept),
-            target=None if target is None else target.to(self.device),
-            has_target=None if marked is None else torch.from_numpy(marked[1]).to(self.device),
+        batch = Batch(
+            images,
+            valid,
+            kept,
+            target=target,
+            has_target=None if marked is None else torch.from_numpy(marked[1]),
             digests=tuple(digests[row] for row in shown),
             patients=tuple(patients[row] for row in shown),
         )
+        return on_device(batch, self.device)
 
     def batches(
         self, planned: Iterable[BatchIndices], epoch: int | None = None

@@ -10,8 +10,9 @@ import torch
 
 from secondread.detectors.contract import Batch, Stage
 from secondread.detectors.detector_settings import StageSettings
+from secondread.scoring.device import on_device
 from secondread.training.batches.coming import batches_to_come, held_out_batches, validated
-from secondread.training.batches.drawing import Drawing, on_device
+from secondread.training.batches.drawing import Drawing
 from secondread.training.batches.loading import one_ahead
 from secondread.training.batches.stage_data import StageData
 from secondread.training.batches.stage_length import Length
@@ -34,4 +35,4 @@ def stage_batches(
     drawing = Drawing(run, stage.name, tuple(stage.on), stage.draw, loader)
     with closing(drawing.batches(planned, count)) as found:
         for batches in found:
-            yield on_device(batches, run.fabric.device)
+            yield {name: on_device(batch, run.fabric.device) for name, batch in batches.items()}
