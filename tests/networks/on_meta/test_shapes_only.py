@@ -18,7 +18,38 @@ LAYERS = {
     "group normalisation": nn.GroupNorm(2, 4),
     "joined": lambda x: torch.cat([x, x[:, :1]], dim=1),
     "joined along the last": lambda x: torch.cat([x, x[..., :2]], dim=-1),
+    "stacked": lambda x: torch.stack([x, x], dim=-2),
     "channels last": lambda x: functional.silu(x.contiguous(memory_format=torch.channels_last)),
+    "convolution": nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0), groups=2),
+    "dilated convolution": nn.Conv2d(4, 4, 3, padding=2, dilation=2),
+    "transposed convolution": nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1, groups=2),
+    "largest of windows": nn.MaxPool2d(3, stride=2, padding=1),
+    "largest of windows, channels last": lambda x: functional.max_pool2d(
+        x.contiguous(memory_format=torch.channels_last), 2
+    ),
+    "edges repeated": nn.ReplicationPad2d((1, 2, 0, 3)),
+    "batch normalisation in training": nn.BatchNorm2d(4),
+    "repeated": lambda x: x.repeat(2, 1, 1, 1, 3),
+    "compared": lambda x: x > x[:, :1],
+    "sorted": lambda x: x.sort(descending=True).values,
+    "places in order": lambda x: x.sort(dim=1).indices,
+    "orthogonal": lambda x: torch.linalg.qr(x)[0],
+    "triangular": lambda x: torch.linalg.qr(x)[1],
+    "determinant": lambda x: torch.linalg.det(x[..., :5] + torch.eye(5, device=x.device)),
+    "root of a matrix": lambda x: torch.linalg.cholesky_ex(x @ x.mT + torch.eye(5, device=x.device))[0],
+    "permutation": lambda x: torch.randperm(7, device=x.device).sort().values,
+    "drawn whole numbers": lambda x: torch.randint(9, (2, 3), device=x.device),
+    "whole numbers in order": lambda x: torch.arange(8, 1, -3, device=x.device),
+    "drawn in place": lambda x: nn.init.normal_(x.clone()),
+}
+REFUSED = {
+    "a convolution of other channels": lambda x: functional.conv2d(
+        x, torch.zeros(1, 3, 1, 1, device=x.device)
+    ),
+    "a convolution wider than the map": lambda x: functional.conv2d(
+        x, torch.zeros(1, 4, 7, 7, device=x.device)
+    ),
+    "windows wider than the map": lambda x: functional.max_pool2d(x, 7),
 }
 
 
@@ -35,6 +66,14 @@ def test_shapes_types_and_order_are_those_of_the_numbers(layer):
     assert unit.shape == (3, 2)
 
 
+@pytest.mark.parametrize("layer", REFUSED.values(), ids=REFUSED)
+def test_what_the_operation_refuses_is_refused(layer):
+    with pytest.raises(RuntimeError):
+        layer(torch.zeros(2, 4, 5, 6))
+    with ShapesOnly(), pytest.raises(RuntimeError):
+        layer(torch.zeros(2, 4, 5, 6, device="meta"))
+
+
 def test_maps_that_cannot_be_joined_are_refused_and_numbers_elsewhere_are_computed():
     with ShapesOnly():
         with pytest.raises(RuntimeError, match="cannot be joined"):
@@ -47,7 +86,7 @@ def test_a_bundle_is_read_and_asked_without_torch_s_compiler(mapping_bundle, pha
         "import sys, secondread\n"
         "bundle = secondread.Bundle.load(sys.argv[1])\n"
         "assert secondread.score(bundle, [sys.argv[2]], workers=0)\n"
-        "heavy = {'torch._dynamo', 'scipy.stats', 'matplotlib', 'lightning_fabric'}\n"
+        "heavy = {'torch._dynamo', 'sympy', 'scipy.stats', 'matplotlib', 'lightning_fabric'}\n"
         "print(sorted(heavy & sys.modules.keys()))\n"
     )
     film = phantoms.reference(phantoms.rows[0])
