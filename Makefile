@@ -1,12 +1,13 @@
 # Two commands: `make demo` (what a user needs, then the main job end to end) and `make test` (what a developer needs
-# besides); `make docs` builds the site; for whoever changes arithmetic, `make processors`.
+# besides); `make test-slow` and `make test-all` for the tests that take long; `make docs` builds the site; for whoever
+# changes arithmetic, `make processors`.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: user env servers demo test tests docs processors processors-quick lint types methods notebooks audit clean
+.PHONY: user env servers demo test tests test-slow test-all docs processors processors-quick lint types methods notebooks audit clean
 
 user: $(VENV)/.user
 
@@ -46,12 +47,24 @@ lint: env
 types: env
 	$(BIN)/mypy
 
-# Types are checked beside the tests, which wait for other processes now and then; so they have three workers.
+# All tests but the slow ones. Types are checked beside them, and they wait for other processes now and then; so they
+# have three workers.
 test: lint
 	$(MAKE) --no-print-directory -j 2 types tests
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
+
 tests: env
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
+	$(PYTEST) -m 'not slow'
+
+# The slow tests alone, all or a share of them: `make test-slow SHARE=3/6`.
+SHARE ?= 1/1
+test-slow: env
+	$(PYTEST) -m slow --share $(SHARE) $$(grep -rl --include='test_*.py' mark.slow tests)
+
+# Whatever there is to test.
+test-all: test
+	$(MAKE) --no-print-directory test-slow
 
 # The tests as other processors would run them, as far as this one can stand in for them: the whole suite in two
 # forms, the numerical tests in all. Writes a table to runs/processors.md.

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from shares import share_of
 from work_units import ByFile, long_units_first
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ NUMERICAL = frozenset(
 """The folders whose tests rest on floating-point arithmetic: they run in every form of `make processors`."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--share", metavar="K/N", help="of the chosen tests the K-th of N shares alone")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile | None:
     """Where no other way of sharing out the tests is asked for."""
@@ -45,11 +50,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile 
     return ByFile(config, log)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in NUMERICAL:
             item.add_marker(pytest.mark.numerical)
+    yield  # -m and -k choose among them
+    if share := config.getoption("share"):
+        items[:], others = share_of(items, share)
+        config.hook.pytest_deselected(items=others)
     if hasattr(config, "workerinput"):
         long_units_first(items)
 

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "machines" / "kills.py"
 
 
+@pytest.mark.slow
 def test_killed_commands_go_on_and_lose_nothing(tmp_path: Path) -> None:
     counted = tmp_path / "counted.json"
     commands = ["fit", "score", "calibrate"]

@@ -1,4 +1,4 @@
-"""Which tests go to one worker together, where pytest runs on several."""
+"""Which tests go to one worker together, where pytest runs on several, and into one share of `--share`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,23 @@ import re
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-LAW = re.compile(r"laws/test_(?:laws|gpu)\.py::\w+\[(?:float32-|bf16-)?(?P<detector>[a-z0-9-]+-[23]d)\]$")
+LAW = re.compile(r"laws/test_(?:laws|gpu)\.py::\w+\[(?:float32-|bf16-)?(?P<case>[a-z0-9-]+-[23]d)\]$")
+PAGE = re.compile(r"docs/test_(?:notebooks|shell_blocks)\.py::\w+\[(?P<case>.+)\]$")
+
+
+def unit_of(nodeid: str) -> str:
+    """The tests of a file together, so that what its fixtures make is made once; of the laws, those of each
+    detector and rank together, so that it is fitted once; and each page or notebook that is run by itself."""
+    file = nodeid.partition("::")[0]
+    apart = LAW.search(nodeid) or PAGE.search(nodeid)
+    return f"{file}::{apart['case']}" if apart else file
 
 
 class ByFile(LoadScopeScheduling):
-    """The tests of a file together, so that what its fixtures make is made once; of the laws, those of each
-    detector and rank together, so that it is fitted once."""
+    """A unit to a worker."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        law = LAW.search(nodeid)
-        return f"{file}::{law['detector']}" if law else file
+        return unit_of(nodeid)
 
 
 def long_units_first(items: list[pytest.Item]) -> None:

@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("as it is", "older CPU")
 QUICK_FORM = "older CPU"
 QUICK = ("tests/laws/test_laws.py", "tests/flows/glow/test_gradients.py", "tests/readings/test_score.py")
-QUICK_TESTS = "not (test_2 or test_3 or test_4 or test_5 or test_6 or test_7 or 3d or bf16)"
+QUICK_TESTS = "not (test_2 or test_3 or test_4 or test_5 or test_6 or test_7 or test_8 or 3d or bf16)"
 """Of the laws the one on batches, for which each detector is fitted once, in two dimensions."""
 
 

@@ -142,6 +142,7 @@ def test_a_device_that_is_not_there(copied: Path, phantoms: Manifest, tmp_path: 
     assert "gpu" in said
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
 def test_ctrl_c_in_a_fit_says_how_to_go_on_and_can(phantoms: Manifest, tmp_path: Path) -> None:
     recipe = tmp_path / "slow.yaml"

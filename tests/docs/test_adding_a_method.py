@@ -23,6 +23,7 @@ from secondread.fitting.fit import fit
 from secondread.recipes.recipe import Recipe
 from secondread.registry import outside
 
+pytestmark = pytest.mark.slow
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding-a-method.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 FILES = dict(re.findall(r"^`([\w./-]+)`[^\n]*:\n\n```\w+\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE))

@@ -59,6 +59,7 @@ def test_what_a_reader_sees_is_of_the_cells_as_they_stand(path, execute) -> None
     assert [cell.execution_count for cell in codes(notebook)] == list(range(1, len(codes(notebook)) + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_and_shows_what_it_showed(path, execute, tmp_path: Path) -> None:
     kept, now = nbformat.read(path, as_version=4), execute.executed(path, tmp_path)

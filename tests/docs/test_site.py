@@ -14,6 +14,7 @@ from mkdocs.config import load_config
 from secondread.detectors import DETECTORS
 from secondread.recipes.recipe import presets
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 LOADED = re.compile(r"<(?:script|img|link|iframe|source)\b[^>]*\b(?:src|href)=\"((?:https?:)?//[^\"]*)\"")
 FETCHED = re.compile(r"@import|url\(\s*['\"]?(?:https?:)?//")

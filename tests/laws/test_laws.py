@@ -23,7 +23,15 @@ from secondread.exporting.graph import export_detector
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.scoring.scorer import Scorer
 
-every_detector = pytest.mark.parametrize(("name", "rank"), CASES, ids=[f"{n}-{r}d" for n, r in CASES])
+SLOW = [pytest.mark.slow]
+every_detector = pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        pytest.param(name, rank, id=f"{name}-{rank}d", marks=SLOW if rank == 3 and (name, 2) in CASES else [])
+        for name, rank in CASES
+    ],
+)
+"""In three dimensions they are slow tests, where the detector has two as well."""
 both_precisions = pytest.mark.parametrize("precision", ["float32", "bf16"])
 SINGLE_PRECISION = 2e-6
 """What a difference of two numbers near 1 may be off by, where hardly trained forms give equal scores."""

@@ -31,7 +31,6 @@ from secondread.readings.score import score
 from secondread.service.store.database import Database
 from secondread.service.store.tables import Alarm, Job, Reading, Result, Study
 
-pytestmark = pytest.mark.slow
 REAL = (
     "dicom-series/Study1_13_HCropVolume",
     "dicom-series/Study3_11-T1post-18670",
@@ -214,6 +213,7 @@ def test_made_studies_come_back_read(beside: Beside, tmp_path: Path) -> None:
     assert beside.rows(Alarm.kind) == []
 
 
+@pytest.mark.slow
 def test_real_studies_come_back_read(beside: Beside, shared_data: Path) -> None:
     paths = [shared_data / name for name in REAL]
     files = [file for path in paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]

@@ -29,6 +29,7 @@ def whole(tmp_path_factory) -> dict[str, torch.Tensor]:
     return fit_here(folder, folder / "whole.pt")
 
 
+@pytest.mark.slow
 def test_kill_9_and_resume_give_the_result_of_an_uninterrupted_fit(whole, tmp_path):
     cut = tmp_path / "cut"
     process = subprocess.Popen([sys.executable, *command(cut, tmp_path / "cut.pt", 0.05)], env=ENVIRONMENT)
@@ -42,6 +43,7 @@ def test_kill_9_and_resume_give_the_result_of_an_uninterrupted_fit(whole, tmp_pa
     assert all(torch.equal(resumed[name], tensor) for name, tensor in whole.items())
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_up_to_rounding(whole, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(

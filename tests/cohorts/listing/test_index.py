@@ -224,6 +224,7 @@ def test_real_series_become_volumes(tmp_path, shared_data):
     assert result.set_aside == []
 
 
+@pytest.mark.slow
 def test_a_zoo_of_real_files_is_indexed_without_a_crash(tmp_path, shared_data):
     result = index(shared_data / "dicom-zoo", manifest_path=tmp_path / "m.csv", workers=2)
     assert len(result.manifest.rows) > 200

@@ -42,6 +42,7 @@ def crashing(path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_it_costs_its_rows_and_not_the_run(phantoms: Manifest, tmp_path: Path) -> None:
     bad = {split: str(crashing(tmp_path / f"{split}.dcm")) for split in ("train", "test")}
     with pytest.raises(ImageError, match="its decoding process was ended by SIG"):

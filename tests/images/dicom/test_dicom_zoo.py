@@ -24,6 +24,7 @@ def zoo(shared_data: Path) -> list[dict[str, str]]:
     return rows
 
 
+@pytest.mark.slow
 def test_files_with_pixels_give_images_and_the_others_a_line(
     zoo: list[dict[str, str]],
 ) -> None:

@@ -36,6 +36,7 @@ from secondread.readings.score_into import score_into
 from secondread.results.write_dicom import write_dicom_results
 from secondread.results.write_fhir import write_fhir_results
 
+pytestmark = pytest.mark.slow
 UNEVEN = "dicom-series/ct_ge_hispeed"
 """Its gantry is tilted and its slices lie unevenly, which the map's own file, NIfTI, cannot say."""
 VOLUMES = (

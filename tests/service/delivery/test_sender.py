@@ -160,7 +160,6 @@ def _in_a_process(settings: Any) -> None:
     run_sender(settings, threading.Event())
 
 
-@pytest.mark.slow
 def test_a_sender_killed_between_store_and_commit_sends_the_same_objects_again(tmp_path: Path) -> None:
     killed: list[int] = []
 

@@ -67,6 +67,7 @@ def log_in(page: Any, name: str) -> None:
     page.wait_for_selector("table.studies")
 
 
+@pytest.mark.slow
 def test_a_study_is_found_opened_looked_at_and_disagreed_with(tab: Any, viewing: Viewing) -> None:
     tab.select_option("[name=modality]", "DX")
     tab.click("form.filter button.main")
@@ -184,6 +185,7 @@ def test_a_threshold_is_changed_and_the_page_speaks_german(tab: Any, viewing: Vi
     tab.wait_for_selector("html[lang=en]")
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_in_either_language_light_or_dark_and_on_a_phone(
     tab: Any, viewing: Viewing
 ) -> None:
@@ -222,6 +224,15 @@ def test_axe_finds_nothing_in_either_language_light_or_dark_and_on_a_phone(
         found += [] if wide <= 320 else [("dark, 320 px", place, wide)]
         found += [("dark, 320 px", place, *one) for one in faults(tab)]
     assert found == []
+
+
+def test_axe_finds_nothing_beside_a_film(tab: Any, viewing: Viewing) -> None:
+    """The short form of the tour above: the page that has the most on it."""
+    import axe_playwright_python
+
+    tab.add_init_script(path=Path(axe_playwright_python.__file__).parent / "axe.min.js")
+    tab.goto(f"/studies/{viewing.films[-1]}")
+    assert faults(tab) == []
 
 
 def faults(tab: Any) -> list[tuple[str, str]]:

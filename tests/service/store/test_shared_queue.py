@@ -58,6 +58,7 @@ def test_each_job_is_done_once_by_one_of_many(database: Database, postgres: Post
     assert sorted(done, key=int) == [str(number) for number in range(JOBS)]
 
 
+@pytest.mark.slow
 def test_workers_wait_while_the_database_is_away_and_go_on(
     database: Database, postgres: PostgresServer
 ) -> None:

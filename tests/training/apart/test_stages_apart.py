@@ -90,6 +90,7 @@ def in_processes(monkeypatch, folder, after: Callable[[crew.Crew], None] = lambd
         return fit(folder, processes=2, **more)
 
 
+@pytest.mark.slow
 def test_networks_are_the_same_in_one_process_and_in_two_that_were_killed_once(
     alone, at_once, monkeypatch, tmp_path, capsys
 ):

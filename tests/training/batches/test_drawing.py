@@ -74,6 +74,7 @@ def test_a_killed_fit_draws_what_an_uninterrupted_one_draws(tmp_path):
     assert len(resumed) == 1 + 2 + 5
 
 
+@pytest.mark.slow
 def test_processes_draw_the_same_numbers(always_ahead):
     def fitted(workers: int) -> tuple[list[dict[str, float]], dict[str, Tensor]]:
         torch.manual_seed(0)

@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from test_commands import one_error, run
 
 from secondread.cli.demo_steps import clear
@@ -23,6 +24,7 @@ def test_demo_goes_from_phantoms_to_a_report(tmp_path: Path) -> None:
     assert (tmp_path / "real" / "report" / "report.html").is_file(), real
 
 
+@pytest.mark.slow
 def test_the_demonstration_finds_drawn_lesions_and_the_baselines_do_not(tmp_path: Path) -> None:
     out = tmp_path / "demo"
     shorter = ["--set", "stages.autoencoder.epochs=6", "--set", "stages.flow.epochs=10"]
