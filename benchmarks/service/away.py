@@ -49,6 +49,7 @@ def main() -> None:
             stream.start()
             wait_for(stream, 5)
             processes = {child.pid for child in running.children()}
+            told = len(running.log())
             server.stop()
             before = len(stream.sent.acknowledged)
             heard = stream.sent.refused.copy()
@@ -63,6 +64,7 @@ def main() -> None:
             stream.enough()
             wait_until_settled(running, within_s=600)
             lived = processes <= {child.pid for child in running.children()}
+            deaths = [said for said in running.log()[told:] if said["event"] in ("crash", "process died")]
             status = running.stop()
             found = account(running, stream.sent, archive, folder)
         report = {
@@ -70,6 +72,7 @@ def main() -> None:
             "heard while away": dict(heard),
             "seconds from its return to the first acknowledgement": round(first, 1),
             "every process lived on": lived,
+            "deaths": deaths,
             "exit status": status,
             **asdict(found),
         }

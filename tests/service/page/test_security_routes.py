@@ -20,9 +20,10 @@ from secondread.service.page.app import ROUTERS, access_of, create_app
 from secondread.service.page.guards.origins import SAFE
 from secondread.service.page.language.templates import TEMPLATES
 from secondread.service.page.people.persons import ROLES
+from secondread.service.page.study.views import Views
 from secondread.service.page.worklist.asked import Asked
 from secondread.service.store.jobs import now
-from secondread.service.store.tables import Person, Reading, Study
+from secondread.service.store.tables import Audit, Instance, Person, Reading, Study
 
 OPEN = {
     "/login",
@@ -105,7 +106,14 @@ def study(page: Page) -> None:
             Reading(
                 id=1, study_id=1, revision=1, bundle="chest", bundle_digest="0" * 64, score=1.0, p_value=0.01,
                 flagged=True, threshold=0.5, false_alarm_rate=0.05, worst=NASTY, images=[image],
-                scanner=NASTY, facts={"body_part": NASTY, "view": NASTY}, folder="", at=at,
+                scanner=NASTY, facts={"body_part": NASTY, "view": NASTY},
+                folder="readings/0", at=at,
+            )
+        )  # fmt: skip
+        session.add(
+            Instance(
+                study_id=1, sop_instance_uid=NASTY, sop_class_uid="1.2", series_uid="1.2.3.4",
+                path="instances/0/0/0-0.dcm", size=1, digest="0" * 64, revision=1, received=at,
             )
         )  # fmt: skip
 
@@ -250,6 +258,23 @@ def test_what_a_patient_is_called_is_text_on_every_page(browsers: dict[str, Brow
             assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["cache-control"] == "no-store" or not answer.text.count("alert(1)")
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "call", [call for call in BY_COOKIE if call.method == "GET" and "{study}" in call.path], ids=str
+)
+def test_whatever_is_seen_of_a_study_is_in_the_audit(
+    page: Page, browsers: dict[str, Browser], call: Call
+) -> None:
+    views = select(func.count()).where(Audit.person == "viewer", Audit.study_uid == "1.2.3")
+    page.app.state.views = Views()
+    with page.database.read() as session:
+        before = session.scalar(views)
+    for _ in range(2):
+        path = call.path.replace("{study}", "1").replace("{key}", "1-0")
+        assert browsers["viewer"].client.get(path).status_code in (200, 404, 410)
+    with page.database.read() as session:
+        assert session.scalar(views) == before + (2 if call.path == "/studies/{study}" else 1)
 
 
 def test_templates_hold_no_script_no_style_and_nothing_unescaped() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
+from secondread.service.store.away import Stopped
 from secondread.service.store.database import Database
 from secondread.service.store.jobs import claim, enqueue, now
 from secondread.service.store.tables import Job, Table, Worker
@@ -21,6 +23,11 @@ def database(tmp_path: Path) -> Database:
     return found
 
 
+def comes_back(database: Database) -> None:
+    with database.write() as session:
+        Table.metadata.create_all(session.connection())
+
+
 def state(database: Database) -> tuple[str, int]:
     with database.read() as session:
         return session.query(Job).one().state, session.query(Worker).count()
@@ -31,6 +38,35 @@ def test_a_worker_that_ends_gives_its_jobs_back(database: Database) -> None:
         assert claim(database, ["score"], worker.id) is not None
         assert state(database) == ("running", 1)
     assert state(database) == ("waiting", 0)
+
+
+def test_a_worker_waits_for_a_database_that_is_away_when_it_begins(tmp_path: Path) -> None:
+    away, stop = Database(f"sqlite:///{tmp_path / 'away.sqlite'}"), threading.Event()
+    back = threading.Timer(0.3, lambda: comes_back(away))
+    back.start()
+    with Registered(away, "scorer", stop), away.read() as session:
+        assert session.query(Worker).count() == 1
+    back.join()
+
+
+def test_a_worker_that_is_told_to_end_while_it_waits_ends(tmp_path: Path) -> None:
+    away, stop = Database(f"sqlite:///{tmp_path / 'away.sqlite'}"), threading.Event()
+    stop.set()
+    with pytest.raises(Stopped), Registered(away, "scorer", stop):
+        pass
+
+
+def test_who_takes_no_jobs_begins_without_the_database_and_registers_when_it_is_back(tmp_path: Path) -> None:
+    away = Database(f"sqlite:///{tmp_path / 'away.sqlite'}")
+    with Registered(away, "page", beat_s=0.01) as page:
+        comes_back(away)
+        for _ in range(500):
+            with away.read() as session:
+                if session.query(Worker).count():
+                    break
+            page._end.wait(0.01)
+        with away.read() as session:
+            assert session.query(Worker).count() == 1
 
 
 def test_only_a_worker_that_stands_still_is_dead(database: Database) -> None:

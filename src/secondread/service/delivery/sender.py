@@ -49,7 +49,7 @@ def run_sender(settings: ServiceSettings, stop: Stop) -> None:
     """Deliver until `stop` is set; each destination at its own pace."""
     database, spool = Database(settings.database_url), Spool(settings.spool)
     try:
-        with Registered(database, "sender") as registered:
+        with Registered(database, "sender", stop) as registered:
             lanes = [
                 Lane(name, carrier, database, spool, settings.send, settings.tries, registered.id, stop)
                 for name, carrier in carriers(settings).items()
@@ -61,12 +61,14 @@ def run_sender(settings: ServiceSettings, stop: Stop) -> None:
                 while not stop.is_set() and all(thread.is_alive() for thread in threads):
                     patiently(lambda: _set_strays_aside(database, settings), stop)
                     _wait(stop, threads)
-            except Stopped:
-                pass
-            if not stop.is_set():
-                raise RuntimeError("a lane ended by itself")  # the parent starts the process again
-            for thread in threads:
-                thread.join()
+                if not stop.is_set():
+                    raise RuntimeError("a lane ended by itself")  # the parent starts the process again
+            finally:
+                if stop.is_set():
+                    for thread in threads:
+                        thread.join()
+    except Stopped:
+        pass
     finally:
         database.close()
 

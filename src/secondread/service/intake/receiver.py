@@ -29,7 +29,7 @@ from secondread.service.intake.receive import OUT_OF_RESOURCES, Door, Received
 from secondread.service.intake.room import Room
 from secondread.service.settings.service import ServiceSettings
 from secondread.service.spool.files import Spool
-from secondread.service.store.away import Stop, Stopped, patiently
+from secondread.service.store.away import Stop, Stopped
 from secondread.service.store.database import Database
 from secondread.service.store.refusals import Refusals
 from secondread.service.store.workers import Registered
@@ -52,7 +52,7 @@ def run_receiver(settings: ServiceSettings, stop: Stop) -> None:
     database, spool = Database(settings.database_url), Spool(settings.spool)
     try:
         with ExitStack() as stack:
-            worker = patiently(lambda: stack.enter_context(Registered(database, "receiver")), stop)
+            worker = stack.enter_context(Registered(database, "receiver", stop))
             receiver = stack.enter_context(Receiver(settings, database, spool, worker.id))
             while not stop.wait(COUNTED_S):
                 receiver.refusals.write(database)

@@ -25,6 +25,7 @@ from secondread.service.page.routes import account, audit, login, openid, people
 from secondread.service.page.stow.senders import Senders
 from secondread.service.page.study import routes as study
 from secondread.service.page.study.opened import Images
+from secondread.service.page.study.views import Views
 from secondread.service.page.thresholds import routes as thresholds
 from secondread.service.page.worklist import routes as worklist
 from secondread.service.settings.service import ServiceSettings
@@ -80,6 +81,7 @@ def create_app(
     app.state.spool = Spool(settings.spool)
     app.state.logins = Rate(page.logins_per_min)
     app.state.images = Images()
+    app.state.views = Views()
     for router in ROUTERS:
         for route in router.routes:
             if access_of(route) is None:

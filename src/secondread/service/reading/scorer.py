@@ -47,7 +47,7 @@ def run_scorer(settings: ServiceSettings, stop: Stop) -> None:
     """Read studies until `stop` is set. Raises UserError and DataError where a bundle cannot be loaded."""
     database = Database(settings.database_url)
     try:
-        with at_work(settings) as bundles, Registered(database, "scorer") as me:
+        with at_work(settings) as bundles, Registered(database, "scorer", stop) as me:
             log_event("scorer ready", bundles=len(bundles))
             scorer = Scorer(settings, database, Spool(settings.spool), bundles, me.id, stop)
             while not stop.is_set():

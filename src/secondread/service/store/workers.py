@@ -20,7 +20,7 @@ from types import TracebackType
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from secondread.service.store.away import is_away
+from secondread.service.store.away import Stop, is_away, patiently
 from secondread.service.store.database import Database
 from secondread.service.store.jobs import now, release
 from secondread.service.store.tables import Job, Worker
@@ -37,18 +37,32 @@ class Registered:
 
     At the end its jobs are released and the row is gone. Where the row vanished meanwhile (somebody thought
     that this worker was dead), it is written again: jobs that it had are lost to it, new ones it may take.
+
+    stop  whoever takes jobs begins when the database is there, and raises Stopped where `stop` is set before;
+          without it the block begins at once, and the row is written when the database is back
     """
 
-    def __init__(self, database: Database, role: str, *, beat_s: float = BEAT_S) -> None:
+    def __init__(
+        self, database: Database, role: str, stop: Stop | None = None, *, beat_s: float = BEAT_S
+    ) -> None:
         self.id = f"{multiprocessing.current_process().name[:48]}.{secrets.token_hex(6)}"
         self.role = role
-        self._database, self._beat_s = database, beat_s
+        self._database, self._beat_s, self._stop = database, beat_s, stop
+        self._written = False
         self._started = now()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"beat of {self.id}", daemon=True)
 
     def __enter__(self) -> Registered:
-        self._write()
+        if self._stop is not None:
+            patiently(self._write, self._stop)
+        else:
+            try:
+                self._write()
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                log_event("database away", level=logging.WARNING, error=type(error).__name__)
         self._thread.start()
         return self
 
@@ -72,6 +86,7 @@ class Registered:
                     id=self.id, host=host(), pid=os.getpid(), role=self.role, beat=0, started=self._started
                 )
             )
+        self._written = True
 
     def _beat(self) -> None:
         while not self._end.wait(self._beat_s):
@@ -80,7 +95,8 @@ class Registered:
                     mine = update(Worker).where(Worker.id == self.id).values(beat=Worker.beat + 1)
                     there = session.execute(mine.returning(Worker.id)).first() is not None
                 if not there:
-                    log_event("worker taken for dead", level=logging.WARNING, role=self.role)
+                    if self._written:
+                        log_event("worker taken for dead", level=logging.WARNING, role=self.role)
                     self._write()
             except Exception as error:
                 if not is_away(error):

@@ -46,7 +46,7 @@ def run_keeper(settings: ServiceSettings, stop: Stop, *, more: Sequence[Duty] = 
     database = Database(settings.database_url)
     try:
         patiently(lambda: check_version(database), stop)
-        with Registered(database, "keeper"):
+        with Registered(database, "keeper", stop):
             look_round(database, [*duties(database, settings), *more], stop)
     except Stopped:
         pass

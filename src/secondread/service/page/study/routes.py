@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Form, HTTPException, Request
+from fastapi import APIRouter, Depends, Form, HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 
 from secondread.errors import DataError
@@ -21,10 +21,10 @@ from secondread.service.page.study.normals import NoNormals, compare
 from secondread.service.page.study.opened import Images, Opened, Place, find_place
 from secondread.service.page.study.shown import show
 from secondread.service.page.study.verdicts import judge
+from secondread.service.page.study.views import Views
 from secondread.service.settings.service import ServiceSettings
 from secondread.service.spool.files import Spool
 from secondread.service.store.audit import record
-from secondread.service.store.database import Database
 from secondread.service.store.tables import Reading, Study
 
 router = APIRouter()
@@ -38,8 +38,7 @@ def study_page(request: Request, study: int, visitor: Viewer, settings: Configur
         shown = show(session, study)
     if shown is None:
         raise HTTPException(404)
-    with database.write() as session:
-        record(session, visitor.name, "viewed", study_uid=shown.study.study_uid, address=visitor.address)
+    views_of(request).write(database, visitor, shown.study.study_uid, anew=True)
     chosen = request.query_params.get("image", "")
     image = next(
         (one for one in shown.images if one.key == chosen), shown.images[0] if shown.images else None
@@ -85,33 +84,44 @@ def say(
     return RedirectResponse(f"/studies/{study}", 303)
 
 
-def place_of(settings: ServiceSettings, database: Database, study: int, key: str) -> Place:
+def views_of(request: Request) -> Views:
+    found: Views = request.app.state.views
+    return found
+
+
+def place_of(
+    request: Request, study: int, key: str, visitor: Viewer, settings: Configured, database: Db
+) -> Place:
+    """Where the image lies that is asked for; whoever asks has seen the study, as the audit then says."""
     with database.read() as session:
         row = session.get(Study, study)
-        place = (
-            None
-            if row is None or row.state == "erased"
-            else find_place(session, Spool(settings.spool), study, key)
-        )
+        if row is None or row.state == "erased":
+            raise HTTPException(404)
+        place, study_uid = find_place(session, Spool(settings.spool), study, key), row.study_uid
     if place is None:
         raise HTTPException(404)
+    views_of(request).write(database, visitor, study_uid)
     return place
 
 
-def opened(request: Request, settings: ServiceSettings, database: Database, study: int, key: str) -> Opened:
+At = Annotated[Place, Depends(place_of)]
+
+
+def opened(request: Request, place: At) -> Opened:
     images: Images = request.app.state.images
     try:
-        return images.open(place_of(settings, database, study, key))
+        return images.open(place)
     except DataError as error:
         raise HTTPException(410, f"{str(error)[:1].upper()}{str(error)[1:]}.") from None
 
 
+Shown = Annotated[Opened, Depends(opened)]
+
+
 @router.get(IMAGE)
-def image_facts(
-    request: Request, study: int, key: str, _visitor: Viewer, settings: Configured, database: Db
-) -> Response:
+def image_facts(_visitor: Viewer, shown: Shown) -> Response:
     """What a viewer has to know of an image, as JSON."""
-    return JSONResponse(pictures.described(opened(request, settings, database, study, key)))
+    return JSONResponse(pictures.described(shown))
 
 
 def squeezed(request: Request, data: bytes) -> Response:
@@ -125,19 +135,15 @@ def squeezed(request: Request, data: bytes) -> Response:
 
 
 @router.get(f"{IMAGE}/pixels")
-def image_pixels(
-    request: Request, study: int, key: str, _visitor: Viewer, settings: Configured, database: Db
-) -> Response:
+def image_pixels(request: Request, _visitor: Viewer, shown: Shown) -> Response:
     """The exact values, little-endian, in the type that `image_facts` says."""
-    return squeezed(request, pictures.raw_pixels(opened(request, settings, database, study, key)))
+    return squeezed(request, pictures.raw_pixels(shown))
 
 
 @router.get(f"{IMAGE}/map")
-def image_map(
-    request: Request, study: int, key: str, _visitor: Viewer, settings: Configured, database: Db
-) -> Response:
+def image_map(request: Request, _visitor: Viewer, shown: Shown) -> Response:
     """The map, float32, on the image's pixels."""
-    data = pictures.raw_map(opened(request, settings, database, study, key))
+    data = pictures.raw_map(shown)
     if data is None:
         raise HTTPException(404)
     return squeezed(request, data)
@@ -151,42 +157,33 @@ def as_nifti(found: Opened, values: Callable[[Opened], object]) -> Response:
 
 
 @router.get(f"{IMAGE}/volume.nii.gz")
-def volume(
-    request: Request, study: int, key: str, _visitor: Viewer, settings: Configured, database: Db
-) -> Response:
-    found = opened(request, settings, database, study, key)
-    return as_nifti(found, lambda one: pictures.exact(one.image.pixels)[0])
+def volume(_visitor: Viewer, shown: Shown) -> Response:
+    return as_nifti(shown, lambda one: pictures.exact(one.image.pixels)[0])
 
 
 @router.get(f"{IMAGE}/map.nii.gz")
-def volume_map(
-    request: Request, study: int, key: str, _visitor: Viewer, settings: Configured, database: Db
-) -> Response:
-    return as_nifti(opened(request, settings, database, study, key), lambda one: one.map)
+def volume_map(_visitor: Viewer, shown: Shown) -> Response:
+    return as_nifti(shown, lambda one: one.map)
 
 
 @router.get(f"{IMAGE}/picture.png")
-def image_picture(
-    request: Request, study: int, key: str, _visitor: Viewer, settings: Configured, database: Db
-) -> Response:
+def image_picture(request: Request, _visitor: Viewer, shown: Shown) -> Response:
     """For where no script runs: the image in the header's window, with the map where `map=1` asks for it."""
-    found = opened(request, settings, database, study, key)
-    data = pictures.picture(found, with_map=request.query_params.get("map") == "1")
+    data = pictures.picture(shown, with_map=request.query_params.get("map") == "1")
     return Response(data, media_type="image/png")
 
 
 @router.get(f"{IMAGE}/neighbours")
 def neighbours(
-    request: Request, study: int, key: str, visitor: Viewer, settings: Configured, database: Db
+    request: Request, study: int, key: str, _visitor: Viewer, settings: Configured, place: At
 ) -> Response:
     """The normals that the image is most like."""
-    place = place_of(settings, database, study, key)
     bundle = next((one for one in settings.bundles if one.name == place.bundle), None)
     compared, why = None, ""
     try:
         if bundle is None:
             raise HTTPException(404)
-        compared = compare(bundle.bundle, place.digest, opened(request, settings, database, study, key).image)
+        compared = compare(bundle.bundle, place.digest, opened(request, place).image)
     except NoNormals as reason:
         why = translate(language_of(request), str(reason))
     except ImageError as error:
