@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from secondread.bundles.bundle import Bundle
 from secondread.calibration.description import describe
+from secondread.cli.application import application
 from secondread.cli.main import app
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
@@ -81,11 +82,24 @@ def test_help_names_every_command_and_loads_no_package_that_it_does_not_print_wi
 
 def test_help_imports_neither_torch_nor_numpy() -> None:
     look = (
-        "import sys, secondread.cli.application; "
+        "import sys; from secondread.cli.application import app; "
         "print(sorted({'torch', 'numpy', 'rich', 'pydantic'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_command_that_is_asked_for_is_alone_imported_and_answers_as_among_all() -> None:
+    look = (
+        "import sys, secondread.cli.application; secondread.cli.application.application('score'); "
+        "print(sum(name.startswith('secondread.cli.commands.') and hasattr(module, 'typer') "
+        "for name, module in sys.modules.items()))"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+    for name in ("score", "fit"):
+        alone = runner.invoke(application(name), [name, "--help"], prog_name="secondread")
+        assert alone.output == runner.invoke(app, [name, "--help"], prog_name="secondread").output
 
 
 def test_the_main_job_step_by_step(manifest: Path, small: Path, tmp_path: Path) -> None:

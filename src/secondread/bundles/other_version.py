@@ -47,8 +47,7 @@ def refuse_unknown_detector(path: Path, document: BundleDocument) -> None:
     bundle does not say of which package it was."""
     detector = document.recipe.get("detector")
     name = detector.get("name") if isinstance(detector, dict) else None
-    known = {*DETECTORS.built_in, *DETECTORS.offered}
-    if not isinstance(name, str) or name in known or is_place(name):
+    if not isinstance(name, str) or name in DETECTORS.built_in or is_place(name) or name in DETECTORS.offered:
         return
     reason = why_unreadable(document.versions)
     if reason == CHANGED:

@@ -13,6 +13,7 @@ from secondread.readings.archive.on_ray import OnRay
 from secondread.readings.archive.score_archive import Execute, score_archive
 from secondread.readings.archive.score_shard import How
 from secondread.readings.inputs import is_table
+from secondread.readings.pipeline import default_workers
 
 if TYPE_CHECKING:
     from secondread.bundles.fitted_model import FittedModel
@@ -23,8 +24,12 @@ if TYPE_CHECKING:
 def score_in_shards(
     loaded: FittedModel,
     inputs: Sequence[str],
-    how: How,
+    output: Path,
     *,
+    maps: bool,
+    workers: int | None,
+    batch_size: int | None,
+    timeout_s: float,
     ray: str | None,
     rows_per_shard: int | None,
     where: Sequence[str],
@@ -50,6 +55,8 @@ def score_in_shards(
             "`secondread index`"
         )
     manifest = ManifestFile(Path(inputs[0]), tuple(where))
+    decoding = workers if workers is not None else 1 if ray is not None else default_workers()
+    how = How(output.absolute(), maps, decoding, batch_size, timeout_s)
 
     def execute(seen: Overview) -> Execute:
         if ray is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Any
@@ -12,11 +13,12 @@ INTERRUPTED = 130
 def main() -> None:
     """The entry point of the `secondread` command."""
     try:
-        from secondread.cli.application import app
+        from secondread.cli.application import application
         from secondread.images.workers.threads import take_threads
 
         take_threads()
-        app(prog_name="secondread")
+        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it asks all installed packages
+        application(sys.argv[1] if len(sys.argv) > 1 else None)(prog_name="secondread")
     except KeyboardInterrupt:
         _say_interrupted()
         sys.exit(INTERRUPTED)

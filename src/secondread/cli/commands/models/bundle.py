@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from secondread.cli.failures import one_line
+from secondread.cli.help_pages import add_command
 from secondread.cli.options import Force, Quiet
 from secondread.errors import UserError
 from secondread.terminal.say import say
@@ -212,3 +213,13 @@ def _handed_over(
             for held in facts.keeps if without else ():
                 say(f"note: it still holds {held}")
         yield folder, as_markdown(model_card(facts))
+
+
+handing_over = typer.Typer(
+    name="bundle",
+    help="Show a bundle, pack it, and hand it over.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+for part in (show, pack, unpack, push, pull):
+    add_command(handing_over, part)

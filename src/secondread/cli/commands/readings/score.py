@@ -99,12 +99,8 @@ def score(
     where some images could not be read, or have no DICOM result that was asked for.
     """
     from secondread.calibration.description import describe
-    from secondread.cli.archive_scoring import score_in_shards
     from secondread.exporting.load import load_model
     from secondread.preprocessing.cache.place import open_cache
-    from secondread.readings.archive.as_parquet import write_parquet
-    from secondread.readings.archive.score_shard import How
-    from secondread.readings.pipeline import default_workers
     from secondread.readings.score_into import no_maps
     from secondread.readings.score_into import score_into as score_images
     from secondread.terminal.counting import counting
@@ -119,14 +115,18 @@ def score(
     if early:
         say(f"note: {early}", shown=not quiet)
     sharded = ray is not None or shard_rows is not None
-    decoding = workers if workers is not None else 1 if ray is not None else default_workers()
-    how = How(output.absolute(), maps, decoding, batch_size, timeout)
     with counting("scoring", shown=not quiet) as show:
         if sharded:
+            from secondread.cli.archive_scoring import score_in_shards
+
             summary = score_in_shards(
                 loaded,
                 [str(source) for source in inputs],
-                how,
+                output,
+                maps=maps,
+                workers=workers,
+                batch_size=batch_size,
+                timeout_s=timeout,
                 ray=ray,
                 rows_per_shard=shard_rows,
                 where=tuple(where or ()),
@@ -158,6 +158,8 @@ def score(
         path, error = summary.failed[0] if summary.failed else (str(output), "nothing to read")
         stop(f"none of {len(summary.failed)} images can be read; first: {path}: {error}", UNREADABLE)
     if parquet:
+        from secondread.readings.archive.as_parquet import write_parquet
+
         write_parquet(summary.readings.parent)
     page = None if sharded else _scores_over_time(summary.readings, workers)
     if not quiet:
