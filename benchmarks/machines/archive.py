@@ -36,7 +36,7 @@ from secondread.readings.archive.score_archive import Execute, score_archive
 from secondread.readings.archive.score_shard import How, Outcome
 from secondread.readings.archive.shards import Shard
 from secondread.recipes.recipe import Recipe
-from secondread.scoring.device import processor_name
+from secondread.scoring.bf16_speed import processor_name
 
 SIDE = 96
 RECIPE = {

@@ -38,7 +38,7 @@ from secondread.readings.archive.here import Here
 from secondread.readings.archive.score_archive import score_archive
 from secondread.readings.archive.score_shard import How
 from secondread.readings.archive.shards import shards_of
-from secondread.scoring.device import processor_name
+from secondread.scoring.bf16_speed import processor_name
 
 ROUNDS = 3
 

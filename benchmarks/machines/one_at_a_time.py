@@ -46,9 +46,7 @@ def fitted(recipe: Recipe, folder: Path) -> Detector:
     torch.manual_seed(0)
     detector = build_detector(recipe)
     stages = {
-        name: settings.model_copy(
-            update={"epochs": None if settings.epochs is None else 1, "keep": "last", "batch_size": 8}
-        )
+        name: settings.model_copy(update={"epochs": 1, "steps": 2, "keep": "last", "batch_size": 8})
         for name, settings in recipe.stages.items()
     }
     cohorts: Mapping[str, ArraySource] = {

@@ -36,7 +36,7 @@ from secondread.cohorts.row import Row
 from secondread.cohorts.unlabelled import shuffled, with_labels_hidden
 from secondread.comparison.judging.results import Results, read_results
 from secondread.detectors.trivial import BASELINES
-from secondread.fitting.planning import learns_from
+from secondread.fitting.planning import LearnsFrom
 from secondread.metrics.roc import auroc
 from secondread.preprocessing.cache.place import open_cache
 from secondread.preprocessing.prepared_set import prepare_set
@@ -90,7 +90,7 @@ def of_bundle(place: Path, results: Results, seconds: float) -> dict[str, Any]:
     manifest = Manifest.read(results.plan.manifest.source).where(*results.plan.where)
     cohorts = build_cohorts(
         manifest, bundle.recipe.cohorts, bundle.recipe.seed,
-        without_normals=not learns_from(bundle.detector, "normal"),
+        without_normals="normal" not in LearnsFrom.of(bundle.detector).takes,
     )  # fmt: skip
     part = 4 if seconds > COSTLY_SECONDS else 2 if seconds > SLOW_SECONDS else 1
     taken = {row.path for name in ("unlabelled", "abnormal") for row in getattr(cohorts, name)}
@@ -113,7 +113,7 @@ def of_bundle(place: Path, results: Results, seconds: float) -> dict[str, Any]:
         **scores,
         "held_out": bundle.calibration.images.scores.tolist(),
         "rate": bundle.recipe.cohorts.anomaly_rate,
-        "learns_unlabelled": learns_from(bundle.detector, "unlabelled"),
+        "learns_unlabelled": "unlabelled" in LearnsFrom.of(bundle.detector).takes,
         "trained_on": sorted(kinds_in(bundle.recipe.detector)),
         "changed": changed,
         "pixels": pixels,

@@ -1,0 +1,23 @@
+"""Scripts that no test runs, since they take long, at least find what they ask of the package."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parents[1]
+SCRIPTS = sorted(path for folder in ("benchmarks", "website") for path in (HERE / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(HERE)))
+def test_what_a_script_imports_of_the_package_exists(script: Path) -> None:
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "secondread":
+            assert node.module is not None
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                if not hasattr(module, name.name):
+                    importlib.import_module(f"{node.module}.{name.name}")
