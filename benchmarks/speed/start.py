@@ -1,8 +1,9 @@
 """How long commands take until they answer, in seconds of processor time beside those of a bare interpreter.
 
-The least of the rounds, which take turns.
+The least of the rounds, which take turns; seconds by the clock beside them, which say something on an idle
+machine alone. With a bundle and a film also how long it takes until the film is read.
 
-    python benchmarks/speed/start.py --rounds 5
+    python benchmarks/speed/start.py --rounds 5 [--bundle BUNDLE --film FILM]
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 from secondread.scoring.bf16_speed import processor_name
 
@@ -24,11 +28,12 @@ COMMANDS = {
 }
 
 
-def seconds(arguments: list[str]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+def seconds(arguments: list[str]) -> tuple[float, float]:
+    """Of the processor, those of worker processes included, and by the clock."""
+    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    after, ended = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, ended - begun
 
 
 def main() -> None:
@@ -36,14 +41,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    took = {name: [0.0] * rounds for name in COMMANDS}
-    for number in range(rounds):
-        for name, arguments in COMMANDS.items():
-            took[name][number] = seconds(arguments)
-    print(f"{processor_name()}, load {os.getloadavg()[0]:.1f}")
+    parser.add_argument("--bundle")
+    parser.add_argument("--film")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        took: dict[str, list[tuple[float, float]]] = {}
+        for number in range(given.rounds):
+            commands = dict(COMMANDS)
+            if given.bundle and given.film:
+                for name, more in (("", []), (" --workers 0", ["--workers", "0"])):
+                    out = str(Path(place, f"{number}{len(more)}"))
+                    score = ["-m", "secondread", "score", given.bundle, given.film, "-o", out, "-q", *more]
+                    commands[f"secondread score BUNDLE FILM{name}"] = score
+            for name, arguments in commands.items():
+                took.setdefault(name, []).append(seconds(arguments))
+    print(f"{processor_name()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
+    torch = min(used for used, _ in took["python -c 'import torch'"])
     for name, found in took.items():
-        print(f"{min(found):6.2f} s  {name}")
+        used, clock = (min(column) for column in zip(*found, strict=True))
+        print(f"{used:6.2f} s, {used / torch:4.2f} of importing torch, {clock:6.2f} s by the clock  {name}")
 
 
 if __name__ == "__main__":
