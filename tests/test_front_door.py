@@ -27,7 +27,9 @@ def run(test: doctest.DocTest) -> None:
     assert not failed, "".join(told)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "compare")) for name in NAMES]
+)
 def test_every_public_name_has_an_example_that_runs(name, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SECONDREAD_CACHE", str(tmp_path / "cache"))

@@ -36,14 +36,8 @@ PAGES = [
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     if "\n```sh\n" in page.read_text(encoding="utf-8")
 ]
-LONG_PAGES = {
-    "docs/comparing.md",
-    "docs/experiments.md",
-    "docs/methods/glow.md",
-    "docs/researcher.md",
-    "docs/tracking.md",
-}
-"""More than ten seconds each."""
+FIRST = [page for page in PAGES if page.startswith(("README", "docs/start/"))]
+"""Pages of whoever begins. The others are slow tests; `test_docs` looks at the commands of all."""
 SMALLER = {"cohorts.unlabelled=4000": "cohorts.unlabelled=40"}
 """Numbers of a published protocol, and what stands for them in data of our size."""
 LONG = {"demo", "reproduce", "transfer", "tune"}
@@ -80,7 +74,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page in LONG_PAGES)) for page in PAGES]
+    "page", [pytest.param(page, marks=[] if page in FIRST else [pytest.mark.slow]) for page in PAGES]
 )
 def test_the_shell_blocks_of_a_page_run_in_their_order(
     page: str, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,7 +16,13 @@ CASES = [(name, rank) for name in detectors.DETECTORS for rank in sorted(detecto
 COHORTS = ("normal", "unlabelled", "abnormal", "auxiliary", "validation")
 
 
-@pytest.mark.parametrize(("name", "rank"), CASES, ids=[f"{n}-{r}d" for n, r in CASES])
+@pytest.mark.parametrize(
+    ("name", "rank"),
+    [
+        pytest.param(n, r, id=f"{n}-{r}d", marks=[pytest.mark.slow] * (r == 3 and (n, 2) in CASES))
+        for n, r in CASES
+    ],
+)
 def test_four_channels_are_learnt_from_or_refused_in_one_line(name: str, rank: int, tmp_path: Path) -> None:
     kind = detectors.find(name)
     tiny = kind.tiny(rank)

@@ -12,7 +12,7 @@ from graph_in_onnxruntime import GraphInOnnxruntime
 from observed_fit import Observed, observe
 from PIL import Image
 from safetensors.torch import load, save
-from tiny_fits import CASES, CutOff, Killed, find, fit, scores_of
+from tiny_fits import CASES, STUBS, CutOff, Killed, find, fit, scores_of
 
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.raw_scores import RawScores
@@ -23,15 +23,24 @@ from secondread.exporting.graph import export_detector
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.scoring.scorer import Scorer
 
-SLOW = [pytest.mark.slow]
-every_detector = pytest.mark.parametrize(
-    ("name", "rank"),
-    [
-        pytest.param(name, rank, id=f"{name}-{rank}d", marks=SLOW if rank == 3 and (name, 2) in CASES else [])
-        for name, rank in CASES
-    ],
-)
+FAMILIES = {"aeflow", "nsa", "padim", "rd4ad", "vae"}
+"""One detector of each kind."""
+
+
+def of_detectors(quick: Callable[[str], bool]) -> pytest.MarkDecorator:
+    """The test for every detector on each rank: `slow` where another stays that asks the same."""
+    cases = []
+    for name, rank in CASES:
+        stays = quick(name) and not (rank == 3 and (name, 2) in CASES)
+        marks = [] if stays else [pytest.mark.slow]
+        cases.append(pytest.param(name, rank, id=f"{name}-{rank}d", marks=marks))
+    return pytest.mark.parametrize(("name", "rank"), cases)
+
+
+every_detector = of_detectors(lambda name: True)
 """In three dimensions they are slow tests, where the detector has two as well."""
+every_detector_in_turn = of_detectors(lambda name: name in FAMILIES or name in STUBS)
+"""Laws that fit a detector anew or write its graph: quick for the stubs and one detector of each kind."""
 both_precisions = pytest.mark.parametrize("precision", ["float32", "bf16"])
 SINGLE_PRECISION = 2e-6
 """What a difference of two numbers near 1 may be off by, where hardly trained forms give equal scores."""
@@ -121,7 +130,7 @@ def test_2_saved_and_loaded_scores_are_equal(name, rank, data, fitted, scores):
         assert_equal(found, scores(name, rank, precision))
 
 
-@every_detector
+@every_detector_in_turn
 def test_3_a_fit_killed_again_and_again_resumes_to_the_scores_of_an_uninterrupted_one(
     name, rank, data, scores, tmp_path
 ):
@@ -227,7 +236,7 @@ def test_5_odd_images_get_finite_scores(name, rank, precision, fitted, odd):
     assert all(np.isfinite(values).all() for values in (raw.maps or {}).values())
 
 
-@every_detector
+@every_detector_in_turn
 def test_5_odd_normals_still_fit_to_finite_scores(name, rank, data, odd):
     whole = data(name, rank) | {"normal": odd(name, rank), "validation": odd(name, rank)}
     assert scores_of(fit(name, rank, whole), whole["new"]).finite.all()
@@ -249,7 +258,7 @@ def test_7_each_stage_that_trains_can_be_measured_without_a_label(name, rank, ob
             assert all(value is not None for value in epoch.measured.values())
 
 
-@every_detector
+@every_detector_in_turn
 def test_8_as_a_graph_it_gives_the_same_scores_or_says_why_it_is_none(name, rank, data, fitted, tmp_path):
     detector, source = fitted(name, rank), data(name, rank)["new"]
     if reason := detector.why_no_graph():

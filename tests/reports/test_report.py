@@ -90,39 +90,63 @@ def test_the_page_stays_small(page):
     assert len(page) < 2_000_000
 
 
-def test_markup_in_names_is_shown_not_run(tmp_path):
-    made = make_readings(tmp_path, normal=12, abnormal=10)
-    made.rows[-1]["finding"] = "<script>alert(1)</script>"
-    assert "<script" not in reported(made.write())
-
-
-def test_names_that_matplotlib_would_read_as_its_own_are_shown_as_they_are(tmp_path):
-    made = make_readings(tmp_path, normal=12, abnormal=10)
-    for row, finding in zip(made.rows[-2:], ("$\\frac$", "_hidden"), strict=True):
+@pytest.fixture(scope="module")
+def trouble(tmp_path_factory):
+    """Readings with something of everything: names that are markup or mean something to matplotlib, patients
+    that the fit saw, a picture and a file that cannot be read, and a training with measured values."""
+    made = make_readings(tmp_path_factory.mktemp("trouble"), normal=12, abnormal=10)
+    names = ("<script>alert(1)</script>", "$\\frac$", "_hidden")
+    for row, finding in zip(made.rows[-3:], names, strict=True):
         row["finding"] = finding
-    reported(made.write())
-    drawn = (tmp_path / "report" / "figures" / "findings.svg").read_text()
+    made.see_patients("n001", allowed=True)
+    (made.folder / made.rows[0]["path"]).write_text("not an image")
+    made.readings[2] |= {"score": "", "p_value": "", "flagged": "", "error": "the data ends early"}
+    epochs = [
+        {
+            "epoch": n,
+            "losses": {"mse": 1.0 / (n + 1)},
+            "validation": None,
+            "measured": {"synthetic": 0.5 + n / 9},
+        }
+        for n in range(3)
+    ]
+    stage = {"name": "train", "epochs": epochs, "chosen_epoch": 2, "rule": "last epoch", "seconds": 1.0}
+    made.run["provenance"] = {"training": {"stages": [stage]}}
+    return made.write()
+
+
+@pytest.fixture(scope="module")
+def trouble_page(trouble):
+    return reported(trouble)
+
+
+def test_markup_in_names_is_shown_not_run(trouble_page):
+    assert "<script" not in trouble_page
+    assert "&lt;script" in trouble_page
+
+
+def test_names_that_matplotlib_would_read_as_its_own_are_shown_as_they_are(trouble, trouble_page):
+    drawn = (trouble.folder / "report" / "figures" / "findings.svg").read_text()
     assert "$\\frac$: AUROC" in drawn
     assert "_hidden: AUROC" in drawn
 
 
-def test_shared_patients_are_printed(tmp_path):
-    made = make_readings(tmp_path, normal=12, abnormal=10).see_patients("n001", allowed=True).write()
-    text = reported(made)
-    assert "The fit saw test patients" in text
-    assert "n001" in text
+def test_shared_patients_are_printed(trouble_page):
+    assert "The fit saw test patients" in trouble_page
+    assert "n001" in trouble_page
 
 
-def test_an_unreadable_picture_shows_its_reason(tmp_path):
-    made = make_readings(tmp_path, normal=12, abnormal=10)
-    (tmp_path / made.rows[0]["path"]).write_text("not an image")
-    assert "a text file, not an image" in reported(made)
+def test_an_unreadable_picture_shows_its_reason(trouble_page):
+    assert "a text file, not an image" in trouble_page
 
 
-def test_failed_files_are_listed(tmp_path):
-    made = make_readings(tmp_path, normal=12, abnormal=10)
-    made.readings[2] |= {"score": "", "p_value": "", "flagged": "", "error": "the data ends early"}
-    assert "the data ends early" in reported(made.write())
+def test_failed_files_are_listed(trouble_page):
+    assert "the data ends early" in trouble_page
+
+
+def test_the_training_figure_is_in_the_model_card(trouble_page):
+    assert "Losses and label-free values by epoch" in trouble_page
+    assert trouble_page.index('id="model"') < trouble_page.index("train: AUROC without labels")
 
 
 @pytest.mark.parametrize(
@@ -154,21 +178,3 @@ def test_every_file_failed_still_gives_a_page(tmp_path):
     for reading in made.readings:
         reading |= {"score": "", "p_value": "", "flagged": "", "error": "truncated"}
     assert "nothing was scored" in reported(made.write())
-
-
-def test_the_training_figure_is_in_the_model_card(tmp_path):
-    made = make_readings(tmp_path, normal=12, abnormal=10)
-    epochs = [
-        {
-            "epoch": n,
-            "losses": {"mse": 1.0 / (n + 1)},
-            "validation": None,
-            "measured": {"synthetic": 0.5 + n / 9},
-        }
-        for n in range(3)
-    ]
-    stage = {"name": "train", "epochs": epochs, "chosen_epoch": 2, "rule": "last epoch", "seconds": 1.0}
-    made.run["provenance"] = {"training": {"stages": [stage]}}
-    page = reported(made.write())
-    assert "Losses and label-free values by epoch" in page
-    assert page.index('id="model"') < page.index("train: AUROC without labels")

@@ -56,12 +56,16 @@ class Inline:
 def draw_figures(evaluation: Evaluation, folder: Path) -> dict[str, Inline]:
     """Draw what the evaluation has figures for; write each as PNG and SVG; return inline SVG by name."""
     make_folder(folder)
-    pages = {}
-    for name, drawing in drawings(evaluation).items():
-        with _figure(name, drawing) as figure:
-            drawing.draw(figure, evaluation)
-            pages[name] = Inline(save(figure, folder / name), wide=drawing.width > WIDTH)
-    return pages
+    return {
+        name: draw_figure(name, drawing, evaluation, folder) for name, drawing in drawings(evaluation).items()
+    }
+
+
+def draw_figure(name: str, drawing: Drawing, evaluation: Evaluation, folder: Path) -> Inline:
+    """Draw one of them, write it as PNG and SVG, and return inline SVG."""
+    with _figure(name, drawing) as figure:
+        drawing.draw(figure, evaluation)
+        return Inline(save(figure, folder / name), wide=drawing.width > WIDTH)
 
 
 def drawings(evaluation: Evaluation) -> dict[str, Drawing]:
@@ -110,7 +114,13 @@ def _figure(name: str, drawing: Drawing) -> Iterator[Figure]:
 
 
 def save(figure: Figure, stem: Path) -> str:
-    """Write `stem`.png and `stem`.svg on white, and return the SVG for the page."""
+    """Write `stem`.png and `stem`.svg on white, and return the SVG for the page.
+
+    The figure is laid out once for both: matplotlib would do it again, and draw it once more, for each.
+    """
+    if engine := figure.get_layout_engine():
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     figure.savefig(stem.with_suffix(".png"), dpi=200, facecolor="white")
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

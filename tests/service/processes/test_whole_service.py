@@ -27,7 +27,7 @@ from whole_service import (
 
 from secondread.exporting.export import export
 
-FEW = ("scorer", PARENT)
+FEW = ("scorer",)
 MANY = ("receiver", "scorer", "sender", "receiver", PARENT)
 LONGEST_S = 240.0
 """On a machine that is busy with ten times its work a start takes two minutes."""

@@ -90,6 +90,7 @@ def test_processes_draw_the_same_numbers(always_ahead):
     torch.testing.assert_close(parameters, others, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_one_clear_line_and_none_is_left(always_ahead):
     with pytest.raises(UserError, match=r"^stage 'listen': a process that draws .*the same command goes on"):
         listened(Notes(os.getpid(), ends=True), workers=1)

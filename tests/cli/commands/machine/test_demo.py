@@ -5,11 +5,30 @@ import pytest
 from test_commands import one_error, run
 
 from secondread.cli.demo_steps import clear
+from secondread.cohorts.manifest import Manifest
+
+FAST = "preprocessing: {size: [64, 64]}\ndetector: {name: spectrum}\n"
 
 
-def test_demo_goes_from_phantoms_to_a_report(tmp_path: Path) -> None:
+def test_demo_goes_from_given_data_to_a_report(phantoms: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "fast.yaml").write_text(FAST)
+    out = tmp_path / "demo"
+    printed = run(
+        "demo", "-o", out, "--data", phantoms.base / "manifest.csv", "--recipe", tmp_path / "fast.yaml",
+        "--set", "cohorts.calibration=0.4", "--workers", 0,
+    )  # fmt: skip
+    assert printed.strip().splitlines()[-1] == str(out / "report" / "report.html")
+    assert (out / "report" / "report.html").is_file(), printed
+    metrics = json.loads((out / "report" / "metrics.json").read_text())
+    assert metrics["n"]["failed"] == 0
+    assert metrics["auroc"] is not None
+    assert json.loads((out / "run.json").read_text())["finished"]
+
+
+@pytest.mark.slow
+def test_demo_goes_from_phantoms_to_a_report_and_takes_them_as_data(tmp_path: Path) -> None:
     recipe = tmp_path / "fast.yaml"
-    recipe.write_text("preprocessing: {size: [64, 64]}\ndetector: {name: spectrum}\n")
+    recipe.write_text(FAST)
     out = tmp_path / "demo"
     printed = run("demo", "-o", out, "--recipe", recipe, "--workers", 1)
     assert printed.strip().splitlines()[-1] == str(out / "report" / "report.html")
