@@ -52,6 +52,7 @@ from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device
 from secondread.scoring.image_source import ImageSource
+from secondread.scoring.kept_encodings import kept_encodings
 from secondread.scoring.precision_drift import scoring_precision
 from secondread.scoring.processes import process_rank
 from secondread.scoring.scorer import Scorer
@@ -145,8 +146,10 @@ class WholeFit:
                 companions = fit_companions(recipe, learn, sets, cohorts, unfinished.folder, place)
             with seconds.of("calibrate"):
                 normals, window = sets[scaling_cohort(sets)], recipe.window
+                kept_at = None if window else cache.directory
                 asked = recipe.precision if log.precision == "bf16" else log.precision
-                scoring = scoring_precision(detector, asked, normals, device=place, window=window)
+                with kept_encodings(detector, kept_at):
+                    scoring = scoring_precision(detector, asked, normals, device=place, window=window)
                 log.notes += scoring.notes
                 self._say("note", scoring.notes)
                 scorer = Scorer(detector, device=place, precision=scoring.precision, window=window)
@@ -159,7 +162,8 @@ class WholeFit:
                     seed=recipe.seed,
                     processing=recipe.processed_maps,
                 )
-                calibration, parts = calibrated()
+                with kept_encodings(detector, kept_at):
+                    calibration, parts = calibrated()
             bundle = Bundle(
                 recipe=recipe,
                 preprocessing=preprocessing,

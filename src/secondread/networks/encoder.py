@@ -77,6 +77,7 @@ class Encoder(nn.Module):
     ranks             of the images that it takes
     layers_by_stride  its last layer of each stride, in rising order, for detectors that take several
     channels          of each map that it gives
+    identity          what its maps follow from beside the images and its weights; set by whoever builds it
 
     >>> import secondread, torch
     >>> class Halves(secondread.Encoder):
@@ -92,6 +93,7 @@ class Encoder(nn.Module):
     ranks: ClassVar[frozenset[int]] = frozenset({2})
     layers_by_stride: ClassVar[Mapping[int, str]] = {}
     channels: tuple[int, ...]
+    identity: str
 
     @classmethod
     def build(

@@ -17,6 +17,7 @@ from torch import Tensor
 from secondread.detectors.contract import Detector
 from secondread.scoring.device import Precision
 from secondread.scoring.image_source import ImageSource
+from secondread.scoring.kept_encodings import KeptEncodings
 from secondread.terminal.interruption import Interrupted, StopRequest
 from secondread.training.checkpoint import Checkpoints
 from secondread.training.fit_display import FitProgress
@@ -72,6 +73,11 @@ class Run:
         now = time.monotonic()
         self.log.stages[-1].seconds += now - self.counted_at
         self.counted_at = now
+
+    def note_spared(self, kept: KeptEncodings | None) -> None:
+        """What the current stage would have taken longer without what others had kept."""
+        if kept is not None:
+            self.log.stages[-1].spared_seconds += kept.spared_seconds
 
     def save(self, state: Mapping[str, Any]) -> None:
         if self.fabric.is_global_zero:

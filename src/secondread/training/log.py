@@ -45,7 +45,8 @@ def log_epoch(stage: str, epoch: EpochLog, epochs: int) -> None:
 class StageLog:
     """rule: how the parameters that stay were chosen, in words. chosen_epoch: theirs, from 0. figures: what
     the stage said of itself at its start and end (`Stage.start`, `Stage.examine`); None where that was not
-    finite."""
+    finite. spared_seconds: by how much it would have taken longer, had nothing lain in the cache of what
+    encoders say (`scoring.kept_encodings`)."""
 
     name: str
     epochs: list[EpochLog] = field(default_factory=list)
@@ -53,6 +54,7 @@ class StageLog:
     rule: str = ""
     skipped: int = 0
     seconds: float = 0.0
+    spared_seconds: float = 0.0
     figures: dict[str, float | None] = field(default_factory=dict)
 
     @property

@@ -84,7 +84,7 @@ def train(
     workers             processes at most in which synthetic anomalies are drawn ahead, where that pays
                         (`training.batches.drawing`); the numbers are the same with any, and with none
     cache               folder of the cache of prepared images, where what a frozen encoder says of each is
-                        kept for other fits (`training.batches.image_features`); None = nowhere
+                        kept for other fits (`scoring.kept_encodings`); None = nowhere
     processes           at most in which stages that do not build on one another are trained at the same time,
                         where that pays (`training.apart`); the numbers are the same with any. None = one for
                         each core and each thread that PyTorch has, and one on a GPU

@@ -11,7 +11,8 @@ import torch
 from secondread.detectors.contract import Detector, Stage
 from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
-from secondread.training.batches.stage_data import stage_data
+from secondread.scoring.kept_encodings import kept_encodings
+from secondread.training.batches.stage_data import cache_for, stage_data
 from secondread.training.fit_state import Run
 from secondread.training.log import StageLog
 from secondread.training.seeds import seeded_generator
@@ -47,11 +48,13 @@ def run_stage(
         detector.eval()
         planned = plan.in_order()
         run.progress.begin(f"{stage.name}: collecting", len(planned))
-        with torch.no_grad():
+        cache = cache_for(run, *loader.sources.values())
+        with torch.no_grad(), kept_encodings(detector, cache, halved=True) as kept:
             for collected in loader.batches(run.unless_stopped(stage.name, planned)):
                 with run.fabric.autocast():
                     stage.collect(collected)
                 run.progress.advance()
+        run.note_spared(kept)
     if stage.finish is not None:
         detector.eval()
         with torch.no_grad():

@@ -45,7 +45,7 @@ def test_a_stride_that_the_encoder_does_not_have_is_refused_in_words():
 
 def test_each_level_is_averaged_to_each_grid():
     represent, images = make(strides=(4, 8), grids=(1, 2)), blobs(2, (64, 64))
-    x = represent(Batch(images))
+    x = represent.of(Batch(images))
     maps = represent.encoder(images)
     assert x.shape == (2, (64 + 128) * (1 + 4)) == (2, represent.dimensions)
     for level, h in zip(represent.pooling.levels(x), maps, strict=True):
@@ -56,7 +56,7 @@ def test_each_level_is_averaged_to_each_grid():
 
 def test_deviations_stay_with_their_level():
     represent, images = make(strides=(4, 8), pool="mean_deviation"), blobs(2, (64, 64))
-    first, second = represent.pooling.levels(represent(Batch(images)))
+    first, second = represent.pooling.levels(represent.of(Batch(images)))
     h = represent.encoder(images)[1]
     expected = torch.cat((h.mean(dim=(2, 3)), h.flatten(2).std(dim=2, correction=0)), dim=1)
     assert first.shape == (2, 128)

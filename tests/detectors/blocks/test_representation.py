@@ -22,7 +22,7 @@ def make(channels=1, size=(32, 32), **settings):
 def test_pixels_are_a_thumbnail_of_means(size, dimensions):
     represent = make(size=size, of="pixels")
     images = blobs(2, size)
-    x = represent(Batch(images))
+    x = represent.of(Batch(images))
     assert x.shape == (2, dimensions) == (2, represent.dimensions)
     assert float(x[0, 0]) == pytest.approx(
         float(images[0, 0][(slice(0, 2), *[slice(0, 1)] * (len(size) - 1))].mean())
@@ -35,7 +35,7 @@ def test_features_are_the_means_of_all_layers_over_positions():
     with torch.no_grad():
         maps = represent.encoder(images)
     assert len(maps) == 3
-    x = represent(Batch(images))
+    x = represent.of(Batch(images))
     assert x.shape == (2, 64 + 128 + 256) == (2, represent.dimensions)
     torch.testing.assert_close(x, torch.cat([m.mean(dim=(2, 3)) for m in maps], dim=1), atol=1e-5, rtol=1e-4)
 
@@ -46,7 +46,7 @@ def test_a_layer_of_the_encoder_may_stand_alone_and_deviations_be_added():
     with torch.no_grad():
         (h,) = represent.encoder(images)
     expected = torch.cat((h.mean(dim=(2, 3)), h.flatten(2).std(dim=2, correction=0)), dim=1)
-    torch.testing.assert_close(represent(Batch(images)), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(represent.of(Batch(images)), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_features_of_a_volume_are_the_means_over_its_slices():
@@ -55,7 +55,7 @@ def test_features_of_a_volume_are_the_means_over_its_slices():
     with torch.no_grad():
         maps = [represent.encoder.encoder(volumes[:, :, at])[0] for at in range(6)]
     expected = torch.stack(maps).mean(dim=(0, 3, 4))
-    torch.testing.assert_close(represent(Batch(volumes)), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(represent.of(Batch(volumes)), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_padding_is_left_out_of_pooled_features():
@@ -65,7 +65,7 @@ def test_padding_is_left_out_of_pooled_features():
     valid[..., :16] = True
     with torch.no_grad():
         (h,) = represent.encoder(images)
-    x = represent(Batch(images, valid))
+    x = represent.of(Batch(images, valid))
     torch.testing.assert_close(x, h[..., :4].mean(dim=(2, 3)), atol=1e-5, rtol=1e-4)
 
 

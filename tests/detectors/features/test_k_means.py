@@ -29,7 +29,7 @@ def values_of(detector, images):
 def test_the_score_is_the_distance_to_the_nearest_centre_of_scikit_learn(form):
     detector, size = make(form, k=4)
     normals, new = blobs(60, size), blobs(5, size, seed=3)
-    x, x_new = (detector.represent(Batch(images)).double().numpy() for images in (normals, new))
+    x, x_new = (detector.represent.of(Batch(images)).double().numpy() for images in (normals, new))
     expected = Clustering(4, n_init=10, random_state=int(detector.seed)).fit(x)
     fit(detector, normals, batch_size=7)
     np.testing.assert_allclose(values_of(detector, new), expected.transform(x_new).min(axis=1), rtol=1e-4)

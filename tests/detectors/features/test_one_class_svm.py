@@ -32,7 +32,7 @@ def values_of(detector, images):
 def test_the_score_is_minus_the_decision_function_of_scikit_learn(form, changes):
     detector, size = make(form, **changes)
     normals, new = blobs(60, size), torch.cat((blobs(6, size, seed=3), blobs(6, size, seed=4, lesion=True)))
-    x, x_new = (detector.represent(Batch(images)).double() for images in (normals, new))
+    x, x_new = (detector.represent.of(Batch(images)).double() for images in (normals, new))
     mean, scale = standardisation(x)
     z, z_new = ((rows - mean).numpy() / scale.numpy() for rows in (x, x_new))
     _, singular, directions = np.linalg.svd(z, full_matrices=False)

@@ -4,8 +4,8 @@ import torch
 from lightning_fabric import Fabric
 
 from secondread.scoring.image_source import ArraySource
+from secondread.scoring.state_digest import state_digest
 from secondread.training.batches.frozen_features import features_key, frozen_features
-from secondread.training.batches.state_digest import state_digest
 
 
 @pytest.fixture

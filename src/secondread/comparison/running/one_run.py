@@ -86,7 +86,8 @@ class Task(Short):
 
 @dataclass(frozen=True)
 class Cost:
-    """train_seconds      of the training stages, over all sessions of a resumed fit
+    """train_seconds      of the training stages, over all sessions of a resumed fit, as if no other run had
+                       kept what encoders say of the images
     score_seconds      per image that is prepared beforehand, so alike for whoever is first to read a file;
                        with the writing of readings and maps, over all sessions
     peak_memory_bytes  the largest resident set of the process in fit and scoring, before the evaluation; the
@@ -150,7 +151,9 @@ def _work(task: Task) -> None:
     training = bundle.provenance.training
     note(place, peak_evaluated=peaks()["peak"])
     cost = Cost(
-        train_seconds=sum(stage["seconds"] for stage in training["stages"]),
+        train_seconds=sum(
+            stage["seconds"] + stage.get("spared_seconds", 0.0) for stage in training["stages"]
+        ),
         score_seconds=seconds,
         peak_memory_bytes=int(noted["peak"]),
         gpu_memory_bytes=int(noted["peak_gpu"]) if "peak_gpu" in noted else None,
@@ -174,11 +177,13 @@ def _work(task: Task) -> None:
 def score_seconds(task: Task, bundle: Bundle, images: Manifest) -> float:
     """Score the images that have no reading yet; returns seconds per image over all sessions.
 
-    All are prepared before the clock starts, for a later run finds them in the cache.
+    All are prepared before the clock starts, for a later run finds them in the cache; what an encoder's
+    passes over images took that another run had made counts as if this one had made them.
     """
     from secondread.preprocessing.cache.place import open_cache
     from secondread.preprocessing.prepare import prepare_many
     from secondread.readings.score_into import score_into
+    from secondread.scoring.kept_encodings import kept_encodings
 
     place, cache = task.place, open_cache(task.cache)
     say("preparing test images", shown=True)
@@ -190,7 +195,8 @@ def score_seconds(task: Task, bundle: Bundle, images: Manifest) -> float:
     images_here = 0
 
     def keep() -> dict[str, float]:
-        spent = time.monotonic() - begun
+        spared = 0.0 if kept is None else kept.spared_seconds
+        spent = max(0.0, time.monotonic() - begun + spared)
         return note(
             place,
             scoring_seconds=before["scoring_seconds"] + spent,
@@ -206,10 +212,11 @@ def score_seconds(task: Task, bundle: Bundle, images: Manifest) -> float:
             say(f"scoring {done}/{total}", shown=True)
 
     say("scoring", shown=True)
-    summary = score_into(
-        bundle, images, place / "readings", maps=task.maps, workers=task.workers,
-        cache=cache, progress=progress,
-    )  # fmt: skip
+    with kept_encodings(bundle.detector, None if bundle.recipe.window else cache.directory) as kept:
+        summary = score_into(
+            bundle, images, place / "readings", maps=task.maps, workers=task.workers,
+            cache=cache, progress=progress,
+        )  # fmt: skip
     if summary.nothing_readable:
         raise DataError(
             f"none of {len(summary.failed)} test images can be read; first: {summary.failed[0][1]}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -62,12 +63,17 @@ def build_encoder(
     takes pictures alone reads a volume slice by slice (`networks.slices`). ValueError for another rank."""
     kind = encoder_kind(settings)
     own = kind.ranks_of(settings)
+    identity = json.dumps([settings.model_dump(mode="json"), rank, channels, layers])
     if rank in own:
-        return kind.build(settings, rank, channels, layers=layers, pretrained=pretrained)
+        encoder = kind.build(settings, rank, channels, layers=layers, pretrained=pretrained)
+        encoder.identity = identity
+        return encoder
     if rank not in encoder_ranks(settings):
         raise ValueError(f"encoder {settings.name} takes rank {sorted(own)}, not {rank}")
-    encoder = kind.build(settings, 2, channels, layers=layers, pretrained=pretrained)
-    return SliceEncoder(encoder, settings.slices)
+    slices = kind.build(settings, 2, channels, layers=layers, pretrained=pretrained)
+    volumes = SliceEncoder(slices, settings.slices)
+    volumes.identity = identity
+    return volumes
 
 
 def encoder_ranks(settings: EncoderSettings) -> frozenset[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Self
 
@@ -53,7 +52,6 @@ class FeatureMaps(nn.Module):
     channels  of each level
     grids     spatial size of each level's map
     cells     where each level's cells look (`networks.cells`)
-    identity  what the maps follow from beside images and weights
 
     Nothing is fitted and nothing trains; `forward` takes no gradient, and an image's maps do not depend on
     its batch, but for rounding. As a stage's `frozen` they are computed once per image and kept on disk.
@@ -70,9 +68,6 @@ class FeatureMaps(nn.Module):
         layers = settings.chosen_layers()
         self.encoder = build_encoder(
             settings.encoder, len(self.size), channels, pretrained=pretrained, layers=layers
-        )
-        self.identity = json.dumps(
-            ["FeatureMaps", settings.encoder.model_dump(mode="json"), layers, self.neighbourhood, self.size]
         )
         self.channels = self.encoder.channels
         self.grids = map_sizes(self.encoder, channels, self.size)

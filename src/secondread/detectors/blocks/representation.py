@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Literal, Self
 
@@ -47,6 +48,8 @@ class Representation(nn.Module):
     features  the encoder's maps, on the grid of the last layer, pooled over valid positions
               (`blocks.pooled_features`)
 
+    `identity` is what x follows from beside images and weights.
+
     Nothing is fitted and nothing trains. An image's x does not depend on its batch, but for rounding.
 
     `ValueError` for features of a rank, or of channels, that the encoder does not take.
@@ -57,6 +60,7 @@ class Representation(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder: nn.Module | None = None
+        self.identity = "a thumbnail"
         if settings.of == "pixels":
             side = settings.side or THUMBNAIL[len(size)]
             self.grid = tuple(min(side, length) for length in size)
@@ -71,6 +75,7 @@ class Representation(nn.Module):
         self.pooling = Pooling(settings, encoder.channels, self.grid)
         self.dimensions = self.pooling.dimensions
         self.encoder = encoder
+        self.identity = json.dumps([encoder.identity, "pooled", settings.pool, settings.grids])
 
     @property
     def kept(self) -> Literal["thumbnails", "features"]:
@@ -78,11 +83,14 @@ class Representation(nn.Module):
         return "thumbnails" if self.encoder is None else "features"
 
     @torch.no_grad()
-    def forward(self, batch: Batch) -> Tensor:
+    def forward(self, images: Tensor, valid: Tensor | None = None) -> Tensor:
         if self.encoder is None:
-            return area_resize(batch.images.float(), self.grid).flatten(1)
-        maps = maps_on_last_grid(self.encoder(batch.images), self.grid)
-        return self.pooling(maps, valid_on(batch.valid, self.grid))
+            return area_resize(images.float(), self.grid).flatten(1)
+        maps = maps_on_last_grid(self.encoder(images), self.grid)
+        return self.pooling(maps, valid_on(valid, self.grid))
+
+    def of(self, batch: Batch) -> Tensor:
+        return self(batch.images, batch.valid)
 
 
 class OnVectors(Detector):

@@ -223,7 +223,7 @@ class Classic(Detector):
     def rows(self, batch: Batch, *, valid_only: bool = True) -> Sequence[Tensor]:
         """The x of each image, `[1, D]`, or of its patches, `[positions, D]`, float32 on the CPU."""
         if self.represent is not None:
-            return self.represent(batch).cpu().split(1)
+            return self.represent.of(batch).cpu().split(1)
         assert self.maps is not None
         patches = self.maps.on_grid(self.maps.of(batch)).flatten(2).transpose(1, 2).cpu()
         valid = self.maps.valid(batch.valid, 0) if valid_only else None

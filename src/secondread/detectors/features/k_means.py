@@ -73,7 +73,7 @@ class KMeans(OnVectors):
         yield Stage("centres", {"normal": 1.0}, collect=self.collect, finish=self.finish)
 
     def collect(self, batches: Batches) -> None:
-        rows = self.represent(batches["normal"]).cpu()
+        rows = self.represent.of(batches["normal"]).cpu()
         self.sample, self.seen = add_to_reservoir(self.sample, self.seen, rows, self.settings.most)
 
     def finish(self) -> None:
@@ -93,7 +93,7 @@ class KMeans(OnVectors):
         self.centres.copy_(cluster_centres(x, k, int(self.seed)))
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        x = self.represent(batch)
+        x = self.represent.of(batch)
         if self.settings.standardise:
             x = (x - self.mean) / self.scale
         return self.one_part(nearest(x, self.centres, 1)[0][:, 0])

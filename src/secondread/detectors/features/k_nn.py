@@ -74,7 +74,7 @@ class KNearestNeighbours(OnVectors):
         yield Stage("bank", {"normal": 1.0}, collect=self.collect, finish=self.finish)
 
     def collect(self, batches: Batches) -> None:
-        rows = self.represent(batches["normal"]).to(self.bank.device)
+        rows = self.represent.of(batches["normal"]).to(self.bank.device)
         self.bank, seen = add_to_reservoir(self.bank, int(self.seen), rows, self.settings.bank)
         self.seen.fill_(seen)
 
@@ -93,7 +93,7 @@ class KNearestNeighbours(OnVectors):
         self.bank = self._coordinates(self.bank)
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        distances, _ = nearest(self._coordinates(self.represent(batch)), self.bank, self.settings.k)
+        distances, _ = nearest(self._coordinates(self.represent.of(batch)), self.bank, self.settings.k)
         kth = self.settings.distance == "kth"
         return self.one_part(distances[:, -1] if kth else distances.mean(dim=1))
 

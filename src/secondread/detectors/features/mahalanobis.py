@@ -48,14 +48,14 @@ class Mahalanobis(OnVectors, FittedGaussian):
         yield Stage("moments", {"normal": 1.0}, collect=self.collect, finish=self.finish)
 
     def collect(self, batches: Batches) -> None:
-        self.add(self.represent(batches["normal"]))
+        self.add(self.represent.of(batches["normal"]))
 
     def finish(self) -> None:
         """m and the whitening matrix. `UserError` with fewer than two normals."""
         self.fit(self.settings, "mahalanobis")
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        return self.one_part(self.distance(self.represent(batch)))
+        return self.one_part(self.distance(self.represent.of(batch)))
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:

@@ -103,7 +103,7 @@ class MahalanobisLevels(Detector):
 
     def _levels(self, batch: Batch) -> Iterator[tuple[Gaussian, Tensor]]:
         """Each level's Gaussian, and its x of the images, `[N, D_l]`."""
-        levels = self.represent.pooling.levels(self.represent(batch))
+        levels = self.represent.pooling.levels(self.represent.of(batch))
         for gaussian, rows in zip(self.gaussians, levels, strict=True):
             assert isinstance(gaussian, Gaussian)
             yield gaussian, rows

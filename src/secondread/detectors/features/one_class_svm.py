@@ -94,7 +94,7 @@ class OneClassSVM(OnVectors):
         yield Stage("boundary", {"normal": 1.0}, collect=self.collect, finish=self.finish)
 
     def collect(self, batches: Batches) -> None:
-        rows = self.represent(batches["normal"]).cpu()
+        rows = self.represent.of(batches["normal"]).cpu()
         self.sample, self.seen = add_to_reservoir(self.sample, self.seen, rows, self.settings.most)
 
     def finish(self) -> None:
@@ -119,7 +119,7 @@ class OneClassSVM(OnVectors):
         self.rho.fill_(-float(svm.intercept_[0]))
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        x = self.represent(batch)
+        x = self.represent.of(batch)
         with full_precision(x):
             y = (x - self.mean) @ self.matrix.T
             inside = torch.zeros(len(y), device=y.device)

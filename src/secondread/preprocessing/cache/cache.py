@@ -2,7 +2,7 @@
 
     entries/<preprocessing digest>/<first 2>/<content key>   prepared images, one file each (see entry.py)
     targets/<preprocessing digest>/<first 2>/<mask key>      prepared masks, one file each
-    features/<key>/<first 2>/<hash of pixels>                what an encoder said of an image, kept by fits
+    features/<key>/<first 2>/<hash of pixels>[.half]         what an encoder said of an image, kept by fits
     seen/<first 2>/<reference key>                           what a reference held at its last decoding
     writing/                                                 what is being written, see `whole`
     size, written                                            how much there is, see growth.py

@@ -26,8 +26,7 @@ from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.scoring.device import to_device
 from secondread.scoring.image_source import ImageSource
-from secondread.training.batches.image_features import ImageFeatures
-from secondread.training.batches.state_digest import state_digest
+from secondread.scoring.state_digest import state_digest
 
 Frozen = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -79,10 +78,10 @@ def frozen_features(
     *,
     batch_size: int,
     advance: Callable[[int], None] = lambda images: None,
-    kept: ImageFeatures | None = None,
+    alone: bool = False,
 ) -> FrozenFeatures:
-    """The features of every image of the source: those already in `directory`, or computed into it, or taken
-    from what earlier fits kept of single images.
+    """The features of every image of the source: those already in `directory`, or computed into it, each
+    image `alone` where somebody keeps what an encoder says of single images (`scoring.kept_encodings`).
     Under several processes each computes its part; the directory must be one that all see."""
     if not fabric.broadcast(fabric.is_global_zero and is_whole(directory)):
         if fabric.is_global_zero:
@@ -90,7 +89,7 @@ def frozen_features(
         fabric.barrier()
     for exact in (False, True):
         if not (directory / "form.json").exists():
-            _compute(frozen, source, directory, fabric, batch_size, advance, kept, exact=exact)
+            _compute(frozen, source, directory, fabric, batch_size, advance, alone, exact=exact)
     return FrozenFeatures(directory)
 
 
@@ -128,7 +127,7 @@ def _compute(
     fabric: Fabric,
     batch_size: int,
     advance: Callable[[int], None],
-    kept: ImageFeatures | None,
+    alone: bool,
     *,
     exact: bool,
 ) -> None:
@@ -142,9 +141,9 @@ def _compute(
 
     def outputs(indices: Sequence[int]) -> tuple[Tensor, ...]:
         pixels = source.batch(indices)[0]
-        if kept is None:
+        if not alone:
             return computed(pixels)
-        each = [kept(pixels[number : number + 1], computed) for number in range(len(pixels))]
+        each = [computed(pixels[number : number + 1]) for number in range(len(pixels))]
         return tuple(torch.cat(parts) for parts in zip(*each, strict=True))
 
     forms = [_Form.of(output, exact) for output in outputs([0])]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from secondread.detectors.contract import Stage
 from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
 from secondread.scoring.image_source import ImageSource
+from secondread.scoring.kept_encodings import kept_encodings
 from secondread.training.batches.batch_plan import BatchPlan
 from secondread.training.batches.copies import ChangedCopies
 from secondread.training.batches.frozen_features import FrozenFeatures, features_key, frozen_features
-from secondread.training.batches.image_features import ImageFeatures
 from secondread.training.batches.loading import Loader
 from secondread.training.batches.patches import Patches
 from secondread.training.batches.planned_stages import shares_of
@@ -87,20 +88,25 @@ def _stage_features(
         run.progress.advance(images)
 
     found = {}
-    kept = ImageFeatures.of(stage.frozen, run.cache, run.precision, run.fabric.device.type)
     for name, source in every.items():
-        drawn = isinstance(source, ChangedCopies | Patches)
         run.progress.begin(f"{stage.name}: features of {name}", len(source))
-        found[name] = frozen_features(
-            stage.frozen,
-            source,
-            run.directory / "features" / f"{key}-{name}",
-            run.fabric,
-            batch_size=settings.batch_size,
-            advance=advance,
-            kept=None if drawn else kept,
-        )
+        with kept_encodings(run.detector, cache_for(run, source), halved=True) as kept:
+            found[name] = frozen_features(
+                stage.frozen,
+                source,
+                run.directory / "features" / f"{key}-{name}",
+                run.fabric,
+                batch_size=settings.batch_size,
+                advance=advance,
+                alone=kept is not None,
+            )
+        run.note_spared(kept)
     return found, key
+
+
+def cache_for(run: Run, *sources: ImageSource) -> Path | None:
+    """Where encodings of these images are kept for other fits; None where these are drawn for this fit."""
+    return None if any(isinstance(source, ChangedCopies | Patches) for source in sources) else run.cache
 
 
 def _cohort(cohorts: Mapping[str, ImageSource], name: str, stage: Stage) -> ImageSource:
