@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from secondread.networks.as_graph import written_as_graph
 from secondread.networks.precision import full_precision
 
 
@@ -14,6 +17,10 @@ class PositionGaussians(nn.Module):
     `collect` adds up `[P, d]` and `[P, d, d]` in float64 about the first batch's mean; `finish` turns
     them into m and the inverse Cholesky factor W of C + `regularisation` I, both float32 buffers, and
     empties the sums, which have a size only while images are being collected.
+
+    m and W lie in memory with the positions last, so that a row of all positions' W is one stretch: of each
+    only what the triangle holds is read, once, and reading it is nearly all that a distance costs on a
+    processor.
     """
 
     def __init__(self, positions: int, dimensions: int, regularisation: float) -> None:
@@ -25,8 +32,9 @@ class PositionGaussians(nn.Module):
         self.shift: Tensor
         self.first: Tensor
         self.second: Tensor
-        self.register_buffer("mean", torch.zeros(positions, dimensions))
-        self.register_buffer("whitener", torch.eye(dimensions).repeat(positions, 1, 1))
+        self.register_buffer("mean", torch.zeros(dimensions, positions).T)
+        planes = torch.eye(dimensions)[:, :, None].repeat(1, 1, positions)
+        self.register_buffer("whitener", planes.permute(2, 0, 1))
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
         self._clear()
 
@@ -45,7 +53,7 @@ class PositionGaussians(nn.Module):
             if not len(self.shift):
                 self.shift = f.mean(dim=1)
                 self.first = torch.zeros_like(self.shift, dtype=torch.float64)
-                self.second = torch.zeros_like(self.whitener, dtype=torch.float64)
+                self.second = torch.zeros(self.whitener.shape, dtype=torch.float64, device=f.device)
             f = f - self.shift[:, None]
             self.first += f.sum(dim=1)
             self.second += f.transpose(1, 2) @ f
@@ -69,6 +77,35 @@ class PositionGaussians(nn.Module):
         self._clear()
 
     def forward(self, f: Tensor) -> Tensor:
-        """W (f - m), `[P, N, d]` float32: of zero mean and unit covariance over normals."""
+        """|W (f - m)| of f `[N, d, P]` at each position, `[N, P]` float32: the Mahalanobis distance."""
         with full_precision(f):
-            return (f.float() - self.mean[:, None]) @ self.whitener.transpose(1, 2)
+            difference = f.float() - self.mean.T
+            if f.device.type == "cpu" and not written_as_graph():
+                return torch.stack([self._length(of_one) for of_one in difference])
+            whitened = difference.permute(2, 0, 1) @ self.whitener.transpose(1, 2)
+            return whitened.square().sum(dim=-1).sqrt().T
+
+    def _length(self, difference: Tensor) -> Tensor:
+        """|W x| of x `[d, P]`, row by row of W: `[P]`."""
+        planes, products = self.whitener.permute(1, 2, 0), torch.empty_like(difference)
+        total = torch.zeros_like(difference[0])
+        for row in range(len(planes)):
+            within = slice(row + 1)  # W is lower triangular
+            whitened = torch.mul(planes[row, within], difference[within], out=products[within]).sum(dim=0)
+            total += whitened.square()
+        return total.sqrt()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """W of a file, which has its positions first, is turned as one matrix: that takes a fifth of the time
+        of torch's way of copying between the two orders."""
+        given, planes = state_dict.get(f"{prefix}whitener"), self.whitener.permute(1, 2, 0)
+        if (
+            isinstance(given, Tensor)
+            and given.shape == self.whitener.shape
+            and given.is_contiguous()
+            and planes.is_contiguous()
+        ):
+            with torch.no_grad():
+                planes.flatten(0, 1).copy_(given.flatten(1).T)
+            state_dict[f"{prefix}whitener"] = self.whitener
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -18,7 +18,7 @@ def test_streamed_gaussians_are_those_of_all_features_at_once():
     features = detector._features(images).double()
     fit(detector, images, batch_size=7)
     for place in (0, 17, 63):
-        f = features[place]
+        f = features[..., place]
         covariance = torch.cov(f.T) + 0.01 * torch.eye(10, dtype=torch.float64)
         torch.testing.assert_close(
             detector.gaussians.mean[place].double(), f.mean(dim=0), atol=1e-5, rtol=1e-4
@@ -31,7 +31,7 @@ def test_the_map_is_the_mahalanobis_distance():
     detector = make(smoothing=0)
     fit(detector, blobs(30, (32, 32)))
     image = blobs(1, (32, 32), seed=5)
-    centred = detector._features(image)[:, 0] - detector.gaussians.mean
+    centred = detector._features(image)[0].T - detector.gaussians.mean
     expected = (detector.gaussians.whitener @ centred[..., None]).norm(dim=1).view(8, 8)
     scores = score(detector, image)
     shown = np.stack([np.interp(range(32), range(0, 32, 4), row) for row in expected])

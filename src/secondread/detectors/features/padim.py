@@ -54,7 +54,7 @@ class PaDiM(Detector):
     and covariance of the normals at p, with 0.01 I added. The map is interpolated between the cells' centres
     and blurred.
 
-    Fitted in one pass without keeping features (`networks.position_gaussians`). The channels are drawn from
+    Fitted in one pass without keeping features (`estimators.position_gaussians`). The channels are drawn from
     torch's global generator when the detector is built, and kept as a buffer.
 
     Source: T. Defard, A. Setkov, A. Loesch, R. Audigier, PaDiM, arXiv 2011.08785.
@@ -87,11 +87,10 @@ class PaDiM(Detector):
         yield Stage("gaussians", {"normal": 1.0}, collect=self.collect, finish=self.gaussians.finish)
 
     def collect(self, batches: Batches) -> None:
-        self.gaussians.collect(self._features(batches["normal"].images))
+        self.gaussians.collect(self._features(batches["normal"].images).permute(2, 0, 1))
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
-        whitened = self.gaussians(self._features(batch.images))
-        distance = whitened.square().sum(dim=-1).sqrt().T.reshape(-1, 1, *self.grid)
+        distance = self.gaussians(self._features(batch.images)).reshape(-1, 1, *self.grid)
         if self.settings.image_score == "mean":
             value = mean_over(distance, valid_on(batch.valid, self.grid))
             return self.one_part(value, self._map(distance) if maps else None)
@@ -119,7 +118,6 @@ class PaDiM(Detector):
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:
-        """f, `[P, N, d]` float32."""
+        """f, `[N, d, P]` float32."""
         maps, target = self.encoder(images), self.cells[self.settings.grid]
-        chosen = chosen_channels(maps, self.chosen, self.cells, target, self.grid)
-        return chosen.flatten(2).permute(2, 0, 1)
+        return chosen_channels(maps, self.chosen, self.cells, target, self.grid).flatten(2)
