@@ -154,7 +154,7 @@ class Readings:
         told = run.calibration
         return cls(
             directory=path.parent,
-            rows=_judged(read_rows(path, "path"), told, None if told is None else told.images),
+            rows=rows_of(path, run),
             run=run,
             acquisition=read_acquisition(path.parent / "acquisition.csv"),
             thumbnails=read_thumbnails(path.parent / "thumbnails.npz"),
@@ -178,6 +178,12 @@ class Readings:
     def reference(self, reading: Reading) -> str:
         """The absolute reference of the image that was read."""
         return absolute(under(self.base or "", reading.path))
+
+
+def rows_of(path: Path, run: ScoreRecord) -> tuple[Reading, ...]:
+    """The rows of `readings.csv` alone, as its run judged them."""
+    told = run.calibration
+    return _judged(read_rows(path, "path"), told, None if told is None else told.images)
 
 
 def _judged(

@@ -161,10 +161,8 @@ class Rejudged:
 
     def _facts(self) -> bytes:
         """With the digest of the bundle that judges, by which `score` knows the rows that hold."""
-        lines = read_facts(self.folder / FACTS)
-        for line in lines:
-            if line.get("bundle"):
-                line["bundle"] = self.point.digest
+        digest = {"bundle": self.point.digest}
+        lines = (line | digest if line.get("bundle") else line for line in read_facts(self.folder / FACTS))
         return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
     def _record(self) -> bytes:

@@ -28,9 +28,10 @@ from secondread.readings.folder_state import (
 from secondread.readings.inputs import Inputs, Item, Source, gather
 from secondread.readings.pipeline import Prepare, Refuse, default_workers, read_items
 from secondread.readings.reading import Reading
-from secondread.readings.readings import Readings
+from secondread.readings.readings import rows_of
 from secondread.readings.row_writer import RowWriter
 from secondread.readings.same_file import Files, Known
+from secondread.readings.score_record import ScoreRecord
 from secondread.readings.studies import STUDIES, StudyReading, ranked, read_studies, studies_table
 from secondread.readings.table_reader import SHARDS, hashed_patients
 from secondread.readings.table_writer import READINGS, Columns, Kept, ReadingsTable, has_places
@@ -297,7 +298,7 @@ class _Run(Filling):
         )
         self.record.write(self.out / RECORD, **told)
         scored = self.fill(table)
-        rows = Readings.read(self.out / READINGS).rows
+        rows = rows_of(self.out / READINGS, ScoreRecord.read(self.out / RECORD))
         studies = read_studies(rows, bundle.calibration, {**hashed_patients(self.out), **self.patients})
         if studies:
             write_whole(self.out / STUDIES, studies_table(studies).encode())

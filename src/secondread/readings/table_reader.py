@@ -24,16 +24,18 @@ SHARDS = "shards"
 NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
 
 
-def read_facts(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of `facts.jsonl`; one that is torn or damaged is dropped."""
-    found = []
-    for file in _files_of(path):
-        for line in file.read_bytes().split(b"\n")[:-1]:
-            with contextlib.suppress(ValueError):
-                facts = json.loads(line)
-                if isinstance(facts, dict) and {"path", "facts", "thumbnail"} <= facts.keys():
-                    found.append(facts)
-    return found
+def read_facts(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of `facts.jsonl`, one after the other, since each holds a picture; one that is torn or
+    damaged is dropped."""
+    for place in _files_of(path):
+        with place.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    continue
+                with contextlib.suppress(ValueError):
+                    facts = json.loads(line)
+                    if isinstance(facts, dict) and {"path", "facts", "thumbnail"} <= facts.keys():
+                        yield facts
 
 
 def _files_of(path: Path) -> list[Path]:

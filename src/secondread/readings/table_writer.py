@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -211,12 +212,17 @@ class ReadingsTable:
 
     def finish(self) -> None:
         """Write `acquisition.csv` and `thumbnails.npz` from all facts so far."""
-        facts = {line["path"]: line for line in read_facts(self.folder / FACTS)}
-        names = sorted({name for line in facts.values() for name in line["facts"]})
-        rows = [[path, *(as_text(line["facts"].get(name)) for name in names)] for path, line in facts.items()]
-        self._rewrite("acquisition.csv", tables.table([["path", *names], *rows]))
-        pictures = [np.frombuffer(base64.b64decode(line["thumbnail"]), "<f4") for line in facts.values()]
-        stacked = np.stack(pictures).reshape(-1, 16, 16) if pictures else np.zeros((0, 16, 16), np.float32)
+        facts: dict[str, dict[str, Any]] = {}
+        pictures: dict[str, NDArray[np.float32]] = {}
+        for line in read_facts(self.folder / FACTS):
+            facts[line["path"]] = line["facts"]
+            pictures[line["path"]] = np.frombuffer(base64.b64decode(line["thumbnail"]), "<f4")
+        names = sorted({name for told in facts.values() for name in told})
+        rows = ([path, *(as_text(told.get(name)) for name in names)] for path, told in facts.items())
+        self._rewrite("acquisition.csv", tables.table(itertools.chain([["path", *names]], rows)))
+        stacked = np.zeros((0, 16, 16), np.float32)
+        if pictures:
+            stacked = np.stack(list(pictures.values())).reshape(-1, 16, 16)
         written = io.BytesIO()
         np.savez_compressed(written, paths=np.array(list(facts), dtype=np.str_), thumbnails=stacked)
         write_whole(self.folder / "thumbnails.npz", written.getvalue())
