@@ -24,6 +24,12 @@ def prepare(value: int) -> None:
     _prepared = value
 
 
+def whose(item: int) -> int:
+    """The process that answers; it takes long enough for another one to get the next item."""
+    time.sleep(0.2)
+    return os.getpid()
+
+
 def act(item: object) -> NDArray[np.int64] | str | float | bool | None:
     """Do what the item says; a number is doubled."""
     if item == "hang":

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from secondread.images.workers.map_in_workers import make_pool
 from secondread.images.workers.outcome import Done, Failed, Result
 from secondread.images.workers.pool import NOT_YET, Pool
+from secondread.images.workers.process import MEMORY_BYTES
 
 Item = TypeVar("Item")
 
@@ -25,7 +26,7 @@ class KeptWorkers(Generic[Item, Result]):
         *,
         workers: int = 1,
         timeout_s: float = 60.0,
-        memory_bytes: int = 4 << 30,
+        memory_bytes: int = MEMORY_BYTES,
         most_bytes: int | None = None,
     ) -> None:
         self._make = lambda items: make_pool(

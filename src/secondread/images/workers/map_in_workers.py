@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from secondread.images.workers.messages import LONGEST_HEAD, Messages
 from secondread.images.workers.outcome import Done, Failed, Result
 from secondread.images.workers.pool import Pool
-from secondread.images.workers.process import Start
+from secondread.images.workers.process import MEMORY_BYTES, Start
 from secondread.images.workers.worker import call
 
 Item = TypeVar("Item")
@@ -22,7 +22,7 @@ def map_in_workers(
     *,
     workers: int,
     timeout_s: float = 60.0,
-    memory_bytes: int = 4 << 30,
+    memory_bytes: int = MEMORY_BYTES,
     initializer: Callable[..., None] | None = None,
     initargs: tuple[Any, ...] = (),
     ahead: int | None = None,
@@ -90,7 +90,7 @@ def call_in_worker(
     *,
     workers: int = 1,
     timeout_s: float = 60.0,
-    memory_bytes: int = 4 << 30,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> Result:
     """`function(item)` in a process of its own (with `workers=0` here), as `map_in_workers` does it.
 

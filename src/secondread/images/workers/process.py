@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import pickle
@@ -9,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +19,8 @@ from secondread.errors import UserError
 from secondread.images.workers.link import Link
 from secondread.images.workers.worker import ENVIRONMENT
 
+MEMORY_BYTES = 4 << 30
+"""Address space of a worker, where nothing else is said."""
 START_TIMEOUT_S = 120.0
 _STARTS = 4
 _PAUSE_S = 0.25
@@ -30,30 +35,64 @@ class Start:
     longest: int
 
 
+_early: deque[tuple[subprocess.Popen[bytes], socket.socket]] = deque()
+
+
+def start_early(count: int, modules: Sequence[str]) -> None:
+    """Have `count` processes that wait for their task and import `modules`, while this one imports other
+    things. Its pools take them in place of new ones; those that none took end with it."""
+    for _ in range(count - len(_early)):
+        with contextlib.suppress(OSError, MemoryError):  # then a pool says so, or goes without
+            _early.append(_started(MEMORY_BYTES, modules))
+
+
+def _taken_early(memory_bytes: int) -> tuple[subprocess.Popen[bytes], socket.socket] | None:
+    """One of them that is still there, where its limit is the one that is wanted."""
+    while memory_bytes == MEMORY_BYTES and _early:
+        process, ours = _early.popleft()
+        if process.poll() is None:
+            return process, ours
+        ours.close()
+    return None
+
+
+@atexit.register
+def _end_early() -> None:
+    while _early:
+        process, ours = _early.popleft()
+        ours.close()
+        process.kill()
+        process.wait()
+
+
+def _started(memory_bytes: int, modules: Sequence[str] = ()) -> tuple[subprocess.Popen[bytes], socket.socket]:
+    """A process that imports modules and waits for its task, and the socket to it."""
+    ours, theirs = socket.socketpair()
+    path = [os.path.abspath(entry) for entry in sys.path]
+    code = f"import sys; sys.path[:] = {path!r}; from secondread.images.workers.worker import main; main()"
+    arguments = (theirs.fileno(), os.getpid(), memory_bytes, *modules)
+    with theirs:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, *map(str, arguments)],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=dict(os.environ, **ENVIRONMENT),
+            )
+        except BaseException:
+            ours.close()
+            raise
+    return process, ours
+
+
 class WorkerProcess:
     """One process, the socket to it, and what it is doing."""
 
     def __init__(self, start: Start) -> None:
-        ours, theirs = socket.socketpair()
-        path = [os.path.abspath(entry) for entry in sys.path]
-        code = (
-            f"import sys; sys.path[:] = {path!r}; from secondread.images.workers.worker import main; main()"
-        )
-        arguments = (theirs.fileno(), os.getpid(), start.memory_bytes)
-        with theirs:
-            try:
-                self.process = subprocess.Popen(
-                    [sys.executable, "-c", code, *map(str, arguments)],
-                    pass_fds=(theirs.fileno(),),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    start_new_session=True,
-                    env=dict(os.environ, **ENVIRONMENT),
-                )
-            except BaseException:
-                ours.close()
-                raise
+        self.process, ours = _taken_early(start.memory_bytes) or _started(start.memory_bytes)
         self.link = Link(ours, start.longest)
         self.ready = False
         self.index: int | None = None

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from secondread.images.image import ImageError
@@ -32,11 +33,15 @@ STARTED = -1
 
 
 def main() -> None:
-    """Answer items from the socket given by number on the command line until it closes."""
+    """Answer items from the socket given by number on the command line until it closes. Modules that it names
+    are imported before."""
     descriptor, parent, memory_bytes = (int(argument) for argument in sys.argv[1:4])
     _limit_memory(memory_bytes)
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for module in sys.argv[4:]:
+        with contextlib.suppress(Exception):  # whoever needs it says why it cannot be imported
+            import_module(module)
     with socket.socket(fileno=descriptor) as end, contextlib.suppress(EOFError, OSError):
         _serve(end)
 

@@ -98,6 +98,10 @@ def score(
     Each row is written as soon as its image is scored; the same command goes on where it stopped. Exit 1
     where some images could not be read, or have no DICOM result that was asked for.
     """
+    from secondread.cli.early_workers import start_preparing
+
+    if ray is None:
+        start_preparing(inputs, workers)
     from secondread.calibration.description import describe
     from secondread.exporting.load import load_model
     from secondread.preprocessing.cache.place import open_cache
