@@ -1,11 +1,13 @@
 """Scoring throughput, end to end (file to reading) and part by part, and as a share of the arithmetic floor.
 
 The floor is the floating-point operations of encoder, flow and decoder divided by the rate that this
-machine reaches, in the same run, on a square matrix product of the same precision and threads. Parts
-are timed as CPU time of this process and given as the median over rounds that take the parts in turn, so that
-a noisy machine bends all of them alike. End to end is wall-clock time of `score`, apart for what comes once
-(worker processes start and import) and for each further image: two runs, of a quarter of the images and of
-all, give both.
+machine reaches, in the same run, threads and precision, on a square matrix product or on a convolution of
+3×3, whichever is faster (torch gives float32 products to MKL, and convolutions to oneDNN, which is faster on
+AMD). Parts are timed one image at a time, as `score` asks for them, as CPU time of this process, and given as
+the median over rounds that take the parts in turn, so that a noisy machine bends all of them alike. The
+encoder of `aeflow` runs in float32 whatever the precision is. End to end is wall-clock time of `score`, apart
+for what comes once (worker processes start and import) and for each further image: two runs, of a quarter of
+the images and of all, give both.
 
     python benchmarks/speed/throughput.py --preset aeflow --set detector.encoder.name=resnet18 \\
         --set detector.encoder.weights=random
@@ -40,7 +42,8 @@ from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared, stack
 from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
-from secondread.scoring.device import autocast, choose_precision, memory_format
+from secondread.scoring.bf16_speed import processor_name
+from secondread.scoring.device import Precision, autocast, choose_precision, memory_format
 from secondread.scoring.scorer import Scorer
 
 
@@ -50,11 +53,27 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - begun
 
 
-def matrix_rate(dtype: torch.dtype, size: int = 2048) -> float:
-    """Floating-point operations per CPU second on this thread count."""
+@torch.inference_mode()
+def rates(dtype: torch.dtype, size: int = 1024, rounds: int = 10) -> dict[str, float]:
+    """Floating-point operations per CPU second of each library's best case, on this thread count."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    a @ b
-    return max(2 * size**3 / cpu_seconds(lambda: a @ b) for _ in range(10))
+    order = torch.channels_last
+    x = torch.randn(1, 256, 64, 64).to(dtype).contiguous(memory_format=order)
+    weight = torch.randn(256, 256, 3, 3).to(dtype).contiguous(memory_format=order)
+    contenders: dict[str, tuple[float, Callable[[], object]]] = {
+        "matrix product": (2 * size**3, lambda: torch.nn.functional.linear(a, b)),
+        "convolution": (2 * 9 * 256**2 * 64**2, lambda: torch.nn.functional.conv2d(x, weight, padding=1)),
+    }
+    found = dict.fromkeys(contenders, 0.0)
+    for _ in range(rounds):
+        for name, (count, work) in contenders.items():
+            found[name] = max(found[name], count / cpu_seconds(work))
+    return found
+
+
+def asked_in(precision: str, bundle: Bundle) -> Precision:
+    """The precision given on the command line, or that of the bundle's scores, which its recipe chose."""
+    return choose_precision(bundle.precision if precision == "recipe" else precision, torch.device("cpu"))
 
 
 def operations(detector: AEFlow, images: torch.Tensor) -> dict[str, float]:
@@ -86,24 +105,28 @@ def parts(bundle: Bundle, references: list[str], batch: int, precision: str, rou
     pixels, valid = stack(prepared)
     x = torch.from_numpy(pixels).to(memory_format=memory_format(len(detector.size)))
     digests = [p.digest for p in prepared]
-    kind = choose_precision(precision, torch.device("cpu"))
+    kind = asked_in(precision, bundle)
     spent: dict[str, list[float]] = {}
     with torch.inference_mode(), autocast(torch.device("cpu"), kind):
-        h = detector.encode(x)
-        z, _ = detector.flow.transform(detector.normalisation(h[0]))
-        decoded = detector.decoder(z)
+        alone = [x[i : i + 1].contiguous(memory_format=memory_format(x.ndim - 2)) for i in range(len(x))]
+        maps = [detector.encode(one)[0] for one in alone]
+        codes = [detector.flow.transform(detector.normalisation(h))[0] for h in maps]
+        decoded = [detector.decoder(z) for z in codes]
         work: dict[str, Callable[[], object]] = {
             "decode": lambda: [read_image(r) for r in references[:batch]],
             "preprocess": lambda: [bundle.preprocessing.apply(image) for image in images],
-            "encoder": lambda: detector.encode(x),
-            "flow": lambda: detector.flow.transform(detector.normalisation(h[0])),
-            "decoder": lambda: detector.decoder(z),
-            "similarity": lambda: structural_similarity((decoded + 1) / 2, x, None),
+            "encoder": lambda: [detector.encode(one) for one in alone],
+            "flow": lambda: [detector.flow.transform(detector.normalisation(h)) for h in maps],
+            "decoder": lambda: [detector.decoder(z) for z in codes],
+            "similarity": lambda: [
+                structural_similarity((image + 1) / 2, one, None)
+                for image, one in zip(decoded, alone, strict=True)
+            ],
         }
         for _ in range(rounds):
             for name, part in work.items():
                 spent.setdefault(name, []).append(cpu_seconds(part))
-    whole = lambda: Scorer(detector, precision=precision).batch(pixels, valid, digests)  # noqa: E731
+    whole = lambda: Scorer(detector, precision=kind).batch(pixels, valid, digests)  # noqa: E731
     baselines = lambda: [  # noqa: E731
         Scorer(companion, precision="float32").batch(pixels, valid, digests, maps=False)
         for companion in bundle.companions.detectors.values()
@@ -154,7 +177,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", default="recipe", help="recipe: what the bundle is scored in")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     recipe = Recipe.load(given.preset, set=[*given.set, "stages.flow.epochs=null", "stages.flow.steps=3"])
@@ -177,17 +200,28 @@ def main() -> None:
         references = [manifest.reference(row) for row in manifest.rows if row.split == "test"]
         found = prepare_many(references[: given.batch], bundle.preprocessing, workers=0)
         pixels = torch.from_numpy(np.stack([p.pixels for p in found if isinstance(p, Prepared)]))
-        kind = choose_precision(given.precision, torch.device("cpu"))
-        rate = matrix_rate(torch.bfloat16 if kind == "bf16" else torch.float32)
+        kind = asked_in(given.precision, bundle)
+        found_rates = {
+            name: rates(dtype)
+            for name, dtype in (("float32", torch.float32), ("bf16", torch.bfloat16))
+            if name in ("float32", kind)
+        }
+        fastest = {name: max(reached.values()) for name, reached in found_rates.items()}
         flops = operations(detector, pixels)
         spent = parts(bundle, references, given.batch, given.precision, given.rounds)
         print(f"{given.preset} {' '.join(given.set)}: {size}, {kind}, {given.threads} thread(s)")
-        print(f"matrix product: {rate / 1e9:.0f} Gflop per CPU second")
+        for name, reached in found_rates.items():
+            told = ", ".join(f"{what} {rate / 1e9:.0f}" for what, rate in reached.items())
+            print(f"{processor_name()}, {name}, Gflop per CPU second: {told}")
+        floors = {
+            name: 1000 * count / fastest["float32" if name == "encoder" else kind]
+            for name, count in flops.items()
+        }
         for name, milliseconds in spent.items():
-            floor = 1000 * flops[name] / rate if name in flops else None
+            floor = floors.get(name)
             share = "" if floor is None else f"   floor {floor:6.2f} ms   {floor / milliseconds:5.1%} of it"
             print(f"  {name:28s} {milliseconds:7.2f} ms per image{share}")
-        floor = 1000 * sum(flops.values()) / rate
+        floor = sum(floors.values())
         all_of_it = spent["score (all of the detector)"]
         print(f"  floor of all {floor:.2f} ms per image; scoring reaches {floor / all_of_it:.1%} of it")
         for maps in (False, True):
@@ -199,7 +233,7 @@ def main() -> None:
             )
         share = spent["companions (baselines)"] / (all_of_it + spent["companions (baselines)"])
         print(f"  companions: {share:.0%} of what is computed for a reading")
-        print(f"  training: {training_rate(detector, pixels, given.precision):.2f} steps per CPU second")
+        print(f"  training: {training_rate(detector, pixels, kind):.2f} steps per CPU second")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         workers = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
         print(f"  peak memory: {peak:.2f} GiB here, {workers:.2f} GiB in the largest worker")
