@@ -1,16 +1,11 @@
 """bf16 is taken for scores that it does not move, and for no others."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from small_detectors import AutoencoderSettings, build
 
 from secondread.detectors.trivial.mean_intensity import MeanIntensity
-from secondread.scoring.bf16_speed import bf16_speed
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.precision_drift import drifts, scoring_precision
 from secondread.scoring.scorer import Scorer
@@ -19,19 +14,7 @@ from secondread.training.training_precision import training_precision
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def fast_in_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine of which it was found that it is."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SECONDREAD_PRECISION", raising=False)
-    bf16_speed.cache_clear()
-    file = bf16_speed().file
-    assert file is not None
-    file.write_text(json.dumps({"convolution": 3.0, "product": 3.0}))
-    bf16_speed.cache_clear()
-    yield
-    bf16_speed.cache_clear()
+pytestmark = pytest.mark.usefixtures("fast_in_bf16")
 
 
 @pytest.fixture(scope="module")
