@@ -12,6 +12,19 @@ HERE = Path(__file__).parents[1]
 SCRIPTS = sorted(path for folder in ("benchmarks", "website") for path in (HERE / folder).rglob("*.py"))
 
 
+def given_by(module: Path) -> set[str]:
+    """Names that a file of Python has at its top."""
+    found = set()
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {name.asname or name.name for name in node.names}
+        else:
+            found |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+    return found
+
+
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(HERE)))
 def test_what_a_script_imports_of_the_package_exists(script: Path) -> None:
     for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
@@ -21,3 +34,10 @@ def test_what_a_script_imports_of_the_package_exists(script: Path) -> None:
             for name in node.names:
                 if not hasattr(module, name.name):
                     importlib.import_module(f"{node.module}.{name.name}")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(HERE)))
+def test_what_a_script_imports_of_the_one_beside_it_exists(script: Path) -> None:
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (beside := script.with_name(f"{node.module}.py")).is_file():
+            assert {name.name for name in node.names} <= given_by(beside)
