@@ -180,10 +180,13 @@ class Stream(threading.Thread):
 
 
 class Running:
-    """The service in a process of its own, with its children; `killed` counts whom `kill -9` hit."""
+    """The service in a process of its own, with its children; `killed` counts whom `kill -9` hit.
 
-    def __init__(self, config: Path) -> None:
-        self.config = config
+    options  of the command, besides its configuration
+    """
+
+    def __init__(self, config: Path, *options: str) -> None:
+        self.config, self.options = config, options
         self.settings = ServiceSettings.load(config)
         self.killed: Counter[str] = Counter()
         self._process: subprocess.Popen[bytes] | None = None
@@ -203,7 +206,7 @@ class Running:
     def start(self) -> None:
         with self._output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "secondread", "serve", str(self.config)],
+                [sys.executable, "-m", "secondread", "serve", str(self.config), *self.options],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 
