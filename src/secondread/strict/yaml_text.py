@@ -2,7 +2,8 @@
 
 Values are built from the parser's events, so depth and number are bounded while it reads,
 and what an alias repeats is counted as often as it stands. Scalars mean what
-they mean in YAML 1.1, but for dates, which are texts, and numbers that are not finite, which are refused.
+they mean in YAML 1.1, but for dates and names such as `on`, which are texts, and numbers that are not finite,
+which are refused.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from secondread.strict.plain_file import Unfit
 RECIPE = Limits(length=1 << 18, values=10_000, text=1 << 14)
 """Of a recipe or of one setting: a hundred times the longest preset."""
 
+WORDS = frozenset({"on", "off", "yes", "no", "y", "n"})
+"""Truth values of YAML 1.1 that people write as names: `gate: {on: false}`."""
+
 PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml where PyYAML has it: a hundred times faster, with the same events."""
 
@@ -34,6 +38,10 @@ class _Open:
     anchor: str | None = None
     before: int = 0
     key: str | None = None
+
+    @property
+    def wants_name(self) -> bool:
+        return isinstance(self.found, dict) and self.key is None
 
     def put(self, value: Any, mark: Any) -> None:
         if isinstance(self.found, list):
@@ -91,6 +99,8 @@ def _built(events: Iterator[yaml.Event], limits: Limits) -> Any:
                 raise _at(event.start_mark, f"is not YAML that is taken: {tag}")
             if isinstance(event, yaml.ScalarEvent):
                 value = _scalar(event, limits)
+                if isinstance(value, bool) and opened[-1].wants_name and event.value.lower() in WORDS:
+                    value = event.value
                 if event.anchor is not None:
                     named[event.anchor] = value, 1
             else:
