@@ -33,14 +33,14 @@ class Nightly:
         self._failure: BaseException | None = None
 
     def look(self) -> bool:
-        """Whether a backup was begun. Raises what made the last one fail, until one is made."""
-        at, begun = self._clock(), False
+        """Whether a backup was begun. Raises what made the last one that ended fail, until one is made."""
+        at, begun, failure = self._clock(), False, self._failure
         if (self._thread is None or not self._thread.is_alive()) and is_due(self.settings, at):
             self._thread = threading.Thread(target=self._make, args=(at,), name="backup", daemon=True)
             self._thread.start()
             begun = True
-        if self._failure is not None:
-            raise self._failure
+        if failure is not None:
+            raise failure
         return begun
 
     def wait(self, seconds: float) -> None:
