@@ -28,13 +28,13 @@ from secondread import parquet
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest_file import ManifestFile, Overview
 from secondread.cohorts.phantoms.make import make_phantoms
+from secondread.cohorts.shards import Shard
 from secondread.fitting.fit import fit
 from secondread.outputs.whole import whole_file
 from secondread.readings.archive.here import Here
 from secondread.readings.archive.on_ray import OnRay
 from secondread.readings.archive.score_archive import Execute, score_archive
 from secondread.readings.archive.score_shard import How, Outcome
-from secondread.readings.archive.shards import Shard
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.bf16_speed import processor_name
 

@@ -31,13 +31,13 @@ import numpy as np
 from archive import bundle_in, pictures
 
 from secondread.cohorts.manifest_file import ManifestFile
+from secondread.cohorts.shards import shards_of
 from secondread.images.read import read_image
 from secondread.preprocessing.prepared import stack
 from secondread.readings.archive.gathering import gather_shards
 from secondread.readings.archive.here import Here
 from secondread.readings.archive.score_archive import score_archive
 from secondread.readings.archive.score_shard import How
-from secondread.readings.archive.shards import shards_of
 from secondread.scoring.bf16_speed import processor_name
 
 ROUNDS = 3

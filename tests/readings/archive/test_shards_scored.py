@@ -12,6 +12,7 @@ from secondread import parquet
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.manifest_file import ManifestFile
+from secondread.cohorts.shards import shards_of
 from secondread.errors import DataError, UserError
 from secondread.readings.archive import many_studies
 from secondread.readings.archive.as_parquet import write_parquet
@@ -19,7 +20,6 @@ from secondread.readings.archive.here import Here
 from secondread.readings.archive.score_archive import score_archive
 from secondread.readings.archive.score_shard import How, Outcome
 from secondread.readings.archive.sent_bundle import SentBundle
-from secondread.readings.archive.shards import shards_of
 from secondread.readings.readings import Readings
 from secondread.readings.score_into import ScoreSummary, score_into
 

@@ -17,11 +17,12 @@ from pathlib import Path
 from secondread import tables
 from secondread.bundles.fitted_model import FittedModel
 from secondread.cohorts.sequences import PLACES
+from secondread.cohorts.shards import Shard
 from secondread.errors import DataError
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import cannot_write, whole_file
 from secondread.readings.archive.many_studies import ManyStudies
-from secondread.readings.archive.shards import Shard
+from secondread.readings.archive.shards import shard_folder
 from secondread.readings.folder_state import hashed_patient
 from secondread.readings.inputs import Item
 from secondread.readings.reading import Reading
@@ -93,7 +94,7 @@ def _falling(reading: Reading) -> tuple[float, str]:
 
 def _table_of(shard: Shard, out: Path) -> tuple[list[str], Iterator[tuple[Item, dict[str, str]]]]:
     """The columns of a shard's table, and each of its images with its cells; maps as the whole names them."""
-    folder = shard.folder(out)
+    folder = shard_folder(out, shard)
     with (folder / READINGS).open(encoding="utf-8", newline="") as file:
         lines = (cells for _, cells in tables.read(file))
         header = next(lines, [])

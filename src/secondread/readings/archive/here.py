@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from secondread.bundles.fitted_model import FittedModel
+from secondread.cohorts.shards import Shard
 from secondread.preprocessing.kept_preparing import KeptPreparing
 from secondread.readings.archive.score_shard import How, Outcome, score_shard
-from secondread.readings.archive.shards import Shard
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from secondread.bundles.fitted_model import FittedModel
-from secondread.clusters.joined import connected, import_ray
-from secondread.clusters.machines import RETRIES, alive, go_to, refuse_too_small, refuse_unshared
+from secondread.clusters.handing_out import Lost, handed_out, joined_workers
+from secondread.clusters.machines import RETRIES, go_to
+from secondread.cohorts.shards import Shard
 from secondread.errors import DataError, UserError
 from secondread.preprocessing.kept_preparing import KeptPreparing
 from secondread.readings.archive.here import preparing
 from secondread.readings.archive.score_shard import How, Outcome, score_shard
 from secondread.readings.archive.sent_bundle import SentBundle
-from secondread.readings.archive.shards import Shard
-from secondread.terminal.interruption import StopRequest
-
-LOOK_SECONDS = 0.5
-PER_WORKER = 2
-"""Shards handed out for each worker: the one that it reads, and the next."""
 
 
 @dataclass(frozen=True)
@@ -51,55 +45,20 @@ class OnRay:
     cores: int | None = None
 
     def __call__(self, shards: Iterator[Shard], how: How) -> Iterator[Outcome]:
-        ray = import_ray()
         packed = SentBundle.of(self.bundle, self.digest, self.device, self.allow)
-        with connected(ray, self.address, self.cores, store=3 * packed.size), StopRequest() as stop:
-            nodes = alive(ray)
-            refuse_too_small(nodes, 1)
-            refuse_unshared(ray, nodes, how.out, self.sees)
+        with joined_workers(self.address, how.out, self.sees, cores=self.cores, store=3 * packed.size) as (
+            ray,
+            stop,
+        ):
             gpus = self.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
             do = ray.remote(max_retries=RETRIES, num_cpus=1, num_gpus=1 if gpus else 0)(_do)
-            yield from _handed_out(ray, do, ray.put(packed), shards, how, stop, gpus=gpus)
+            sent = ray.put(packed)
 
+            def begin(shard: Shard) -> Any:
+                return do.remote(sent, shard, how, os.getcwd())
 
-def _handed_out(
-    ray: Any, do: Any, packed: Any, shards: Iterator[Shard], how: How, stop: StopRequest, *, gpus: bool
-) -> Iterator[Outcome]:
-    calls: dict[Any, int] = {}
-    told = False
-    try:
-        while True:
-            if not stop.requested:
-                # asked each time: a machine may join, or leave
-                workers = int(ray.cluster_resources().get("GPU" if gpus else "CPU", 1)) or 1
-                for shard in islice(shards, max(0, PER_WORKER * workers - len(calls))):
-                    calls[do.remote(packed, shard, how, os.getcwd())] = shard.number
-            elif not told:
-                told = True
-                _cancel(ray, calls)
-            if not calls:
-                return
-            ended, _ = ray.wait(list(calls), timeout=LOOK_SECONDS)
-            for call in ended:
-                outcome = _outcome_of(ray, call, calls.pop(call))
-                if not told:
-                    yield outcome
-    finally:
-        _cancel(ray, calls)
-
-
-def _cancel(ray: Any, calls: dict[Any, int]) -> None:
-    for call in calls:
-        ray.cancel(call, force=False)
-
-
-def _outcome_of(ray: Any, call: Any, number: int) -> Outcome:
-    try:
-        found: Outcome = ray.get(call)
-        return found
-    except Exception as error:
-        last = (str(error).strip().splitlines() or [""])[-1]
-        return Outcome(number, lost=f"{type(error).__name__}: {last}")
+            for found in handed_out(ray, begin, shards, stop, "GPU" if gpus else "CPU"):
+                yield Outcome(found.number, lost=found.why) if isinstance(found, Lost) else found
 
 
 _kept: dict[tuple[str, How], tuple[FittedModel, KeptPreparing | None]] = {}

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from secondread.bundles.fitted_model import FittedModel
 from secondread.cohorts.manifest_file import ManifestFile, Overview
+from secondread.cohorts.shards import ROWS_PER_SHARD, Shard, shards_of
 from secondread.errors import DataError, UserError
 from secondread.outputs.folders import RECORD, output_folder
 from secondread.outputs.run_record import RunRecord
 from secondread.readings.archive.gathering import gather_shards
 from secondread.readings.archive.score_shard import How, Outcome
-from secondread.readings.archive.shards import Shard, shards_of
+from secondread.readings.archive.shards import done as done_before
 from secondread.readings.folder_state import earlier_run, record_of
 from secondread.readings.inputs import Inputs
 from secondread.readings.score_into import ScoreSummary, no_maps
@@ -27,7 +28,6 @@ from secondread.wording.lists import few
 from secondread.wording.numbers import count
 
 Execute = Callable[[Iterator[Shard], How], Iterator[Outcome]]
-ROWS_PER_SHARD = 1000
 
 
 def score_archive(
@@ -69,7 +69,7 @@ def score_archive(
         def waiting() -> Iterator[Shard]:
             nonlocal done
             for shard in shards_of(manifest, size):
-                if (found := shard.done(out, bundle.digest, maps=how.maps)) is None:
+                if (found := done_before(shard, out, bundle.digest, maps=how.maps)) is None:
                     yield shard
                 else:
                     done += found.images

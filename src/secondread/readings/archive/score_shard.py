@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secondread.bundles.fitted_model import FittedModel
+from secondread.cohorts.shards import Shard
 from secondread.outputs.lock import only_one
 from secondread.outputs.whole import cannot_write, clear_leftovers
-from secondread.readings.archive.shards import DONE, Done, Shard
+from secondread.readings.archive.shards import DONE, Done, shard_folder
 from secondread.readings.inputs import of_manifest
 from secondread.readings.pipeline import Prepare
 from secondread.readings.score_into import Filling
@@ -52,7 +53,7 @@ def score_shard(
 
     Raises UserError where the folder cannot be written, or another run is at work in it.
     """
-    folder = shard.folder(how.out)
+    folder = shard_folder(how.out, shard)
     inputs = of_manifest(shard.manifest)
     with only_one(folder, wait_seconds=WAIT_SECONDS):
         clear_leftovers(folder)
