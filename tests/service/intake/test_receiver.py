@@ -18,10 +18,12 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 from receiving import caller, parsed, receiving, send
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
+from secondread.service.intake import room
 from secondread.service.intake.receiver import Receiver
 from secondread.service.settings.receiving import Peer
+from secondread.service.store.jobs import enqueue
 from secondread.service.store.tables import Instance, Job, Study
 
 STORESCU = "/usr/bin/storescu"
@@ -126,6 +128,23 @@ def test_a_full_disk_is_out_of_resources_and_nothing_stays(settings, database, s
         association.release()
     assert (answer.Status, answer.ErrorComment) == (0xA700, "the disk is full")
     assert rows(database) == list(spool.incoming.iterdir()) == []
+
+
+def test_a_full_queue_takes_no_new_study_until_one_was_read(settings, database, monkeypatch):
+    monkeypatch.setattr(room, "LOOKED_FOR_S", 0.0)
+    with receiving(settings, queue=1) as receiver:
+        assert send(receiver, film("1.2.3.1")) == [0]
+        with database.write() as session:
+            enqueue(session, "score", "1:1")
+        association = caller(receiver, [film("1.2.3.2")])
+        answer = association.send_c_store(parsed(film("1.2.3.2")))
+        assert (answer.Status, answer.ErrorComment) == (0xA700, "the queue is full")
+        assert association.send_c_store(parsed(film("1.2.3.1", SOPInstanceUID="1.2.3.1.9"))).Status == 0
+        with database.write() as session:
+            session.execute(delete(Job))
+        assert association.send_c_store(parsed(film("1.2.3.2"))).Status == 0
+        association.release()
+    assert len(rows(database)) == 3
 
 
 def test_an_instance_that_is_too_large_is_passed_over(settings, spool):
