@@ -154,7 +154,8 @@ def main() -> None:
             database.close()
             told = {
                 "gigabytes": round(given.series * given.slices * 512 * 512 * 2 / 1e9, 2),
-                "acknowledged": acknowledged, "else": heard, "deaths": deaths, "seconds to send": round(seconds),
+                "acknowledged": acknowledged, "else": heard, "deaths": deaths,
+                "seconds to send": round(seconds),
                 "seconds from the last slice to the end of all work": round(read),
                 "MiB before": before, "MiB at most": largest, "studies": studies, "readings": readings,
                 "results": len(archive.received), "exit status": running.stop(),

@@ -20,7 +20,9 @@ from secondread.detectors.contract import Detector
 from secondread.errors import UserError
 from secondread.exporting.agreement import agreement
 from secondread.exporting.graph import export_detector
+from secondread.networks.precision import MOST_DRIFT
 from secondread.preprocessing.prepared_set import PreparedSet
+from secondread.scoring.precision_drift import scoring_precision
 from secondread.scoring.scorer import Scorer
 
 FAMILIES = {"aeflow", "nsa", "padim", "rd4ad", "vae"}
@@ -284,3 +286,19 @@ def test_8_as_a_graph_it_gives_the_same_scores_or_says_why_it_is_none(name, rank
     for key, values in (said.maps or {}).items():
         step = max(1e-3 * float(values.std()), SINGLE_PRECISION)
         np.testing.assert_allclose(written.maps[key], values, rtol=1e-4, atol=step, err_msg=key)
+
+
+@every_detector_in_turn
+@pytest.mark.usefixtures("fast_in_bf16")
+def test_9_on_a_processor_fast_in_bf16_no_part_moves_by_more_than_the_bar(name, rank, data, fitted):
+    detector, normals = fitted(name, rank), data(name, rank)["normal"]
+    chosen = scoring_precision(detector, "auto", normals, device="cpu")
+    assert (chosen.precision == "float32") == bool(chosen.notes)
+    if chosen.precision == "float32":
+        return
+    half, full = (scores_of(detector, normals, precision, maps=False) for precision in ("bf16", "float32"))
+    for part, tail in full.tails.items():
+        one, other = half.parts[part], full.parts[part]
+        if tail != "upper":  # such a part is ranked by its distance from the median
+            one, other = (abs(values - np.median(full.parts[part])) for values in (one, other))
+        assert np.sqrt(np.mean((one - other) ** 2)) <= MOST_DRIFT * other.std()
