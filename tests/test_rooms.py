@@ -16,6 +16,7 @@ ROOMS = (
     "version",
     "errors",
     "tables",
+    "texts",
     "wording",
     "parquet",
     "drawing",

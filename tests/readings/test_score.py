@@ -17,12 +17,13 @@ from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.fitting.calibrate import calibrate
 from secondread.fitting.fit import fit
-from secondread.readings.inputs import Item, gather
+from secondread.readings.inputs import gather
 from secondread.readings.maps import file_stem
 from secondread.readings.pipeline import read_items
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
 from secondread.readings.score_into import score_into
+from secondread.readings.streamed.item import Item
 from secondread.recipes.recipe import Recipe
 
 

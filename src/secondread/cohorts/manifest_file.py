@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,8 +61,10 @@ class ManifestFile:
             mask = under(self.base, row.mask) if row.mask else ""
             yield replace(row, path=absolute(self.reference(row)), mask=mask)
 
-    def looked_through(self) -> Overview:
+    def looked_through(self, take: Callable[[Row], None] | None = None) -> Overview:
         """All rows read once, and refused where one is wrong or a path stands twice.
+
+        take   called with each row that meets the conditions
 
         Eight bytes a row are held, a hash of its path; where two are equal the file is read again.
         """
@@ -74,6 +76,8 @@ class ManifestFile:
             hashes.append(_hash(row.path))
             if meets(row, conditions):
                 digest.add(row)
+                if take is not None:
+                    take(row)
                 first = first or row
                 count += 1
         if first is None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import Protocol
+
+import numpy as np
 
 from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.row import Row, shared_file
@@ -42,16 +46,45 @@ def frames_of(rows: Sequence[Row]) -> list[int | None]:
     in the order of these numbers.
     """
     found = [frame_of(row) for row in rows]
+    for at, number in numbered_frames(rows, [frame is not None for frame in found]):
+        found[at] = number
+    return found
+
+
+class Placed(Protocol):
+    """What tells whether pictures are frames of one sequence."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def study_id(self) -> str: ...
+    @property
+    def patient_id(self) -> str: ...
+
+
+def numbered_frames(rows: Sequence[Placed], said: Sequence[bool]) -> Iterator[tuple[int, int]]:
+    """The places and numbers of rows that are frames by their names alone (see `frames_of`); `said` are those
+    that say it themselves. Of rows that are no frames a hash is held."""
+    hashes = array("q", (0 if told else _hash(_alike(row)) for row, told in zip(rows, said, strict=True)))
+    marks, numbers = np.unique(np.frombuffer(hashes, np.int64), return_counts=True)
+    often = marks[(numbers >= _FEWEST) & (marks != 0)]
     alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for at, row in enumerate(rows):
-        if found[at] is None and row.study_id and (name := _NUMBERED.fullmatch(row.path)):
-            alike[row.patient_id, row.study_id, name[1], name[3]].append(at)
+    for at in np.flatnonzero(np.isin(np.frombuffer(hashes, np.int64), often)).tolist():
+        if key := _alike(rows[at]):
+            alike[key].append(at)
     for places in alike.values():
         if len(places) >= _FEWEST:
-            ordered = sorted(places, key=lambda at: natural(rows[at].path))
-            for number, at in enumerate(ordered):
-                found[at] = number
-    return found
+            yield from ((at, n) for n, at in enumerate(sorted(places, key=lambda at: natural(rows[at].path))))
+
+
+def _alike(row: Placed) -> tuple[str, ...]:
+    """What frames of one sequence have in common; empty for what can be none."""
+    name = _NUMBERED.fullmatch(row.path) if row.study_id else None
+    return (row.patient_id, row.study_id, name[1], name[3]) if name else ()
+
+
+def _hash(key: tuple[str, ...]) -> int:
+    return hash(key) or 1 if key else 0
 
 
 def before_number(path: str) -> str:

@@ -91,9 +91,16 @@ def whole_file(
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file under a temporary name, sync it, rename it. A full disk raises `UserError`."""
+    with whole_output(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_output(path: Path) -> Iterator[BinaryIO]:
+    """`whole_file` for an output that is written piece by piece. A disk that refuses raises `UserError`."""
     try:
         with whole_file(path) as file:
-            file.write(data)
+            yield file
     except OSError as error:
         raise cannot_write(path, error) from error
 

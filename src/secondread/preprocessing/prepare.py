@@ -84,22 +84,21 @@ def prepare_many(
     digest = preprocessing.digest
     unaligned = preprocessing.unaligned.digest if preprocessing.settings.align is not None else None
     task = PrepareOne(preprocessing, digest, unaligned, cache, limits)
-    missing = [i for i, r in enumerate(references) if cache is None or cache.find(r, digest) is None]
+    awaited = bytearray(cache is None or cache.find(one, digest) is None for one in references)
     voxels = preprocessing.settings.channels * prod(preprocessing.settings.size)
     results = map_in_workers(
         task,
-        [references[i] for i in missing],
-        workers=min(workers, len(missing)),
+        (one for one, missing in zip(references, awaited, strict=True) if missing),
+        workers=min(workers, sum(awaited)),
         timeout_s=timeout_s,
         most_bytes=5 * voxels + MORE_BYTES,
     )
-    awaited = set(missing)
     added = 0
     for position, reference in enumerate(references):
         found: Prepared | ImageError | None
-        found = None if position in awaited or cache is None else cache.find(reference, digest)
+        found = None if awaited[position] or cache is None else cache.find(reference, digest)
         if found is None:
-            if position in awaited:
+            if awaited[position]:
                 result = next(results)
             else:  # deleted by another process since it was looked up above
                 result = next(map_in_workers(task, [reference], workers=min(workers, 1), timeout_s=timeout_s))

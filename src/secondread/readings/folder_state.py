@@ -10,8 +10,9 @@ from secondread.bundles.seen import hash_patient
 from secondread.calibration.description import describe
 from secondread.errors import DataError, UserError
 from secondread.outputs.folders import RECORD
-from secondread.readings.inputs import Inputs, Item
+from secondread.readings.inputs import Inputs
 from secondread.readings.score_record import ScoreRecord
+from secondread.readings.streamed.item import Item
 from secondread.readings.table_reader import FACTS, read_facts
 from secondread.readings.table_writer import READINGS
 from secondread.wording.numbers import rate

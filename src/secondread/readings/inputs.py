@@ -6,10 +6,9 @@ import contextlib
 import csv
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 from secondread import tables
 from secondread.cohorts.listing.identities import key_mark, read_key
@@ -17,8 +16,9 @@ from secondread.cohorts.listing.index import IndexResult, index
 from secondread.cohorts.listing.key_map import MappedStudy
 from secondread.cohorts.listing.npz_rows import image_members
 from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.manifest_file import ManifestFile
 from secondread.cohorts.row import Row
-from secondread.cohorts.sequences import frame_of, frames_of, time_of
+from secondread.cohorts.sequences import frame_of
 from secondread.errors import DataError, UserError
 from secondread.images.first_bytes import format_of
 from secondread.images.header import Header
@@ -28,43 +28,13 @@ from secondread.images.several_files import files_of
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Done
 from secondread.parquet import is_parquet
+from secondread.readings.streamed.item import Item
+from secondread.readings.streamed.items import Items
 from secondread.wording.short import Short
 
 Source = str | Path | Manifest
 _START = 1024
 """Bytes that tell a format."""
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image to be read.
-
-    path       what the readings call it: the manifest's own string, or the path as given
-    reference  what opens it from anywhere
-    study_id   the study that it belongs to, or empty
-    patient_id its patient, or empty
-    frame, time_s   its place in a sequence (see `cohorts.sequences`); None where it is no frame of one
-    problem    why it cannot be read, where that is known already, or empty
-    """
-
-    path: str
-    reference: str
-    study_id: str = ""
-    patient_id: str = ""
-    problem: str = ""
-    frame: int | None = None
-    time_s: float | None = None
-
-    @classmethod
-    def of_rows(
-        cls, rows: Sequence[Row], named: Callable[[Row], str], opens: Callable[[Row], str]
-    ) -> list[Self]:
-        """The rows of a manifest; `named` gives what the readings call one, `opens` its reference."""
-        frames = frames_of(rows)
-        return [
-            cls(named(row), opens(row), row.study_id, row.patient_id, frame=frame, time_s=time_of(row))
-            for row, frame in zip(rows, frames, strict=True)
-        ]
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,7 +50,7 @@ class Inputs(Short):
     studies          whose the images of DICOM folders are, where that was asked for
     """
 
-    items: tuple[Item, ...]
+    items: Sequence[Item]
     manifest: str | None = None
     manifest_digest: str | None = None
     base: str | None = None
@@ -153,9 +123,11 @@ def gather(
     if not listed:
         raise UserError("nothing to score; give a manifest, a folder or files")
     if len(listed) == 1:
-        manifest = as_manifest(listed[0])
-        if manifest is not None:
-            return of_manifest(manifest.where(*where))
+        only = listed[0]
+        if isinstance(only, Manifest):
+            return of_manifest(only.where(*where))
+        if _is_manifest(Path(only)):
+            return _of_manifest_file(ManifestFile(Path(only), tuple(where)))
     with contextlib.ExitStack() as stack:
         if key_beside is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="secondread-"))
@@ -191,7 +163,11 @@ def as_manifest(source: Source) -> Manifest | None:
     if isinstance(source, Manifest):
         return source
     path = Path(source)
-    return Manifest.read(path) if path.is_file() and is_table(path) else None
+    return Manifest.read(path) if _is_manifest(path) else None
+
+
+def _is_manifest(path: Path) -> bool:
+    return path.is_file() and is_table(path)
 
 
 def is_table(path: Path) -> bool:
@@ -220,8 +196,22 @@ def of_manifest(manifest: Manifest) -> Inputs:
     )
 
 
-def _unique(items: Iterable[Item]) -> tuple[Item, ...]:
-    return tuple({item.path: item for item in items}.values())
+def _of_manifest_file(manifest: ManifestFile) -> Inputs:
+    """The images of a manifest whose rows are not held."""
+    items = Items()
+    seen = manifest.looked_through(lambda row: items.append(Item.of_row(row, manifest.reference(row))))
+    items.number_frames()
+    return Inputs(
+        items=items,
+        manifest=str(manifest.path.absolute()),
+        manifest_digest=seen.digest,
+        base=str(manifest.base),
+        notes=seen.notes,
+    )
+
+
+def _unique(items: Iterable[Item]) -> Items:
+    return Items({item.path: item for item in items}.values())
 
 
 def _items_of(source: Source, how: _Reading) -> Inputs:

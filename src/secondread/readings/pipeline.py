@@ -20,9 +20,10 @@ from secondread.images.workers.cores import available_cores
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared, stack
-from secondread.readings.inputs import Item
 from secondread.readings.reading import Reading
+from secondread.readings.streamed.item import Item
 from secondread.scoring.batch_size import default_batch_size
+from secondread.texts import Texts
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ def read_items(
     size = batch_size or default_batch_size(bundle.recipe.preprocessing.size)
 
     def prepared() -> Iterator[tuple[Item, Prepared | ImageError]]:
-        broken = {item.path for item in items if item.problem}
-        wanted = [item for item in items if item.path not in broken]
-        references = [item.reference for item in wanted]
+        references = Texts(item.reference for item in items if not item.problem)
         stream = (
             prepare(references)
             if prepare is not None
@@ -89,7 +88,7 @@ def read_items(
             )
         )
         for item in items:
-            yield item, ImageError(item.path, item.problem) if item.path in broken else next(stream)
+            yield item, ImageError(item.path, item.problem) if item.problem else next(stream)
 
     for gathered in ahead(lambda: batches(prepared(), size), AHEAD):
         if refuse is not None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from secondread.wording.short import Short
 
@@ -47,3 +50,14 @@ class Reading(Short):
     @property
     def failed(self) -> bool:
         return self.score is None
+
+
+def as_text(value: Any) -> str:
+    """A cell: numbers as Python prints them exactly, flags as `true` and `false`, None as nothing."""
+    if value is None:
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "true" if value else "false"
+    if isinstance(value, float | np.floating):
+        return repr(float(value))
+    return str(value)

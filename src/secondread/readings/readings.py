@@ -7,7 +7,7 @@ maps were asked for, `maps/`. Nothing here needs torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -22,6 +22,7 @@ from secondread.readings.reading import Reading
 from secondread.readings.score_record import CalibrationRecord, LevelRecord, ScoreRecord
 from secondread.readings.table_reader import (
     FACTS,
+    each_row,
     read_acquisition,
     read_facts,
     read_rows,
@@ -154,7 +155,7 @@ class Readings:
         told = run.calibration
         return cls(
             directory=path.parent,
-            rows=rows_of(path, run),
+            rows=tuple(_of_run(read_rows(path, "path"), run)),
             run=run,
             acquisition=read_acquisition(path.parent / "acquisition.csv"),
             thumbnails=read_thumbnails(path.parent / "thumbnails.npz"),
@@ -180,16 +181,20 @@ class Readings:
         return absolute(under(self.base or "", reading.path))
 
 
-def rows_of(path: Path, run: ScoreRecord) -> tuple[Reading, ...]:
-    """The rows of `readings.csv` alone, as its run judged them."""
+def each_row_of(path: Path, run: ScoreRecord) -> Iterator[Reading]:
+    """The rows of `readings.csv` alone, as its run judged them, one after the other."""
+    return _of_run(each_row(path, "path"), run)
+
+
+def _of_run(rows: Iterable[Reading], run: ScoreRecord) -> Iterator[Reading]:
     told = run.calibration
-    return _judged(read_rows(path, "path"), told, None if told is None else told.images)
+    return _judged(rows, told, None if told is None else told.images)
 
 
 def _judged(
-    rows: Sequence[Reading], calibration: CalibrationRecord | None, level: LevelRecord | None
-) -> tuple[Reading, ...]:
+    rows: Iterable[Reading], calibration: CalibrationRecord | None, level: LevelRecord | None
+) -> Iterator[Reading]:
     """Without flags where the calibration had too few normals for any: earlier versions wrote false."""
     if calibration is None or (level is not None and level.threshold is not None):
-        return tuple(rows)
-    return tuple(replace(row, flagged=None) for row in rows)
+        return iter(rows)
+    return (replace(row, flagged=None) for row in rows)

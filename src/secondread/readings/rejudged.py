@@ -22,13 +22,13 @@ from secondread.errors import DataError
 from secondread.outputs.folders import RECORD
 from secondread.outputs.run_record import now
 from secondread.outputs.whole import cannot_write, whole_file
-from secondread.readings.reading import Reading
+from secondread.readings.reading import Reading, as_text
 from secondread.readings.readings import Readings
 from secondread.readings.rejudging import judged_again, refuse_other_model
 from secondread.readings.score_record import RUN
 from secondread.readings.studies import STUDIES, StudyReading, read_studies, studies_table
 from secondread.readings.table_reader import FACTS, hashed_patients, read_facts
-from secondread.readings.table_writer import READINGS, as_text
+from secondread.readings.table_writer import READINGS
 from secondread.strict.json_text import read_object
 
 

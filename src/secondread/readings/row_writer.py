@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
 
@@ -25,34 +25,33 @@ class RowWriter:
         self,
         table: ReadingsTable,
         bundle: FittedModel,
-        patients: Mapping[str, str],
-        fingerprints: Mapping[str, str],
+        images: int,
         progress: Callable[[int, int], None] | None,
     ) -> None:
         self.table = table
         self.scale = bundle.calibration.map_scale
-        self.patients = patients
-        self.fingerprints = fingerprints
+        self.images = images
         self.progress = progress
-        self.done = len(table.done)
+        self.done = table.earlier
         self.error: BaseException | None = None
-        self.waiting: queue.Queue[Result | None] = queue.Queue(WAITING)
+        self.waiting: queue.Queue[tuple[Result, str, str] | None] = queue.Queue(WAITING)
         self.thread = threading.Thread(target=self._run, name="secondread-write", daemon=True)
 
-    def put(self, result: Result) -> None:
+    def put(self, result: Result, patient: str, fingerprint: str) -> None:
+        """A result, with what stands for its patient, and its file's fingerprint from before it was read."""
         if self.error is not None:
             raise self.error
-        self.waiting.put(result)
+        self.waiting.put((result, patient, fingerprint))
 
     def _run(self) -> None:
-        while (result := self.waiting.get()) is not None:
+        while (given := self.waiting.get()) is not None:
             if self.error is None:
                 try:
-                    self._write(result)
+                    self._write(*given)
                 except BaseException as error:
                     self.error = error
 
-    def _write(self, result: Result) -> None:
+    def _write(self, result: Result, patient: str, fingerprint: str) -> None:
         reading = result.reading
         if result.map is not None and self.scale is not None:
             reading = self._with_map(result, self.scale)
@@ -60,12 +59,12 @@ class RowWriter:
             reading,
             result.acquisition,
             None if reading.error else result.thumbnail,
-            patient=self.patients[reading.path],
-            fingerprint=self.fingerprints[reading.path],
+            patient=patient,
+            fingerprint=fingerprint,
         )
         self.done += 1
         if self.progress is not None:
-            self.progress(self.done, len(self.patients))
+            self.progress(self.done, self.images)
 
     def _with_map(self, result: Result, scale: tuple[float, float]) -> Reading:
         """The reading with its map; where the disk has room but not for this map, one with an error."""

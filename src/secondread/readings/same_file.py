@@ -34,25 +34,20 @@ class Known:
 
 @dataclass
 class Files:
-    """What files hold now; each is looked at once.
+    """What files hold now; each is read once.
 
     A digest of a whole file is that of its image in all formats but npz and DICOM series, whose images have
     digests of their own, as have several files in one: of these `compare` says `unknown` where the
     fingerprint differs.
     """
 
-    _fingerprints: dict[str, str] = field(default_factory=dict)
     _digests: dict[Path, str] = field(default_factory=dict)
 
-    def fingerprint(self, reference: str) -> str:
-        """Empty where nothing lies there."""
-        if reference not in self._fingerprints:
-            self._fingerprints[reference] = fingerprint_of(reference) or ""
-        return self._fingerprints[reference]
-
-    def compare(self, known: Known) -> Verdict:
-        """`gone`: nothing lies there, or it cannot be looked at."""
-        now = self.fingerprint(known.reference)
+    def compare(self, known: Known, now: str | None = None) -> Verdict:
+        """`gone`: nothing lies there, or it cannot be looked at. `now` is its fingerprint, where that is
+        known, empty where nothing lies there."""
+        if now is None:
+            now = fingerprint_of(known.reference) or ""
         if not now:
             return "gone"
         if now == known.fingerprint:

@@ -14,13 +14,13 @@ from secondread.exporting.load import load_model
 from secondread.images.image import ImageError
 from secondread.images.in_memory import single_arrays
 from secondread.readings.folder_state import hashed_patient, record_of
-from secondread.readings.inputs import Inputs, Item, Source, gather
+from secondread.readings.inputs import Inputs, Source, gather
 from secondread.readings.pipeline import Result, batches, default_workers, read_batch, read_items
-from secondread.readings.reading import Reading
+from secondread.readings.reading import Reading, as_text
 from secondread.readings.readings import Readings
 from secondread.readings.score_into import score_into
+from secondread.readings.streamed.item import Item
 from secondread.readings.studies import StudyReading, read_studies
-from secondread.readings.table_writer import as_text
 from secondread.scoring.batch_size import default_batch_size
 from secondread.terminal.counting import counting
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
+from array import array
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,8 @@ from secondread.detectors.trivial import column_of
 from secondread.errors import UserError
 from secondread.outputs.folders import RECORD, output_folder
 from secondread.outputs.run_record import RunRecord
-from secondread.outputs.whole import cannot_write, write_whole
+from secondread.outputs.whole import cannot_write
+from secondread.preprocessing.cache.cache import fingerprint_of
 from secondread.preprocessing.cache.limit import settle
 from secondread.preprocessing.cache.place import cache_facts, default_cache_directory
 from secondread.readings.folder_state import (
@@ -25,23 +27,25 @@ from secondread.readings.folder_state import (
     record_of,
     refuse_other_readings,
 )
-from secondread.readings.inputs import Inputs, Item, Source, gather
+from secondread.readings.inputs import Inputs, Source, gather
 from secondread.readings.pipeline import Prepare, Refuse, default_workers, read_items
-from secondread.readings.reading import Reading
-from secondread.readings.readings import rows_of
+from secondread.readings.reading import Reading, as_text
+from secondread.readings.readings import each_row_of
 from secondread.readings.row_writer import RowWriter
 from secondread.readings.same_file import Files, Known
 from secondread.readings.score_record import ScoreRecord
-from secondread.readings.studies import STUDIES, StudyReading, ranked, read_studies, studies_table
-from secondread.readings.table_reader import SHARDS, hashed_patients
+from secondread.readings.streamed.facts_file import FactsFile
+from secondread.readings.streamed.items import Items
+from secondread.readings.streamed.many_studies import many_studies
+from secondread.readings.streamed.totals import HIGHEST, Totals
+from secondread.readings.studies import STUDIES, StudyReading
+from secondread.readings.table_reader import FACTS, SHARDS
 from secondread.readings.table_writer import READINGS, Columns, Kept, ReadingsTable, has_places
+from secondread.texts import Texts
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache.cache import Cache
-
-HIGHEST = 3
-"""How many of the highest scores a run names at its end."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -182,13 +186,6 @@ def _mapped(found: Inputs, key_map: Path) -> Inputs:
     return replace(found, notes=(*found.notes, *write_key_map(key_map, found.studies, found.key_mark)))
 
 
-def _highest(studies: Sequence[StudyReading], rows: Sequence[Reading]) -> tuple[StudyReading | Reading, ...]:
-    if studies:
-        return tuple(study for study in ranked(studies)[:HIGHEST] if study.score is not None)
-    scored = (row for row in rows if row.score is not None)
-    return tuple(heapq.nsmallest(HIGHEST, scored, key=lambda row: (-(row.score or 0.0), row.path)))
-
-
 def no_maps(bundle: FittedModel) -> str:
     """What to tell whoever asks for maps that the bundle's detector has not; empty where it has them."""
     if bundle.calibration.maps is not None:
@@ -225,63 +222,79 @@ class Filling:
             self.bundle.parts,
             tuple(column_of(name) for name in self.bundle.baselines),
             without_complexity=self.bundle.has_complexity,
-            places=any(item.frame is not None for item in self.inputs.items) or has_places(self.out),
+            places=any(item.frame is not None for item in self.items) or has_places(self.out),
         )
         return ReadingsTable(
-            self.out, columns, bundle=self.bundle.digest, holds=self.holds(known), with_maps=self.maps
+            self.out,
+            columns,
+            bundle=self.bundle.digest,
+            holds=self.holds(known),
+            now=self.fingerprint,
+            with_maps=self.maps,
         )
 
-    def fill(self, table: ReadingsTable) -> int:
-        """Read what the table lacks; how many images of this run got a score."""
-        items = self.inputs.items
-        for item in items:
-            table.note(item.path, self.files.fingerprint(item.reference))
-        with table:
-            return self.read(table, [item for item in items if item.path not in table.done])
+    @cached_property
+    def items(self) -> Items:
+        given = self.inputs.items
+        return given if isinstance(given, Items) else Items(given)
 
     @cached_property
-    def patients(self) -> dict[str, str]:
-        """What stands for each image's patient."""
-        return {item.path: hashed_patient(item, self.bundle) for item in self.inputs.items}
+    def fingerprints(self) -> Texts:
+        """Of each item's file before any is read, empty where nothing lies there."""
+        return Texts(fingerprint_of(reference) or "" for reference in self.items.references)
+
+    @cached_property
+    def done(self) -> bytearray:
+        """A flag for each item, set where an earlier run's reading holds."""
+        return bytearray(len(self.items))
+
+    def fingerprint(self, path: str) -> str | None:
+        at = self.items.find(path)
+        return None if at is None else self.fingerprints[at]
 
     def holds(self, known: bool) -> Callable[[str, str, Kept], bool]:
         """Whether an earlier row is this bundle's reading of the file as it is now. A row of a file that is
         gone, or that this run does not ask for, stays."""
-        references = {item.path: item.reference for item in self.inputs.items}
 
         def still(path: str, digest: str, kept: Kept) -> bool:
             if kept.bundle != self.bundle.digest and (kept.bundle or not known):
                 return False
-            if path not in references:
+            if (at := self.items.find(path)) is None:
                 return True
-            one = Known(references[path], digest, kept.fingerprint)
-            return self.files.compare(one) in ("same", "gone")
+            one = Known(self.items.references[at], digest, kept.fingerprint)
+            if self.files.compare(one, self.fingerprints[at]) not in ("same", "gone"):
+                return False
+            self.done[at] = True
+            return True
 
         return still
 
-    def read(self, table: ReadingsTable, wanted: Sequence[Item]) -> int:
-        """Read what is left, row by row; how many images got a score."""
-        results = read_items(
-            self.bundle,
-            wanted,
-            maps=self.maps,
-            workers=self.workers,
-            batch_size=self.batch_size,
-            cache=self.cache,
-            timeout_s=self.timeout_s,
-            prepare=self.prepare,
-            refuse=self.refuse,
-        )
-        fingerprints = {item.path: self.files.fingerprint(item.reference) for item in wanted}
-        scored = 0
-        try:
-            with RowWriter(table, self.bundle, self.patients, fingerprints, self.progress) as writer:
-                for result in results:
-                    scored += result.reading.score is not None
-                    writer.put(result)
-        finally:
-            table.finish()
-        return scored
+    def fill(self, table: ReadingsTable) -> int:
+        """Read what the table lacks, row by row; how many images of this run got a score."""
+        left = array("Q", (at for at, done in enumerate(self.done) if not done))
+        wanted = self.items if len(left) == len(self.items) else Items(self.items[at] for at in left)
+        fingerprints = self.fingerprints
+        with table:
+            results = read_items(
+                self.bundle,
+                wanted,
+                maps=self.maps,
+                workers=self.workers,
+                batch_size=self.batch_size,
+                cache=self.cache,
+                timeout_s=self.timeout_s,
+                prepare=self.prepare,
+                refuse=self.refuse,
+            )
+            scored = 0
+            try:
+                with RowWriter(table, self.bundle, len(self.items), self.progress) as writer:
+                    for at, item, result in zip(left, wanted, results, strict=True):
+                        scored += result.reading.score is not None
+                        writer.put(result, hashed_patient(item, self.bundle), fingerprints[at])
+            finally:
+                table.finish()
+            return scored
 
 
 @dataclass(kw_only=True)
@@ -298,30 +311,51 @@ class _Run(Filling):
         )
         self.record.write(self.out / RECORD, **told)
         scored = self.fill(table)
-        rows = rows_of(self.out / READINGS, ScoreRecord.read(self.out / RECORD))
-        studies = read_studies(rows, bundle.calibration, {**hashed_patients(self.out), **self.patients})
-        if studies:
-            write_whole(self.out / STUDIES, studies_table(studies).encode())
-        failed = tuple((row.path, row.error) for row in rows if row.failed)
+        totals, highest = self.gathered(table)
         if self.cache is not None:
             settle(self.cache)
         self.record.write(
             self.out / RECORD,
             finished=True,
-            images=len(rows),
-            failed=len(failed),
+            images=totals.images,
+            failed=len(totals.failed),
             set_apart=list(self.inputs.set_apart),
             notes=list(self.inputs.notes),
             cache=None if self.cache is None else cache_facts(self.cache),
         )
-        judged = [row.flagged for row in rows if row.flagged is not None]
         return ScoreSummary(
             self.out / READINGS,
             scored,
-            len(table.done),
-            failed,
-            sum(judged) if judged else None,
+            table.earlier,
+            tuple(totals.failed),
+            totals.flagged,
             self.inputs.set_apart,
             self.inputs.notes,
-            _highest(studies, rows),
+            highest or tuple(totals.highest),
         )
+
+    def gathered(self, table: ReadingsTable) -> tuple[Totals, tuple[StudyReading, ...]]:
+        """What all rows of the table say, and the highest studies; `studies.csv` is written where there are
+        studies."""
+        totals = Totals()
+        run = ScoreRecord.read(self.out / RECORD)
+        most = len(self.items) + table.earlier
+        with ExitStack() as stack:
+            studies = stack.enter_context(many_studies(self.out, self.bundle.calibration, most))
+            facts: FactsFile | None = None
+            for row in each_row_of(self.out / READINGS, run):
+                totals.add(row)
+                if row.study_id:
+                    at = self.items.find(row.path)
+                    if at is None and facts is None:
+                        facts = stack.enter_context(FactsFile(self.out / FACTS))
+                    patient = self.patient(row.path, at, facts)
+                    studies.add(row, as_text(row.score), patient)
+            return totals, studies.write(self.out / STUDIES, HIGHEST)
+
+    def patient(self, path: str, at: int | None, facts: FactsFile | None) -> str:
+        """What stands for the patient of an item, or of an image of an earlier run."""
+        if at is not None:
+            return hashed_patient(self.items[at], self.bundle)
+        found = None if facts is None else facts.find(path)
+        return "" if found is None else str(found[1].get("patient", ""))

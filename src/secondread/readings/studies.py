@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from secondread import tables
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.studies import study_scores
-from secondread.readings.reading import Reading
-from secondread.readings.table_writer import as_text
+from secondread.readings.reading import Reading, as_text
 
 STUDIES = "studies.csv"
 COLUMNS = (

@@ -30,12 +30,19 @@ def read_facts(path: Path) -> Iterator[dict[str, Any]]:
     for place in _files_of(path):
         with place.open("rb") as file:
             for line in file:
-                if not line.endswith(b"\n"):
-                    continue
-                with contextlib.suppress(ValueError):
-                    facts = json.loads(line)
-                    if isinstance(facts, dict) and {"path", "facts", "thumbnail"} <= facts.keys():
-                        yield facts
+                if facts := facts_of(line):
+                    yield facts
+
+
+def facts_of(line: bytes) -> dict[str, Any] | None:
+    """What a line of `facts.jsonl` says; None where it is torn or damaged."""
+    if not line.endswith(b"\n"):
+        return None
+    with contextlib.suppress(ValueError):
+        facts = json.loads(line)
+        if isinstance(facts, dict) and {"path", "facts", "thumbnail"} <= facts.keys():
+            return facts
+    return None
 
 
 def _files_of(path: Path) -> list[Path]:
@@ -52,10 +59,16 @@ def hashed_patients(folder: Path) -> dict[str, str]:
 
 def read_rows(path: Path, name: str) -> tuple[Reading, ...]:
     rows: dict[str, Reading] = {}
-    for where, row in _table(path, (name, "score")):
-        rows.pop(row[name], None)
-        rows[row[name]] = _reading(row, row[name], path.parent, where)
+    for row in each_row(path, name):
+        rows.pop(row.path, None)
+        rows[row.path] = row
     return tuple(rows.values())
+
+
+def each_row(path: Path, name: str) -> Iterator[Reading]:
+    """The rows one after the other, also those of a path that stands again."""
+    for where, row in _table(path, (name, "score")):
+        yield _reading(row, row[name], path.parent, where)
 
 
 def _table(path: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:

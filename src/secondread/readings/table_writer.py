@@ -8,10 +8,8 @@ the file's fingerprint. `finish` makes `acquisition.csv` and `thumbnails.npz` of
 from __future__ import annotations
 
 import base64
-import io
-import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,10 +20,12 @@ from numpy.typing import NDArray
 
 from secondread import tables
 from secondread.cohorts.sequences import PLACES
-from secondread.errors import UserError
-from secondread.outputs.whole import write_whole
-from secondread.readings.reading import Reading
-from secondread.readings.table_reader import FACTS, read_facts
+from secondread.outputs.whole import whole_output
+from secondread.readings.reading import Reading, as_text
+from secondread.readings.streamed.earlier_rows import EarlierRows
+from secondread.readings.streamed.facts_file import FactsFile
+from secondread.readings.streamed.gathered_facts import write_gathered
+from secondread.readings.table_reader import FACTS
 
 FIRST = ("path", "digest", "study_id")
 JUDGED = ("score", "p_value", "flagged")
@@ -76,17 +76,6 @@ class Columns:
         return [as_text(values.get(name)) for name in self.names]
 
 
-def as_text(value: Any) -> str:
-    """A cell: numbers as Python prints them exactly, flags as `true` and `false`, None as nothing."""
-    if value is None:
-        return ""
-    if isinstance(value, bool | np.bool_):
-        return "true" if value else "false"
-    if isinstance(value, float | np.floating):
-        return repr(float(value))
-    return str(value)
-
-
 def has_places(folder: Path) -> bool:
     """Whether the table of readings in a folder has the columns of frames."""
     path = folder / READINGS
@@ -95,12 +84,6 @@ def has_places(folder: Path) -> bool:
     with path.open("rb") as file:
         first = file.readline().decode("utf-8", "replace")
     return set(PLACES) <= set(next(iter(tables.read_text(first)), []))
-
-
-def _with_places(row: Sequence[str], header: Sequence[str], names: Sequence[str]) -> list[str]:
-    """A row of a table without the columns of frames as one of a table that has them."""
-    cells = dict(zip(header, row, strict=True))
-    return [cells.get(name, "") for name in names]
 
 
 @dataclass(frozen=True)
@@ -121,15 +104,17 @@ class Kept:
 
 
 class ReadingsTable:
-    """The writer of one folder. `done` holds the paths that have a reading from an earlier run.
+    """The writer of one folder. `earlier` is the number of its rows that are from an earlier run.
 
     bundle     digest of the bundle that reads
-    holds      whether a row of an earlier run still holds, from its path, its digest and what was kept of it
+    holds      whether a row of an earlier run still holds, from its path, its digest and what was kept of it;
+               asked once for each path
+    now        the fingerprint that the file of a row has now; None = as the row's facts say
     with_maps  a row holds only with a map
 
     Rows of an earlier run with an error are dropped, so that those files are tried again, and so is a
     last line that was torn. Raises UserError where the folder holds a table with other columns. Nothing is
-    written before the table is entered.
+    written before the table is entered, and no row is held.
     """
 
     def __init__(
@@ -139,50 +124,24 @@ class ReadingsTable:
         *,
         bundle: str = "",
         holds: Callable[[str, str, Kept], bool] = lambda path, digest, kept: True,
+        now: Callable[[str], str | None] = lambda path: None,
         with_maps: bool = False,
     ) -> None:
         self.folder = folder
         self.bundle = bundle
         self.with_maps = with_maps
         self.columns = columns
-        facts = {line["path"]: line for line in read_facts(folder / FACTS)}
-        earlier = {row[0]: row for row in self._earlier()}
-        self._kept = [row for path, row in earlier.items() if holds(path, row[1], Kept(facts.get(path, {})))]
-        self.done = {row[0] for row in self._kept}
-        self._facts_kept = {path: line for path, line in facts.items() if path in self.done}
-
-    def _earlier(self) -> list[list[str]]:
-        path = self.folder / READINGS
-        if not path.is_file():
-            return []
-        text = path.read_bytes()
-        whole = text[: text.rfind(b"\n") + 1].decode("utf-8", "replace")
-        header, *rows = tables.read_text(whole) or [[]]
-        if not header:
-            return []
-        names = self.columns.names
-        if tuple(header) == tuple(name for name in names if name not in PLACES) != names:
-            rows = [_with_places(row, header, names) for row in rows if len(row) == len(header)]
-            header = list(names)
-        if tuple(header) != names:
-            raise UserError(
-                f"{path}: a table with other columns than this bundle's readings have; "
-                "choose another folder with -o"
-            )
-        map_at, error_at = header.index("map"), header.index("error")
-        return [
-            row
-            for row in rows
-            if len(row) == len(header) and not row[error_at] and not (self.with_maps and not row[map_at])
-        ]
-
-    def _rewrite(self, name: str, text: str) -> None:
-        write_whole(self.folder / name, text.encode())
-
-    def note(self, path: str, fingerprint: str) -> None:
-        """The fingerprint that the file of a row that holds has now."""
-        if path in self._facts_kept:
-            self._facts_kept[path]["fingerprint"] = fingerprint
+        self._now = now
+        self._before = EarlierRows(folder / READINGS, columns.names, with_maps=with_maps)
+        with FactsFile(folder / FACTS) as facts:
+            self._facts_kept = bytearray(len(facts))
+            for row in self._before:
+                number, line = facts.find(row[0]) or (None, {})
+                held = holds(row[0], row[1], Kept(line))
+                self._before.kept.append(held)
+                if held and number is not None:
+                    self._facts_kept[number] = True
+        self.earlier = sum(self._before.kept)
 
     def append(
         self,
@@ -212,27 +171,27 @@ class ReadingsTable:
 
     def finish(self) -> None:
         """Write `acquisition.csv` and `thumbnails.npz` from all facts so far."""
-        facts: dict[str, dict[str, Any]] = {}
-        pictures: dict[str, NDArray[np.float32]] = {}
-        for line in read_facts(self.folder / FACTS):
-            facts[line["path"]] = line["facts"]
-            pictures[line["path"]] = np.frombuffer(base64.b64decode(line["thumbnail"]), "<f4")
-        names = sorted({name for told in facts.values() for name in told})
-        rows = ([path, *(as_text(told.get(name)) for name in names)] for path, told in facts.items())
-        self._rewrite("acquisition.csv", tables.table(itertools.chain([["path", *names]], rows)))
-        stacked = np.zeros((0, 16, 16), np.float32)
-        if pictures:
-            stacked = np.stack(list(pictures.values())).reshape(-1, 16, 16)
-        written = io.BytesIO()
-        np.savez_compressed(written, paths=np.array(list(facts), dtype=np.str_), thumbnails=stacked)
-        write_whole(self.folder / "thumbnails.npz", written.getvalue())
+        write_gathered(self.folder)
 
     def __enter__(self) -> Self:
-        self._rewrite(READINGS, tables.table([self.columns.names, *self._kept]))
-        self._rewrite(FACTS, "".join(json.dumps(line) + "\n" for line in self._facts_kept.values()))
+        with whole_output(self.folder / READINGS) as table:
+            table.write(tables.line(self.columns.names).encode())
+            for row, kept in zip(self._before, self._before.kept, strict=True):
+                if kept:
+                    table.write(tables.line(row).encode())
+        with whole_output(self.folder / FACTS) as file, FactsFile(self.folder / FACTS) as facts:
+            for number, line in enumerate(facts):
+                if self._facts_kept[number]:
+                    file.write(self._noted(line))
         self._readings = (self.folder / READINGS).open("a", encoding="utf-8", newline="")
         self._facts = (self.folder / FACTS).open("a", encoding="utf-8")
         return self
+
+    def _noted(self, line: dict[str, Any]) -> bytes:
+        """A line of an earlier run with the fingerprint that its file has now."""
+        if (fingerprint := self._now(line["path"])) is not None:
+            line["fingerprint"] = fingerprint
+        return (json.dumps(line) + "\n").encode()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -14,7 +14,6 @@ from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.manifest_file import ManifestFile
 from secondread.cohorts.shards import shards_of
 from secondread.errors import DataError, UserError
-from secondread.readings.archive import many_studies
 from secondread.readings.archive.as_parquet import write_parquet
 from secondread.readings.archive.here import Here
 from secondread.readings.archive.score_archive import score_archive
@@ -22,6 +21,7 @@ from secondread.readings.archive.score_shard import How, Outcome
 from secondread.readings.archive.sent_bundle import SentBundle
 from secondread.readings.readings import Readings
 from secondread.readings.score_into import ScoreSummary, score_into
+from secondread.readings.streamed import many_studies
 
 Archive = Callable[..., ScoreSummary]
 

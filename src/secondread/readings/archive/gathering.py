@@ -5,12 +5,7 @@ Shards are read one after the other, so one shard's rows are held at a time; map
 
 from __future__ import annotations
 
-import heapq
-import os
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,14 +14,13 @@ from secondread.bundles.fitted_model import FittedModel
 from secondread.cohorts.sequences import PLACES
 from secondread.cohorts.shards import Shard
 from secondread.errors import DataError
-from secondread.outputs.private import make_folder
 from secondread.outputs.whole import cannot_write, whole_file
-from secondread.readings.archive.many_studies import ManyStudies
 from secondread.readings.archive.shards import shard_folder
 from secondread.readings.folder_state import hashed_patient
-from secondread.readings.inputs import Item
 from secondread.readings.reading import Reading
-from secondread.readings.score_into import HIGHEST
+from secondread.readings.streamed.item import Item
+from secondread.readings.streamed.many_studies import many_studies
+from secondread.readings.streamed.totals import HIGHEST, Totals
 from secondread.readings.studies import STUDIES, StudyReading
 from secondread.readings.table_reader import SHARDS
 from secondread.readings.table_writer import READINGS, has_places
@@ -50,17 +44,12 @@ def gather_shards(out: Path, shards: Iterable[Shard], bundle: FittedModel, image
     """
     names: list[str] = []
     try:
-        with ExitStack() as stack:
-            # named as a leftover is, so that the next run removes what a killed one leaves
-            scratch = out / f".studies.{os.getpid()}-{secrets.token_hex(4)}.writing"
-            stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-            make_folder(scratch)
-            table = stack.enter_context(whole_file(out / READINGS))
-            studies = ManyStudies(scratch, bundle.calibration, images)
+        with (
+            many_studies(out, bundle.calibration, images) as studies,
+            whole_file(out / READINGS) as table,
+        ):
             places = any(has_places(folder) for folder in (out / SHARDS).iterdir())
-            failed: list[tuple[str, str]] = []
-            judged = flagged = count = 0
-            best: list[Reading] = []
+            told = Totals()
             for shard in shards:
                 header, rows = _table_of(shard, out)
                 if not names:
@@ -71,25 +60,16 @@ def gather_shards(out: Path, shards: Iterable[Shard], bundle: FittedModel, image
                         item.path,
                         study_id=cells["study_id"],
                         score=float(cells["score"]) if cells["score"] else None,
+                        flagged=cells["flagged"] == "true" if cells["flagged"] else None,
                         error=cells["error"],
                     )
-                    count += 1
-                    judged += bool(cells["flagged"])
-                    flagged += cells["flagged"] == "true"
-                    if reading.failed:
-                        failed.append((item.path, reading.error))
-                    elif len(best) < HIGHEST or _falling(reading) < _falling(best[-1]):
-                        best = heapq.nsmallest(HIGHEST, [*best, reading], key=_falling)
+                    told.add(reading)
                     studies.add(reading, cells["score"], hashed_patient(item, bundle))
                     table.write(tables.line(cells.get(name, "") for name in names).encode())
             highest = studies.write(out / STUDIES, HIGHEST)
     except OSError as error:
         raise cannot_write(Path(error.filename or out), error) from error
-    return Gathered(count, tuple(failed), flagged if judged else None, highest or tuple(best))
-
-
-def _falling(reading: Reading) -> tuple[float, str]:
-    return -(reading.score or 0.0), reading.path
+    return Gathered(told.images, tuple(told.failed), told.flagged, highest or tuple(told.highest))
 
 
 def _table_of(shard: Shard, out: Path) -> tuple[list[str], Iterator[tuple[Item, dict[str, str]]]]:

@@ -65,11 +65,10 @@ def score_shard(
         try:
             (folder / DONE).unlink(missing_ok=True)
             table = filling.table(known=False)
-            asked = {item.path for item in inputs.items}
-            earlier = len(table.done & asked)
+            asked, earlier = len(filling.items), sum(filling.done)
             scored = filling.fill(table)
-            failed = len(asked) - earlier - scored
-            Done(str(inputs.manifest_digest), bundle.digest, how.maps, len(asked), failed).write(folder)
+            failed = asked - earlier - scored
+            Done(str(inputs.manifest_digest), bundle.digest, how.maps, asked, failed).write(folder)
         except OSError as error:
             raise cannot_write(Path(error.filename or folder), error) from error
-    return Outcome(shard.number, len(asked), scored)
+    return Outcome(shard.number, asked, scored)

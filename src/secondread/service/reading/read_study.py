@@ -15,10 +15,10 @@ import numpy as np
 
 from secondread.errors import DataError, UserError
 from secondread.preprocessing.prepared import Prepared
-from secondread.readings.inputs import Item
 from secondread.readings.reading import Reading as ImageReading
 from secondread.readings.readings import Readings
 from secondread.readings.score_into import score_gathered
+from secondread.readings.streamed.item import Item
 from secondread.results.write_dicom import write_dicom_results
 from secondread.service.reading.at_work import AtWork
 from secondread.service.reading.descriptor import NAMES, describe_image

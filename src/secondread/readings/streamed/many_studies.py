@@ -7,24 +7,40 @@ readings are, and the ranked files are merged.
 from __future__ import annotations
 
 import heapq
+import os
+import secrets
+import shutil
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from secondread import tables
 from secondread.calibration.calibration import Calibration
+from secondread.outputs.private import make_folder
 from secondread.outputs.whole import whole_file
 from secondread.readings.reading import Reading
 from secondread.readings.studies import COLUMNS, StudyReading, cells_of, place, ranked, read_studies
 from secondread.readings.table_reader import read_rows
 
-AT_ONCE = 100_000
+AT_ONCE = 2000
 """Readings of one file, which are held at once."""
 MOST_FILES = 256
 HEADER = ("path", "score", "study_id", "error", "patient")
+
+
+@contextmanager
+def many_studies(out: Path, calibration: Calibration, images: int) -> Iterator[ManyStudies]:
+    """With a folder in `out` for the files between, which is gone at the end."""
+    # named as a leftover is, so that the next run removes what a killed one leaves
+    scratch = out / f".studies.{os.getpid()}-{secrets.token_hex(4)}.writing"
+    try:
+        make_folder(scratch)
+        yield ManyStudies(scratch, calibration, images)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class ManyStudies:
@@ -46,7 +62,7 @@ class ManyStudies:
         if not reading.study_id:
             return
         self._any = True
-        key = f"{patient}\x1f{reading.study_id}".encode("utf-8", "surrogatepass")
+        key = reading.study_id.encode("utf-8", "surrogatepass")  # equal ids of two patients stay in order
         cells = (reading.path, score, reading.study_id, reading.error, patient)
         self._files[zlib.crc32(key) % self._count].write(tables.line(cells))
 

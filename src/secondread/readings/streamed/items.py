@@ -1,0 +1,72 @@
+"""The images of a run in little memory, each an `Item` when it is asked for."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import overload
+
+from secondread.cohorts.sequences import numbered_frames
+from secondread.readings.streamed.item import Item
+from secondread.texts import Places, Texts
+
+_NO_FRAME = -1
+
+
+class Items(Sequence[Item]):
+    """Images in columns: their texts and some 60 bytes each, in place of some 700."""
+
+    def __init__(self, items: Iterable[Item] = ()) -> None:
+        self._texts = {name: Texts() for name in ("path", "reference", "study_id", "patient_id", "problem")}
+        self._frames, self._times = array("q"), array("d")
+        for item in items:
+            self.append(item)
+
+    def append(self, item: Item) -> None:
+        for name, texts in self._texts.items():
+            texts.append(getattr(item, name))
+        self._frames.append(_NO_FRAME if item.frame is None else item.frame)
+        self._times.append(math.nan if item.time_s is None else item.time_s)
+
+    def number_frames(self) -> None:
+        """Give those a frame that are frames by their names alone (see `sequences.numbered_frames`)."""
+        for at, number in numbered_frames(self, [item.frame is not None for item in self]):
+            self._frames[at] = number
+
+    @property
+    def paths(self) -> Texts:
+        return self._texts["path"]
+
+    @property
+    def references(self) -> Texts:
+        return self._texts["reference"]
+
+    def find(self, path: str) -> int | None:
+        """The number of the image that the readings call so; None = it is none of these."""
+        return next((at for at in self._places.of(path) if self.paths[at] == path), None)
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self.paths)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, at: int) -> Item: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Item]: ...
+    def __getitem__(self, at: int | slice) -> Item | list[Item]:
+        if isinstance(at, slice):
+            return [self[one] for one in range(*at.indices(len(self)))]
+        frame, time = self._frames[at], self._times[at]
+        return Item(
+            **{name: texts[at] for name, texts in self._texts.items()},
+            frame=None if frame == _NO_FRAME else frame,
+            time_s=None if math.isnan(time) else time,
+        )
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self[at] for at in range(len(self)))
