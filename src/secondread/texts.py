@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
@@ -55,19 +56,26 @@ class Places:
 
     def __init__(self, texts: Iterable[str]) -> None:
         hashes = np.frombuffer(array("q", map(hash, texts)), np.int64)
-        self._order = np.argsort(hashes, kind="stable")
-        self._hashes = hashes[self._order]
+        order = np.argsort(hashes, kind="stable")
+        self._order, self._hashes = array("q", order.tobytes()), array("q", hashes[order].tobytes())
 
     def of(self, text: str) -> list[int]:
         """The places of all texts with this one's hash, in order."""
         wanted = hash(text)
-        first = int(np.searchsorted(self._hashes, wanted))
-        last = int(np.searchsorted(self._hashes, wanted, "right"))
-        return [int(at) for at in self._order[first:last]]
+        at = bisect_left(self._hashes, wanted)
+        found = []
+        while at < len(self._hashes) and self._hashes[at] == wanted:
+            found.append(self._order[at])
+            at += 1
+        return found
+
+    def first(self, text: str, among: Sequence[str]) -> int | None:
+        """The first place of a text among those that the places are of; None = it is none of them."""
+        return next((at for at in self.of(text) if among[at] == text), None)
 
     @property
     def doubtful(self) -> NDArray[np.int64]:
         """The places of texts whose hash stands more than once, so that they may be equal; in order."""
-        same = self._hashes[1:] == self._hashes[:-1]
-        several = np.concatenate([same, [False]]) | np.concatenate([[False], same])
-        return np.sort(self._order[several[: len(self._order)]])
+        hashes, order = (np.frombuffer(values, np.int64) for values in (self._hashes, self._order))
+        same = np.concatenate([[False], hashes[1:] == hashes[:-1], [False]])
+        return np.sort(order[(same[1:] | same[:-1])[: len(order)]])

@@ -12,7 +12,6 @@ from secondread.errors import DataError, UserError
 from secondread.outputs.folders import RECORD
 from secondread.readings.inputs import Inputs
 from secondread.readings.score_record import ScoreRecord
-from secondread.readings.streamed.item import Item
 from secondread.readings.table_reader import FACTS, read_facts
 from secondread.readings.table_writer import READINGS
 from secondread.wording.numbers import rate
@@ -46,9 +45,9 @@ def record_of(bundle: FittedModel, inputs: Inputs, earlier: ScoreRecord | None =
     )
 
 
-def hashed_patient(item: Item, bundle: FittedModel) -> str:
-    """What stands for the item's patient in a folder of readings: a hash under the bundle's own key."""
-    return hash_patient(item.patient_id, bundle.seen.key) if item.patient_id else ""
+def hashed_patient(patient_id: str, bundle: FittedModel) -> str:
+    """What stands for a patient in a folder of readings: a hash under the bundle's own key, or empty."""
+    return hash_patient(patient_id, bundle.seen.key) if patient_id else ""
 
 
 def refuse_other_readings(out: Path, bundle: FittedModel, inputs: Inputs) -> None:

@@ -196,7 +196,7 @@ def in_memory(
     facts = {result.reading.path: result.acquisition for result in kept if not result.reading.error}
     names = sorted({name for told in facts.values() for name in told})
     rows = tuple(result.reading for result in kept)
-    patients = {item.path: hashed_patient(item, bundle) for item in inputs.items}
+    patients = {item.path: hashed_patient(item.patient_id, bundle) for item in inputs.items}
     studies = read_studies(rows, bundle.calibration, patients)
     return Readings(
         directory=Path(),

@@ -222,7 +222,7 @@ class Filling:
             self.bundle.parts,
             tuple(column_of(name) for name in self.bundle.baselines),
             without_complexity=self.bundle.has_complexity,
-            places=any(item.frame is not None for item in self.items) or has_places(self.out),
+            places=self.items.some_frames or has_places(self.out),
         )
         return ReadingsTable(
             self.out,
@@ -289,9 +289,9 @@ class Filling:
             scored = 0
             try:
                 with RowWriter(table, self.bundle, len(self.items), self.progress) as writer:
-                    for at, item, result in zip(left, wanted, results, strict=True):
+                    for at, patient, result in zip(left, wanted.patients, results, strict=True):
                         scored += result.reading.score is not None
-                        writer.put(result, hashed_patient(item, self.bundle), fingerprints[at])
+                        writer.put(result, hashed_patient(patient, self.bundle), fingerprints[at])
             finally:
                 table.finish()
             return scored
@@ -356,6 +356,6 @@ class _Run(Filling):
     def patient(self, path: str, at: int | None, facts: FactsFile | None) -> str:
         """What stands for the patient of an item, or of an image of an earlier run."""
         if at is not None:
-            return hashed_patient(self.items[at], self.bundle)
+            return hashed_patient(self.items.patients[at], self.bundle)
         found = None if facts is None else facts.find(path)
-        return "" if found is None else str(found[1].get("patient", ""))
+        return "" if facts is None or found is None else str(facts[found].get("patient", ""))

@@ -136,8 +136,8 @@ class ReadingsTable:
         with FactsFile(folder / FACTS) as facts:
             self._facts_kept = bytearray(len(facts))
             for row in self._before:
-                number, line = facts.find(row[0]) or (None, {})
-                held = holds(row[0], row[1], Kept(line))
+                number = facts.find(row[0])
+                held = holds(row[0], row[1], Kept({} if number is None else facts[number]))
                 self._before.kept.append(held)
                 if held and number is not None:
                     self._facts_kept[number] = True

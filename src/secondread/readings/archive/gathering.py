@@ -64,7 +64,7 @@ def gather_shards(out: Path, shards: Iterable[Shard], bundle: FittedModel, image
                         error=cells["error"],
                     )
                     told.add(reading)
-                    studies.add(reading, cells["score"], hashed_patient(item, bundle))
+                    studies.add(reading, cells["score"], hashed_patient(item.patient_id, bundle))
                     table.write(tables.line(cells.get(name, "") for name in names).encode())
             highest = studies.write(out / STUDIES, HIGHEST)
     except OSError as error:

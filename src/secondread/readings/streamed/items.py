@@ -40,12 +40,21 @@ class Items(Sequence[Item]):
         return self._texts["path"]
 
     @property
+    def patients(self) -> Texts:
+        return self._texts["patient_id"]
+
+    @property
+    def some_frames(self) -> bool:
+        """Whether one of them is a frame of a sequence."""
+        return any(frame != _NO_FRAME for frame in self._frames)
+
+    @property
     def references(self) -> Texts:
         return self._texts["reference"]
 
     def find(self, path: str) -> int | None:
         """The number of the image that the readings call so; None = it is none of these."""
-        return next((at for at in self._places.of(path) if self.paths[at] == path), None)
+        return self._places.first(path, self.paths)
 
     @cached_property
     def _places(self) -> Places:

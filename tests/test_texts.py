@@ -1,0 +1,26 @@
+"""Many texts in one block, and where they stand."""
+
+from __future__ import annotations
+
+from secondread.texts import Places, Texts
+
+SEVERAL = ["a.png", "", "ä\n\x00", "caf\udce9.png", "a.png"]
+
+
+def test_texts_come_back_as_they_were() -> None:
+    texts = Texts(SEVERAL)
+    assert list(texts) == SEVERAL
+    assert texts[-2] == "caf\udce9.png"
+    assert texts[1:3] == SEVERAL[1:3]
+
+
+def test_a_text_is_found_at_its_first_place() -> None:
+    places = Places(SEVERAL)
+    assert [places.first(text, SEVERAL) for text in (*SEVERAL, "b")] == [0, 1, 2, 3, 0, None]
+    assert places.doubtful.tolist() == [0, 4]
+
+
+def test_no_texts_have_no_places() -> None:
+    places = Places([])
+    assert places.of("a") == []
+    assert places.doubtful.tolist() == []
