@@ -12,7 +12,7 @@ import numpy as np
 from secondread.wording.short import Short
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Reading(Short):
     """One image's result, as scoring wrote it.
 

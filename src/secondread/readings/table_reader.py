@@ -152,12 +152,15 @@ def _reading(row: Mapping[str, str], name: str, directory: Path, where: str) -> 
 
 def read_acquisition(path: Path) -> dict[str, dict[str, str]]:
     """Path -> facts; of several shards each image has all columns."""
+    once: dict[str, str] = {}  # most images of a table have the same format, sides and so on
     found = {
-        row["path"]: {name: value for name, value in row.items() if name != "path"}
+        row["path"]: {name: once.setdefault(value, value) for name, value in row.items() if name != "path"}
         for file in _files_of(path)
         for _, row in _table(file, ("path",))
     }
     names = dict.fromkeys(name for facts in found.values() for name in facts)
+    if all(facts.keys() == names.keys() for facts in found.values()):
+        return found
     return {image: {name: facts.get(name, "") for name in names} for image, facts in found.items()}
 
 
