@@ -52,6 +52,9 @@ types: env
 test: lint
 	$(MAKE) --no-print-directory -j 2 types tests
 
+# What Python compiled is kept, also where the environment says otherwise: three workers and hundreds of processes of
+# the tests read the same files.
+export PYTHONDONTWRITEBYTECODE :=
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 tests: env

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from collecting import InTurn, in_order
 from shares import share_of
 from work_units import ByFile, long_units_first
 
@@ -50,6 +51,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile 
     return ByFile(config, log)
 
 
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Dir | None:
+    if path != Path(__file__).parent or not hasattr(parent.config, "workerinput"):
+        return None
+    return InTurn.from_parent(parent, path=path)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     here = Path(__file__).parent
@@ -61,6 +68,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:], others = share_of(items, share)
         config.hook.pytest_deselected(items=others)
     if hasattr(config, "workerinput"):
+        in_order(items)
         long_units_first(items)
 
 

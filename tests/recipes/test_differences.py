@@ -4,25 +4,28 @@ import pytest
 
 from secondread.recipes.recipe import Recipe, presets
 
-OF_A_PAPER = [preset.name for preset in presets() if preset.about.paper and preset.about.state != "baseline"]
+OF_A_PAPER = {
+    preset.name: Recipe.load(preset.name)
+    for preset in presets()
+    if preset.about.paper and preset.about.state != "baseline"
+}
 AUTOENCODERS = [
     name
-    for name in OF_A_PAPER
-    if Recipe.load(name).detector["name"] in ("ae", "memae", "aeu", "ddad")
-    and "MedIAnomaly" not in Recipe.load(name).about.paper
+    for name, recipe in OF_A_PAPER.items()
+    if recipe.detector["name"] in ("ae", "memae", "aeu", "ddad") and "MedIAnomaly" not in recipe.about.paper
 ]
-AE_FLOW = [name for name in OF_A_PAPER if Recipe.load(name).detector["name"] == "aeflow"]
+AE_FLOW = [name for name, recipe in OF_A_PAPER.items() if recipe.detector["name"] == "aeflow"]
 
 
 def differences(name: str) -> str:
-    told = " ".join(Recipe.load(name).about.differences)
+    told = " ".join(OF_A_PAPER[name].about.differences)
     if "All those of the preset aeflow" in told:
         told += differences("aeflow")
     return " ".join(told.split())
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in AUTOENCODERS if len(Recipe.load(name).preprocessing.size) == 2]
+    "name", [name for name in AUTOENCODERS if len(OF_A_PAPER[name].preprocessing.size) == 2]
 )
 def test_autoencoders_of_the_ddad_study_say_what_becomes_of_the_last_batch_and_of_the_512_pixels(name):
     assert "the authors drop the incomplete batch" in differences(name)
@@ -40,7 +43,7 @@ def test_a_form_of_ae_flow_names_length_rate_schedule_widths_and_channels(name):
     "name", [name for name in OF_A_PAPER if name.startswith(("shibata", "glow-cxr", "glow-vol"))]
 )
 def test_two_glows_name_what_is_not_the_papers_nor_glows(name):
-    recipe, told = Recipe.load(name), differences(name)
+    recipe, told = OF_A_PAPER[name], differences(name)
     if recipe.detector["flow"]["scale"] == "glow":
         assert "σ(h + 2)" in told
         assert "trains for" in told

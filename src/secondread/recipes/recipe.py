@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -171,36 +173,44 @@ def presets() -> list[Preset]:
     >>> [preset.name for preset in secondread.presets() if preset.name.startswith("aeflow-c")]
     ['aeflow-conv']
     """
-    found = []
-    for name, text in sorted(_preset_texts()):
-        values = parse_yaml(text)
-        about = About.model_validate(values["about"])
-        found.append(Preset(name, about, about.ranks or (len(values["preprocessing"]["size"]),)))
-    return found
+    return [_preset(name) for name in sorted(_preset_files())]
 
 
 def preset_values(detector: str) -> Iterator[dict[str, Any]]:
     """The sections of each preset of this detector, as they are written."""
-    for _, text in _preset_texts():
+    for file in _preset_files().values():
+        text = _text(file)
         if f"name: {detector}" in text:
             values = parse_yaml(text)
             if values["detector"]["name"] == detector:
                 yield values
 
 
-def _preset_texts() -> Iterable[tuple[str, str]]:
-    for family in resources.files("secondread.recipes").joinpath("presets").iterdir():
-        for file in family.iterdir():
-            yield file.name.removesuffix(".yaml"), file.read_text(encoding="utf-8")
+@cache
+def _preset_files() -> Mapping[str, Traversable]:
+    """By name. They ship with the package, so that a process looks for them once."""
+    families = resources.files("secondread.recipes").joinpath("presets").iterdir()
+    return {file.name.removesuffix(".yaml"): file for family in families for file in family.iterdir()}
+
+
+@cache
+def _preset(name: str) -> Preset:
+    values = parse_yaml(_text(_preset_files()[name]))
+    about = About.model_validate(values["about"])
+    return Preset(name, about, about.ranks or (len(values["preprocessing"]["size"]),))
+
+
+def _text(file: Traversable) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def _text_of(name_or_path: str | Path) -> tuple[str, str]:
     """Where a recipe comes from, for messages, and its text."""
     path = Path(name_or_path)
     if isinstance(name_or_path, str) and path.suffix not in (".yaml", ".yml") and len(path.parts) == 1:
-        known = dict(_preset_texts())
+        known = _preset_files()
         if name_or_path in known:
-            return f"preset {name_or_path}", known[name_or_path]
+            return f"preset {name_or_path}", _text(known[name_or_path])
         if not path.is_file():
             raise UserError(no_such_preset(name_or_path, known))
     try:
@@ -208,7 +218,7 @@ def _text_of(name_or_path: str | Path) -> tuple[str, str]:
     except Unfit as error:
         raise UserError(f"{path}: {error}; a recipe is YAML") from None
     except FileNotFoundError:
-        raise UserError(no_such_file(path, dict(_preset_texts()))) from None
+        raise UserError(no_such_file(path, _preset_files())) from None
     except OSError as error:
         raise UserError(f"{path}: the recipe cannot be read ({error.strerror})") from None
 
