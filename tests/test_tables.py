@@ -67,6 +67,12 @@ def test_a_text_comes_back_as_it_was(text):
     assert tables.read_text(written) == rows
 
 
+def test_a_list_written_in_pieces_is_the_same_line():
+    for texts in ([], *([text] for text in ODD), *itertools.permutations(ODD, 2), ODD):
+        whole = tables.line(["a", "=b", tables.joined(texts)])
+        assert "".join(tables.line_with_list(["a", "=b"], texts)) == whole
+
+
 def test_made_up_texts_come_back():
     letters = "'=+-@% \t\r\n\",;a1.\x85\udce9\ufeff"
     texts = ["".join(each) for n in (1, 2, 3) for each in itertools.product(letters, repeat=n)]

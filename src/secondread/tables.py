@@ -49,6 +49,25 @@ def line(cells: Iterable[str]) -> str:
     return _joined([cell_of(text) for text in cells], ",") + "\n"
 
 
+def line_with_list(cells: Iterable[str], texts: Iterable[str]) -> Iterator[str]:
+    """`line([*cells, joined(texts)])` in pieces, for more texts than memory holds. `texts` gives the same
+    each of the two times that it is looked through."""
+    first, parts, utf8, quoted = "", 0, True, False
+    for part in _parts(texts):
+        first, parts = first if parts else part, parts + 1
+        utf8 = utf8 and _is_utf8(part)
+        quoted = quoted or _quoted(part, ",") != part
+    if parts < 2:
+        yield line([*cells, joined(list(texts))])
+        return
+    mark = '"' if quoted else ""
+    yield "".join(f"{_quoted(cell_of(cell), ',')}," for cell in cells) + mark
+    yield "'%" if not utf8 else "'" if _ESCAPED.match(first + _LIST) else ""
+    for part in _parts(texts):
+        yield (part if utf8 else "".join(map(_percent, part))).replace('"', '""')
+    yield f"{mark}\n"
+
+
 def table(rows: Iterable[Iterable[str]]) -> str:
     """A whole table."""
     return "".join(line(row) for row in rows)
@@ -83,9 +102,7 @@ def parted(cell: str) -> list[str]:
 
 def cell_of(text: str) -> str:
     """A text as it stands in a table, before quoting."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    if not _is_utf8(text):
         return "'%" + "".join(_percent(letter) for letter in text)
     if _ESCAPED.match(text) and not _NUMBER.fullmatch(text):
         return "'" + text
@@ -97,6 +114,19 @@ def text_of(cell: str) -> str:
     if cell.startswith("'%"):
         return unquote_to_bytes(cell[2:]).decode("utf-8", "surrogateescape")
     return cell[1:] if cell.startswith("'") and _ESCAPED.match(cell[1:]) else cell
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _parts(texts: Iterable[str]) -> Iterator[str]:
+    """What `joined` puts one after the other."""
+    return (f"{_LIST if number else ''}{_quoted(text, _LIST)}" for number, text in enumerate(texts))
 
 
 def _percent(letter: str) -> str:

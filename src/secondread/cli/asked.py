@@ -9,7 +9,7 @@ from typing import Any
 
 OPTIONS: ContextVar[Mapping[str, Any]] = ContextVar("options")
 """The arguments and options of the running command, by name."""
-_NO_MATTER = ("force", "quiet", "workers")
+_NO_MATTER = ("force", "quiet", "ray", "shard_rows", "workers")
 """What changes nothing in the result."""
 
 

@@ -11,6 +11,7 @@ from secondread.terminal.say import say
 
 if TYPE_CHECKING:
     from secondread.cohorts.manifest import Manifest
+    from secondread.cohorts.manifest_file import ManifestFile, Overview
 
 
 def read_manifest(path: Path, where: Sequence[str] | None = None, *, quiet: bool) -> Manifest:
@@ -18,8 +19,24 @@ def read_manifest(path: Path, where: Sequence[str] | None = None, *, quiet: bool
     from secondread.cohorts.manifest import Manifest
 
     manifest = Manifest.read(path)
-    log_event("manifest read", rows=len(manifest.rows), digest=manifest.digest)
-    if not quiet:
-        for note in manifest.notes:
-            say(f"note: {note}")
+    _tell(len(manifest.rows), manifest.digest, manifest.notes, quiet=quiet)
     return manifest.where(*where or ())
+
+
+def stream_manifest(
+    path: Path, where: Sequence[str] | None = None, *, quiet: bool
+) -> tuple[ManifestFile, Overview]:
+    """As `read_manifest`, of rows that stay in their file."""
+    from secondread.cohorts.manifest_file import ManifestFile
+
+    manifest = ManifestFile(path, tuple(where or ()))
+    seen = manifest.looked_through()
+    _tell(seen.rows, seen.digest, seen.notes, quiet=quiet)
+    return manifest, seen
+
+
+def _tell(rows: int, digest: str, notes: Sequence[str], *, quiet: bool) -> None:
+    log_event("manifest read", rows=rows, digest=digest)
+    if not quiet:
+        for note in notes:
+            say(f"note: {note}")

@@ -87,6 +87,22 @@ Where = Annotated[
     list[str] | None,
     typer.Option("--where", metavar="CONDITION", help="Only rows that fulfil this, e.g. view=PA."),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="ADDRESS", help="Address of a Ray cluster that reads a manifest, or local."
+    ),
+]
+ShardRows = Annotated[
+    int | None,
+    typer.Option(
+        "--shard-rows",
+        metavar="N",
+        min=1,
+        help="Read a manifest in shards of N rows, which alone are held.",
+        show_default="1000 with --ray",
+    ),
+]
 AllowCode = Annotated[
     list[str] | None,
     typer.Option(

@@ -32,14 +32,19 @@ def remarked(remarks: Iterable[tuple[str, Sequence[str]]]) -> list[Remarked]:
     found: dict[str, list[tuple[str, str]]] = {}
     for path, told in remarks:
         for remark in told:
-            kind = " ".join(_NUMBER.sub("…", remark.partition(":")[0]).split())
-            found.setdefault(kind, []).append((path, remark))
+            found.setdefault(kind_of(remark), []).append((path, remark))
     kinds = [
-        Remarked(kind, told[0][1], tuple(dict.fromkeys(path for path, _ in told)), _is_serious(told[0][1]))
+        Remarked(kind, told[0][1], tuple(dict.fromkeys(path for path, _ in told)), is_serious(told[0][1]))
         for kind, told in found.items()
     ]
     return sorted(kinds, key=lambda one: (not one.serious, -len(one.paths)))
 
 
-def _is_serious(remark: str) -> bool:
+def kind_of(remark: str) -> str:
+    """What remarks of one kind have in common, without numbers."""
+    return " ".join(_NUMBER.sub("…", remark.partition(":")[0]).split())
+
+
+def is_serious(remark: str) -> bool:
+    """See `Remarked`."""
     return remark.startswith(_SERIOUS) or any(word in remark for word in _SERIOUS_WITHIN)

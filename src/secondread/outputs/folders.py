@@ -39,7 +39,8 @@ SIGNS = (
     ("fit", ("fit.json",)),
 )
 """Command, and files that only its folder holds together."""
-COMMANDS = frozenset(command for command, _ in SIGNS)
+COMMANDS = frozenset(command for command, _ in SIGNS) | {"check"}
+"""A folder of `check` is told by its record alone: it is there only while a run is not at its end."""
 
 
 def made_by(folder: Path) -> str | None:

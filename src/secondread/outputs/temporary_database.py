@@ -53,7 +53,9 @@ class TemporaryDatabase:
     def rows(self, sql: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """What a query gives, one row after the other."""
         try:
-            yield from self._connection.execute(sql, values)
+            # not `yield from`, which would close the cursor, perhaps after the database
+            for row in self._connection.execute(sql, values):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise self._told(error) from error
 

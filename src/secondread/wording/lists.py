@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 
-def few(names: Sequence[str], most: int = 5) -> str:
-    """Names for one line of a message.
+def few(names: Sequence[str], most: int = 5, of: int | None = None) -> str:
+    """Names for one line of a message. `of`: how many there are, where `names` are only the first.
 
     >>> few(["a", "b", "c"], 2)
     'a, b and 1 more'
     """
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    there = len(names) if of is None else of
+    more = f" and {there - most:,} more" if there > most else ""
     return ", ".join(names[:most]) + more
 
 

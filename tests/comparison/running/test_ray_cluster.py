@@ -10,6 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -20,6 +22,12 @@ from secondread import __version__
 from secondread.bundles.bundle import Bundle
 from secondread.clusters.joined import LOCAL, connected, import_ray, why_refused
 from secondread.clusters.machines import lacks
+from secondread.cohorts.checking.check import check
+from secondread.cohorts.checking.findings import findings
+from secondread.cohorts.checking.in_shards import How as CheckHow
+from secondread.cohorts.checking.in_shards import see_in_shards
+from secondread.cohorts.checking.on_ray import OnRay as CheckOnRay
+from secondread.cohorts.checking.seen_table import SeenTable
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.manifest_file import ManifestFile
 from secondread.comparison.running.one_run import LOG, Task, work
@@ -116,6 +124,24 @@ def test_shards_whose_worker_is_killed_are_read_all_the_same(
     assert (told.scored, told.failed) == (12, ())
     score_into(fitted, phantoms.where("split=test"), tmp_path / "whole", workers=0)
     assert (out / "readings.csv").read_text() == (tmp_path / "whole" / "readings.csv").read_text()
+
+
+@pytest.mark.slow
+def test_a_check_on_ray_finds_what_one_process_finds(
+    phantoms: Manifest, tmp_path: Path, local_ray: None
+) -> None:
+    rows = [
+        replace(row, patient_id=f"p{number % 5}", path=str(phantoms.base / row.path))
+        for number, row in enumerate(phantoms.rows)
+    ]
+    rows[2:4] = [replace(rows[2], path=str(tmp_path / "gone.png")), replace(rows[3], mask="gone.png")]
+    manifest = ManifestFile(Manifest(tuple(rows), tmp_path).write(tmp_path / "manifest.csv"))
+    with closing(SeenTable()) as table:
+        how = CheckHow(tmp_path / "seen", workers=0)
+        see_in_shards(table, manifest, manifest.looked_through(), how, CheckOnRay(LOCAL), rows_per_shard=5)
+        found = [(each.line, tuple(each.paths)) for each in findings(table)]
+    assert found == [(each.line, each.paths) for each in check(manifest.path, workers=0)]
+    assert len(found) > 2
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ from secondread.cli.options import (
     FoldersAsSequences,
     KeyMapFile,
     Quiet,
+    RayAddress,
+    ShardRows,
     Where,
     Workers,
 )
@@ -67,22 +69,8 @@ def score(
     key_map: KeyMapFile = None,
     every: Every = 1,
     folders_as_sequences: FoldersAsSequences = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray", metavar="ADDRESS", help="Address of a Ray cluster that reads a manifest, or local."
-        ),
-    ] = None,
-    shard_rows: Annotated[
-        int | None,
-        typer.Option(
-            "--shard-rows",
-            metavar="N",
-            min=1,
-            help="Read a manifest in shards of N rows, which alone are held.",
-            show_default="1000 with --ray",
-        ),
-    ] = None,
+    ray: RayAddress = None,
+    shard_rows: ShardRows = None,
     parquet: Annotated[bool, typer.Option("--parquet", help="Also write readings.parquet.")] = False,
     cache: Annotated[
         Path | None,
