@@ -1,3 +1,6 @@
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -61,6 +64,26 @@ def test_folding_leaves_no_trace_in_the_state():
     names = set(encoder.state_dict())
     encoder(torch.rand(1, 1, 64, 64))
     assert set(encoder.state_dict()) == names
+
+
+@torch.no_grad()
+def test_a_weight_in_onednns_order_serves_other_sizes_and_batches_with_the_same_bits():
+    encoder, again = randomised("efficientnet_lite0"), randomised("efficientnet_lite0")
+    sizes = ((1, 1, 64, 64), (3, 1, 96, 80), (1, 1, 33, 57))
+    images = [torch.rand(size) for size in sizes]
+    found = [encoder(image)[0] for image in images]
+    other_way = [again(image)[0] for image in images[::-1]][::-1]
+    for one, other in zip(found, other_way, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_a_network_that_was_asked_can_be_copied(copied):
+    convolution, norm = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4).eval()
+    x = torch.rand(1, 3, 8, 8)
+    expected = convolve(x, convolution, norm)
+    torch.testing.assert_close(convolve(x, copied(convolution), norm), expected, rtol=0, atol=0)
 
 
 def test_statistics_that_training_moved_are_folded_anew():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,21 @@ from secondread.networks.as_graph import written_as_graph
 from secondread.networks.precision import onednn_takes
 
 
-class _Folded(NamedTuple):
-    stamp: tuple[object, ...]
-    weight: Tensor
-    bias: Tensor
+@dataclass(frozen=True)
+class _Folded:
+    """A weight in the order in which oneDNN multiplies it, which it would be brought into at each call, and a
+    bias. No copy is made of it with its convolution: such a tensor cannot be copied.
+
+    dtype  in which numbers are multiplied
+    """
+
+    stamp: tuple[object, ...] = ()
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    dtype: torch.dtype = torch.float32
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Folded, ()
 
 
 def convolve(
@@ -31,16 +43,17 @@ def convolve(
     relu  a number: ReLU cut off there, where nothing is added (6.0 for ReLU6)
 
     Without gradient on a CPU, with `norm` in eval mode, this is one oneDNN call on a folded weight (in
-    autocast's precision where that is on); the folded weight is kept beside the convolution and made
-    anew when a parameter has changed. Elsewhere, and in a graph, the layers run one after another. Both
-    agree to the rounding of the precision in use. Where oneDNN has no bfloat16 for this processor, numbers
-    that are rounded to it are multiplied and added in float32, as processors that have it do.
+    autocast's precision where that is on); the folded weight is kept beside the convolution, in oneDNN's own
+    order, and made anew when a parameter has changed. Elsewhere, and in a graph, the layers run one after
+    another. Both agree to the rounding of the precision in use. Where oneDNN has no bfloat16 for this
+    processor, numbers that are rounded to it are multiplied and added in float32, as processors that have it
+    do.
     """
     if _can_fuse(x, convolution, norm):
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        folded = _fold(convolution, norm, dtype)
+        folded = _fold(x, convolution, norm, dtype)
         geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
-        x = x.to(dtype).to(folded.weight.dtype)
+        x = x.to(dtype).to(folded.dtype)
         if add is None:
             name, bounds = _activation(relu)
             return torch.ops.mkldnn._convolution_pointwise(
@@ -94,7 +107,7 @@ def _computed_in(dtype: torch.dtype) -> torch.dtype | None:
     return torch.float32 if dtype is torch.bfloat16 and onednn_takes(torch.float32) else None
 
 
-def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, dtype: torch.dtype) -> _Folded:
+def _fold(x: Tensor, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, dtype: torch.dtype) -> _Folded:
     """weight * gamma / deviation, and beta + (bias - mean) * gamma / deviation."""
     tensors = [convolution.weight, convolution.bias]
     if norm is not None:
@@ -113,7 +126,11 @@ def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, dtype: torch.dtyp
         gain = norm.weight.detach().float() * (variance.float() + norm.eps).rsqrt()
         weight = weight * gain.view(-1, 1, 1, 1)
         bias = norm.bias.detach().float() + (bias - mean.float()) * gain
-    weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
-    folded = _Folded(stamp, weight.to(_computed_in(dtype)), bias.to(dtype).to(_computed_in(dtype)))
+    computed = _computed_in(dtype) or dtype
+    weight = weight.to(dtype).to(computed).contiguous(memory_format=torch.channels_last)
+    packed = torch.ops.mkldnn._reorder_convolution_weight(
+        weight, convolution.padding, convolution.stride, convolution.dilation, convolution.groups, x.shape
+    )
+    folded = _Folded(stamp, packed, bias.to(dtype).to(computed), computed)
     convolution.__dict__["_folded"] = folded
     return folded
