@@ -146,7 +146,7 @@ def main() -> None:
             wait_until_settled(running, within_s=3600)
             read = time.monotonic() - begun
             largest = memory.end()
-            deaths = [said for said in running.log() if said["event"] in ("crash", "process died")]
+            warnings = [said for said in running.log() if said.get("level", "info").lower() != "info"]
             database = Database(running.settings.database_url)
             with database.read() as session:
                 studies = [(row.state, row.reason) for row in session.scalars(select(Study))]
@@ -154,7 +154,7 @@ def main() -> None:
             database.close()
             told = {
                 "gigabytes": round(given.series * given.slices * 512 * 512 * 2 / 1e9, 2),
-                "acknowledged": acknowledged, "else": heard, "deaths": deaths,
+                "acknowledged": acknowledged, "else": heard, "warnings": warnings,
                 "seconds to send": round(seconds),
                 "seconds from the last slice to the end of all work": round(read),
                 "MiB before": before, "MiB at most": largest, "studies": studies, "readings": readings,
