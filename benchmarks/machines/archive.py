@@ -20,17 +20,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import psutil
-from PIL import Image
+from small_pictures import SIDE, pictures
 
-from secondread import parquet
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest_file import ManifestFile, Overview
 from secondread.cohorts.phantoms.make import make_phantoms
 from secondread.cohorts.shards import Shard
 from secondread.fitting.fit import fit
-from secondread.outputs.whole import whole_file
 from secondread.readings.archive.here import Here
 from secondread.readings.archive.on_ray import OnRay
 from secondread.readings.archive.score_archive import Execute, score_archive
@@ -38,35 +35,11 @@ from secondread.readings.archive.score_shard import How, Outcome
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.bf16_speed import processor_name
 
-SIDE = 96
 RECIPE = {
     "preprocessing": {"size": [64, 64]},
     "detector": {"name": "spectrum", "bands": 8},
     "cohorts": {"validation": 0.2, "calibration": 0.3},
 }
-
-
-def pictures(folder: Path, images: int) -> Path:
-    """The manifest of the pictures; those that are missing are drawn, each from its number."""
-    for number in range(images):
-        place = folder / name_of(number)
-        if number % 1000 == 0:
-            place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.is_file():
-            draws = np.random.default_rng(number)
-            coarse = Image.fromarray(draws.integers(0, 256, (12, 12), dtype=np.uint8))
-            with whole_file(place, synced=False) as file:
-                coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "PNG", compress_level=1)
-    manifest = folder / f"manifest-{images}.parquet"
-    columns = {"path": "string", "study_id": "string", "patient_id": "string"}
-    rows = ((name_of(n), f"study-{n // 2}", f"patient-{n // 4}") for n in range(images))
-    with whole_file(manifest) as file:
-        parquet.write(file, columns, rows, of=manifest)
-    return manifest
-
-
-def name_of(number: int) -> str:
-    return f"pictures/{number // 1000:06d}/{number:09d}.png"
 
 
 def bundle_in(folder: Path) -> Bundle:

@@ -28,7 +28,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
-from archive import bundle_in, pictures
+from archive import bundle_in
+from small_pictures import pictures
 
 from secondread.cohorts.manifest_file import ManifestFile
 from secondread.cohorts.shards import shards_of

@@ -80,8 +80,8 @@ def giveaways(table: SeenTable) -> list[Giveaway]:
         column, there, words = table.facts[name], next(known), next(known)
         if words:
             as_word = (
-                f"CASE typeof({column}) WHEN 'null' THEN '(none)' WHEN 'real' THEN CAST({column} AS TEXT) "
-                f"ELSE {column} END"
+                f"CASE typeof({column}) WHEN 'null' THEN '(none)' WHEN 'text' THEN {column} "
+                f"WHEN 'blob' THEN {column} ELSE CAST({column} AS TEXT) END"
             )
             _categorical(table, tests, labels, name, as_word)
             continue
