@@ -42,6 +42,7 @@ def check(
     """Look for unreadable, constant or duplicate images and for leaks.
 
     Also for mismatched sizes and masks, and patients in more than one part. Exit 1 for any finding but notes.
+    With --ray or --shard-rows the same command goes on where one was stopped.
     """
     from secondread.cohorts.checking.check import see
     from secondread.cohorts.checking.findings import findings
