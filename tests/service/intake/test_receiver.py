@@ -121,6 +121,15 @@ def test_associations_beyond_the_limit_are_refused_for_the_moment(settings, data
     assert len(rows(database)) == 1
 
 
+def test_an_association_that_breaks_off_is_told_and_one_that_ends_is_not(receiver, database, caplog):
+    caplog.set_level(logging.WARNING, "secondread")
+    assert send(receiver, film()) == [0]
+    association = caller(receiver, [film()])
+    association.abort()
+    settle(receiver)
+    assert [record.message for record in caplog.records] == ["association broken off"]
+
+
 def test_a_full_disk_is_out_of_resources_and_nothing_stays(settings, database, spool, caplog):
     with receiving(settings, free_gb=1e6) as receiver:
         association = caller(receiver, [film()])

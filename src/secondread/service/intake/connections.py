@@ -148,6 +148,9 @@ class Admitted(Association):
                 self.dul.join(5.0)
             self.dimse.discard()  # type: ignore[attr-defined]
             self._to_send.close()
+            if self.is_aborted:
+                where = {"title": self.requestor.ae_title.strip(), "address": str(self.requestor.address)}
+                self._server.tell("association broken off", where)  # type: ignore[union-attr]
             self._server.left(self)  # type: ignore[union-attr]
 
     def _is_asked_for(self) -> bool:
