@@ -1,4 +1,6 @@
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +39,15 @@ def test_texts_come_back_as_they_were(text: str) -> None:
     found = numbers()
     found.add("INSERT INTO numbers VALUES (?, ?)", [(1, stored(text))])
     assert restored(found.one("SELECT word FROM numbers")[0]) == text
+
+
+def test_what_is_committed_outlives_its_process_in_a_file_for_its_owner(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    with closing(TemporaryDatabase("numbers", kept=kept)) as database:
+        database.run("CREATE TABLE numbers (number)")
+        database.run("INSERT INTO numbers VALUES (1)")
+        database.commit()
+        database.run("INSERT INTO numbers VALUES (2)")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    with closing(TemporaryDatabase("numbers", kept=kept)) as database:
+        assert list(database.rows("SELECT number FROM numbers")) == [(1,)]

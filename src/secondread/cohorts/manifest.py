@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from secondread import parquet, tables
 from secondread.cohorts.columns import COLUMNS, LABELS
-from secondread.cohorts.conditions import meets, none_meets, parsed
 from secondread.cohorts.manifest_table import parse_rows, read_rows
+from secondread.cohorts.manifest_writing import rows_where, write_manifest
 from secondread.cohorts.row import Row, RowsDigest
 from secondread.errors import UserError
-from secondread.images.several_files import SEPARATOR, absolute, files_of, under
+from secondread.images.several_files import absolute, under
 from secondread.outputs.temporary import TemporaryFolder
-from secondread.outputs.whole import cannot_write, whole_file
 from secondread.wording.frame import data_frame
 from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.short import shortened
@@ -138,31 +134,8 @@ class Manifest:
         """Write as CSV, or as Parquet where the name ends so; relative paths are rewritten so that they hold
         from the new place. Raises UserError where Parquet needs pyarrow."""
         path = Path(path)
-        columns = [name for name in COLUMNS if name == "path" or any(row.value(name) for row in self.rows)]
-        columns += self.extra_columns
-        target = path.resolve().parent
-        moved = (
-            replace(row, path=self._moved(row.path, target), mask=self._moved(row.mask, target))
-            for row in self.rows
-        )
-        cells = ([row.value(name) for name in columns] for row in moved)
-        try:
-            with whole_file(path) as file:
-                if parquet.named_parquet(path):
-                    parquet.write(file, dict.fromkeys(columns, "string"), cells, of=path)
-                else:
-                    file.writelines(tables.line(line).encode() for line in chain([columns], cells))
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        write_manifest(path, lambda: self.rows, self.base)
         return path
-
-    def _moved(self, reference: str, target: Path) -> str:
-        if not reference or target == self.base:
-            return reference
-        return SEPARATOR.join(
-            file if os.path.isabs(file) else Path(os.path.relpath(self.base / file, target)).as_posix()
-            for file in files_of(reference, self.base)
-        )
 
     def with_absolute_paths(self) -> Manifest:
         """The same rows with paths that hold from anywhere."""
@@ -195,11 +168,8 @@ class Manifest:
         """
         if not conditions:
             return self
-        wanted = parsed(conditions, self.extra_columns, self.source or "manifest")
-        rows = tuple(row for row in self.rows if meets(row, wanted))
-        if not rows:
-            raise none_meets(conditions, self.source or "manifest")
-        return replace(self, rows=rows)
+        rows = rows_where(lambda: self.rows, conditions, self.source or "manifest")
+        return replace(self, rows=tuple(rows()))
 
     def with_fold(self, fold: int) -> Manifest:
         """Split by the column `fold`: rows of this fold become `test`, all others `train`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from secondread.cohorts.columns import COLUMNS
 from secondread.images.several_files import SEPARATOR
@@ -95,3 +95,9 @@ def shared_file(path: str) -> str:
         if mark and _PART.fullmatch(member):
             return whole
     return ""
+
+
+def only_filled(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """The rows without further columns that are empty in all of them."""
+    filled = {name for row in rows for name, value in row.extra.items() if value}
+    return tuple(replace(row, extra={k: v for k, v in row.extra.items() if k in filled}) for row in rows)

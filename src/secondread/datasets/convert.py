@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secondread.cohorts.listing.file_reading import headers_of
-from secondread.cohorts.listing.index import only_filled
 from secondread.cohorts.listing.natural_order import natural
-from secondread.cohorts.listing.volume_slices import SliceChoice, in_slices
+from secondread.cohorts.listing.volume_slices import InSlices, SliceChoice
 from secondread.cohorts.manifest import Manifest
-from secondread.cohorts.row import Row, counts_alone
+from secondread.cohorts.row import Row, counts_alone, only_filled
 from secondread.datasets.dataset import Choices, Dataset
 from secondread.datasets.layouts.repartition import own_list, placed
 from secondread.datasets.names import dataset_named
@@ -109,10 +108,11 @@ def _in_slices(rows: Sequence[Row], root: Path, which: str, workers: int) -> tup
     choice = SliceChoice.parse("axial", None if which == "all" else which)
     files = dict.fromkeys(files_of(row.path, root)[0] for row in rows)
     headers, unread = headers_of(root, list(files), workers)
-    sliced, aside, said = in_slices(rows, headers, root, choice, 1, workers)
-    if lost := [*unread, *aside]:
+    cut = InSlices(headers, root, choice, 1, workers)
+    sliced = cut(rows)
+    if lost := [*unread, *cut.aside]:
         raise DataError(f"{root}: {count(len(lost), 'volume')} cannot be cut into slices; first: {lost[0]}")
-    return sliced, said
+    return sliced, cut.notes
 
 
 def _of_patients(rows: Sequence[Row]) -> list[str]:

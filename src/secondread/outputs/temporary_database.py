@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from secondread.errors import UserError
+from secondread.outputs.private import FILE
 
 CACHE_KIB = 16_384
 """Held in memory: of the tables, and once more of what is being sorted."""
@@ -26,14 +28,19 @@ class TemporaryDatabase:
 
     what        what it holds, for the one line where the disk is full
     most_pages  that it may have, of 4 KiB; none = as the disk has room
+    kept        a file, for its owner alone, in which it stays after its process; `commit` says up to where
 
     All methods raise UserError where the disk is full or cannot be written.
     """
 
-    def __init__(self, what: str, most_pages: int | None = None) -> None:
-        self.what = what
-        self._connection = sqlite3.connect("", isolation_level=None)
-        settings = [f"cache_size=-{CACHE_KIB}", "temp_store=FILE", "journal_mode=OFF", "synchronous=OFF"]
+    def __init__(self, what: str, most_pages: int | None = None, *, kept: Path | None = None) -> None:
+        self.what, self.kept = what, kept
+        if kept is not None:
+            os.close(os.open(kept, os.O_CREAT | os.O_RDWR, FILE))
+        self._connection = sqlite3.connect(kept or "", isolation_level=None)
+        journal = "OFF" if kept is None else "TRUNCATE"
+        settings = [f"cache_size=-{CACHE_KIB}", "temp_store=FILE", "synchronous=OFF"]
+        settings.append(f"journal_mode={journal}")
         for setting in (*settings, *([f"max_page_count={most_pages}"] if most_pages else [])):
             self._connection.execute(f"PRAGMA {setting}")
         self._connection.execute("BEGIN")
@@ -64,6 +71,11 @@ class TemporaryDatabase:
         (row,) = self.rows(sql, values)
         return row
 
+    def commit(self) -> None:
+        """What was added so far outlives this process, though it be killed."""
+        self.run("COMMIT")
+        self._connection.execute("BEGIN")
+
     def close(self) -> None:
         self._connection.close()
 
@@ -72,6 +84,8 @@ class TemporaryDatabase:
         problem = _DISK.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
         if problem is None:
             return error
+        if self.kept is not None:
+            return UserError(f"{self.kept}: {self.what}: {problem} ({error}); free some space and run again")
         return UserError(
             f"{temporary_place()}: {self.what}: {problem} ({error}); free some space, or set TMPDIR to a "
             "folder on another disk, and run again"

@@ -1,12 +1,25 @@
+from collections.abc import Sequence
+
 import pytest
 
 from secondread.cohorts.columns import LABELS, SPLITS
 from secondread.cohorts.listing.folder_names import (
-    columns_from_folders,
+    FolderColumns,
+    Folders,
+    UnclearFolders,
     match_masks,
     part_masks,
-    unclear_folders,
 )
+
+
+def columns_from_folders(paths: Sequence[str]) -> list[FolderColumns]:
+    folders = Folders(paths)
+    return [folders.say(path) for path in paths]
+
+
+def parted(pictures: Sequence[str]) -> tuple[list[str], dict[str, str], list[str]]:
+    found = part_masks(pictures)
+    return found.images, dict(found.of), [*found.lone, *found.lone_again, *found.lone_in_folders]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +107,10 @@ def test_names_beside_normals_are_read_with_their_negations(name, label, finding
 def test_names_that_are_not_clear_give_no_label_and_are_said(name, why):
     columns = columns_from_folders([f"{name}/a.png", f"{name}/b.png", "normal/c.png"])
     assert [each.label for each in columns] == ["", "", "normal"]
-    (line,) = unclear_folders(columns)
+    unclear = UnclearFolders()
+    for each in columns:
+        unclear.add(each)
+    (line,) = unclear.lines
     assert line.startswith(f"2 images have no label, as their folder's name gives none: {name!r} (")
     assert why in line
 
@@ -125,7 +141,7 @@ def test_no_name_gives_a_label_that_commands_refuse():
 
 @pytest.mark.parametrize("path", ["masks/a.png", "ground_truth/hole/1.png", "x/a_mask.png", "x/a-seg.nii.gz"])
 def test_masks_are_known_by_folder_or_ending(path):
-    images, _, _ = part_masks([path, "masked_people/a.png"])
+    images = part_masks([path, "masked_people/a.png"]).images
     assert images == ["masked_people/a.png"]
 
 
@@ -134,29 +150,29 @@ def test_masks_are_known_by_folder_or_ending(path):
     ["masks", "Lesion_Masks", "labelsTr", "test_labels", "Ground Truth", "groundtruth", "seg", "annotations"],
 )
 def test_the_usual_folders_hold_masks(folder):
-    images, masks, lone = part_masks(["images/1.png", f"{folder}/1.png"])
+    images, masks, lone = parted(["images/1.png", f"{folder}/1.png"])
     assert (images, masks, lone) == (["images/1.png"], {"images/1.png": f"{folder}/1.png"}, [])
 
 
 def test_a_picture_of_a_lesion_in_another_folder_is_an_image_of_its_own():
     paths = ["normal/case1.png", "normal/case2.png", "abnormal/case1_lesion.png", "abnormal/case7_label.png"]
-    assert part_masks(paths) == (paths, {}, [])
+    assert parted(paths) == (paths, {}, [])
 
 
 def test_a_mask_lies_beside_its_image_or_in_a_folder_for_masks():
     beside = ["a/1.png", "a/1_lesion.png", "b/1.png", "b/1_mask.tif"]
-    assert part_masks(beside) == (
+    assert parted(beside) == (
         ["a/1.png", "b/1.png"],
         {"a/1.png": "a/1_lesion.png", "b/1.png": "b/1_mask.tif"},
         [],
     )
-    assert part_masks(["normal/1.png", "abnormal/1_mask.png"]) == (
+    assert parted(["normal/1.png", "abnormal/1_mask.png"]) == (
         ["normal/1.png"],
         {},
         ["abnormal/1_mask.png"],
     )
-    assert part_masks(["a/1.png", "a/1_mask.png", "a/1_seg.png"])[2] == ["a/1_seg.png"]
-    assert part_masks(["a/1.png", "a/1_mask.png", "masks/1.png"])[2] == ["masks/1.png"]
+    assert parted(["a/1.png", "a/1_mask.png", "a/1_seg.png"])[2] == ["a/1_seg.png"]
+    assert parted(["a/1.png", "a/1_mask.png", "masks/1.png"])[2] == ["masks/1.png"]
 
 
 def test_masks_find_the_image_of_their_name_and_folder():

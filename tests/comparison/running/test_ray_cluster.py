@@ -28,6 +28,9 @@ from secondread.cohorts.checking.in_shards import How as CheckHow
 from secondread.cohorts.checking.in_shards import see_in_shards
 from secondread.cohorts.checking.on_ray import OnRay as CheckOnRay
 from secondread.cohorts.checking.seen_table import SeenTable
+from secondread.cohorts.listing.index import index
+from secondread.cohorts.listing.options import IndexOptions
+from secondread.cohorts.listing.streamed.listing import listing
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.manifest_file import ManifestFile
 from secondread.comparison.running.one_run import LOG, Task, work
@@ -142,6 +145,17 @@ def test_a_check_on_ray_finds_what_one_process_finds(
         found = [(each.line, tuple(each.paths)) for each in findings(table)]
     assert found == [(each.line, each.paths) for each in check(manifest.path, workers=0)]
     assert len(found) > 2
+
+
+@pytest.mark.slow
+def test_headers_read_on_ray_give_the_manifest_of_one_process(
+    phantoms: Manifest, tmp_path: Path, local_ray: None
+) -> None:
+    listed = index(phantoms.base, workers=0)
+    options = IndexOptions(manifest_path=tmp_path / "manifest.csv", workers=0, ray=LOCAL)
+    with listing(phantoms.base, options) as found:
+        assert tuple(found.rows()) == listed.manifest.rows
+        assert (found.set_aside, found.warnings) == (listed.set_aside, listed.warnings)
 
 
 @pytest.mark.slow

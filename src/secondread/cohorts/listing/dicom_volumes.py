@@ -27,10 +27,11 @@ Copies = Callable[[Sequence[Sequence[tuple[str, ...]]]], Sequence[bool]]
 
 @dataclass(frozen=True)
 class DicomFile:
-    """A file's path below the source (`/` between folders) and its header."""
+    """A file's path below the source (`/` between folders), its header, and its place in the order of all."""
 
     path: str
     header: Header
+    number: int = 0
 
     @property
     def folder(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -9,12 +10,13 @@ from typing import TypeVar
 
 from secondread.cohorts.listing.dicom_volumes import DicomFile
 from secondread.cohorts.listing.set_aside import SetAside
-from secondread.images.dicom.series import SLICE_MODALITIES, Unread, unread_slice
+from secondread.images.dicom.series import Unread, unread_slice
 from secondread.images.dicom.volume import all_copies
 from secondread.images.header import Header
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.read_header import read_header
+from secondread.images.workers.kept_workers import KeptWorkers
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Done, Failed
 
@@ -49,26 +51,50 @@ def read_each(
         yield path, result.error if isinstance(result, Failed) else result.value
 
 
-def lost_slices(
-    base: Path, dicom: Sequence[DicomFile], aside: Sequence[SetAside], workers: int
-) -> list[Unread]:
-    """Files that seem to be slices of a series and cannot be read, with their paths below the source."""
-    folders = {file.folder for file in dicom if file.header.modality in SLICE_MODALITIES and file.header.size}
-    unclear = [item.path for item in aside if item.unreadable]
-    unclear += [file.path for file in dicom if not file.header.size]
-    unclear = [path for path in unclear if str(PurePosixPath(path).parent) in folders and is_text(path)]
-    return [
-        replace(found, path=Path(path))
-        for path, found in read_each(base, unclear, unread_slice, workers)
-        if isinstance(found, Unread)
-    ]
+class LostSlices:
+    """Files that seem to be slices of a series and cannot be read, with their paths below the source.
+
+    paths   files in folders of slices of CT, MR or PET that cannot be read or have no size
+    """
+
+    def __init__(self, base: Path, paths: Sequence[str], workers: int) -> None:
+        self._in: dict[str, list[tuple[int, Unread]]] = defaultdict(list)
+        for at, (path, found) in enumerate(read_each(base, paths, unread_slice, workers)):
+            if isinstance(found, Unread):
+                folder = str(PurePosixPath(path).parent)
+                self._in[folder].append((at, replace(found, path=Path(path))))
+
+    def beside(self, files: Sequence[DicomFile]) -> list[Unread]:
+        """Those in the folders of some files."""
+        if not self._in:
+            return []
+        folders = {file.folder for file in files}
+        return [one for _, one in sorted((one for f in folders for one in self._in.get(f, ())), key=_place)]
 
 
-def hold_copies(base: Path, found: Sequence[Sequence[tuple[str, ...]]], workers: int) -> list[bool]:
-    """For each series' files at one place, whether they are copies of one another."""
-    items = [tuple(tuple(str(base / path) for path in place) for place in places) for places in found]
-    results = map_in_workers(all_copies, items, workers=min(workers, len(items)))
-    return [isinstance(result, Done) and result.value for result in results]
+def _place(one: tuple[int, Unread]) -> int:
+    return one[0]
+
+
+class SliceCopies:
+    """Whether files at one place of a series are copies of one another, looked at by workers that stay."""
+
+    def __init__(self, base: Path, workers: int) -> None:
+        self._base = base
+        self._kept = KeptWorkers(all_copies, workers=workers) if workers else None
+
+    def __call__(self, found: Sequence[Sequence[tuple[str, ...]]]) -> list[bool]:
+        items = [
+            tuple(tuple(str(self._base / path) for path in place) for place in places) for places in found
+        ]
+        if not items:
+            return []
+        mapped = self._kept.map(items) if self._kept else map_in_workers(all_copies, items, workers=0)
+        return [isinstance(result, Done) and result.value for result in mapped]
+
+    def close(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
 
 
 def is_text(path: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -28,54 +28,109 @@ class FolderColumns:
     unclear: tuple[str, str] | None = None
 
 
-def columns_from_folders(paths: Sequence[str]) -> list[FolderColumns]:
-    """Split, label and finding of each path (relative, `/` between folders).
+class Folders:
+    """What the folders of paths say (relative, `/` between folders), asked for one path after the other.
 
     A folder called by one of the usual words for a split or label fills that column, also both at once
     (`test_normal`); negations are heeded (`no finding`, `non-normal`). A folder that stands beside one for
     normals, and has no meaning of its own, is a finding: its images are abnormal. A name that denies one
     finding (`covid-negative`), contradicts itself or is mere housekeeping (`thumbnails`) gives no label.
+
+    paths   all of them, of which nothing is held; those of one folder best follow one another
     """
-    children: dict[PurePosixPath, set[str]] = defaultdict(set)
-    for path in paths:
-        folder = PurePosixPath(path).parent
-        for inner, outer in zip([folder, *folder.parents], folder.parents, strict=False):
-            children[outer].add(inner.name)
-    beside_normal = {
-        folder
-        for folder, names in children.items()
-        if any(read_name(name).label == "normal" for name in names)
-    }
-    known: dict[PurePosixPath, FolderColumns] = {}
-    found = []
-    for path in paths:
-        folder = PurePosixPath(path).parent
-        if folder not in known:
-            known[folder] = _columns(folder, beside_normal)
-        found.append(known[folder])
-    return found
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._beside_normal: set[PurePosixPath] = set()
+        last = None
+        for path in paths:
+            above = path.rpartition("/")[0]
+            if above != last:
+                last = above
+                folder = PurePosixPath(path).parent
+                for inner, outer in zip([folder, *folder.parents], folder.parents, strict=False):
+                    if read_name(inner.name).label == "normal":
+                        self._beside_normal.add(outer)
+        self._last: str | None = None
+        self._said = FolderColumns()
+
+    def say(self, path: str) -> FolderColumns:
+        above = path.rpartition("/")[0]
+        if above != self._last:
+            self._last = above
+            self._said = _columns(PurePosixPath(path).parent, self._beside_normal)
+        return self._said
 
 
-def unclear_folders(columns: Sequence[FolderColumns]) -> list[str]:
-    """One line on the folders whose names gave no label, where there are any."""
-    counts = Counter(each.unclear for each in columns if each.unclear is not None)
-    if not counts:
-        return []
-    told = [f"{folder!r} ({why})" for folder, why in counts]
-    return [
-        f"{counts.total()} images have no label, as their folder's name gives none: {few(told, 8)}; "
-        "fill the column label where you know it"
-    ]
+class UnclearFolders:
+    """The folders whose names gave no label."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def add(self, said: FolderColumns) -> None:
+        if said.unclear is not None:
+            self._counts[said.unclear] += 1
+
+    @property
+    def lines(self) -> list[str]:
+        """One line on them, where there are any."""
+        if not self._counts:
+            return []
+        told = [f"{folder!r} ({why})" for folder, why in self._counts]
+        return [
+            f"{self._counts.total()} images have no label, as their folder's name gives none: "
+            f"{few(told, 8)}; fill the column label where you know it"
+        ]
 
 
-def part_masks(pictures: Sequence[str]) -> tuple[list[str], Mapping[str, str], list[str]]:
-    """The images among pictures, the mask of each that has one (image path → mask path), and lone masks.
+@dataclass(frozen=True)
+class PartMasks:
+    """The mask of each image that has one (image path -> mask path), and masks that fit no image or several:
+    beside images, beside an image in another format, and in folders."""
+
+    of: Mapping[str, str]
+    lone: list[str]
+    lone_again: list[str]
+    lone_in_folders: list[str]
+    images: list[str]
+
+
+class MaskNames:
+    """Which of many pictures may be masks, by their names; asked for one path after the other."""
+
+    def __init__(self) -> None:
+        self._last: str | None = None
+        self._foldered = False
+
+    def in_folder(self, path: PurePosixPath) -> bool:
+        """Whether it lies in a folder for masks."""
+        above = str(path.parent)
+        if above != self._last:
+            self._last = above
+            self._foldered = any(is_mask_folder(part) for part in path.parts[:-1])
+        return self._foldered
+
+    def may_be(self, path: PurePosixPath) -> bool:
+        return self.in_folder(path) or MASK_ENDING.search(stem_of(path)) is not None
+
+
+def without_endings(stem: str) -> str:
+    """What the names of an image and its masks have in common."""
+    while (plain := MASK_ENDING.sub("", stem)) != stem:
+        stem = plain
+    return stem
+
+
+def part_masks(pictures: Sequence[str]) -> PartMasks:
+    """The images among pictures and their masks. Pictures that differ in `without_endings` do not touch one
+    another.
 
     A mask lies in a folder for masks, or beside its image under the same name with an ending such as `_mask`
     or `_lesion`. A picture elsewhere whose name ends in `_label` or `_lesion` is an image; one that ends in
     `_mask` is a mask without an image.
     """
     stems = {(PurePosixPath(path).parent, stem_of(PurePosixPath(path))): path for path in pictures}
+    names = MaskNames()
     images: list[str] = []
     beside: dict[str, str] = {}
     foldered: list[str] = []
@@ -85,7 +140,7 @@ def part_masks(pictures: Sequence[str]) -> tuple[list[str], Mapping[str, str], l
         stem = stem_of(pure)
         plain = MASK_ENDING.sub("", stem)
         image = stems.get((pure.parent, plain)) if plain != stem else None
-        if any(is_mask_folder(part) for part in pure.parts[:-1]):
+        if names.in_folder(pure):
             foldered.append(path)
         elif image is not None and image not in beside:
             beside[image] = path
@@ -93,9 +148,10 @@ def part_masks(pictures: Sequence[str]) -> tuple[list[str], Mapping[str, str], l
             lone.append(path)
         else:
             images.append(path)
+    listed = set(images)
     matched, left = match_masks([image for image in images if image not in beside], foldered)
-    lone += [beside.pop(image) for image in list(beside) if image not in images]
-    return images, {**beside, **matched}, [*lone, *left]
+    again = [beside.pop(image) for image in list(beside) if image not in listed]
+    return PartMasks({**beside, **matched}, lone, again, left, images)
 
 
 def match_masks(images: Sequence[str], masks: Sequence[str]) -> tuple[dict[str, str], list[str]]:

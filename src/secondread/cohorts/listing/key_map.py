@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secondread import tables
-from secondread.cohorts.listing.dicom_volumes import DicomFile
+from secondread.cohorts.listing.streamed.file_table import FileTable
 from secondread.cohorts.row import Row
 from secondread.errors import UserError
-from secondread.images.dicom.series import series_key
 from secondread.images.header import Header
 from secondread.outputs.folders import RECORD, made_by, refuse_no_folder
 from secondread.outputs.lock import only_one
@@ -99,29 +98,31 @@ class KeyMap:
         return cls(studies, next(iter(marks), None))
 
 
-def studies_of(rows: Iterable[Row], files: Sequence[DicomFile]) -> tuple[MappedStudy, ...]:
-    """The studies of a manifest's rows, from the headers that were read to list them."""
-    by_path = {file.path: file.header for file in files}
-    by_key = {series_key(file.header.series): file.header for file in files if file.header.series_uid}
+def studies_of(
+    rows: Iterable[Row], files: FileTable, passed_over: Callable[[str], bool]
+) -> tuple[MappedStudy, ...]:
+    """The studies of a manifest's rows, from the headers of DICOM files that were read to list them, but for
+    those that are passed over."""
+
+    def header_at(path: str) -> Header | None:
+        header = None if passed_over(path) else files.get(path)
+        return header if header is not None and header.kind == "dicom" else None
+
     found: dict[tuple[str, str], MappedStudy] = {}
     for row in rows:
-        header, whole = _header_of(row.path.partition("|")[0], by_path, by_key)
+        path = row.path.partition("|")[0]
+        header, whole = header_at(path), False
+        if header is None and "#" in path:
+            file, _, member = path.partition("#")
+            header = header_at(file)
+            if header is None:
+                header, whole = files.of_series_key(member), True
         if header is None or not row.study_id:
             continue
         series = (header.series_uid,) if whole and header.series_uid else ()
         one = MappedStudy(row.study_id, header.study_uid, header.accession, header.patient_id, series)
         found[one.of] = found[one.of].joined(one) if one.of in found else one
     return tuple(found.values())
-
-
-def _header_of(
-    path: str, by_path: dict[str, Header], by_key: dict[str, Header]
-) -> tuple[Header | None, bool]:
-    """The header behind a row, and whether the row is a whole series."""
-    if path in by_path:
-        return by_path[path], False
-    file, _, member = path.partition("#")
-    return (by_path[file], False) if file in by_path else (by_key.get(member), True)
 
 
 def refuse_place(path: Path, *folders: Path | None) -> None:

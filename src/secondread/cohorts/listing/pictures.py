@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from secondread.cohorts.listing.folder_names import columns_from_folders, part_masks, unclear_folders
+from secondread.cohorts.listing.folder_names import Folders, UnclearFolders
 from secondread.cohorts.listing.given.mask_patterns import FoundMasks
 from secondread.cohorts.listing.given.volume_parts import VolumeParts
 from secondread.cohorts.listing.set_aside import SetAside
 from secondread.cohorts.listing.split_file import Found
+from secondread.cohorts.listing.streamed.file_table import FileTable
+from secondread.cohorts.listing.streamed.mask_table import MaskTable
 from secondread.cohorts.row import Row
 from secondread.cohorts.sequences import place_of, sequences_of_folders
 from secondread.images.header import Header
+from secondread.outputs.temporary_database import TemporaryDatabase
 
 
 @dataclass(frozen=True)
@@ -33,64 +36,84 @@ class HowPictures:
     outlined: FoundMasks | None = None
 
 
-@dataclass
-class Listed:
-    """Rows; masks that fit no one image; files that became no row; what is to be said of folders that are not
-    clear, and of all else."""
+class Pictures:
+    """The rows of DICOM files and those of pictures and volumes, one after the other, placed as folders or
+    the split file say.
 
-    rows: list[Row]
-    lone_masks: list[str] = field(default_factory=list)
-    aside: list[SetAside] = field(default_factory=list)
-    unclear: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    dicom   the rows of DICOM files
+    lone_masks   masks that fit no one image; `aside` files that became no row; `notes` what is to be said
+    unclear      what is to be said of folders that are not clear, once all rows were gone through
+
+    Raises UserError where the parts of volumes fit no file.
+    """
+
+    def __init__(
+        self,
+        dicom: Iterable[Row],
+        files: FileTable,
+        database: TemporaryDatabase,
+        found: Found | None,
+        how: HowPictures,
+    ) -> None:
+        self._dicom, self._files, self._found, self._how = dicom, files, found, how
+        self.aside: list[SetAside] = []
+        self.notes: list[str] = [] if how.outlined is None else list(how.outlined.notes)
+        self._unclear = UnclearFolders()
+        self._masks = MaskTable(database)
+        if how.outlined is None and not found and not how.parts:
+            self._masks.find(files.pictures())
+        self.lone_masks = self._masks.lone
+        self._given: list[Row] | None = None
+        if how.parts or how.folder:
+            self._given = list(self._drawn())
+        if how.parts and self._given is not None:
+            self._given, self.aside, said = how.parts.joined(self._given)
+            self.notes += said
+        if how.folder and self._given is not None:
+            self._given = sequences_of_folders(self._given, how.folder, how.every)
+
+    def __iter__(self) -> Iterator[Row]:
+        if self._found:
+            for row in self._unplaced():
+                yield _with_listed_columns(row, self._found)
+            return
+        folders = Folders(row.path for row in self._unplaced())
+        self._unclear = UnclearFolders()
+        for row in self._unplaced():
+            said = folders.say(row.path)
+            self._unclear.add(said)
+            yield replace(row, split=said.split, label=said.label, finding=said.finding)
+
+    @property
+    def unclear(self) -> list[str]:
+        return self._unclear.lines
+
+    def _unplaced(self) -> Iterator[Row]:
+        outlined = self._how.outlined
+        for row in self._dicom:
+            yield row if outlined is None else replace(row, mask=outlined.masks.get(row.path, row.mask))
+        yield from self._drawn() if self._given is None else self._given
+
+    def _drawn(self) -> Iterator[Row]:
+        outlined = self._how.outlined
+        for _, path, header in self._files.picture_headers():
+            if outlined is not None:
+                if path not in outlined.files:
+                    yield from _picture_rows(header, self._files, outlined.masks.get(path, ""), self._how)
+            elif self._masks.is_image(path):
+                yield from _picture_rows(header, self._files, self._masks.of(path), self._how)
 
 
-def with_pictures(
-    rows: Sequence[Row], headers: Mapping[str, Header], found: Found | None, how: HowPictures
-) -> Listed:
-    """The rows and those of pictures and volumes, placed as folders or the split file say. Raises UserError
-    where the parts of volumes fit no file."""
-    pictures = [path for path, header in headers.items() if header.kind not in ("dicom", "npz")]
-    masks: Mapping[str, str] = {}
-    lone: list[str] = []
-    if how.outlined is not None:
-        rows = [replace(row, mask=how.outlined.masks.get(row.path, row.mask)) for row in rows]
-        images = [path for path in pictures if path not in how.outlined.files]
-        masks = how.outlined.masks
-    elif found or how.parts:
-        images = pictures
-    else:
-        images, masks, lone = part_masks(pictures)
-    drawn = [row for path in images for row in _picture_rows(path, headers, masks.get(path, ""), how)]
-    listed = Listed([], lone, notes=[] if how.outlined is None else how.outlined.notes)
-    if how.parts:
-        drawn, listed.aside, said = how.parts.joined(drawn)
-        listed.notes += said
-    if how.folder:
-        drawn = sequences_of_folders(drawn, how.folder, how.every)
-    listed.rows = [*rows, *drawn]
-    if found:
-        listed.rows = _with_listed_columns(listed.rows, found)
-    else:
-        said_by_folders = columns_from_folders([row.path for row in listed.rows])
-        listed.rows = [
-            replace(row, split=said.split, label=said.label, finding=said.finding)
-            for row, said in zip(listed.rows, said_by_folders, strict=True)
-        ]
-        listed.unclear = unclear_folders(said_by_folders)
-    return listed
-
-
-def _picture_rows(path: str, headers: Mapping[str, Header], mask: str, how: HowPictures) -> list[Row]:
+def _picture_rows(header: Header, headers: Mapping[str, Header], mask: str, how: HowPictures) -> list[Row]:
     """A picture or volume as one row, or each volume of a 4-D NIfTI and, where they are asked for, each page
     of a TIFF as one. A mask of as many pages has one for each."""
-    header = headers[path]
+    path = header.path
     if header.frames == 1 or (header.kind == "tiff" and not how.pages):
         return [Row(path, mask=mask)]
     numbers = range(0, header.frames, how.every)
     if header.kind != "tiff":
         return [Row(f"{path}#frame/{number}", mask=mask) for number in numbers]
-    own = headers.get(mask)
+    own = headers.get(mask) if mask else None
     paged = own is not None and own.kind == "tiff" and own.frames == header.frames
     return [
         Row(
@@ -103,9 +126,7 @@ def _picture_rows(path: str, headers: Mapping[str, Header], mask: str, how: HowP
     ]
 
 
-def _with_listed_columns(rows: Sequence[Row], found: Found) -> list[Row]:
-    """The rows as the split file places their files; frames of a file are placed alike."""
-    return [
-        found.files[row.path if row.path in found.files else row.path.rpartition("#frame/")[0]].placed(row)
-        for row in rows
-    ]
+def _with_listed_columns(row: Row, found: Found) -> Row:
+    """The row as the split file places its file; frames of a file are placed alike."""
+    path = row.path if row.path in found.files else row.path.rpartition("#frame/")[0]
+    return found.files[path].placed(row)

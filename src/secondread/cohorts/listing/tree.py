@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -36,8 +37,13 @@ def tree_of(base: Path) -> Tree:
     where that is below the base; the other ways, and links to a folder that holds the link, are set aside,
     and so is a folder that cannot be listed.
     """
-    walked = _Walked(base)
-    files: list[str] = []
+    aside: list[SetAside] = []
+    return Tree(list(walk(base, aside)), aside)
+
+
+def walk(base: Path, aside: list[SetAside]) -> Iterator[str]:
+    """The files of `tree_of` one after the other; what is passed over is added to `aside`."""
+    walked = _Walked(base, aside)
 
     def unlisted(error: OSError) -> None:
         path = PurePosixPath(os.path.relpath(error.filename, base)).as_posix()
@@ -48,6 +54,7 @@ def tree_of(base: Path) -> Tree:
         folders[:] = [
             name for name in sorted(folders) if not _is_hidden(name) and walked.enters(folder, name)
         ]
+        place = Path(folder).relative_to(base).as_posix()
         for name in sorted(names):
             skipped = (
                 name.startswith(".")
@@ -55,8 +62,7 @@ def tree_of(base: Path) -> Tree:
                 or PurePosixPath(name).suffix.lower() in _NEVER_IMAGES
             )
             if not skipped:
-                files.append(Path(folder, name).relative_to(base).as_posix())
-    return Tree(files, walked.aside)
+                yield name if place == "." else f"{place}/{name}"
 
 
 def _is_hidden(name: str) -> bool:
@@ -66,9 +72,9 @@ def _is_hidden(name: str) -> bool:
 class _Walked:
     """Which folders were entered, by their real places."""
 
-    def __init__(self, base: Path) -> None:
+    def __init__(self, base: Path, aside: list[SetAside]) -> None:
         self.base = base
-        self.aside: list[SetAside] = []
+        self.aside = aside
         self.places: dict[Path, str] = {base: "."}
 
     def enters(self, folder: str, name: str) -> bool:

@@ -66,53 +66,65 @@ class SliceChoice:
         return range(int(self.first * length + 0.5), min(int(self.last * length + 0.5), length), every)
 
 
-def in_slices(
-    rows: Sequence[Row],
-    headers: Mapping[str, Header],
-    base: Path,
-    choice: SliceChoice,
-    every: int,
-    workers: int,
-) -> tuple[list[Row], list[SetAside], list[str]]:
-    """The rows with each NIfTI volume as rows of slices, each a picture; what could not be read; what is to
-    be said.
+class InSlices:
+    """Rows with each NIfTI volume as rows of slices, each a picture; asked with some rows after the others.
+
+    aside   what could not be read
 
     The volume is the study of its slices, unless the row names one. A slice of a volume with a mask is
     outlined by the mask's slice; it is abnormal where that marks something, and else normal, for the
     volume's label is of all its slices together.
     """
-    volumes = [row for row in rows if _is_volume(row, headers, base)]
-    marks = _marks([row for row in volumes if row.mask], base, choice.axis, workers)
-    found: list[Row] = []
-    aside: list[SetAside] = []
-    clean = 0
-    chosen = set(map(id, volumes))
-    for row in rows:
-        if id(row) not in chosen:
-            found.append(row)
-            continue
-        marked = marks.get(row.mask) if row.mask else None
-        if isinstance(marked, SetAside):
-            aside.append(replace(marked, path=row.path))
-            continue
-        length = headers[_first(row, base)].size[choice.axis]
-        if marked is not None and marked[1] != length:
-            reason = f"its mask has {marked[1]} {choice.plane} slices, and the image {length}"
-            aside.append(SetAside(row.path, reason, unreadable=True))
-            continue
-        slices = [
-            _slice(row, base, choice.plane, number, None if marked is None else number in marked[0])
-            for number in choice.of(length, every)
-        ]
-        clean += sum(each.label == "normal" and row.label != "normal" for each in slices)
-        found += slices
-    notes = []
-    if volumes:
-        listed = count(len(found) - (len(rows) - len(volumes)), f"{choice.plane} slice")
-        notes.append(f"{count(len(volumes), 'NIfTI volume')} as {listed}; each volume is a study")
-    if clean:
-        notes.append(f"{count(clean, 'slice')} in which the volume's mask marks nothing became normal")
-    return found, aside, notes
+
+    def __init__(
+        self, headers: Mapping[str, Header], base: Path, choice: SliceChoice, every: int, workers: int
+    ) -> None:
+        self._headers, self._base, self._choice = headers, base, choice
+        self._every, self._workers = every, workers
+        self._volumes = self._slices = self._clean = 0
+        self.aside: list[SetAside] = []
+
+    def __call__(self, rows: Sequence[Row]) -> list[Row]:
+        base, choice = self._base, self._choice
+        volumes = [row for row in rows if _is_volume(row, self._headers, base)]
+        marks = _marks([row for row in volumes if row.mask], base, choice.axis, self._workers)
+        self._volumes += len(volumes)
+        found: list[Row] = []
+        chosen = set(map(id, volumes))
+        for row in rows:
+            if id(row) not in chosen:
+                found.append(row)
+                continue
+            marked = marks.get(row.mask) if row.mask else None
+            if isinstance(marked, SetAside):
+                self.aside.append(replace(marked, path=row.path))
+                continue
+            length = self._headers[_first(row, base)].size[choice.axis]
+            if marked is not None and marked[1] != length:
+                reason = f"its mask has {marked[1]} {choice.plane} slices, and the image {length}"
+                self.aside.append(SetAside(row.path, reason, unreadable=True))
+                continue
+            slices = [
+                _slice(row, base, choice.plane, number, None if marked is None else number in marked[0])
+                for number in choice.of(length, self._every)
+            ]
+            self._slices += len(slices)
+            self._clean += sum(each.label == "normal" and row.label != "normal" for each in slices)
+            found += slices
+        return found
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of all rows so far."""
+        notes = []
+        if self._volumes:
+            listed = count(self._slices, f"{self._choice.plane} slice")
+            notes.append(f"{count(self._volumes, 'NIfTI volume')} as {listed}; each volume is a study")
+        if self._clean:
+            notes.append(
+                f"{count(self._clean, 'slice')} in which the volume's mask marks nothing became normal"
+            )
+        return notes
 
 
 def _is_volume(row: Row, headers: Mapping[str, Header], base: Path) -> bool:

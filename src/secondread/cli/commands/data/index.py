@@ -32,7 +32,7 @@ from secondread.wording.lists import first_lines
 from secondread.wording.numbers import count
 
 
-@one_line("run the same command again")
+@one_line("the same command goes on where this one stopped")
 def index(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="Folder, DICOM tree, file or npz.")],
     output: Annotated[
@@ -121,6 +121,12 @@ def index(
     every: Every = 1,
     folders_as_sequences: FoldersAsSequences = False,
     where: Where = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Address of a Ray cluster that reads headers, or local."
+        ),
+    ] = None,
     workers: Workers = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -131,8 +137,10 @@ def index(
     files could not be read, or a split file names some that are not there.
     """
     from secondread.cohorts.listing.identities import key_mark, no_stray_key, read_key
-    from secondread.cohorts.listing.index import index as index_source
     from secondread.cohorts.listing.key_map import refuse_place, write_key_map
+    from secondread.cohorts.listing.options import IndexOptions
+    from secondread.cohorts.listing.streamed.listing import listing
+    from secondread.cohorts.manifest_writing import rows_where, write_manifest
     from secondread.images.workers.cores import available_cores
     from secondread.outputs.folders import beside
 
@@ -154,49 +162,50 @@ def index(
         box_size_columns=box_size_columns,
         no_boxes=no_boxes,
     )
-    with no_stray_key(output):
-        result = index_source(
-            source,
-            manifest_path=output,
-            as_images=shape == "images",
-            keep_ids=keep_ids,
-            keep_derived=keep_derived,
-            key=key,
-            where=tuple(where or ()),
-            normal_class=normal_class,
-            split_file=split_file,
-            channels=channels.split(",") if channels else (),
-            labels=given,
-            patient=patient,
-            masks=tuple(mask or ()),
-            volume_parts=volume_parts,
-            plane=plane,
-            slices=slices,
-            every=every,
-            folders_as_sequences=folders_as_sequences,
-            with_studies=key_map is not None,
-            workers=available_cores() if workers is None else workers,
-        )
-        notes = result.warnings
+    how = IndexOptions(
+        manifest_path=output,
+        as_images=shape == "images",
+        keep_ids=keep_ids,
+        keep_derived=keep_derived,
+        key=key,
+        normal_class=normal_class,
+        split_file=split_file,
+        channels=channels.split(",") if channels else (),
+        labels=given,
+        patient=patient,
+        masks=tuple(mask or ()),
+        volume_parts=volume_parts,
+        plane=plane,
+        slices=slices,
+        every=every,
+        folders_as_sequences=folders_as_sequences,
+        workers=available_cores() if workers is None else workers,
+        resumable=True,
+        ray=ray,
+    )
+    with no_stray_key(output), listing(source, how) as found:
+        rows = rows_where(found.rows, tuple(where or ()), str(source))
+        notes = found.warnings
         if key_map is not None:
-            if not result.studies:
+            studies = found.studies(rows())
+            if not studies:
                 raise UserError(f"{source}: no image has a study in a DICOM header; leave --key-map out")
-            mark = None if result.key_path is None else key_mark(read_key(result.key_path))
-            notes = [*notes, *write_key_map(key_map, result.studies, mark)]
-        result.manifest.write(output)
+            mark = None if found.key_path is None else key_mark(read_key(found.key_path))
+            notes = [*notes, *write_key_map(key_map, studies, mark)]
+        written = write_manifest(output, rows, found.base)
     place.written(
-        digests={"manifest": result.manifest.digest},
-        rows=len(result.manifest.rows),
-        set_aside=[str(aside) for aside in result.set_aside],
+        digests={"manifest": written.digest},
+        rows=written.rows,
+        set_aside=[str(aside) for aside in found.set_aside],
         warnings=notes,
-        missing=result.missing,
+        missing=found.missing,
     )
     if not quiet:
         for warning in notes:
             say(f"note: {warning}")
-        for line in first_lines("set aside", result.set_aside, 20, f"in {beside(output)}"):
+        for line in first_lines("set aside", found.set_aside, 20, f"in {beside(output)}"):
             say(line)
-        say(count(len(result.manifest.rows), "image"))
+        say(count(written.rows, "image"))
     typer.echo(output)
-    if result.missing or any(aside.unreadable for aside in result.set_aside):
+    if found.missing or any(aside.unreadable for aside in found.set_aside):
         raise typer.Exit(FINDINGS)

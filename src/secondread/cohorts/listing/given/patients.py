@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 
 from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.wording.lists import few
 from secondread.wording.numbers import count
+
+_NAMED = 5
+"""Paths that a line names."""
 
 
 def patient_pattern(text: str) -> re.Pattern[str]:
@@ -21,31 +23,46 @@ def patient_pattern(text: str) -> re.Pattern[str]:
         raise UserError(f"--patient {text}: no regular expression ({error.msg}{at})") from None
 
 
-def with_patients(rows: Sequence[Row], pattern: re.Pattern[str]) -> tuple[list[Row], list[str]]:
-    """The rows with the patient that their paths name, and what is to be said of the others.
+class PatientsOfPaths:
+    """Rows with the patient that their paths name, one after the other.
 
     The id is the group called `patient`, else the first group that took part, else all that fits. It is
-    sought anywhere in the path; a row whose path does not fit keeps the id that it has. Raises UserError
-    where no path fits.
+    sought anywhere in the path; a row whose path does not fit keeps the id that it has.
     """
-    found = []
-    without: list[str] = []
-    for row in rows:
-        patient = _patient(pattern.search(row.path))
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+        self._rows = self._without = 0
+        self._first: list[str] = []
+        self._patients: set[str] = set()
+
+    def of(self, row: Row) -> Row:
+        patient = _patient(self._pattern.search(row.path))
+        self._rows += 1
         if not patient:
-            without.append(row.path)
-        found.append(replace(row, patient_id=patient) if patient else row)
-    if len(without) == len(rows):
-        raise UserError(
-            f"--patient {pattern.pattern}: fits none of {count(len(rows), 'path')}, such as {few(without, 2)}"
-        )
-    patients = {row.patient_id for row in found if row.patient_id}
-    notes = [f"{count(len(patients), 'patient')} by --patient in {count(len(rows), 'image')}"]
-    if without:
-        notes.append(
-            f"--patient {pattern.pattern} does not fit {count(len(without), 'path')}: {few(without)}"
-        )
-    return found, notes
+            self._without += 1
+            if len(self._first) < _NAMED:
+                self._first.append(row.path)
+        if patient or row.patient_id:
+            self._patients.add(patient or row.patient_id)
+        return replace(row, patient_id=patient) if patient else row
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of all rows. Raises UserError where no path fits."""
+        pattern = self._pattern.pattern
+        if self._without == self._rows:
+            raise UserError(
+                f"--patient {pattern}: fits none of {count(self._rows, 'path')}, such as "
+                f"{few(self._first, 2, of=self._without)}"
+            )
+        notes = [f"{count(len(self._patients), 'patient')} by --patient in {count(self._rows, 'image')}"]
+        if self._without:
+            notes.append(
+                f"--patient {pattern} does not fit {count(self._without, 'path')}: "
+                f"{few(self._first, of=self._without)}"
+            )
+        return notes
 
 
 def _patient(found: re.Match[str] | None) -> str:
