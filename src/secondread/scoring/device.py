@@ -5,9 +5,12 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from functools import cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -80,11 +83,29 @@ def memory_format(rank: int) -> torch.memory_format:
 
 
 def place(module: nn.Module, device: torch.device) -> None:
-    """The module on the device, its convolution weights in channels-last order."""
-    module.to(device)
+    """The module on the device, its convolution weights in channels-last order. What is so already is left
+    alone: a detector is placed before every batch that it scores."""
+    if any(tensor.device != device for tensor in _tensors(module)):
+        module.to(device)
     for part in module.modules():
-        if isinstance(part, nn.modules.conv._ConvNd) and part.weight.ndim > 3:
+        if isinstance(part, nn.modules.conv._ConvNd) and not all(map(_in_order, _tensors(part))):
             part.to(memory_format=memory_format(part.weight.ndim - 2))  # type: ignore[call-overload]
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    return chain(module.parameters(), module.buffers())
+
+
+def _in_order(tensor: Tensor) -> bool:
+    """Whether it is in channels-last order to the last stride; where an axis has one entry, several orders
+    are the same numbers, among which libraries still choose by the strides."""
+    if tensor.ndim < 4:
+        return True
+    _, channels, *spatial = tensor.shape
+    strides = [channels]
+    for length in reversed(spatial):
+        strides.insert(0, strides[0] * length)
+    return tensor.stride() == (strides[0], 1, *strides[1:])
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:
@@ -111,24 +132,32 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
 
 def make_fabric(device: torch.device, precision: Precision) -> Fabric:
     """Fabric for this process, started: alone, or one of those that `torchrun` launched."""
+    if process_count() == 1:
+        return _alone(device, precision)
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    nodes = max(1, process_count() // local)
+    fabric = _launched(device, precision, devices=local, num_nodes=nodes, strategy="ddp")
+    atexit.unregister(leave_process_group)
+    atexit.register(leave_process_group)
+    return fabric
+
+
+@cache
+def _alone(device: torch.device, precision: Precision) -> Fabric:
+    """Made once, since Fabric asks every installed package whether it has callbacks for it. It keeps nothing
+    of one fit for the next."""
+    return _launched(device, precision, devices=1 if device.type == "cpu" else [device.index or 0])
+
+
+def _launched(device: torch.device, precision: Precision, **how: Any) -> Fabric:
     from lightning_fabric import Fabric  # takes a second to import, which scoring need not wait for
 
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    several = process_count() > 1
-    devices: int | list[int] = local if several or device.type == "cpu" else [device.index or 0]
     logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
-        accelerator=device.type,
-        devices=devices,
-        num_nodes=max(1, process_count() // local),
-        strategy="ddp" if several else "auto",
-        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        accelerator=device.type, precision="bf16-mixed" if precision == "bf16" else "32-true", **how
     )
     fabric.launch()
-    if several:
-        atexit.unregister(leave_process_group)
-        atexit.register(leave_process_group)
     return fabric
 
 

@@ -99,7 +99,8 @@ class Scorer:
         precision. Which images come together changes nothing (see above). Maps are the processed ones; where
         they give a part (`maps.score`), it is there without `maps` too.
         """
-        self.detector.eval()
+        if any(part.training for part in self.detector.modules()):
+            self.detector.eval()
         place(self.detector, self.device)
         batch = Batch(
             torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)),

@@ -16,7 +16,7 @@ from secondread.detectors.detector_settings import StageSettings
 from secondread.training.divergence import NOT_FINITE_IN_A_ROW, refuse_divergence
 from secondread.training.fit_state import Run, StageProgress
 from secondread.training.optimisers import RunningStatistics, StepTraining, gradients_only_for
-from secondread.training.seeds import derive_seed, seeded_generator
+from secondread.training.seeds import seed_layers, seeded_generator
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def take_step(run: Run, training: StepTraining, batches: Batches, images: int, w
     was asked to stop."""
     fabric, step, parameters, at = run.fabric, training.step, training.parameters, where.at
     key = where.key(fabric.global_rank)
-    torch.manual_seed(derive_seed(run.seed, *key, "layers"))
+    seed_layers(fabric.device, run.seed, *key, "layers")
     statistics = RunningStatistics(run.detector)
     with gradients_only_for(run.detector, parameters):
         with fabric.autocast():

@@ -48,7 +48,7 @@ from secondread.training.fit_state import AfterRound, Run
 from secondread.training.log import TrainingLog
 from secondread.training.observer import Observer
 from secondread.training.one_stage import run_stage, stage_settings
-from secondread.training.seeds import derive_seed
+from secondread.training.seeds import seed_layers
 from secondread.training.training_precision import training_precision
 
 
@@ -137,7 +137,7 @@ def train(
         sizes = {name: len(source) for name, source in cohorts.items()}
         planned = planned_stages(detector.stages(), stages, sizes, detector.uses)
         shown.plan(planned)
-        torch.manual_seed(derive_seed(seed, "stages"))
+        seed_layers(fabric.device, seed, "stages")
         order = independent(detector.stages(), stages) if fabric.world_size == 1 else None
         if order is not None:
             if saved is not None:

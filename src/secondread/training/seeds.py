@@ -19,3 +19,17 @@ def derive_seed(*where: int | str) -> int:
 def seeded_generator(*where: int | str) -> torch.Generator:
     """A CPU generator seeded with `derive_seed(*where)`: the same draws on every device."""
     return torch.Generator().manual_seed(derive_seed(*where))
+
+
+def seed_layers(device: torch.device, *where: int | str) -> None:
+    """`derive_seed(*where)` for torch's own generators, from which layers such as dropout draw: that of the
+    processor, and those of all GPUs where the fit is on one.
+
+    `torch.manual_seed` alone would do, but for GPUs that nobody has asked for anything yet it writes down the
+    call's whole stack, which takes longer than a small network's step.
+    """
+    seed = derive_seed(*where)
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)

@@ -26,7 +26,7 @@ from secondread.training.checkpoint import Checkpoints
 from secondread.training.fit_state import Run
 from secondread.training.log import StageLog, TrainingLog
 from secondread.training.one_stage import run_stage
-from secondread.training.seeds import derive_seed
+from secondread.training.seeds import seed_layers
 
 FOLDER = "stages"
 State = Mapping[str, Tensor]
@@ -76,7 +76,7 @@ def run_piece(run: Run, piece: Piece) -> None:
     if saved is not None and saved["done"]:
         return
     own = replace(run, checkpoints=checkpoints, base=piece.base, saved_at=time.monotonic(), unproven=False)
-    torch.manual_seed(derive_seed(run.seed, "stages", stage.name))
+    seed_layers(run.fabric.device, run.seed, "stages", stage.name)
     with threads(piece.threads):
         run_stage(own, piece.number, stage, piece.settings, saved)
 

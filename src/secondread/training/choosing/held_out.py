@@ -13,7 +13,7 @@ from secondread.detectors.detector_settings import StageSettings
 from secondread.training.batches.coming import held_out_batches
 from secondread.training.batches.stage_data import VALIDATION, StageData
 from secondread.training.fit_state import Run
-from secondread.training.seeds import derive_seed, seeded_generator
+from secondread.training.seeds import seed_layers, seeded_generator
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def held_out_loss(
         batch = batches[VALIDATION]
         everyone = {**dict.fromkeys(stage.on, batch), **batches}
         for index, loss in enumerate(losses):
-            torch.manual_seed(derive_seed(run.seed, stage.name, VALIDATION, number, index, "layers"))
+            seed_layers(fabric.device, run.seed, stage.name, VALIDATION, number, index, "layers")
             generator = seeded_generator(run.seed, stage.name, VALIDATION, number, index)
             with fabric.autocast():
                 terms = loss(everyone, generator)

@@ -39,7 +39,7 @@ from secondread.scoring.scorer import score_images
 from secondread.training.batches.loading import Loader
 from secondread.training.batches.stage_data import VALIDATION
 from secondread.training.fit_state import Run
-from secondread.training.seeds import derive_seed, seeded_generator
+from secondread.training.seeds import derive_seed, seed_layers, seeded_generator
 
 UNLABELLED = "unlabelled"
 MOST_IMAGES = 300
@@ -117,7 +117,7 @@ class Measure:
         found: dict[str, float | None] = {}
         if self.run.fabric.is_global_zero:
             self.run.detector.eval()
-            torch.manual_seed(derive_seed(self.run.seed, self.stage.name, "measure"))
+            seed_layers(self.run.fabric.device, self.run.seed, self.stage.name, "measure")
             found = self._values()
         return self.run.fabric.broadcast(found)
 
