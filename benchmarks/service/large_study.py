@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-for place in ("tests/service/processes", "tests/results/dicom"):
+for place in ("tests/service/processes", "tests/results/dicom", "tests/servers"):
     sys.path.insert(0, str(HERE.parents[1] / place))
 
 import numpy as np  # noqa: E402

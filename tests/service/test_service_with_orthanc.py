@@ -19,11 +19,12 @@ import pytest
 import valid_studies
 import yaml
 from archive import Archive
+from free_ports import free_port
 from pydicom import Dataset
 from result_checks import kind_of, numbers, references
 from scored_studies import brightness_bundle
 from sqlalchemy import select
-from whole_service import Running, free_port, settled
+from whole_service import Running, settled
 
 from secondread.bundles.bundle import Bundle
 from secondread.errors import DataError, UserError

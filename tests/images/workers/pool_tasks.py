@@ -67,6 +67,12 @@ def process(item: object) -> int:
     return os.getpid()
 
 
+def marked(item: tuple[int, str]) -> int:
+    number, folder = item
+    Path(folder, str(number)).touch()
+    return number
+
+
 def mark_and_hang(folder: str) -> None:
     Path(folder, str(os.getpid())).touch()
     while True:

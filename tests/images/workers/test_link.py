@@ -11,7 +11,7 @@ from secondread.images.workers.link import Link, TooLong, receive_waiting, send_
 
 
 def received(link: Link) -> bytes:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = link.receive()
         if found is not None:

@@ -28,7 +28,7 @@ def alive(process: int) -> bool:
 
 
 def eventually_gone(processes: set[int]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(map(alive, processes)) and time.monotonic() < deadline:
         time.sleep(0.05)
     return not any(map(alive, processes))
@@ -60,7 +60,13 @@ def test_nothing_in_gives_nothing(workers: int) -> None:
 )
 def test_a_bad_item_costs_only_itself(item: str, said: str) -> None:
     results = list(
-        map_in_workers(pool_tasks.act, [1, item, 3, 4], workers=1, timeout_s=1, memory_bytes=3 << 30)
+        map_in_workers(
+            pool_tasks.act,
+            [1, item, 3, 4],
+            workers=1,
+            timeout_s=1 if item == "hang" else 60,
+            memory_bytes=3 << 30,
+        )
     )
     assert [result.index for result in results] == [0, 1, 2, 3]
     assert [result.value for result in results if isinstance(result, Done)] == [2, 6, 8]
@@ -91,7 +97,8 @@ def test_many_dying_workers_cost_one_item_each() -> None:
 )
 def test_a_decoder_that_was_taken_over_runs_nothing_here(tmp_path: Path, what: str, said: str) -> None:
     items = [1, (what, tmp_path), 3]
-    results = list(map_in_workers(pool_tasks.taken_over, items, workers=1, timeout_s=1))
+    timeout_s = 1 if what == "half" else 60
+    results = list(map_in_workers(pool_tasks.taken_over, items, workers=1, timeout_s=timeout_s))
     assert not list(tmp_path.iterdir())
     assert [result.value for result in results if isinstance(result, Done)] == [2, 6]
     bad = results[1]
@@ -169,13 +176,15 @@ def test_items_are_taken_only_a_little_ahead() -> None:
     results.close()  # type: ignore[attr-defined]
 
 
-def test_work_goes_on_while_the_caller_is_busy() -> None:
-    results = map_in_workers(pool_tasks.process, range(8), workers=2, ahead=8)
+def test_work_goes_on_while_the_caller_is_busy(tmp_path: Path) -> None:
+    items = [(number, str(tmp_path)) for number in range(8)]
+    results = map_in_workers(pool_tasks.marked, items, workers=2, ahead=8)
     next(results)
-    time.sleep(0.8)
-    started = time.monotonic()
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 8:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     assert len(list(results)) == 7
-    assert time.monotonic() - started < 0.1
 
 
 def test_an_error_in_the_items_reaches_the_caller() -> None:
@@ -200,10 +209,11 @@ def test_a_function_of_main_is_refused_plainly() -> None:
 def test_closing_early_leaves_no_process() -> None:
     results = map_in_workers(pool_tasks.process, range(1000), workers=2)
     processes = set()
-    for _ in range(10):
-        result = next(results)
+    for result in results:
         assert isinstance(result, Done)
         processes.add(result.value)
+        if len(processes) == 2:
+            break
     results.close()  # type: ignore[attr-defined]
     assert len(processes) == 2
     assert eventually_gone(processes)
@@ -225,13 +235,13 @@ def test_ending_the_parent_leaves_no_process_even_where_a_decoder_hangs(
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, start_new_session=True)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
             time.sleep(0.05)
         workers = {int(path.name) for path in tmp_path.iterdir()}
         assert len(workers) == 2
         os.kill(parent.pid, how)
-        parent.wait(timeout=20)
+        parent.wait(timeout=60)
         assert eventually_gone(workers)
         if how == signal.SIGINT:
             assert parent.stderr is not None

@@ -11,17 +11,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import hl7
+from free_ports import free_port
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     ComprehensiveSRStorage,
     SecondaryCaptureImageStorage,
     Verification,
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as any_socket:
-        return int(any_socket.getsockname()[1])
 
 
 @dataclass

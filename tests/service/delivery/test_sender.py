@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import trustme
-from listeners import Pacs, free_port
+from free_ports import free_port
+from listeners import Pacs
 from sqlalchemy import update
 from waiting import NAME, Waiting
 

@@ -14,9 +14,10 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
+from free_ports import free_port
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.parser import parse_message
-from listeners import Ris, Web, free_port
+from listeners import Ris, Web
 from standardwebhooks import Webhook as Receiver
 from standardwebhooks import WebhookVerificationError
 from waiting import NAME, Waiting

@@ -116,7 +116,7 @@ class Waiting:
         with self.sending():
             self.until(lambda: not {"waiting", "running"} & set(self.states()))
 
-    def until(self, there: Callable[[], object], seconds: float = 20.0) -> None:
+    def until(self, there: Callable[[], object], seconds: float = 120.0) -> None:
         end = time.monotonic() + seconds
         while not there():
             assert time.monotonic() < end, [f"{job.key} {job.state} {job.reason}" for job in self.jobs()]

@@ -41,7 +41,7 @@ def rows(database) -> list[Instance]:
 
 
 def settle(receiver: Receiver) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while receiver.listener.active:
         assert time.monotonic() < end
         time.sleep(0.02)
@@ -238,7 +238,7 @@ def ask(receiver, uids, handlers) -> None:
 
 
 def wait_for(association) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not getattr(association, "answered", False) and time.monotonic() < end:
         time.sleep(0.02)
 

@@ -71,7 +71,7 @@ def test_three_hundred_at_once_are_served_or_refused_by_the_book(settings):
             asking.sendall(REQUEST)
             selector.register(asking, selectors.EVENT_READ)
         answers = []
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while len(answers) < 300 and time.monotonic() < end:
             for key, _ in selector.select(1.0):
                 answers.append(key.fileobj.recv(100))
@@ -103,7 +103,7 @@ def test_its_process_receives_until_it_is_told_to_stop(settings, tmp_path):
     process = threading.Thread(target=run_receiver, args=(settings, stop))
     process.start()
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", port)).close()

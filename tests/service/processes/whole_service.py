@@ -7,7 +7,6 @@ import hashlib
 import json
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ import numpy as np
 import psutil
 import pydicom
 import yaml
+from free_ports import free_port
 from made_study import write_film
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE, StoragePresentationContexts, evt
@@ -50,11 +50,6 @@ def made_bundle(folder: Path) -> Path:
     file.write_text(yaml.safe_dump(recipe))
     secondread.fit(str(file), manifest, folder / BUNDLE, workers=0, progress=False)
     return folder / BUNDLE
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def configuration(folder: Path, bundle: Path, archive_port: int, **more: Any) -> Path:
