@@ -8,12 +8,15 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import torch
 from graph_in_onnxruntime import GraphInOnnxruntime
 from observed_fit import Observed, observe
 from PIL import Image
 from safetensors.torch import load, save
 from tiny_fits import CASES, STUBS, CutOff, Killed, find, fit, scores_of
 
+from secondread.bundles.fitted import plan_fitted
+from secondread.bundles.tensors import form_of
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.raw_scores import RawScores
 from secondread.detectors.contract import Detector
@@ -57,6 +60,11 @@ def assert_equal(one: RawScores, other: RawScores) -> None:
         np.testing.assert_array_equal(values, other.maps[name], err_msg=name)
 
 
+def unfitted(name: str, rank: int) -> Detector:
+    tiny = find(name).tiny(rank)
+    return find(name)(tiny.settings, tiny.channels, tiny.size, pretrained=False)
+
+
 @pytest.fixture(scope="module")
 def fitted(data) -> Callable[[str, int], Detector]:
     @cache
@@ -84,6 +92,15 @@ def observed(data) -> Callable[[str, int], Observed]:
         return observe(name, rank, data(name, rank))
 
     return of
+
+
+@every_detector
+def test_0_a_tiny_form_is_small_trains_all_its_stages_and_scores_each_image(name, rank, data, fitted, scores):
+    form, detector = find(name).tiny(rank), fitted(name, rank)
+    assert max(form.size) <= 32
+    assert {stage.section for stage in detector.stages()} == set(form.stages)
+    raw = scores(name, rank)
+    assert all(values.shape == (len(data(name, rank)["new"]),) for values in raw.parts.values())
 
 
 @every_detector
@@ -125,11 +142,22 @@ def test_2_it_can_be_fitted_in_bfloat16(name, data):
 @every_detector
 def test_2_saved_and_loaded_scores_are_equal(name, rank, data, fitted, scores):
     state = load(save({key: tensor.contiguous() for key, tensor in fitted(name, rank).state_dict().items()}))
-    tiny = find(name).tiny(rank)
-    loaded = find(name)(tiny.settings, tiny.channels, tiny.size, pretrained=False).load_fitted(state)
+    with torch.random.fork_rng():
+        torch.manual_seed(99)
+        loaded = unfitted(name, rank).load_fitted(state)
     for precision in ("float32", "bf16"):
         found = scores_of(loaded, data(name, rank)["new"], precision)
         assert_equal(found, scores(name, rank, precision))
+
+
+@every_detector
+def test_2_the_whole_fitted_state_has_the_forms_that_a_bundle_is_checked_for(name, rank, fitted):
+    detector = fitted(name, rank)
+    state = detector.state_dict()
+    plan_fitted(partial(unfitted, name, rank), {key: form_of(tensor) for key, tensor in state.items()})
+    rows = {key for key, axes in detector.grows.items() if len(axes) > 1 and str(axes[0]).endswith("n")}
+    told = {key for key in rows if not key.endswith(("there", "distances_fit_X_"))}
+    assert told <= detector.keeps.keys() <= state.keys()
 
 
 @every_detector_in_turn
