@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from secondread.cohorts.listing.folder_names import Folders, UnclearFolders
 from secondread.cohorts.listing.given.mask_patterns import FoundMasks
@@ -77,12 +78,16 @@ class Pictures:
             for row in self._unplaced():
                 yield _with_listed_columns(row, self._found)
             return
-        folders = Folders(row.path for row in self._unplaced())
+        folders = self._folders
         self._unclear = UnclearFolders()
         for row in self._unplaced():
             said = folders.say(row.path)
             self._unclear.add(said)
             yield replace(row, split=said.split, label=said.label, finding=said.finding)
+
+    @cached_property
+    def _folders(self) -> Folders:
+        return Folders(row.path for row in self._unplaced())
 
     @property
     def unclear(self) -> list[str]:
