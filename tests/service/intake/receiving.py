@@ -8,8 +8,9 @@ from io import BytesIO
 from typing import Any
 
 import pydicom
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 
 from secondread.service.intake.receiver import Receiver
 from secondread.service.settings.receiving import ReceivingSettings
@@ -45,6 +46,19 @@ def caller(receiver: Receiver, files: Iterable[bytes] = (), **options: Any) -> A
     )
     called = options.pop("called", "SECONDREAD")
     return entity.associate("127.0.0.1", receiver.port, contexts=asked, ae_title=called, **options)
+
+
+def refusal(receiver: Receiver, **options: Any) -> tuple[int, int, int]:
+    """Result, source and reason with which an association is rejected, as they came over the wire: pynetdicom
+    forgets them where they come before its own thread has seen that there is a connection."""
+    came: list[Any] = []
+    association = caller(
+        receiver, evt_handlers=[(evt.EVT_PDU_RECV, lambda event: came.append(event.pdu))], **options
+    )
+    assert not association.is_established
+    (pdu,) = came
+    assert isinstance(pdu, A_ASSOCIATE_RJ)
+    return int(pdu.result or 0), int(pdu.source or 0), int(pdu.reason_diagnostic or 0)
 
 
 def send(receiver: Receiver, *files: bytes, **options: Any) -> list[int]:

@@ -17,7 +17,7 @@ from pynetdicom import evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
-from receiving import caller, parsed, receiving, send
+from receiving import caller, parsed, receiving, refusal, send
 from sqlalchemy import delete, select
 
 from secondread.service.intake import room
@@ -100,10 +100,7 @@ def test_a_wrong_title_or_address_is_rejected_with_its_reason(title, called, rea
     caplog.set_level(logging.WARNING, "secondread")
     peers = (Peer(title="MODALITY", address="localhost"), Peer(title="PACS", address="192.0.2.1"))
     with receiving(settings, peers=peers) as receiver:
-        refused = caller(receiver, title=title, called=called)
-        assert refused.is_rejected
-        answer = refused.acceptor.primitive
-        assert (answer.result, answer.result_source, answer.diagnostic) == (1, 1, reason)
+        assert refusal(receiver, title=title, called=called) == (1, 1, reason)
         assert send(receiver, film()) == [0]
     assert [record.message for record in caplog.records] == ["association rejected"]
 
@@ -111,9 +108,7 @@ def test_a_wrong_title_or_address_is_rejected_with_its_reason(title, called, rea
 def test_associations_beyond_the_limit_are_refused_for_the_moment(settings, database):
     with receiving(settings, associations=2) as receiver:
         held = [caller(receiver) for _ in range(2)]
-        refused = [caller(receiver) for _ in range(20)]
-        told = [one.acceptor.primitive for one in refused]
-        assert {(one.result, one.result_source, one.diagnostic) for one in told} == {(2, 3, 2)}
+        assert {refusal(receiver) for _ in range(20)} == {(2, 3, 2)}
         for one in held:
             one.release()
         settle(receiver)

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from intake_instances import film
-from receiving import caller, receiving, send
+from receiving import caller, receiving, refusal, send
 
 from secondread.errors import UserError
 from secondread.service.intake.certificates import ListenerCertificates
@@ -104,9 +104,7 @@ def test_without_tls_nobody_is_let_in(authority, settings, caplog):
 def test_beyond_the_limit_a_refusal_is_spoken_in_tls(authority, settings):
     with receiving(settings, tls=listening(authority), associations=1) as receiver:
         held = caller(receiver, **spoken(authority, 30))
-        refused = caller(receiver, **spoken(authority, 30))
-        answer = refused.acceptor.primitive
-        assert (answer.result, answer.result_source, answer.diagnostic) == (2, 3, 2)
+        assert refusal(receiver, **spoken(authority, 30)) == (2, 3, 2)
         held.release()
 
 
