@@ -4,6 +4,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from secondread.networks.encoders import ENCODERS
 from secondread.networks.fused_convolution import convolve
@@ -75,6 +76,23 @@ def test_a_weight_in_onednns_order_serves_other_sizes_and_batches_with_the_same_
     other_way = [again(image)[0] for image in images[::-1]][::-1]
     for one, other in zip(found, other_way, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("length", [(8, 8), (9, 8), (8, 11), (7, 9), (1, 2)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "groups"), [(3, 2, 6), (5, 2, 6), (3, 1, 1), (4, 2, 1), (5, 3, 2)]
+)
+def test_same_padding_is_tensorflows_in_one_pass_and_layer_by_layer(length, kernel, stride, groups):
+    torch.manual_seed(0)
+    convolution, norm = nn.Conv2d(6, 6, kernel, stride, groups=groups), nn.BatchNorm2d(6).eval()
+    x = torch.rand(2, 6, *length)
+    short = [max(0, (-(-side // stride) - 1) * stride + kernel - side) for side in length]
+    rows, columns = ((total // 2, total - total // 2) for total in short)
+    expected = norm(convolution(functional.pad(x, (*columns, *rows)))).relu()
+    assert expected.shape[2:] == tuple(-(-side // stride) for side in length)
+    torch.testing.assert_close(convolve(x, convolution, norm, same=True), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(convolve(x, convolution, norm, same=True), expected)
 
 
 @torch.no_grad()

@@ -14,7 +14,6 @@ from itertools import islice
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from secondread.networks.fused_convolution import convolve
 
@@ -47,21 +46,9 @@ STAGES = (
 """Of Lite 0; the first and the last keep their repeats in the others."""
 
 
-def same(x: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """x with the zeros behind and before it by which a convolution of stride s gives ceil(length / s) values
-    along each axis."""
-    sides: list[int] = []
-    for axis in (3, 2):
-        kernel, stride = convolution.kernel_size[axis - 2], convolution.stride[axis - 2]
-        short = max(0, (math.ceil(x.shape[axis] / stride) - 1) * stride + kernel - x.shape[axis])
-        sides += [short // 2, short - short // 2]
-    return functional.pad(x, sides) if any(sides) else x
-
-
 def _convolution(channels_in: int, channels_out: int, kernel: int, stride: int, groups: int = 1) -> nn.Conv2d:
-    """Of stride 1 it pads itself, by as much on both sides; of stride 2 `same` pads before it."""
-    padding = kernel // 2 if stride == 1 else 0
-    return nn.Conv2d(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
+    """To be asked with `same`, which pads it."""
+    return nn.Conv2d(channels_in, channels_out, kernel, stride, groups=groups, bias=False)
 
 
 class Block(nn.Module):
@@ -82,9 +69,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = convolve(x, self._expand_conv, self._bn0, relu=6.0) if self.expands else x
-        if self._depthwise_conv.stride[0] > 1:
-            h = same(h, self._depthwise_conv)
-        h = convolve(h, self._depthwise_conv, self._bn1, relu=6.0)
+        h = convolve(h, self._depthwise_conv, self._bn1, relu=6.0, same=True)
         return convolve(h, self._project_conv, self._bn2, add=x if self.shortcut else None, relu=False)
 
 
@@ -134,7 +119,7 @@ class EfficientNetLite(nn.Module):
         return x
 
     def _stem(self, x: Tensor) -> Tensor:
-        return convolve(same(x, self._conv_stem), self._conv_stem, self._bn0, relu=6.0)
+        return convolve(x, self._conv_stem, self._bn0, relu=6.0, same=True)
 
     def drop_after(self, layer: str) -> None:
         """Delete what lies behind `layer`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +38,13 @@ def convolve(
     *,
     add: Tensor | None = None,
     relu: bool | float = True,
+    same: bool = False,
 ) -> Tensor:
     """relu(norm(convolution(x)) + add), each but the convolution where it is given.
 
     relu  a number: ReLU cut off there, where nothing is added (6.0 for ReLU6)
+    same  zeros around x in place of the convolution's own padding, by which stride s gives ceil(length / s)
+          values along each axis; where their number is odd, the larger half lies behind
 
     Without gradient on a CPU, with `norm` in eval mode, this is one oneDNN call on a folded weight (in
     autocast's precision where that is on); the folded weight is kept beside the convolution, in oneDNN's own
@@ -51,8 +55,9 @@ def convolve(
     """
     if _can_fuse(x, convolution, norm):
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        folded = _fold(x, convolution, norm, dtype)
-        geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
+        before, padding = _padding(x, convolution) if same else ((0, 0), convolution.padding)
+        geometry = (padding, convolution.stride, convolution.dilation, convolution.groups)
+        folded = _fold(x, convolution, norm, dtype, before, geometry)
         x = x.to(dtype).to(folded.dtype)
         if add is None:
             name, bounds = _activation(relu)
@@ -71,7 +76,7 @@ def convolve(
             [],
             "",
         ).to(dtype)
-    y = convolution(x)
+    y = _padded(x, convolution) if same else convolution(x)
     if norm is not None:
         y = norm(y)
     if add is not None:
@@ -79,6 +84,36 @@ def convolve(
     if relu is True or not relu:
         return functional.relu(y, inplace=True) if relu else y
     return functional.hardtanh(y, 0.0, relu, inplace=True)
+
+
+def _zeros(x: Tensor, convolution: nn.Conv2d) -> list[tuple[int, int]]:
+    """How many zeros lie before and behind x along each of its axes."""
+    found = []
+    for length, kernel, stride in zip(x.shape[2:], convolution.kernel_size, convolution.stride, strict=True):
+        short = max(0, (math.ceil(length / stride) - 1) * stride + kernel - length)
+        found.append((short // 2, short - short // 2))
+    return found
+
+
+def _padding(x: Tensor, convolution: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The same zeros as oneDNN takes them, which has as many before as behind: where one more lies behind,
+    one more lies before, too, and the kernel begins with a tap of zero. Which axes have one, and the padding.
+    """
+    zeros = _zeros(x, convolution)
+    rows, columns = ((behind - before, behind) for before, behind in zeros)
+    return (rows[0], columns[0]), (rows[1], columns[1])
+
+
+def _padded(x: Tensor, convolution: nn.Conv2d) -> Tensor:
+    zeros = _zeros(x, convolution)
+    padding = tuple(before for before, _ in zeros)
+    if any(before != behind for before, behind in zeros):
+        rows, columns = zeros
+        x, padding = functional.pad(x, (*columns, *rows)), (0, 0)
+    weight, bias = convolution.weight, convolution.bias
+    return functional.conv2d(
+        x, weight, bias, convolution.stride, padding, convolution.dilation, convolution.groups
+    )
 
 
 def _activation(relu: bool | float) -> tuple[str, list[float]]:
@@ -107,13 +142,21 @@ def _computed_in(dtype: torch.dtype) -> torch.dtype | None:
     return torch.float32 if dtype is torch.bfloat16 and onednn_takes(torch.float32) else None
 
 
-def _fold(x: Tensor, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, dtype: torch.dtype) -> _Folded:
-    """weight * gamma / deviation, and beta + (bias - mean) * gamma / deviation."""
+def _fold(
+    x: Tensor,
+    convolution: nn.Conv2d,
+    norm: nn.BatchNorm2d | None,
+    dtype: torch.dtype,
+    before: tuple[int, int],
+    geometry: tuple[Any, ...],
+) -> _Folded:
+    """weight * gamma / deviation, with zeros `before` its rows and columns, and
+    beta + (bias - mean) * gamma / deviation."""
     tensors = [convolution.weight, convolution.bias]
     if norm is not None:
         # Training moves the running statistics without a new version of them; of the count it makes one.
         tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked]
-    stamp = (dtype, *((t.data_ptr(), t._version) for t in tensors if t is not None))
+    stamp = (dtype, before, *((t.data_ptr(), t._version) for t in tensors if t is not None))
     kept = convolution.__dict__.get("_folded")
     if isinstance(kept, _Folded) and kept.stamp == stamp:
         return kept
@@ -127,10 +170,9 @@ def _fold(x: Tensor, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None, dtype:
         weight = weight * gain.view(-1, 1, 1, 1)
         bias = norm.bias.detach().float() + (bias - mean.float()) * gain
     computed = _computed_in(dtype) or dtype
+    weight = functional.pad(weight, (before[1], 0, before[0], 0))
     weight = weight.to(dtype).to(computed).contiguous(memory_format=torch.channels_last)
-    packed = torch.ops.mkldnn._reorder_convolution_weight(
-        weight, convolution.padding, convolution.stride, convolution.dilation, convolution.groups, x.shape
-    )
+    packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, x.shape)
     folded = _Folded(stamp, packed, bias.to(dtype).to(computed), computed)
     convolution.__dict__["_folded"] = folded
     return folded
