@@ -36,6 +36,17 @@ class Shard:
         return Manifest(self.rows, self.base)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a shard. `problem` says why it is not done, as a person should read it, where the whole
+    run has to stop for that; `lost` why its worker ended without a result."""
+
+    number: int
+    images: int = 0
+    problem: str = ""
+    lost: str = ""
+
+
 def shards_of(manifest: ManifestFile, rows_per_shard: int) -> Iterator[Shard]:
     """The shards, one after the other; one is held at a time."""
     base = manifest.base

@@ -16,13 +16,13 @@ from secondread.cli.commands.data import check as command
 from secondread.cli.main import app
 from secondread.cohorts.checking.check import Finding, check, see
 from secondread.cohorts.checking.findings import findings
-from secondread.cohorts.checking.in_shards import Execute, How, Outcome, here, see_in_shards
+from secondread.cohorts.checking.in_shards import Execute, How, here, see_in_shards
 from secondread.cohorts.checking.inspection import Inspection
 from secondread.cohorts.checking.seen_table import SeenTable
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.manifest_file import ManifestFile
 from secondread.cohorts.row import Row
-from secondread.cohorts.shards import Shard
+from secondread.cohorts.shards import Outcome, Shard
 from secondread.errors import DataError, UserError
 from secondread.images.image import ImageError
 

@@ -16,7 +16,7 @@ from secondread.cohorts.checking.inspection import Inspection, inspect
 from secondread.cohorts.checking.kept_shards import KeptShard
 from secondread.cohorts.checking.seen_table import SeenTable
 from secondread.cohorts.manifest_file import ManifestFile, Overview
-from secondread.cohorts.shards import ROWS_PER_SHARD, Shard, shards_of
+from secondread.cohorts.shards import ROWS_PER_SHARD, Outcome, Shard, shards_of
 from secondread.errors import DataError, UserError
 from secondread.images.workers.kept_workers import KeptWorkers
 from secondread.images.workers.map_in_workers import map_in_workers
@@ -36,17 +36,6 @@ class How:
     folder: Path
     workers: int = 1
     timeout_s: float = 60.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a shard. `problem` says why it is not done, as a person should read it, where the whole
-    run has to stop for that; `lost` why its worker ended without a result."""
-
-    number: int
-    images: int = 0
-    problem: str = ""
-    lost: str = ""
 
 
 Execute = Callable[[Iterator[Shard], How], Iterator[Outcome]]

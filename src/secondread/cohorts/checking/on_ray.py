@@ -13,8 +13,8 @@ from typing import Any
 
 from secondread.clusters.handing_out import Lost, handed_out, joined_workers
 from secondread.clusters.machines import RETRIES, go_to
-from secondread.cohorts.checking.in_shards import How, Looking, Outcome, looking_by, see_shard
-from secondread.cohorts.shards import Shard
+from secondread.cohorts.checking.in_shards import How, Looking, looking_by, see_shard
+from secondread.cohorts.shards import Outcome, Shard
 from secondread.errors import UserError
 
 

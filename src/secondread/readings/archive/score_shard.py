@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secondread.bundles.fitted_model import FittedModel
+from secondread.cohorts import shards
 from secondread.cohorts.shards import Shard
 from secondread.outputs.lock import only_one
 from secondread.outputs.whole import cannot_write, clear_leftovers
@@ -30,15 +31,10 @@ class How:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a shard. `problem` says why it is not done, as a person should read it, where the whole
-    run has to stop for that; `lost` why its worker ended without a result."""
+class Outcome(shards.Outcome):
+    """With how many images were read by this run."""
 
-    number: int
-    images: int = 0
     scored: int = 0
-    problem: str = ""
-    lost: str = ""
 
 
 def score_shard(
@@ -71,4 +67,4 @@ def score_shard(
             Done(str(inputs.manifest_digest), bundle.digest, how.maps, asked, failed).write(folder)
         except OSError as error:
             raise cannot_write(Path(error.filename or folder), error) from error
-    return Outcome(shard.number, asked, scored)
+    return Outcome(shard.number, asked, scored=scored)
