@@ -1,4 +1,5 @@
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -94,6 +95,7 @@ WAYS = {
     "log near one": lambda x: (x * 1e-6).log1p() + (x * 1e-6).expm1() + x.expm1(),
     "soft functions": lambda x: functional.softplus(x, beta=2) + functional.gelu(functional.logsigmoid(x)),
     "more of them": lambda x: functional.silu(x) + functional.elu(x) + functional.hardtanh(x, -0.5, 0.3),
+    "bounds that are tensors": lambda x: x.clamp(x.mean(0), torch.tensor(0.4)),
     "spectrum": lambda x: torch.view_as_real(torch.fft.rfftn(x, dim=(2, 3))),
     "distances": lambda x: torch.cdist(x[0].flatten(1), x[1].flatten(1)),
     "all or any": lambda x: (x > 0).all(3) | (x < -0.9).any(3),
@@ -142,6 +144,19 @@ REFUSED = {
 def test_what_is_no_graph_is_refused(why):
     with pytest.raises(NoGraphError, match=why):
         compare(REFUSED[why])
+
+
+def test_a_bounded_relu_is_computed_with_the_convolution_before_it(tmp_path):
+    with torch.no_grad(), Tape() as tape:
+        x = EXAMPLE.clone()
+        tape.input("x", x)
+        tape.output("y", functional.relu6(functional.conv2d(x, torch.ones(8, 3, 3, 3))))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.log_severity_level = 3  # it warns that what it writes is for this processor alone
+    onnxruntime.InferenceSession(tape.graph.model().SerializeToString(), options)
+    kinds = {node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node}
+    assert not kinds & {"Clip", "Max", "Min", "Relu"}
 
 
 def test_equal_constants_are_kept_once():

@@ -98,8 +98,12 @@ def _rsqrt(w: Written, out: Tensor, x: Tensor) -> str:
 
 
 def _clamp(w: Written, out: Tensor, x: Tensor, low: Any = None, high: Any = None, **more: Any) -> str:
+    """Between two numbers it is `Clip`, which onnxruntime computes with the convolution before it."""
     low, high = more.get("min", low), more.get("max", high)
     found = operand(w, x, out.dtype)
+    numbers = not any(isinstance(bound, Tensor) for bound in (low, high))
+    if numbers and low is not None and high is not None and out.dtype.is_floating_point:
+        return w.graph.node("Clip", found, operand(w, low, out.dtype), operand(w, high, out.dtype))
     if low is not None:
         found = w.graph.node("Max", found, operand(w, low, out.dtype))
     return found if high is None else w.graph.node("Min", found, operand(w, high, out.dtype))
