@@ -137,13 +137,16 @@ def parts(bundle: Bundle, references: list[str], batch: int, precision: str, rou
     return {name: 1000 * statistics.median(values) / batch for name, values in spent.items()}
 
 
-def end_to_end(bundle: Bundle, references: list[str], place: Path, *, maps: bool) -> tuple[float, float]:
+def end_to_end(
+    bundle: Bundle, references: list[str], place: Path, *, maps: bool, processes: int
+) -> tuple[float, float]:
     """Wall-clock seconds that come once, and milliseconds for each further image."""
     quarter = max(1, len(references) // 4)
     seconds = []
     for chosen in (references[:quarter], references):
         begun = time.monotonic()
-        score_into(bundle, list(chosen), place / f"readings-{maps}-{len(chosen)}", maps=maps)
+        out = place / f"readings-{maps}-{len(chosen)}"
+        score_into(bundle, list(chosen), out, maps=maps, processes=processes)
         seconds.append(time.monotonic() - begun)
     each = (seconds[1] - seconds[0]) / (len(references) - quarter)
     return max(0.0, seconds[1] - each * len(references)), 1000 * each
@@ -177,6 +180,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=1,
+        help="that compute end to end, each with a share of OMP_NUM_THREADS",
+    )
     parser.add_argument("--precision", default="recipe", help="recipe: what the bundle is scored in")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
@@ -225,7 +234,7 @@ def main() -> None:
         all_of_it = spent["score (all of the detector)"]
         print(f"  floor of all {floor:.2f} ms per image; scoring reaches {floor / all_of_it:.1%} of it")
         for maps in (False, True):
-            start, each = end_to_end(bundle, references, place, maps=maps)
+            start, each = end_to_end(bundle, references, place, maps=maps, processes=given.processes)
             kind_of_run = "end to end with maps" if maps else "end to end"
             print(
                 f"  {kind_of_run}: {1000 / each:.1f} images per second after {start:.1f} s of start-up; "

@@ -30,6 +30,7 @@ def score_in_shards(
     workers: int | None,
     batch_size: int | None,
     timeout_s: float,
+    processes: int,
     ray: str | None,
     rows_per_shard: int | None,
     where: Sequence[str],
@@ -44,6 +45,8 @@ def score_in_shards(
     from secondread.images.several_files import files_of
 
     asked = "--shard-rows" if ray is None else "--ray"
+    if ray is not None:
+        unfit = {**unfit, "--processes": processes > 1}
     if given := next((option for option, value in unfit.items() if value), None):
         raise UserError(
             f"{given} does not go with {asked}; leave it out (`secondread export` makes DICOM objects of the "
@@ -56,7 +59,7 @@ def score_in_shards(
         )
     manifest = ManifestFile(Path(inputs[0]), tuple(where))
     decoding = workers if workers is not None else 1 if ray is not None else default_workers()
-    how = How(output.absolute(), maps, decoding, batch_size, timeout_s)
+    how = How(output.absolute(), maps, decoding, batch_size, timeout_s, processes)
 
     def execute(seen: Overview) -> Execute:
         if ray is None:

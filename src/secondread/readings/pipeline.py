@@ -1,5 +1,6 @@
 """Reading images with a bundle as one stream: decoding and preprocessing in worker processes, the
-gathering of batches in a thread, compute here. The slowest of them sets the pace."""
+gathering of batches in a thread, compute here or in processes of its own. The slowest of them sets the
+pace."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.bundles.decisions import Decisions
 from secondread.bundles.fitted_model import FittedModel
 from secondread.bundles.seen import Recall
 from secondread.detectors.trivial import column_of
@@ -20,6 +22,7 @@ from secondread.images.workers.cores import available_cores
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import Prepared, stack
+from secondread.readings.apart.messages import Asked
 from secondread.readings.reading import Reading
 from secondread.readings.streamed.item import Item
 from secondread.scoring.batch_size import default_batch_size
@@ -28,6 +31,7 @@ from secondread.wording.short import Short
 
 if TYPE_CHECKING:
     from secondread.preprocessing.cache.cache import Cache
+    from secondread.readings.apart.judges import Judges
 
 AHEAD = 3
 Gathered = list[tuple[Item, Prepared | ImageError]]
@@ -67,9 +71,11 @@ def read_items(
     timeout_s: float = 60.0,
     prepare: Prepare | None = None,
     refuse: Refuse | None = None,
+    judges: Judges | None = None,
 ) -> Iterator[Result]:
     """A result for each item, in order.
 
+    judges   processes that judge prepared images; None = this one
     prepare  prepares references in place of `prepare_many`, such as workers that are kept (`KeptPreparing`);
              workers, cache and timeout_s are its own then
     refuse   looks at each prepared image; where it says why, that is the image's error and nobody scores it
@@ -90,10 +96,18 @@ def read_items(
         for item in items:
             yield item, ImageError(item.path, item.problem) if item.problem else next(stream)
 
-    for gathered in ahead(lambda: batches(prepared(), size), AHEAD):
-        if refuse is not None:
-            gathered = [(item, _looked_at(item, found, refuse)) for item, found in gathered]
-        yield from read_batch(bundle, gathered, seen, maps=maps)
+    def looked_at() -> Iterator[Gathered]:
+        for gathered in ahead(lambda: batches(prepared(), size), AHEAD):
+            if refuse is not None:
+                gathered = [(item, _looked_at(item, found, refuse)) for item, found in gathered]
+            yield gathered
+
+    if judges is None:
+        for gathered in looked_at():
+            yield from read_batch(bundle, gathered, seen, maps=maps)
+        return
+    for gathered, decisions in judges.judged((one, _asked(one, maps=maps)) for one in looked_at()):
+        yield from _results(gathered, decisions, seen)
 
 
 def _looked_at(item: Item, prepared: Prepared | ImageError, refuse: Refuse) -> Prepared | ImageError:
@@ -157,8 +171,23 @@ def ahead(make: Callable[[], Iterator[Gathered]], depth: int) -> Iterator[Gather
 
 def read_batch(bundle: FittedModel, gathered: Gathered, seen: Recall, *, maps: bool) -> Iterator[Result]:
     """Results of one batch, in its order."""
-    images = [prepared for _, prepared in gathered if isinstance(prepared, Prepared)]
-    scored = iter(_score(bundle, images, seen, maps=maps) if images else ())
+    asked = _asked(gathered, maps=maps)
+    found = None if asked is None else bundle.judge(*asked[:3], maps=maps)
+    yield from _results(gathered, found, seen)
+
+
+def _images(gathered: Gathered) -> list[Prepared]:
+    return [prepared for _, prepared in gathered if isinstance(prepared, Prepared)]
+
+
+def _asked(gathered: Gathered, *, maps: bool) -> Asked | None:
+    """What a model is asked of a batch; None where no image of it could be prepared."""
+    images = _images(gathered)
+    return Asked(*stack(images), [image.digest for image in images], maps) if images else None
+
+
+def _results(gathered: Gathered, found: Decisions | None, seen: Recall) -> Iterator[Result]:
+    scored = iter(() if found is None else _judged(_images(gathered), found, seen))
     for item, prepared in gathered:
         if isinstance(prepared, ImageError):
             problem = f"{prepared.problem}; {prepared.advice}" if prepared.advice else prepared.problem
@@ -172,9 +201,7 @@ def _named(reading: Reading, item: Item) -> Reading:
     return replace(reading, path=item.path, study_id=item.study_id, frame=item.frame, time_s=item.time_s)
 
 
-def _score(bundle: FittedModel, images: Sequence[Prepared], seen: Recall, *, maps: bool) -> Iterator[Result]:
-    pixels, valid = stack(images)
-    found = bundle.judge(pixels, valid, [image.digest for image in images], maps=maps)
+def _judged(images: Sequence[Prepared], found: Decisions, seen: Recall) -> Iterator[Result]:
     for i, image in enumerate(images):
         finite, judged = bool(found.finite[i]), not np.isnan(found.p_values[i])
         plain = found.without_complexity

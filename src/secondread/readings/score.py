@@ -13,6 +13,7 @@ from secondread.errors import UserError
 from secondread.exporting.load import load_model
 from secondread.images.image import ImageError
 from secondread.images.in_memory import single_arrays
+from secondread.readings.apart.judges import judging
 from secondread.readings.folder_state import hashed_patient, record_of
 from secondread.readings.inputs import Inputs, Source, gather
 from secondread.readings.pipeline import Result, batches, default_workers, read_batch, read_items
@@ -51,6 +52,7 @@ def score(
     every: int = 1,
     folders_as_sequences: bool = False,
     timeout_s: float = 60.0,
+    processes: int = 1,
     progress: Callable[[int, int], None] | bool | None = None,
 ) -> Readings:
     """Readings of images, in their order: how abnormal each looks, its p-value, whether it is flagged.
@@ -66,7 +68,7 @@ def score(
     where      conditions on a manifest's columns, such as `split=test`
     spacing    millimetres along each axis of arrays, where the recipe resamples
     workers    processes that decode; None = half of the cores, 0 = this one
-    resume, key, every, folders_as_sequences, timeout_s   as `readings.score_into` has them
+    resume, key, every, folders_as_sequences, timeout_s, processes   as `readings.score_into` has them
 
     progress   called with how many are done and how many there are; True shows a bar
 
@@ -93,7 +95,7 @@ def score(
                 bundle, inputs, out,
                 maps=maps, where=where, spacing=spacing, workers=workers, batch_size=batch_size,
                 resume=resume, cache=cache, key=key, every=every, folders_as_sequences=folders_as_sequences,
-                timeout_s=timeout_s, progress=counted,
+                timeout_s=timeout_s, processes=processes, progress=counted,
             )  # fmt: skip
     if maps and out is None and bundle.calibration.maps is None:
         raise UserError(f"the detector {bundle.recipe.detector['name']} gives no maps; leave out maps=True")
@@ -118,18 +120,19 @@ def score(
             bundle, given, out,
             maps=maps, where=where, workers=workers, batch_size=batch_size, resume=resume, cache=cache,
             key=key, every=every, folders_as_sequences=folders_as_sequences, timeout_s=timeout_s,
-            progress=progress,
+            processes=processes, progress=progress,
         )  # fmt: skip
         return Readings.read(out)
     found = gather(
         given, where=where, workers=workers, key=key,
         rank=bundle.rank, every=every, folders_as_sequences=folders_as_sequences,
     )  # fmt: skip
-    results = read_items(
-        bundle, found.items, maps=maps, workers=workers, batch_size=batch_size, cache=cache,
-        timeout_s=timeout_s,
-    )  # fmt: skip
-    return in_memory(bundle, found, told(results, len(found.items), progress), maps=maps)
+    with judging(bundle, processes) as judges:
+        results = read_items(
+            bundle, found.items, maps=maps, workers=workers, batch_size=batch_size, cache=cache,
+            timeout_s=timeout_s, judges=judges,
+        )  # fmt: skip
+        return in_memory(bundle, found, told(results, len(found.items), progress), maps=maps)
 
 
 def arrays_of(inputs: Any, bundle: FittedModel) -> list[Any] | None:

@@ -21,6 +21,7 @@ from secondread.outputs.whole import cannot_write
 from secondread.preprocessing.cache.cache import fingerprint_of
 from secondread.preprocessing.cache.limit import settle
 from secondread.preprocessing.cache.place import cache_facts, default_cache_directory
+from secondread.readings.apart.judges import Judges, judging
 from secondread.readings.folder_state import (
     earlier_run,
     hashed_patient,
@@ -90,6 +91,7 @@ def score_into(
     every: int = 1,
     folders_as_sequences: bool = False,
     timeout_s: float = 60.0,
+    processes: int = 1,
     command: Sequence[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> ScoreSummary:
@@ -103,6 +105,7 @@ def score_into(
                the first image is read (see `cohorts.listing.key_map`)
     every, folders_as_sequences   how clips and folders of frames are read (see `inputs.gather`)
     timeout_s  longest time to decode one file
+    processes  that compute; several share this process's threads, and take batches in turn
     command    what the person typed, for `run.json`
     progress   called with images done and images in all
 
@@ -142,7 +145,8 @@ def score_into(
             maps=maps and not no_maps(bundle), workers=workers, batch_size=batch_size,
             cache=cache, timeout_s=timeout_s, progress=progress,
         )  # fmt: skip
-        return _done(run)
+        with judging(bundle, processes) as run.judges:
+            return _done(run)
 
 
 def score_gathered(
@@ -209,6 +213,7 @@ class Filling:
     progress: Callable[[int, int], None] | None
     prepare: Prepare | None = None
     refuse: Refuse | None = None
+    judges: Judges | None = None
     files: Files = field(default_factory=Files)
 
     def table(self, *, known: bool) -> ReadingsTable:
@@ -285,6 +290,7 @@ class Filling:
                 timeout_s=self.timeout_s,
                 prepare=self.prepare,
                 refuse=self.refuse,
+                judges=self.judges,
             )
             scored = 0
             try:

@@ -34,7 +34,12 @@ NETWORK: Final = "network"
 
 def allow_code_of(recipe: Recipe) -> None:
     """Allow what a recipe names as `module:Class`: for recipes that a person wrote, never for a bundle's."""
-    allow(name for _, name in _named(recipe) if is_place(name))
+    allow(places_of(recipe))
+
+
+def places_of(recipe: Recipe) -> tuple[str, ...]:
+    """What a recipe names as `module:Class`."""
+    return tuple(name for _, name in _named(recipe) if is_place(name))
 
 
 def outside_code(recipe: Recipe) -> tuple[OutsideCode, ...]:

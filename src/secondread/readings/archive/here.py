@@ -1,4 +1,4 @@
-"""Shards read one after the other by this process."""
+"""Shards read one after the other on this machine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from secondread.bundles.fitted_model import FittedModel
 from secondread.cohorts.shards import Shard
 from secondread.preprocessing.kept_preparing import KeptPreparing
+from secondread.readings.apart.judges import judging
 from secondread.readings.archive.score_shard import How, Outcome, score_shard
 
 
@@ -20,8 +21,9 @@ class Here:
     def __call__(self, shards: Iterator[Shard], how: How) -> Iterator[Outcome]:
         prepare = preparing(self.bundle, how)
         try:
-            for shard in shards:
-                yield score_shard(self.bundle, shard, how, prepare)
+            with judging(self.bundle, how.processes) as judges:
+                for shard in shards:
+                    yield score_shard(self.bundle, shard, how, prepare, judges)
         finally:
             if prepare is not None:
                 prepare.close()

@@ -10,6 +10,7 @@ from secondread.cohorts import shards
 from secondread.cohorts.shards import Shard
 from secondread.outputs.lock import only_one
 from secondread.outputs.whole import cannot_write, clear_leftovers
+from secondread.readings.apart.judges import Judges
 from secondread.readings.archive.shards import DONE, Done, shard_folder
 from secondread.readings.inputs import of_manifest
 from secondread.readings.pipeline import Prepare
@@ -21,13 +22,14 @@ WAIT_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class How:
-    """How shards are read, and where to."""
+    """How shards are read, and where to. Workers decode, processes compute."""
 
     out: Path
     maps: bool = False
     workers: int = 1
     batch_size: int | None = None
     timeout_s: float = 60.0
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,12 @@ def score_shard(
     shard: Shard,
     how: How,
     prepare: Prepare | None,
+    judges: Judges | None = None,
 ) -> Outcome:
     """Read what the shard's folder lacks; a row with an error is tried again.
 
     prepare  prepares references, such as workers that are kept; None = in this process, without limits
+    judges   processes that compute; None = this one
 
     Raises UserError where the folder cannot be written, or another run is at work in it.
     """
@@ -56,7 +60,7 @@ def score_shard(
         filling = Filling(
             bundle=bundle, inputs=inputs, out=folder, maps=how.maps, workers=how.workers,
             batch_size=how.batch_size, cache=None, timeout_s=how.timeout_s, progress=None,
-            prepare=prepare,
+            prepare=prepare, judges=judges,
         )  # fmt: skip
         try:
             (folder / DONE).unlink(missing_ok=True)

@@ -69,6 +69,9 @@ def score(
     key_map: KeyMapFile = None,
     every: Every = 1,
     folders_as_sequences: FoldersAsSequences = False,
+    processes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes that compute, each with a share of the cores.")
+    ] = 1,
     ray: RayAddress = None,
     shard_rows: ShardRows = None,
     parquet: Annotated[bool, typer.Option("--parquet", help="Also write readings.parquet.")] = False,
@@ -119,6 +122,7 @@ def score(
                 workers=workers,
                 batch_size=batch_size,
                 timeout_s=timeout,
+                processes=processes,
                 ray=ray,
                 rows_per_shard=shard_rows,
                 where=tuple(where or ()),
@@ -143,6 +147,7 @@ def score(
                 key_map=key_map,
                 every=every,
                 folders_as_sequences=folders_as_sequences,
+                processes=processes,
                 command=sys.argv,
                 progress=show,
             )
