@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ import pytest
 
 from collecting import InTurn, in_order
 from shares import share_of
+from temporary import write_in_memory
 from work_units import ByFile, long_units_first
 
 if TYPE_CHECKING:
@@ -40,6 +42,20 @@ NUMERICAL = frozenset(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--share", metavar="K/N", help="of the chosen tests the K-th of N shares alone")
+
+
+def pytest_configure() -> None:
+    write_in_memory()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None]:
+    """What is collected, and all that it imports, lives until the end: the garbage collector need never walk
+    through it."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -4,6 +4,7 @@ import doctest
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,19 @@ def run(test: doctest.DocTest) -> None:
     assert not failed, "".join(told)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """As a person has it: the examples make the same phantoms, which are prepared once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECONDREAD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "compare")) for name in NAMES]
 )
 def test_every_public_name_has_an_example_that_runs(name, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SECONDREAD_CACHE", str(tmp_path / "cache"))
     tests = examples_of(name)
     assert tests, f"secondread.{name} shows no example"
     for test in tests:
@@ -41,7 +49,6 @@ def test_every_public_name_has_an_example_that_runs(name, tmp_path: Path, monkey
 
 def test_the_example_of_the_package_runs(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SECONDREAD_CACHE", str(tmp_path / "cache"))
     run(doctest.DocTestParser().get_doctest(secondread.__doc__ or "", {}, "secondread", None, 0))
 
 

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 from graph_in_onnxruntime import GraphInOnnxruntime
 from observed_fit import Observed, observe
 from PIL import Image
@@ -32,20 +33,32 @@ FAMILIES = {"aeflow", "nsa", "padim", "rd4ad", "vae"}
 """One detector of each kind."""
 
 
-def of_detectors(quick: Callable[[str], bool]) -> pytest.MarkDecorator:
-    """The test for every detector on each rank: `slow` where another stays that asks the same."""
-    cases = []
+def cases(quick: Callable[[str], bool], precision: str = "") -> list[ParameterSet]:
+    """Every detector on each rank, after a precision where one is given: `slow` where another stays that asks
+    the same."""
+    found = []
     for name, rank in CASES:
         stays = quick(name) and not (rank == 3 and (name, 2) in CASES)
+        given, before = ((precision,), f"{precision}-") if precision else ((), "")
         marks = [] if stays else [pytest.mark.slow]
-        cases.append(pytest.param(name, rank, id=f"{name}-{rank}d", marks=marks))
-    return pytest.mark.parametrize(("name", "rank"), cases)
+        found.append(pytest.param(*given, name, rank, id=f"{before}{name}-{rank}d", marks=marks))
+    return found
 
 
-every_detector = of_detectors(lambda name: True)
+def in_turn(name: str) -> bool:
+    return name in FAMILIES or name in STUBS
+
+
+every_detector = pytest.mark.parametrize(("name", "rank"), cases(lambda name: True))
 """In three dimensions they are slow tests, where the detector has two as well."""
-every_detector_in_turn = of_detectors(lambda name: name in FAMILIES or name in STUBS)
+every_detector_in_turn = pytest.mark.parametrize(("name", "rank"), cases(in_turn))
 """Laws that fit a detector anew or write its graph: quick for the stubs and one detector of each kind."""
+every_detector_and_in_turn_in_bf16 = pytest.mark.parametrize(
+    ("precision", "name", "rank"), [*cases(lambda name: True, "float32"), *cases(in_turn, "bf16")]
+)
+pictures_in_turn = pytest.mark.parametrize(
+    ("name", "rank"), [case for case in cases(in_turn) if case.values[1] == 2]
+)
 both_precisions = pytest.mark.parametrize("precision", ["float32", "bf16"])
 SINGLE_PRECISION = 2e-6
 """What a difference of two numbers near 1 may be off by, where hardly trained forms give equal scores."""
@@ -131,12 +144,12 @@ def test_2_one_seed_fits_equal_scores_even_where_the_fit_is_observed(name, rank,
     assert_equal(observed(name, rank).scores, scores(name, rank))
 
 
-@pytest.mark.parametrize("name", [name for name, rank in CASES if rank == 2])
-def test_2_it_can_be_fitted_in_bfloat16(name, data):
+@pictures_in_turn
+def test_2_it_can_be_fitted_in_bfloat16(name, rank, data):
     """Pictures alone: on some processors oneDNN's gradient of a three-dimensional convolution in bfloat16
     reads memory that nobody wrote, where volumes are a few voxels wide."""
-    detector = fit(name, 2, data(name, 2), precision="bf16")
-    assert scores_of(detector, data(name, 2)["new"], "bf16").finite.all()
+    detector = fit(name, rank, data(name, rank), precision="bf16")
+    assert scores_of(detector, data(name, rank)["new"], "bf16").finite.all()
 
 
 @every_detector
@@ -256,8 +269,7 @@ def odd(prepare, tmp_path_factory) -> Callable[[str, int], PreparedSet]:
     return of_detector
 
 
-@every_detector
-@both_precisions
+@every_detector_and_in_turn_in_bf16
 def test_5_odd_images_get_finite_scores(name, rank, precision, fitted, odd):
     source = odd(name, rank)
     assert not source.errors

@@ -116,11 +116,12 @@ def _figure(name: str, drawing: Drawing) -> Iterator[Figure]:
 def save(figure: Figure, stem: Path) -> str:
     """Write `stem`.png and `stem`.svg on white, and return the SVG for the page.
 
-    The figure is laid out once for both: matplotlib would do it again, and draw it once more, for each.
+    The figure is laid out once for both, and afterwards has nothing that lays it out: where it has, and be
+    it one that does nothing, matplotlib draws twice for each file.
     """
     if engine := figure.get_layout_engine():
         engine.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)
     figure.savefig(stem.with_suffix(".png"), dpi=200, facecolor="white")
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there, no other event loop can run in this thread
 def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 

@@ -42,11 +42,14 @@ class Spectrum(Detector):
     def build(self, *, pretrained: bool) -> None:
         settings = self.settings
         bands = max(1, min(settings.bands, min(self.size) // 2))
-        self.band: Tensor
+        self.order: Tensor
+        self.positions: Tensor
         self.mean: Tensor
         self.whitener: Tensor
         self.moments: Tensor
-        self.register_buffer("band", _bands(self.size, bands), persistent=False)
+        order, self.widths, positions = _bands(self.size, bands)
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("positions", positions, persistent=False)
         self.register_buffer("mean", torch.zeros(bands))
         self.register_buffer("whitener", torch.eye(bands))
         self.register_buffer("moments", torch.zeros(bands + 1, bands + 1, dtype=torch.float64))
@@ -92,22 +95,21 @@ class Spectrum(Detector):
         power = spectrum.square().sum(dim=-1)
         # of a real image, the coefficients that rfftn leaves out mirror those that it gives
         power[..., 1 : (self.size[-1] + 1) // 2] *= 2
-        bands = len(self.mean)
-        half = self.band.view(self.size)[..., : power.shape[-1]].flatten()
-        order = half.argsort(stable=True)
-        sorted_power = power.flatten(1)[:, order]
-        energy = torch.stack(
-            [part.sum(dim=1) for part in sorted_power.split(half.bincount(minlength=bands).tolist(), dim=1)],
-            1,
-        )
-        count = torch.bincount(self.band, minlength=bands).clamp_min(1)
-        return (energy / (count * len(self.band)) + FLOOR).log()
+        sorted_power = power.flatten(1)[:, self.order]
+        energy = torch.stack([part.sum(dim=1) for part in sorted_power.split(self.widths, dim=1)], 1)
+        return (energy / self.positions + FLOOR).log()
 
 
-def _bands(size: tuple[int, ...], bands: int) -> Tensor:
-    """The band of each FFT coefficient, flattened."""
+def _bands(size: tuple[int, ...], bands: int) -> tuple[Tensor, list[int], Tensor]:
+    """The order that brings the coefficients which rfftn gives from band to band, how many of them each band
+    has, and the squared number of positions by which a band's sum becomes its mean energy."""
     if torch.get_default_device().type == "meta":  # see networks.on_meta.shapes_only
-        return torch.empty(math.prod(size), dtype=torch.long)
+        length = math.prod(size[:-1]) * (size[-1] // 2 + 1)
+        nothing = torch.empty(bands, dtype=torch.long)
+        return torch.empty(length, dtype=torch.long), [length, *[0] * (bands - 1)], nothing
     axes = [torch.fft.fftfreq(length) for length in size]
     radius = torch.stack(torch.meshgrid(*axes, indexing="ij")).square().sum(dim=0).sqrt()
-    return (radius * 2 * bands).long().clamp_max(bands - 1).flatten()
+    band = (radius * 2 * bands).long().clamp_max(bands - 1)
+    half = band[..., : size[-1] // 2 + 1].flatten()
+    positions = torch.bincount(band.flatten(), minlength=bands).clamp_min(1) * band.numel()
+    return half.argsort(stable=True), half.bincount(minlength=bands).tolist(), positions
