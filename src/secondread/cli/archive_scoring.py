@@ -45,8 +45,8 @@ def score_in_shards(
     from secondread.images.several_files import files_of
 
     asked = "--shard-rows" if ray is None else "--ray"
-    if ray is not None:
-        unfit = {**unfit, "--processes": processes > 1}
+    if ray is not None and processes > 1:
+        raise UserError("--processes does not go with --ray, whose workers are processes; leave it out")
     if given := next((option for option, value in unfit.items() if value), None):
         raise UserError(
             f"{given} does not go with {asked}; leave it out (`secondread export` makes DICOM objects of the "
