@@ -10,6 +10,7 @@ from secondread.exporting.no_graph import NoGraphError
 from secondread.exporting.tape import Tape
 
 EXAMPLE = torch.linspace(-1, 1, 2 * 3 * 6 * 8).view(2, 3, 6, 8).sin()
+BOTH = torch.tensor([2, 0, 2])
 OTHER = torch.linspace(2, -1, 2 * 3 * 6 * 8).view(2, 3, 6, 8).cos()
 
 
@@ -95,6 +96,7 @@ WAYS = {
     "log near one": lambda x: (x * 1e-6).log1p() + (x * 1e-6).expm1() + x.expm1(),
     "soft functions": lambda x: functional.softplus(x, beta=2) + functional.gelu(functional.logsigmoid(x)),
     "more of them": lambda x: functional.silu(x) + functional.elu(x) + functional.hardtanh(x, -0.5, 0.3),
+    "columns, then planes": lambda x: x.index_select(3, BOTH).index_select(1, BOTH),
     "bounds that are tensors": lambda x: x.clamp(x.mean(0), torch.tensor(0.4)),
     "spectrum": lambda x: torch.view_as_real(torch.fft.rfftn(x, dim=(2, 3))),
     "distances": lambda x: torch.cdist(x[0].flatten(1), x[1].flatten(1)),

@@ -20,7 +20,14 @@ def _gathered(w: Written, out: Tensor, x: Tensor, axis: int, index: Tensor, **_:
 
 
 def _index_selected(w: Written, out: Tensor, x: Tensor, axis: int, index: Tensor) -> str:
-    return w.graph.node("Gather", w.name(x), w.name(index), axis=axis % x.dim())
+    """Along the last axis of several it is taken along the one before, between two transpositions: there
+    onnxruntime copies number by number, and here rows."""
+    axis %= x.dim()
+    if axis == 0 or axis < x.dim() - 1:
+        return w.graph.node("Gather", w.name(x), w.name(index), axis=axis)
+    order = [*range(axis - 1), axis, axis - 1]
+    turned = w.graph.node("Transpose", w.name(x), perm=order)
+    return w.graph.node("Transpose", w.graph.node("Gather", turned, w.name(index), axis=axis - 1), perm=order)
 
 
 def _embedded(w: Written, out: Tensor, weight: Tensor, index: Tensor, *_: Any) -> str:
