@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, packages_distributions
+from importlib.metadata import Distribution, PackageNotFoundError, distributions
 from importlib.metadata import version as version_of
 from importlib.util import find_spec
+from inspect import getmodulename
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -143,9 +144,27 @@ def described_network(place: str) -> OutsideCode:
 @cache
 def distribution_of(place: str) -> tuple[str, str]:
     """The name and version of the installed distribution that holds a module; empty where none does."""
-    for name in packages_distributions().get(place.partition(":")[0].partition(".")[0], []):
+    package = place.partition(":")[0].partition(".")[0]
+    for found in distributions():
+        if not _holds(found, package):
+            continue
+        name = found.metadata["Name"]
         try:
             return name, version_of(name)
         except PackageNotFoundError:
             continue
     return "", ""
+
+
+def _holds(found: Distribution, package: str) -> bool:
+    """What `importlib.metadata.packages_distributions` says, which takes seconds where much is installed: it
+    takes the names of all files of all distributions apart."""
+    if declared := (found.read_text("top_level.txt") or "").split():
+        return package in declared
+    lists = (found.read_text(name) or "" for name in ("RECORD", "installed-files.txt", "SOURCES.txt"))
+    if not any(package in names for names in lists):
+        return False
+    tops = (
+        file.parts[0] if len(file.parts) > 1 else getmodulename(file.name) or "" for file in found.files or ()
+    )
+    return package in tops
