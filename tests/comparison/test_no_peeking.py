@@ -41,6 +41,8 @@ FITS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "folds": ("mean-intensity", {}, {"fold": 0}),
 }
 """Name -> detector, what is set over its stages that train, cohorts."""
+EVERY_CHANGE = ("ae-by-unlabelled", "folds")
+"""Fits whose quick tests are not of turned labels alone: of the others the slow ones ask the rest."""
 
 Change = Callable[[tuple[Row, ...]], list[Row]]
 
@@ -131,8 +133,15 @@ def honest(films: Manifest, tmp_path_factory) -> Callable[[str], tuple[dict[str,
     return of
 
 
-@pytest.mark.parametrize("change", [flipped, shuffled, without_labels_or_files])
-@pytest.mark.parametrize("name", FITS)
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        pytest.param(name, change, id=f"{name}-{change.__name__}", marks=[] if quick else [pytest.mark.slow])
+        for name in FITS
+        for change in (flipped, shuffled, without_labels_or_files)
+        for quick in [change is flipped or name in EVERY_CHANGE]
+    ],
+)
 def test_no_label_or_file_of_the_test_changes_a_byte_of_a_fit(
     name: str, change: Change, films: Manifest, honest, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from secondread.service.store.alarms import open_alarm
 from secondread.service.store.jobs import enqueue
 from secondread.service.store.tables import Alarm, Job, Reading, Verdict
 from secondread.service.watching.month import month_of, span_of
-from secondread.service.watching.month_written import write_months
+from secondread.service.watching.months_due import write_months
 from secondread.service.watching.streams import Streams
 
 
@@ -117,7 +117,7 @@ def test_the_command_writes_a_page_that_loads_nothing_and_names_nobody(
 
 def test_reports_of_months_that_are_over_are_written_once(settings, database, fill, monkeypatch) -> None:
     fill(2)
-    monkeypatch.setattr("secondread.service.watching.month_written.now", lambda: BEGIN + timedelta(days=65))
+    monkeypatch.setattr("secondread.service.watching.months_due.now", lambda: BEGIN + timedelta(days=65))
     assert write_months(database, settings) == 2
     assert sorted(path.name for path in (settings.spool / "reports").iterdir()) == [
         "2026-10.html", "2026-10.json", "2026-11.html", "2026-11.json",

@@ -20,7 +20,7 @@ from secondread.service.store.database import Database
 from secondread.service.store.migrate import check_version
 from secondread.service.store.workers import Registered, Watch
 from secondread.service.watching.condition import look_after
-from secondread.service.watching.month_written import write_months
+from secondread.service.watching.months_due import write_months
 from secondread.service.watching.streams import Streams
 from secondread.terminal.events import log_event
 

@@ -5,31 +5,21 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from sqlalchemy import func, select
 
 from secondread.drawing.style import STYLE
 from secondread.drift.chart import chart_size, draw_chart
-from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
 from secondread.reports.figures import for_page
 from secondread.reports.templates import page
-from secondread.service.settings.service import ServiceSettings
-from secondread.service.store.database import Database
-from secondread.service.store.jobs import now
-from secondread.service.store.tables import Study
-from secondread.service.watching.month import Drifted, Month, month_of
-from secondread.terminal.events import log_event
+from secondread.service.watching.month import Drifted, Month
 
-FOLDER = "reports"
 MOST_CHARTS = 12
-BACK = 12
-"""Months that are looked back for reports that were not written."""
 
 
 def document(month: Month) -> dict[str, Any]:
@@ -79,23 +69,3 @@ def chart(drifted: Drifted, name: str) -> str:
         drawn = io.StringIO()
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return for_page(drawn.getvalue(), name)
-
-
-def write_months(database: Database, settings: ServiceSettings) -> int:
-    """Write the reports of months that are over and have none yet, into `reports` of the spool; how many."""
-    with database.read() as session:
-        earliest = session.scalar(select(func.min(Study.first_received)))
-    if earliest is None:
-        return 0
-    folder, written = settings.spool / FOLDER, 0
-    month = now().replace(day=1)
-    for _ in range(BACK):
-        month = (month - timedelta(days=1)).replace(day=1)
-        name = f"{month:%Y-%m}"
-        if name < f"{earliest:%Y-%m}" or (folder / f"{name}.html").exists():
-            break
-        make_folder(folder)
-        write_month(month_of(database, settings, name), folder / f"{name}.html")
-        log_event("monthly report written", month=name)
-        written += 1
-    return written
