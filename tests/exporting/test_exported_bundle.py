@@ -35,6 +35,13 @@ try:
 finally:
     print([name for name in sys.modules if name.partition(".")[0] == "torch"], file=sys.stderr)
 """
+WHAT_ONE_FILM_NEEDS_NOT = """
+import atexit, sys
+heavy = ("torch", "scipy", "yaml", "matplotlib", "pandas", "secondread.cohorts.listing.index")
+atexit.register(lambda: print([name for name in heavy if name in sys.modules], file=sys.stderr))
+from secondread.cli.main import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,22 @@ def without_torch(*arguments: str | Path, folder: Path) -> subprocess.CompletedP
         text=True,
         check=False,
     )
+
+
+def test_one_film_is_read_without_what_only_folders_recipes_and_decoders_need(
+    exported: Exported, phantoms: Manifest, tmp_path: Path
+) -> None:
+    film = phantoms.reference(phantoms.rows[0])
+    given = ("score", exported.path or "", film, "-o", tmp_path / "readings", "--workers", "1", "-q")
+    done = subprocess.run(
+        [sys.executable, "-c", WHAT_ONE_FILM_NEEDS_NOT, *map(str, given)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == "[]"
 
 
 def test_it_judges_as_the_bundle_does(mapping_bundle: Bundle, exported: Exported, phantoms: Manifest) -> None:

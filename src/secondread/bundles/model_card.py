@@ -29,7 +29,7 @@ class Section(BaseModel):
     """A title, and below it paragraphs, a table (the first line is its head), a list and code, where there
     are."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     title: Text
     paragraphs: Cells = ()
@@ -41,7 +41,7 @@ class Section(BaseModel):
 class ModelCard(BaseModel):
     """The bundle's title, what it must not be used for, and sections."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     title: Text
     licence: Text

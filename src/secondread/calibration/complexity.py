@@ -12,7 +12,6 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.raw_scores import RawScores
@@ -35,6 +34,8 @@ def complexity(pixels: NDArray[np.float32], value_range: tuple[float, float] | N
         raise ValueError("a pixel is not finite, so the image has no complexity")
     levels = _quantised(pixels, value_range)
     if pixels.ndim == 3 and pixels.shape[0] in (1, 3):
+        from PIL import Image as Picture  # few calibrations ask for it
+
         target = io.BytesIO()
         picture = levels[0] if pixels.shape[0] == 1 else np.ascontiguousarray(np.moveaxis(levels, 0, -1))
         Picture.fromarray(picture).save(target, format="PNG", compress_level=9)

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from numpy.typing import NDArray
 
@@ -38,7 +39,7 @@ from secondread.exporting.export_document import (
     ExportDocument,
     read_export,
 )
-from secondread.exporting.graph_scores import GraphScores
+from secondread.exporting.graph_scores import GraphScores, open_graph
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.recipe import Recipe
 from secondread.strict.json_text import parse_json
@@ -46,6 +47,9 @@ from secondread.strict.plain_file import Unfit, length_of, open_plain
 from secondread.terminal.events import log_event
 from secondread.wording.short import shortened
 from secondread.wording.sizes import times
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 CHUNK = 1 << 20
 
@@ -102,6 +106,15 @@ class Exported(FittedModel):
         document, digest = read_export(path)
         for name, declared in document.files.items():
             _verify(path / name, declared)
+        with ThreadPoolExecutor(1) as beside:
+            # ONNX Runtime prepares the graph without Python, so all else is read meanwhile.
+            opened = beside.submit(open_graph, path / document.graph.file)
+            return cls._read(path, document, digest, opened)
+
+    @classmethod
+    def _read(
+        cls, path: Path, document: ExportDocument, digest: str, opened: Future[InferenceSession]
+    ) -> Self:
         try:
             seen = Seen.model_validate(
                 parse_json(read_declared(path / SEEN, document.files[SEEN], DOCUMENT), SEEN_LIMITS)
@@ -126,6 +139,7 @@ class Exported(FittedModel):
             document.graph,
             window=recipe.window,
             processing=calibration.processing,
+            session=opened.result(),
         )
         companions = {
             name: Baseline(GraphScores(path / said.graph.file, said.graph), calibrations[name])

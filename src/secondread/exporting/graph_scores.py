@@ -37,6 +37,7 @@ class GraphScores:
 
     window      the graph is given the image's tiles; None = the image
     processing  what every map goes through before anyone sees it; None = nothing
+    session     the graph, where it is open already (`open_graph`)
 
     Raises UserError where ONNX Runtime is not installed; DataError where the graph cannot be read, or takes
     or gives something else than `form` says.
@@ -49,9 +50,10 @@ class GraphScores:
         *,
         window: WindowSettings | None = None,
         processing: MapProcessing | None = None,
+        session: InferenceSession | None = None,
     ) -> None:
         self.path, self.form, self.window, self.processing = path, form, window, processing
-        self.session = _opened(path)
+        self.session = session or open_graph(path)
         self.draws = [Draw(draw.kind, draw.shape) for draw in form.draws]
         for what, expected, found in (
             ("takes", form.inputs, self.session.get_inputs()),
@@ -149,7 +151,8 @@ class GraphScores:
         )
 
 
-def _opened(path: Path) -> InferenceSession:
+def open_graph(path: Path) -> InferenceSession:
+    """Raises UserError where ONNX Runtime is not installed, and DataError where the graph cannot be read."""
     try:
         import onnxruntime
     except ModuleNotFoundError:

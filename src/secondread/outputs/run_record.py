@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from secondread.outputs.whole import write_whole
 from secondread.version import __version__
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 PACKAGES = (
     "torch",
@@ -38,10 +41,20 @@ def _versions() -> Mapping[str, str]:
     found = {"python": platform.python_version(), "secondread": __version__}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            found[package] = _version(metadata.distribution(package))
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _version(package: Distribution) -> str:
+    """As `importlib.metadata.version` says it, which parses the whole description of the package for it."""
+    for line in (package.read_text("METADATA") or "").splitlines():
+        if not line:
+            break
+        if line.startswith("Version:"):
+            return line.partition(":")[2].strip()
+    return package.version
 
 
 def now() -> str:

@@ -9,12 +9,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secondread import tables
 from secondread.cohorts.listing.identities import key_mark, read_key
-from secondread.cohorts.listing.index import IndexResult, index
-from secondread.cohorts.listing.key_map import MappedStudy
-from secondread.cohorts.listing.npz_rows import image_members
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.manifest_file import ManifestFile
 from secondread.cohorts.row import Row
@@ -31,6 +29,10 @@ from secondread.parquet import is_parquet
 from secondread.readings.streamed.item import Item
 from secondread.readings.streamed.items import Items
 from secondread.wording.short import Short
+
+if TYPE_CHECKING:
+    from secondread.cohorts.listing.index import IndexResult
+    from secondread.cohorts.listing.key_map import MappedStudy
 
 Source = str | Path | Manifest
 _START = 1024
@@ -75,6 +77,8 @@ class _Reading:
     with_studies: bool
 
     def index(self, source: Path, *, keep_derived: bool = False) -> IndexResult:
+        from secondread.cohorts.listing.index import index  # one file needs no listing
+
         return index(
             source,
             manifest_path=self.beside,
@@ -291,6 +295,8 @@ def _listed(found: IndexResult, folder: Path) -> tuple[Item, ...]:
 
 def _of_archive(path: str, workers: int) -> tuple[Item, ...]:
     """Every image of an archive; one that cannot be listed is one item with its problem."""
+    from secondread.cohorts.listing.npz_rows import image_members
+
     try:
         names = [f"{path}#{member}" for member in image_members(path, workers=workers)]
     except ImageError as error:

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 from secondread.images.write import write_map
 from secondread.outputs.whole import whole_file
@@ -76,6 +75,8 @@ def save_overlay(
     path: Path, picture: NDArray[np.float32], heat: NDArray[np.float32], scale: tuple[float, float]
 ) -> None:
     """The image in grey with the map over it, as PNG."""
+    from PIL import Image as Picture
+
     bottom, top = float(picture.min()), float(picture.max())
     grey = (picture - bottom) * np.float32(255 / max(top - bottom, 1e-12))
     mixed = mix(grey[np.newaxis], heat, scale)

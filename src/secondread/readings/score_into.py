@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from secondread.bundles.fitted_model import FittedModel
 from secondread.cohorts.listing.identities import no_stray_key
-from secondread.cohorts.listing.key_map import refuse_place, write_key_map
 from secondread.detectors.trivial import column_of
 from secondread.errors import UserError
 from secondread.outputs.folders import RECORD, output_folder
@@ -118,6 +117,8 @@ def score_into(
     out = Path(out)
     workers = default_workers() if workers is None else workers
     if key_map is not None:
+        from secondread.cohorts.listing.key_map import refuse_place
+
         refuse_place(
             Path(key_map), out, default_cache_directory(), None if cache is None else cache.directory
         )
@@ -182,6 +183,8 @@ def _done(run: _Run) -> ScoreSummary:
 
 def _mapped(found: Inputs, key_map: Path) -> Inputs:
     """The inputs, once their studies stand in the key map. Raises UserError where none says whose it is."""
+    from secondread.cohorts.listing.key_map import write_key_map
+
     if not found.studies:
         raise UserError(
             f"{key_map}: no study of these inputs was listed from DICOM headers, so there is nothing to map; "

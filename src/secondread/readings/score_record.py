@@ -26,7 +26,7 @@ Range = tuple[float, float]
 class Told(BaseModel):
     """A group of facts of a record."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False, defer_build=True)
 
     def __repr__(self) -> str:
         return described(type(self).__name__, self.__repr_args__())

@@ -16,7 +16,6 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from secondread.calibration.calibration_settings import CalibrationSettings
@@ -151,6 +150,8 @@ class Recipe(Settings):
 
     def to_yaml(self) -> str:
         """The whole recipe, defaults included; `load` of it gives an equal recipe."""
+        import yaml  # few write a recipe
+
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
 
 

@@ -44,7 +44,7 @@ class Settings(BaseModel):
     2.0
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
     def __repr__(self) -> str:
         """In one short line, however much it holds."""

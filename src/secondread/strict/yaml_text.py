@@ -12,21 +12,19 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from secondread.strict.limits import Limits, check, check_text
 from secondread.strict.plain_file import Unfit
+
+if TYPE_CHECKING:
+    import yaml
 
 RECIPE = Limits(length=1 << 18, values=10_000, text=1 << 14)
 """Of a recipe or of one setting: a hundred times the longest preset."""
 
 WORDS = frozenset({"on", "off", "yes", "no", "y", "n"})
 """Truth values of YAML 1.1 that people write as names: `gate: {on: false}`."""
-
-PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""libyaml where PyYAML has it: a hundred times faster, with the same events."""
 
 
 @dataclass
@@ -60,8 +58,12 @@ def parse_yaml(text: str, limits: Limits = RECIPE) -> Any:
     """The value of a YAML text of one document. Raises Unfit in one line, with line and column."""
     if len(text) > limits.length:
         raise Unfit(f"has {len(text):,} characters, and at most {limits.length:,} are read")
+    import yaml  # not every command reads a recipe's text
+
+    # libyaml where PyYAML has it: a hundred times faster, with the same events.
+    parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        value = _built(yaml.parse(text, Loader=PARSER), limits)
+        value = _built(yaml.parse(text, Loader=parser), limits)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _at(mark, f"is not YAML ({error.problem or error.context})") from None
@@ -73,6 +75,8 @@ def parse_yaml(text: str, limits: Limits = RECIPE) -> Any:
 
 def _built(events: Iterator[yaml.Event], limits: Limits) -> Any:
     """What the events make. A value that an alias repeats is counted again with all that is in it."""
+    import yaml
+
     root: list[Any] = []
     opened = [_Open(root)]
     named: dict[str, tuple[Any, int]] = {}
@@ -143,6 +147,8 @@ def _scalar(event: yaml.ScalarEvent, limits: Limits) -> Any:
 
 def _kind(text: str) -> str:
     """What YAML 1.1 takes an unquoted scalar for."""
+    import yaml
+
     resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = yaml.SafeLoader.yaml_implicit_resolvers
     for tag, pattern in (*resolvers.get(text[:1], ()), *resolvers.get(None, ())):
         if pattern.match(text):
@@ -151,6 +157,8 @@ def _kind(text: str) -> str:
 
 
 def _number(kind: str, text: str) -> Any:
+    import yaml
+
     node = yaml.ScalarNode(f"tag:yaml.org,2002:{kind}", text)
     made = yaml.constructor.SafeConstructor()
     return made.construct_yaml_int(node) if kind == "int" else made.construct_yaml_float(node)

@@ -19,6 +19,7 @@ from secondread.images.workers.link import receive_waiting, send_waiting
 from secondread.images.workers.message_values import BadMessage
 from secondread.images.workers.messages import Messages, write_error
 from secondread.terminal.end_with import end_with
+from secondread.terminal.importing import importing
 
 # Workers are the parallelism, so that each library keeps to one thread; few arenas keep the address space
 # small.
@@ -39,9 +40,10 @@ def main() -> None:
     _limit_memory(memory_bytes)
     end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for module in sys.argv[4:]:
-        with contextlib.suppress(Exception):  # whoever needs it says why it cannot be imported
-            import_module(module)
+    with importing():
+        for module in sys.argv[4:]:
+            with contextlib.suppress(Exception):  # whoever needs it says why it cannot be imported
+                import_module(module)
     with socket.socket(fileno=descriptor) as end, contextlib.suppress(EOFError, OSError):
         _serve(end)
 

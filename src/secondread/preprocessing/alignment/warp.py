@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 Matrix = NDArray[np.float64]
 
@@ -63,6 +62,8 @@ def _linear(array: NDArray[np.float32], matrix: Matrix, margin: int) -> NDArray[
 
     PIL counts columns first and puts pixel centres at halves.
     """
+    from PIL import Image as Picture
+
     padded = np.pad(array, margin, mode="edge") if margin else array
     coefficients = []
     for axis in (1, 0):

@@ -30,7 +30,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from secondread.errors import UserError
-from secondread.images.dicom.series import files_below
 from secondread.images.image import ImageError
 from secondread.images.several_files import SEPARATOR, files_of
 from secondread.outputs.whole import remove_unheld, whole_file, write_whole
@@ -231,6 +230,8 @@ def fingerprint_of(reference: str) -> str | None:
             path = Path(reference.rpartition("#")[0])
         if not path.is_dir():
             return _fingerprint(path)
+        from secondread.images.dicom.series import files_below
+
         parts = [f"{found.relative_to(path)} {_fingerprint(found)}" for found in files_below(path)]
         return _hashed("\n".join(parts))
     except (OSError, ValueError, ImageError):

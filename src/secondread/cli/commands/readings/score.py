@@ -24,6 +24,7 @@ from secondread.cli.options import (
 )
 from secondread.cli.promise_lines import say_promise
 from secondread.cli.written_results import write_results
+from secondread.terminal.importing import importing
 from secondread.terminal.say import say
 from secondread.wording.lists import first_lines
 from secondread.wording.numbers import count, p_value, significant
@@ -93,19 +94,21 @@ def score(
 
     if ray is None:
         start_preparing(inputs, workers)
-    from secondread.calibration.description import describe
-    from secondread.exporting.load import load_model
-    from secondread.preprocessing.cache.place import open_cache
-    from secondread.readings.score_into import no_maps
-    from secondread.readings.score_into import score_into as score_images
-    from secondread.terminal.counting import counting
+    with importing():
+        from secondread.calibration.description import describe
+        from secondread.exporting.load import load_model
+        from secondread.preprocessing.cache.place import open_cache
+        from secondread.readings.score_into import no_maps
+        from secondread.readings.score_into import score_into as score_images
+        from secondread.terminal.counting import counting
 
     maps = maps or dicom
     if dicom:
         from secondread.results.write_dicom import require_highdicom
 
         require_highdicom()
-    loaded = load_model(bundle, device, allow=allow_code or ())
+    with importing():  # torch, where the bundle needs it
+        loaded = load_model(bundle, device, allow=allow_code or ())
     early = no_maps(loaded) if maps else ""
     if early:
         say(f"note: {early}", shown=not quiet)
