@@ -1,10 +1,11 @@
 """A checkpoint is of one fit: of its images, its masks and its settings."""
 
 import numpy as np
-from lightning_fabric import Fabric
+import torch
 
 from secondread import detectors
 from secondread.scoring.image_source import ArraySource
+from secondread.scoring.one_process import OneProcess
 from secondread.training.fit_identity import fit_identity
 
 
@@ -14,7 +15,9 @@ def identity(learns_from_masks: bool, auxiliary: ArraySource, abnormal: ArraySou
     detector = kind(tiny.settings, tiny.channels, tiny.size)
     detector.learns_from_masks = learns_from_masks
     cohorts = {"abnormal": abnormal, "auxiliary": auxiliary}
-    return fit_identity(detector, cohorts, tiny.stages, 0, "float32", Fabric(accelerator="cpu", devices=1))
+    return fit_identity(
+        detector, cohorts, tiny.stages, 0, "float32", OneProcess(torch.device("cpu"), bf16=False)
+    )
 
 
 def test_other_auxiliary_images_or_other_masks_are_another_fit():

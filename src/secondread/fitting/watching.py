@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from lightning_fabric.loggers import Logger
+from typing import TYPE_CHECKING
 
 from secondread.bundles.bundle import Bundle
 from secondread.bundles.model_card import as_markdown
@@ -17,9 +16,12 @@ from secondread.recipes.without_places import without_places
 from secondread.scoring.processes import process_rank
 from secondread.terminal.interruption import Interrupted
 from secondread.tracking.live_page import LivePage
-from secondread.tracking.logged_training import LoggedTraining
-from secondread.tracking.loggers import loggers_of
 from secondread.training.observer import Observer
+
+if TYPE_CHECKING:
+    from lightning_fabric.loggers import Logger
+
+    from secondread.tracking.logged_training import LoggedTraining
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ def watching(loggers: Sequence[str | Logger], recipe: Recipe, unfinished: Unfini
     if not loggers:
         yield Watching((page,))
         return
+    from secondread.tracking.logged_training import LoggedTraining
+    from secondread.tracking.loggers import loggers_of
+
     settings = {**without_places(recipe.model_dump(mode="json")), "fit": unfinished.identity}
     logged = LoggedTraining(loggers_of(loggers, logs_beside(out), out.name), settings)
     try:

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-from lightning_fabric.loggers import Logger
+from typing import TYPE_CHECKING
 
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.cohorts import Cohorts
@@ -62,6 +61,9 @@ from secondread.training.log import TrainingLog
 from secondread.training.loop import train
 from secondread.training.observer import Observer
 from secondread.training.one_stage import refuse_other_stages
+
+if TYPE_CHECKING:
+    from lightning_fabric.loggers import Logger
 
 
 @dataclass(frozen=True)

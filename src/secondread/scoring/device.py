@@ -8,9 +8,8 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +17,12 @@ from torch import Tensor, nn
 from secondread.errors import UserError
 from secondread.scoring.bf16_speed import bf16_speed
 from secondread.scoring.device_name import refuse_unknown_device
+from secondread.scoring.one_process import OneProcess
 from secondread.scoring.processes import process_count
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
     from secondread.detectors.contract import Batch
+    from secondread.scoring.one_process import Processes
 
 Precision = Literal["float32", "bf16"]
 PRECISION_VARIABLE = "SECONDREAD_PRECISION"
@@ -130,34 +129,26 @@ def on_device(batch: Batch, device: torch.device) -> Batch:
     return replace(batch, images=to_device(batch.images, device), drawn=made)
 
 
-def make_fabric(device: torch.device, precision: Precision) -> Fabric:
-    """Fabric for this process, started: alone, or one of those that `torchrun` launched."""
+def make_fabric(device: torch.device, precision: Precision) -> Processes:
+    """What a fit computes with in this process: alone, or one of those that `torchrun` launched, which
+    Lightning Fabric connects."""
     if process_count() == 1:
-        return _alone(device, precision)
+        return OneProcess(device, bf16=precision == "bf16")
+    from lightning_fabric import Fabric  # as slow to import as torch
+
+    for name in ("lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    nodes = max(1, process_count() // local)
-    fabric = _launched(device, precision, devices=local, num_nodes=nodes, strategy="ddp")
-    atexit.unregister(leave_process_group)
-    atexit.register(leave_process_group)
-    return fabric
-
-
-@cache
-def _alone(device: torch.device, precision: Precision) -> Fabric:
-    """Made once, since Fabric asks every installed package whether it has callbacks for it. It keeps nothing
-    of one fit for the next."""
-    return _launched(device, precision, devices=1 if device.type == "cpu" else [device.index or 0])
-
-
-def _launched(device: torch.device, precision: Precision, **how: Any) -> Fabric:
-    from lightning_fabric import Fabric  # takes a second to import, which scoring need not wait for
-
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
-        accelerator=device.type, precision="bf16-mixed" if precision == "bf16" else "32-true", **how
+        accelerator=device.type,
+        precision="bf16-mixed" if precision == "bf16" else "32-true",
+        devices=local,
+        num_nodes=max(1, process_count() // local),
+        strategy="ddp",
     )
     fabric.launch()
+    atexit.unregister(leave_process_group)
+    atexit.register(leave_process_group)
     return fabric
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-
-from lightning_fabric import Fabric
+from typing import TYPE_CHECKING
 
 from secondread.detectors.contract import Detector
 from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
 from secondread.scoring.device import Precision
 from secondread.scoring.image_source import ImageSource
+
+if TYPE_CHECKING:
+    from secondread.scoring.one_process import Processes
 
 
 def fit_identity(
@@ -21,7 +23,7 @@ def fit_identity(
     stages: Mapping[str, StageSettings],
     seed: int,
     precision: Precision,
-    fabric: Fabric,
+    fabric: Processes,
 ) -> dict[str, str]:
     """What must be the same for a checkpoint to be this fit's."""
     found = {

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from secondread.detectors.contract import Detector
@@ -23,6 +22,9 @@ from secondread.training.checkpoint import Checkpoints
 from secondread.training.fit_display import FitProgress
 from secondread.training.log import TrainingLog
 from secondread.training.observer import Observer
+
+if TYPE_CHECKING:
+    from secondread.scoring.one_process import Processes
 
 AfterRound = Callable[[str, int, int], None]
 """Called after each round and its checkpoint with (stage, epoch, round)."""
@@ -48,7 +50,7 @@ class Run:
 
     detector: Detector
     cohorts: Mapping[str, ImageSource]
-    fabric: Fabric
+    fabric: Processes
     precision: Precision
     seed: int
     directory: Path

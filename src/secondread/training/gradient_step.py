@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from secondread.detectors.contract import Batches, Stage
@@ -17,6 +16,9 @@ from secondread.training.divergence import NOT_FINITE_IN_A_ROW, refuse_divergenc
 from secondread.training.fit_state import Run, StageProgress
 from secondread.training.optimisers import RunningStatistics, StepTraining, gradients_only_for
 from secondread.training.seeds import seed_layers, seeded_generator
+
+if TYPE_CHECKING:
+    from secondread.scoring.one_process import Processes
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def take_step(run: Run, training: StepTraining, batches: Batches, images: int, w
     return stopping > 0
 
 
-def _average_gradients(fabric: Fabric, parameters: Sequence[nn.Parameter]) -> None:
+def _average_gradients(fabric: Processes, parameters: Sequence[nn.Parameter]) -> None:
     """The mean over processes, in one message. Losses call parts of the detector and not its `forward`,
     which is where DistributedDataParallel would hook in."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]

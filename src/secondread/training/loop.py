@@ -28,9 +28,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning_fabric import Fabric
 
 from secondread.detectors.contract import Detector
 from secondread.detectors.detector_settings import StageSettings
@@ -50,6 +50,9 @@ from secondread.training.observer import Observer
 from secondread.training.one_stage import run_stage, stage_settings
 from secondread.training.seeds import seed_layers
 from secondread.training.training_precision import training_precision
+
+if TYPE_CHECKING:
+    from secondread.scoring.one_process import Processes
 
 
 def train(
@@ -166,7 +169,7 @@ def train(
     return log
 
 
-def _agree(fabric: Fabric, detector: Detector) -> None:
+def _agree(fabric: Processes, detector: Detector) -> None:
     """Every process takes the parameters and buffers of process 0."""
     if fabric.world_size > 1:
         for tensor in detector.state_dict().values():

@@ -81,11 +81,14 @@ def test_maps_that_cannot_be_joined_are_refused_and_numbers_elsewhere_are_comput
         assert (torch.ones(2) + 1).tolist() == [2, 2]
 
 
-def test_a_bundle_is_read_and_asked_without_torch_s_compiler(mapping_bundle, phantoms):
+def test_a_bundle_is_read_and_asked_and_a_fit_begins_without_torch_s_compiler(mapping_bundle, phantoms):
     code = (
         "import sys, secondread\n"
         "bundle = secondread.Bundle.load(sys.argv[1])\n"
         "assert secondread.score(bundle, [sys.argv[2]], workers=0)\n"
+        "import secondread.fitting.fit, torch\n"
+        "from secondread.scoring.device import make_fabric\n"
+        "make_fabric(torch.device('cpu'), 'float32').backward(torch.ones((), requires_grad=True))\n"
         "heavy = {'torch._dynamo', 'sympy', 'scipy.stats', 'matplotlib', 'lightning_fabric'}\n"
         "print(sorted(heavy & sys.modules.keys()))\n"
     )

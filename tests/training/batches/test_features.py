@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from lightning_fabric import Fabric
 
 from secondread.scoring.image_source import ArraySource
+from secondread.scoring.one_process import OneProcess
 from secondread.scoring.state_digest import state_digest
 from secondread.training.batches.frozen_features import features_key, frozen_features
 
@@ -13,8 +13,8 @@ def source() -> ArraySource:
     return ArraySource(np.random.default_rng(0).normal(size=(7, 1, 4, 4)))
 
 
-def fabric() -> Fabric:
-    return Fabric(accelerator="cpu", devices=1)
+def fabric() -> OneProcess:
+    return OneProcess(torch.device("cpu"), bf16=False)
 
 
 def test_rows_come_back_as_float32_within_half_precision(source, tmp_path):

@@ -14,11 +14,11 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning_fabric import Fabric
 from numpy.lib.format import open_memmap
 from torch import Tensor, nn
 
@@ -27,6 +27,9 @@ from secondread.outputs.whole import write_whole
 from secondread.scoring.device import to_device
 from secondread.scoring.image_source import ImageSource
 from secondread.scoring.state_digest import state_digest
+
+if TYPE_CHECKING:
+    from secondread.scoring.one_process import Processes
 
 Frozen = Callable[[Tensor], tuple[Tensor, ...]]
 
@@ -74,7 +77,7 @@ def frozen_features(
     frozen: Frozen,
     source: ImageSource,
     directory: Path,
-    fabric: Fabric,
+    fabric: Processes,
     *,
     batch_size: int,
     advance: Callable[[int], None] = lambda images: None,
@@ -124,7 +127,7 @@ def _compute(
     frozen: Frozen,
     source: ImageSource,
     directory: Path,
-    fabric: Fabric,
+    fabric: Processes,
     batch_size: int,
     advance: Callable[[int], None],
     alone: bool,
