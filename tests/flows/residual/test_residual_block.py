@@ -33,8 +33,11 @@ def test_the_series_over_a_basis_is_the_log_determinant_of_autograd_s_jacobian(
 ):
     block = make_block(rank, activation=activation, preactivated=preactivated)
     x, weights = planes(block), block.weights(update=False)
-    with torch.no_grad():
-        found = sum(block.run(x, v, ones(60), weights)[1] for v in basis(x))
+    vectors = basis(x)
+    with torch.no_grad():  # every image with every vector, as one batch
+        again = torch.cat([x] * len(vectors), dim=1)
+        terms = block.run(again, torch.cat(vectors, dim=1), ones(60, images=again.shape[1]), weights)[1]
+    found = terms.view(len(vectors), x.shape[1], *terms.shape[1:]).sum(dim=0)
     matrix = jacobians(block, x, weights)
     expected = torch.linalg.slogdet(matrix + torch.eye(matrix.shape[1], dtype=torch.float64))[1]
     assert float(expected.detach().abs().min()) > 1e-3
