@@ -49,6 +49,7 @@ from secondread.recipes.build import build_detector
 from secondread.recipes.outside_code import refuse_absent_code
 from secondread.recipes.recipe import Recipe
 from secondread.registry.outside import allow as allow_code
+from secondread.scoring.own_modes import own_modes
 from secondread.scoring.scorer import Scorer
 from secondread.terminal.events import log_event
 from secondread.wording.html_tables import html_block, html_line, html_table
@@ -165,10 +166,11 @@ class Bundle(FittedModel):
         bundle may hold.
         """
         path = Path(path)
-        if path.is_file():
-            with unpacked(path) as folder:
-                return replace(cls._read(folder, device, allow), path=path)
-        return cls._read(path, device, allow)
+        with own_modes():
+            if path.is_file():
+                with unpacked(path) as folder:
+                    return replace(cls._read(folder, device, allow), path=path)
+            return cls._read(path, device, allow)
 
     @classmethod
     def _read(cls, path: Path, device: str, allow: Sequence[str]) -> Self:

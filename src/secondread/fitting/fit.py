@@ -123,8 +123,9 @@ def fit(
     refuse(first_look(recipe, manifest, look, out=out, source=source))
 
     from secondread.fitting.whole_fit import WholeFit
+    from secondread.scoring.own_modes import own_modes
 
-    with output_bundle(out) if process_rank() == 0 else nullcontext():
+    with own_modes(), output_bundle(out) if process_rank() == 0 else nullcontext():
         return WholeFit(recipe, manifest, out, look, workers, progress, source, loggers, processes).made()
 
 

@@ -46,6 +46,7 @@ from secondread.scoring.device import (
     place,
 )
 from secondread.scoring.image_source import ImageSource
+from secondread.scoring.own_modes import own_modes
 from secondread.tiling.tile_scores import Score, TileScores
 from secondread.tiling.window_settings import WindowSettings
 
@@ -99,6 +100,21 @@ class Scorer:
         precision. Which images come together changes nothing (see above). Maps are the processed ones; where
         they give a part (`maps.score`), it is there without `maps` too.
         """
+        with own_modes(self.device):
+            raw = self._raw(images, valid, digests, maps=maps or self._scores_maps)
+        if self.processing is not None and raw.maps is not None:
+            raw = processed(raw, images, valid, self.processing)
+        return raw if maps else raw.without_maps()
+
+    def _raw(
+        self,
+        images: npt.NDArray[np.float32],
+        valid: npt.NDArray[np.bool_] | None,
+        digests: Sequence[str],
+        *,
+        maps: bool,
+    ) -> RawScores:
+        """`batch` before maps are processed."""
         if any(part.training for part in self.detector.modules()):
             self.detector.eval()
         place(self.detector, self.device)
@@ -108,13 +124,10 @@ class Scorer:
         )
         quietly = torch.no_grad() if self.detector.gradients_at_scoring else torch.inference_mode()
         with quietly:
-            score: Score = partial(self.detector.score, maps=maps or self._scores_maps)
+            score: Score = partial(self.detector.score, maps=maps)
             if self.window is not None:
                 score = TileScores(score, self.window)
-            raw = score_images(score, batch, digests, device=self.device, precision=self.precision)
-        if self.processing is not None and raw.maps is not None:
-            raw = processed(raw, images, valid, self.processing)
-        return raw if maps else raw.without_maps()
+            return score_images(score, batch, digests, device=self.device, precision=self.precision)
 
     @property
     def _scores_maps(self) -> bool:
