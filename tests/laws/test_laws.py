@@ -52,14 +52,14 @@ def in_turn(name: str) -> bool:
 every_detector = pytest.mark.parametrize(("name", "rank"), cases(lambda name: True))
 """In three dimensions they are slow tests, where the detector has two as well."""
 every_detector_in_turn = pytest.mark.parametrize(("name", "rank"), cases(in_turn))
-"""Laws that fit a detector anew or write its graph: quick for the stubs and one detector of each kind."""
+"""Laws that fit a detector anew or write its graph: quick for the stubs and one detector of each kind; in
+bfloat16 others too."""
 every_detector_and_in_turn_in_bf16 = pytest.mark.parametrize(
     ("precision", "name", "rank"), [*cases(lambda name: True, "float32"), *cases(in_turn, "bf16")]
 )
 pictures_in_turn = pytest.mark.parametrize(
     ("name", "rank"), [case for case in cases(in_turn) if case.values[1] == 2]
 )
-both_precisions = pytest.mark.parametrize("precision", ["float32", "bf16"])
 SINGLE_PRECISION = 2e-6
 """What a difference of two numbers near 1 may be off by, where hardly trained forms give equal scores."""
 KILLED_AFTER = (0, 1, 3, 5, 8)
@@ -116,8 +116,7 @@ def test_0_a_tiny_form_is_small_trains_all_its_stages_and_scores_each_image(name
     assert all(values.shape == (len(data(name, rank)["new"]),) for values in raw.parts.values())
 
 
-@every_detector
-@both_precisions
+@every_detector_and_in_turn_in_bf16
 def test_1_a_score_is_the_same_bits_in_any_batch(name, rank, precision, data, fitted):
     source, scorer = data(name, rank)["new"], Scorer(fitted(name, rank), precision=precision)
     rows = list(range(len(source)))
@@ -152,15 +151,14 @@ def test_2_it_can_be_fitted_in_bfloat16(name, rank, data):
     assert scores_of(detector, data(name, rank)["new"], "bf16").finite.all()
 
 
-@every_detector
-def test_2_saved_and_loaded_scores_are_equal(name, rank, data, fitted, scores):
+@every_detector_and_in_turn_in_bf16
+def test_2_saved_and_loaded_scores_are_equal(precision, name, rank, data, fitted, scores):
     state = load(save({key: tensor.contiguous() for key, tensor in fitted(name, rank).state_dict().items()}))
     with torch.random.fork_rng():
         torch.manual_seed(99)
         loaded = unfitted(name, rank).load_fitted(state)
-    for precision in ("float32", "bf16"):
-        found = scores_of(loaded, data(name, rank)["new"], precision)
-        assert_equal(found, scores(name, rank, precision))
+    found = scores_of(loaded, data(name, rank)["new"], precision)
+    assert_equal(found, scores(name, rank, precision))
 
 
 @every_detector
