@@ -1,7 +1,8 @@
 """How long commands take until they answer, in seconds of processor time beside those of a bare interpreter.
 
 The least of the rounds, which take turns; seconds by the clock beside them, which say something on an idle
-machine alone. With a bundle and a film also how long it takes until the film is read.
+machine alone. With a bundle, exported or not, and a film also how long it takes until the film is read. A
+round before the first has Python keep what it compiled, as an installed package has it, and does not count.
 
     python benchmarks/speed/start.py --rounds 5 [--bundle BUNDLE --film FILM]
 """
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from secondread.scoring.bf16_speed import processor_name
@@ -31,7 +33,8 @@ COMMANDS = {
 def seconds(arguments: list[str]) -> tuple[float, float]:
     """Of the processor, those of worker processes included, and by the clock."""
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True, env=kept)
     after, ended = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, ended - begun
 
@@ -46,19 +49,23 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         took: dict[str, list[tuple[float, float]]] = {}
-        for number in range(given.rounds):
+        for number in range(given.rounds + 1):
             commands = dict(COMMANDS)
+            if find_spec("onnxruntime") is not None:
+                commands["python -c 'import onnxruntime, numpy'"] = ["-c", "import onnxruntime, numpy"]
             if given.bundle and given.film:
                 for name, more in (("", []), (" --workers 0", ["--workers", "0"])):
                     out = str(Path(place, f"{number}{len(more)}"))
                     score = ["-m", "secondread", "score", given.bundle, given.film, "-o", out, "-q", *more]
                     commands[f"secondread score BUNDLE FILM{name}"] = score
             for name, arguments in commands.items():
-                took.setdefault(name, []).append(seconds(arguments))
+                found = seconds(arguments)
+                if number:
+                    took.setdefault(name, []).append(found)
     print(f"{processor_name()}, {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
     torch = min(used for used, _ in took["python -c 'import torch'"])
-    for name, found in took.items():
-        used, clock = (min(column) for column in zip(*found, strict=True))
+    for name, rounds in took.items():
+        used, clock = (min(column) for column in zip(*rounds, strict=True))
         print(f"{used:6.2f} s, {used / torch:4.2f} of importing torch, {clock:6.2f} s by the clock  {name}")
 
 

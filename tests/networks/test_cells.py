@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from secondread.networks.cells import Cells, cells_of, place, resample
-from secondread.networks.encoder import map_sizes
+from secondread.networks.encoder import map_places, map_sizes
 from secondread.networks.encoders import ENCODERS
 from secondread.networks.encoders.conv import ConvEncoder
 
@@ -58,6 +58,7 @@ def test_cells_are_composed_of_strides_kernels_and_paddings(name, layers, size):
     found = cells_of(encoder, 1, size)
     first = (3, 7, 15) if name == "squeezenet1_1" else (0, 0, 0)  # SqueezeNet has no padding
     assert found == tuple(Cells((o, o), (s, s)) for o, s in zip(first, (4, 8, 16), strict=True))
+    assert map_places(encoder, 1, size) == (map_sizes(encoder, 1, size), found)
 
 
 @pytest.mark.parametrize("rank", [2, 3])

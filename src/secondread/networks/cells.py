@@ -107,12 +107,19 @@ def cells_of(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[Ce
 
 def followed_cells(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[Cells, ...]:
     """The cells as the way from the image says: see `cells_of`."""
+    return followed_maps(network, channels, size)[1]
+
+
+def followed_maps(
+    network: nn.Module, channels: int, size: Sequence[int]
+) -> tuple[tuple[tuple[int, ...], ...], tuple[Cells, ...]]:
+    """The spatial sizes of the maps, and their cells as the way from the image says."""
     with torch.inference_mode(False), torch.no_grad():  # in inference mode a walk would see other steps
         state = on_meta(network)
         image = torch.empty(1, channels, *size, device="meta")
         with ShapesOnly(), _Walk(image) as walk:
             maps = functional_call(network, state, (image,))
-            return tuple(walk.cells(one) for one in maps)
+            return tuple(tuple(one.shape[2:]) for one in maps), tuple(walk.cells(one) for one in maps)
 
 
 def on_meta(network: nn.Module) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat, field_validator
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from secondread.networks.cells import Cells, on_meta, resample
+from secondread.networks.cells import Cells, KnowsItsCells, followed_maps, on_meta, resample
 from secondread.networks.on_meta.shapes_only import ShapesOnly
 from secondread.settings.base import Settings, Side, Width
 
@@ -131,6 +131,15 @@ def map_sizes(encoder: nn.Module, channels: int, size: Sequence[int]) -> tuple[t
     with ShapesOnly():
         maps = functional_call(encoder, on_meta(encoder), (torch.empty(1, channels, *size, device="meta"),))
     return tuple(tuple(m.shape[2:]) for m in maps)
+
+
+def map_places(
+    encoder: nn.Module, channels: int, size: Sequence[int]
+) -> tuple[tuple[tuple[int, ...], ...], tuple[Cells, ...]]:
+    """`map_sizes` and `cells_of`, by one walk through the encoder where it does not know its cells itself."""
+    if isinstance(encoder, KnowsItsCells):
+        return map_sizes(encoder, channels, size), encoder.map_cells(channels, size)
+    return followed_maps(encoder, channels, size)
 
 
 def chosen_channels(

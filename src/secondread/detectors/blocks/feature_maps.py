@@ -14,8 +14,8 @@ from secondread.detectors.blocks.pooled_features import LevelsSettings
 from secondread.detectors.blocks.valid_positions import valid_on
 from secondread.detectors.contract import Batch
 from secondread.networks.by_rank import neighbourhood_mean
-from secondread.networks.cells import cells_of, place, resample
-from secondread.networks.encoder import map_sizes
+from secondread.networks.cells import place, resample
+from secondread.networks.encoder import map_places
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.settings.base import Window
 
@@ -70,8 +70,7 @@ class FeatureMaps(nn.Module):
             settings.encoder, len(self.size), channels, pretrained=pretrained, layers=layers
         )
         self.channels = self.encoder.channels
-        self.grids = map_sizes(self.encoder, channels, self.size)
-        self.cells = cells_of(self.encoder, channels, self.size)
+        self.grids, self.cells = map_places(self.encoder, channels, self.size)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

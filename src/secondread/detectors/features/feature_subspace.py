@@ -31,8 +31,8 @@ from secondread.detectors.detector_settings import DetectorSettings, StageSettin
 from secondread.estimators.reservoir import add_to_reservoir
 from secondread.estimators.shrunk_gaussian import Moments, add_moments
 from secondread.estimators.subspace import Subspace
-from secondread.networks.cells import cells_of, place
-from secondread.networks.encoder import EncoderSettings, map_sizes
+from secondread.networks.cells import place
+from secondread.networks.encoder import EncoderSettings, map_places
 from secondread.networks.gaussian_blur import gaussian_blur
 
 
@@ -104,8 +104,7 @@ class FeatureSubspace(Detector):
             pretrained=pretrained,
             layers=settings.chosen_layers(),
         )
-        self.grids = map_sizes(self.encoder, channels, self.size)
-        self.cells = cells_of(self.encoder, channels, self.size)
+        self.grids, self.cells = map_places(self.encoder, channels, self.size)
         pooled, places = {}, {}
         for level, (width, grid) in enumerate(zip(self.encoder.channels, self.grids, strict=True), start=1):
             refuse_finer(settings.grids, grid, f"the map of level {level}")

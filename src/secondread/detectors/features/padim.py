@@ -19,8 +19,8 @@ from secondread.detectors.blocks.valid_positions import highest_over, mean_over,
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.position_gaussians import PositionGaussians
-from secondread.networks.cells import cells_of, place
-from secondread.networks.encoder import EncoderSettings, chosen_channels, map_sizes
+from secondread.networks.cells import place
+from secondread.networks.encoder import EncoderSettings, chosen_channels, map_places
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.settings.base import Width
 
@@ -72,11 +72,10 @@ class PaDiM(Detector):
         self.encoder = build_encoder(
             settings.encoder, len(self.size), channels, pretrained=pretrained, layers=layers
         )
-        sizes = map_sizes(self.encoder, channels, self.size)
+        sizes, self.cells = map_places(self.encoder, channels, self.size)
         if settings.grid >= len(sizes):
             raise ValueError(f"padim grid {settings.grid}: there are only {len(sizes)} layers, from 0")
         self.grid = sizes[settings.grid]
-        self.cells = cells_of(self.encoder, channels, self.size)
         total = sum(self.encoder.channels)
         d = min(settings.dimensions or total, total)
         self.chosen: Tensor

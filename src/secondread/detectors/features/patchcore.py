@@ -22,8 +22,8 @@ from secondread.detectors.contract import Batch, Batches, Detector, Scores, Scor
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.coreset import CoresetPool
 from secondread.estimators.nearest import nearest
-from secondread.networks.cells import cells_of, place, resample
-from secondread.networks.encoder import EncoderSettings, map_sizes
+from secondread.networks.cells import place, resample
+from secondread.networks.encoder import EncoderSettings, map_places
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.networks.precision import full_precision
 from secondread.settings.base import Count, Width, Window
@@ -106,8 +106,8 @@ class PatchCore(Detector):
         self.encoder = build_encoder(
             settings.encoder, len(self.size), channels, pretrained=pretrained, layers=layers
         )
-        self.grid = map_sizes(self.encoder, channels, self.size)[0]
-        self.cells = cells_of(self.encoder, channels, self.size)
+        sizes, self.cells = map_places(self.encoder, channels, self.size)
+        self.grid = sizes[0]
         self.projection: Tensor
         self.bank: Tensor
         self.seen: Tensor

@@ -31,9 +31,9 @@ from secondread.detectors.contract import (
     Tiny,
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
-from secondread.networks.cells import cells_of, place
+from secondread.networks.cells import place
 from secondread.networks.decoder import Decoder
-from secondread.networks.encoder import EncoderSettings, chosen_channels, map_sizes
+from secondread.networks.encoder import EncoderSettings, chosen_channels, map_places
 from secondread.networks.precision import full_precision
 from secondread.networks.structural_similarity import structural_similarity
 from secondread.settings.base import Settings, Width
@@ -135,8 +135,8 @@ class AEFlow(Detector):
         self.encoder = build_encoder(
             settings.encoder, rank, channels, pretrained=pretrained, layers=settings.features.layers
         )
-        self.map_size = map_sizes(self.encoder, channels, self.size)[-1]
-        self.cells = cells_of(self.encoder, channels, self.size)
+        sizes, self.cells = map_places(self.encoder, channels, self.size)
+        self.map_size = sizes[-1]
         total = sum(self.encoder.channels)
         kept = min(settings.features.channels or total, total)
         self.chosen: Tensor
