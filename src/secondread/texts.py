@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,17 @@ class Places:
     """
 
     def __init__(self, texts: Iterable[str]) -> None:
-        hashes = np.frombuffer(array("q", map(hash, texts)), np.int64)
+        self._take(array("q", map(hash, texts)))
+
+    @classmethod
+    def of_hashes(cls, hashes: array[int]) -> Self:
+        """Of texts that are gone again: their `hash` each, an `array("q")`."""
+        found = cls(())
+        found._take(hashes)
+        return found
+
+    def _take(self, given: array[int]) -> None:
+        hashes = np.frombuffer(given, np.int64)
         order = np.argsort(hashes, kind="stable")
         self._order, self._hashes = array("q", order.tobytes()), array("q", hashes[order].tobytes())
 
@@ -72,6 +82,30 @@ class Places:
     def first(self, text: str, among: Sequence[str]) -> int | None:
         """The first place of a text among those that the places are of; None = it is none of them."""
         return next((at for at in self.of(text) if among[at] == text), None)
+
+    def superseded(self, among: Callable[[int], str]) -> NDArray[np.int64]:
+        """The places of texts that stand once more later, in order; `among` gives the text at a place."""
+        return self._equal(among, slice(None, None, -1))
+
+    def repeated(self, among: Callable[[int], str]) -> NDArray[np.int64]:
+        """The places of texts that stand earlier, too."""
+        return self._equal(among, slice(None))
+
+    def _equal(self, among: Callable[[int], str], way: slice) -> NDArray[np.int64]:
+        """Of equal texts all places but the first that way, in order."""
+        hashes, order = (np.frombuffer(values, np.int64) for values in (self._hashes, self._order))
+        ends = np.append(np.flatnonzero(hashes[1:] != hashes[:-1]) + 1, len(hashes))
+        begins = np.append(0, ends[:-1])
+        several = ends - begins > 1
+        found = array("q")
+        for begin, end in zip(begins[several].tolist(), ends[several].tolist(), strict=True):
+            known: set[str] = set()
+            for at in order[begin:end][way].tolist():
+                text = among(at)
+                if text in known:
+                    found.append(at)
+                known.add(text)
+        return np.sort(np.frombuffer(found, np.int64))
 
     @property
     def doubtful(self) -> NDArray[np.int64]:

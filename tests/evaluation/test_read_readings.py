@@ -67,7 +67,8 @@ def test_a_damaged_file_is_one_line_or_whole(made, name):
         )[turn % 4]
         (made.out / name).write_bytes(damaged)
         try:
-            Readings.read(made.out)
+            found = Readings.read(made.out)
+            assert len(found.acquisition) + len(found.thumbnails) + len(found.fingerprints)
         except (DataError, UserError) as error:
             said.append(str(error))
     assert len(said) > 30

@@ -8,8 +8,8 @@ from secondread.evaluation.evaluate import evaluate
 from secondread.evaluation.levels import study_units
 from secondread.readings.reading import Reading
 from secondread.readings.score_into import score_into
+from secondread.readings.streamed.packed_studies import PackedStudies
 from secondread.readings.studies import read_studies, studies_table
-from secondread.readings.table_reader import read_studies as read_table
 
 
 def test_a_study_has_the_score_of_its_worst_image(fitted: Bundle) -> None:
@@ -78,8 +78,8 @@ def test_the_table_is_ranked_by_score_and_studies_without_one_come_last(fitted: 
 def test_a_table_of_before_ranks_is_read(fitted: Bundle, tmp_path: Path) -> None:
     file = tmp_path / "studies.csv"
     file.write_text("study_id,score,p_value,flagged,images,failed,worst_image\none,2.5,0.1,true,2,0,a.png\n")
-    assert read_table(file)["a.png"].score == 2.5
+    assert PackedStudies.read(file)["a.png"].score == 2.5
     file.write_text(
         studies_table(read_studies([Reading("a", study_id="one", score=1.0)], fitted.calibration))
     )
-    assert read_table(file)["a"].score == 1.0
+    assert PackedStudies.read(file)["a"].score == 1.0

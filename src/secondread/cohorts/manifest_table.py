@@ -102,6 +102,7 @@ class RowsOfLines:
             for column, allowed in checked:
                 known[column] = known[column].lower()
                 _check_word(path, number, header.as_written(column), known[column], allowed)
+                known[column] = allowed[allowed.index(known[column])]  # one text for all rows
             if not known["path"]:
                 raise UserError(f"{path}, line {number}, column path: empty; every row names an image")
             for name, values_there in further.items():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import numpy as np
 
 from secondread.bundles.archive import folder_of
 from secondread.bundles.operating_point import OperatingPoint
@@ -19,10 +22,10 @@ from secondread.drift.watch import Change, Study, Watch
 from secondread.errors import UserError
 from secondread.exporting.export_document import is_exported
 from secondread.exporting.exported import Exported
-from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
 from secondread.readings.rejudging import refuse_other_model
-from secondread.readings.table_reader import hashed_patients
+from secondread.readings.streamed.beside_readings import patients_in
+from secondread.texts import Places, Texts
 
 Reference = Literal["calibration", "own"]
 SCANNER = ("manufacturer", "model")
@@ -141,14 +144,14 @@ def watch_readings(
     if reference == "calibration" and not level.patients:
         raise UserError(f"{bundle}: no normal has calibrated it; give --reference own")
     rows, left_out = _watched(found, by_study)
-    groups: dict[str, list[tuple[str, Reading]]] = {}
-    for path, row in rows:
-        facts = found.acquisition.get(path, {})
+    groups: dict[str, array[int]] = {}
+    for at in rows:
+        facts = found.acquisition.get(found.packed.paths[at], {}) if scanner else {}
         name = " ".join(facts[part] for part in scanner if facts.get(part)) or UNKNOWN
-        groups.setdefault(name if scanner else "all", []).append((path, row))
+        groups.setdefault(name if scanner else "all", array("q")).append(at)
     if not groups:
         raise UserError(f"{readings}: holds no study that can be watched")
-    columns = sorted({name for facts in found.acquisition.values() for name in facts} - {"path"})
+    columns = sorted(next(iter(found.acquisition.values()), {}))  # each image has all
     plan = Plan(
         false_alarms_per_year / len(groups),
         studies_per_year / len(groups),
@@ -164,7 +167,7 @@ def watch_readings(
     for name, members in groups.items():
         share = len(members) / len(rows)
         watch = Watch(replace(plan, studies_per_year=studies_per_year * share))
-        changes = [change for path, row in members for change in watch.take(_study(found, row, path))]
+        changes = [change for at in members for change in watch.take(_study(found, at, by_study))]
         streams.append(Stream(name, watch, tuple(changes)))
     return Drift(
         tuple(streams), Path(bundle).name, reference, false_alarms_per_year, studies_per_year, left_out
@@ -202,31 +205,34 @@ def _calibration(bundle: Path, readings: Readings) -> Calibration:
         return point.calibration
 
 
-def _watched(readings: Readings, by_study: bool) -> tuple[list[tuple[str, Reading]], dict[str, int]]:
-    """Paths and readings to watch, one for each patient, and why others are not; a study's path is that of
-    its worst image."""
-    patients = hashed_patients(readings.directory)
+def _watched(readings: Readings, by_study: bool) -> tuple[array[int], dict[str, int]]:
+    """The places of readings to watch, one for each patient, and why others are not; a study's is that of its
+    worst image."""
+    patients = patients_in(readings.directory)
     left_out = {"without a score": 0, "seen by the bundle": 0, "another image of a patient": 0}
-    known: set[str] = set()
-    kept = []
-    for image in readings.rows:
-        path, row = image.path, readings.studies.get(image.path) if by_study else image
+    places, whose = array("q"), Texts()
+    for at, image in enumerate(readings.packed):
+        row = readings.studies.get(image.path) if by_study else image
         if row is None:
             continue  # an image that is not its study's worst
-        patient = patients.get(path) or (f"study {row.study_id}" if row.study_id else "")
         if row.score is None:
             left_out["without a score"] += 1
         elif row.seen:
             left_out["seen by the bundle"] += 1
-        elif patient and patient in known:
-            left_out["another image of a patient"] += 1
         else:
-            known.add(patient)
-            kept.append((path, row))
-    return kept, {why: many for why, many in left_out.items() if many}
+            patient = patients.get(image.path) or (f"study {row.study_id}" if row.study_id else "")
+            places.append(at)
+            whose.append((patient and f"patient {patient}") or f"image {image.path}")
+    again = Places(whose).repeated(whose.__getitem__)
+    if len(again):
+        left_out["another image of a patient"] = len(again)
+        places = array("q", np.delete(np.array(places), again).tobytes())
+    return places, {why: many for why, many in left_out.items() if many}
 
 
-def _study(readings: Readings, row: Reading, path: str) -> Study:
+def _study(readings: Readings, at: int, by_study: bool) -> Study:
+    image = readings.packed[at]
+    path, row = image.path, readings.studies[image.path] if by_study else image
     thumbnail = readings.thumbnails.get(path)
     return Study(
         row.digest or path,

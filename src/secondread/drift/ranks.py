@@ -23,21 +23,37 @@ many as those before it, and one that creeps slower than that is not seen here.
 from __future__ import annotations
 
 import bisect
+from array import array
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 MISSING = float("-inf")
 """The number of a study that lacks it: below all others, tied with its like."""
+_MOST = 4096
+"""Values of one block."""
 
 
 class OnlineRanks:
-    """Numbers: `a_i = z_i`, so that a small u says that the value is high."""
+    """Numbers: `a_i = z_i`, so that a small u says that the value is high.
+
+    8 bytes each are held, in ordered blocks, so that a new one moves a block and not all that are above it.
+    """
 
     def __init__(self, reference: Iterable[float] = ()) -> None:
-        self.values = sorted(map(float, reference))
+        ordered = array("d", sorted(map(float, reference)))
+        half = _MOST // 2
+        self._blocks = [ordered[at : at + half] for at in range(0, len(ordered), half)] or [ordered]
+        self._lasts = [block[-1] for block in self._blocks if block]
+        self._count = len(ordered)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return self._count
+
+    @property
+    def values(self) -> Iterator[float]:
+        """All, the lowest first."""
+        return chain.from_iterable(self._blocks)
 
     def add(self, value: float, theta: float) -> float:
         """u of the value, which joins the others.
@@ -48,11 +64,35 @@ class OnlineRanks:
         """
         if value != value:
             raise ValueError("a value is not a number")
-        low = bisect.bisect_left(self.values, value)
-        high = bisect.bisect_right(self.values, value, lo=low)
-        above, tied = len(self.values) - high, high - low + 1
-        self.values.insert(low, value)
-        return (above + theta * tied) / len(self.values)
+        first, last = bisect.bisect_left(self._lasts, value), bisect.bisect_right(self._lasts, value)
+        high = self._before(last) + (bisect.bisect_right(self._blocks[last], value) if self._is(last) else 0)
+        at = bisect.bisect_left(self._blocks[first], value) if self._is(first) else None
+        low = self._before(first) + (at or 0)
+        above, tied = self._count - high, high - low + 1
+        self._insert(first, at, value)
+        return (above + theta * tied) / self._count
+
+    def _is(self, block: int) -> bool:
+        return block < len(self._lasts)
+
+    def _before(self, block: int) -> int:
+        """How many values stand in the blocks before one."""
+        return sum(map(len, self._blocks[:block])) if self._is(block) else self._count
+
+    def _insert(self, block: int, at: int | None, value: float) -> None:
+        """At a place of a block; None = above all."""
+        self._count += 1
+        block = min(block, len(self._blocks) - 1)
+        values = self._blocks[block]
+        if at is None:
+            values.append(value)
+        else:
+            values.insert(at, value)
+        self._lasts[block : block + 1] = [values[-1]]
+        if len(values) > _MOST:
+            half = len(values) // 2
+            self._blocks[block : block + 1] = [values[:half], values[half:]]
+            self._lasts[block : block + 1] = [values[half - 1], values[-1]]
 
 
 class OnlineWords:

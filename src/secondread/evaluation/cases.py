@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from secondread.cohorts.row import shared_file
 from secondread.errors import UserError
-from secondread.images.several_files import absolute
+from secondread.evaluation.joined import Finding, Joined, refuse_other_images
 from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
-from secondread.readings.same_file import Known, compare_all
-from secondread.wording.lists import few
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from secondread.cohorts.row import Row
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False)
 class Case(Short):
     """One labelled test image that has a score.
 
@@ -90,31 +91,23 @@ def join(readings: Readings, manifest: Manifest, *, workers: int = 1) -> Cases:
     test = rows if whole else [row for row in rows if row.split == "test"]
     if not test:
         raise UserError("the manifest has no row of split test; run `secondread split` or fill the column")
-    by_reference = {readings.reference(reading): reading for reading in readings.rows}
-    by_path = {reading.path: reading for reading in readings.rows}
-    by_file: set[str] = set()
-
-    def find(row: Row) -> Reading | None:
-        found = by_reference.get(absolute(manifest.reference(row)))
-        if found is None:
-            return by_path.get(row.path)
-        by_file.add(found.path)
-        return found
-
-    refuse_other_images(
-        readings,
-        manifest,
-        [(row, found, found.path in by_file) for row in test if (found := find(row)) is not None],
-        workers=workers,
-    )
-    known = {found.path for row in rows if (found := find(row)) is not None}
+    find = Finding(readings, manifest)
+    joined = Joined(readings, manifest)
+    for row in test:
+        joined.add(row, find(row), find.by_file)
+    refuse_other_images(joined, workers=workers)
+    known = np.zeros(len(readings), bool)
+    others = () if whole else (row for row in rows if row.split != "test")
+    for number in chain(joined.numbers, map(find, others)):
+        if number >= 0:
+            known[number] = True
     cases: list[Case] = []
     failures: list[Failure] = []
     unlabelled = 0
     matched = 0
-    for row in test:
-        reading = find(row)
-        matched += reading is not None
+    for row, number in zip(test, joined.numbers, strict=True):
+        reading = readings.rows[number] if number >= 0 and row.label else None
+        matched += number >= 0
         if not row.label:
             unlabelled += 1
         elif reading is None:
@@ -138,46 +131,13 @@ def join(readings: Readings, manifest: Manifest, *, workers: int = 1) -> Cases:
         failures=tuple(failures),
         unlabelled=unlabelled,
         other_rows=len(rows) - len(test),
-        strangers=sum(reading.path not in known for reading in readings.rows),
+        strangers=int((~known).sum()),
         whole=whole,
     )
 
 
-def refuse_other_images(
-    readings: Readings, manifest: Manifest, joined: Sequence[tuple[Row, Reading, bool]], *, workers: int
-) -> None:
-    """Raises UserError where a reading is of another image than the row that it was joined with.
-
-    joined  a row, its reading, and whether both name the same file. Then the file may have changed since; a
-            reading that kept no fingerprint is believed. Else only the content can tell, and where no file
-            is there to look at, the manifest must be the very one that was scored.
-    """
-    kept = readings.fingerprints
-    looked_at = [
-        (row, same_file, Known(manifest.reference(row), reading.digest, kept.get(reading.path, "")))
-        for row, reading, same_file in joined
-        if reading.digest and (not same_file or reading.path in kept)
-    ]
-    verdicts = compare_all([known for *_, known in looked_at], workers=workers)
-    others = [row.path for (row, *_), verdict in zip(looked_at, verdicts, strict=True) if verdict == "other"]
-    if others:
-        raise UserError(
-            f"{len(others)} of {len(joined)} test images are not those that were read: {few(others)}; they "
-            f"have changed since, or {readings.directory} holds readings of other images: score these first"
-        )
-    elsewhere = [
-        verdict for (_, same_file, _), verdict in zip(looked_at, verdicts, strict=True) if not same_file
-    ]
-    scored = readings.run.digests.manifest
-    if elsewhere and "same" not in elsewhere and scored != manifest.digest:
-        raise UserError(
-            f"{readings.directory}: its readings are of images below {readings.base or 'another folder'}, "
-            f"and none lies where {manifest.source or 'the manifest'} names the same paths, so nothing shows "
-            "that they are the same; evaluate with the manifest that was scored"
-        )
-
-
 def _case(row: Row, reading: Reading, manifest: Manifest) -> Case:
+    filled = {key: value for key, value in row.extra.items() if value}
     return Case(
         path=row.path,
         reference=manifest.reference(row),
@@ -187,5 +147,5 @@ def _case(row: Row, reading: Reading, manifest: Manifest) -> Case:
         patient=row.patient_id,
         study=row.study_id,
         mask=manifest.mask_reference(row),
-        extra={key: value for key, value in row.extra.items() if value},
+        extra=filled if len(filled) < len(row.extra) else row.extra,
     )

@@ -14,7 +14,8 @@ An AUROC here may fall below 0.5 by chance; it is printed as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ def _check(
     scores: NDArray[np.float64],
     how: Resampling,
 ) -> Shortcut:
-    names, facts = facts_table([acquisition.get(case.reading.path, {}) for case in cases])
+    names, facts = facts_table(acquisition.get(case.reading.path, {}) for case in cases)
     if not acquisition:
         missing = "the run has no acquisition.csv"
         label, follows, r_squared = Estimate(None, reason=missing), Estimate(None, reason=missing), None
@@ -95,31 +96,76 @@ def _check(
     )
 
 
-def facts_table(rows: Sequence[Mapping[str, str]]) -> tuple[list[str], NDArray[np.float64]]:
+def facts_table(rows: Iterable[Mapping[str, str]]) -> tuple[list[str], NDArray[np.float64]]:
     """Facts as columns: numbers as they are (missing = NaN), words as one 0/1 column per word.
 
-    Columns that do not vary are dropped, words with more than 12 different values too.
+    Columns that do not vary are dropped, words with more than 12 different values too. No row is held.
     """
+    found: dict[str, _Fact] = {}
+    count = 0
+    for row in rows:
+        for fact, text in row.items():
+            if fact not in found:
+                found[fact] = _Fact()
+            found[fact].add(text.strip(), count)
+        count += 1
     names: list[str] = []
     columns: list[NDArray[np.float64]] = []
-    for fact in sorted({key for row in rows for key in row}):
-        texts = [row.get(fact, "").strip() for row in rows]
-        numbers = [_number(text) for text in texts]
-        if all(number is not None for number, text in zip(numbers, texts, strict=True) if text):
-            new = {fact: np.array([np.nan if number is None else number for number in numbers])}
-        elif len(set(texts)) <= MOST_CATEGORIES:
-            new = {
-                f"{fact} = {word or '(none)'}": np.array([float(text == word) for text in texts])
-                for word in sorted(set(texts))
-            }
-        else:
-            continue
-        for name, column in new.items():
+    for fact in sorted(found):
+        for word, column in found[fact].columns(count):
             known = column[~np.isnan(column)]
             if len(known) and (len(known) < len(column) or np.ptp(known) > 0):
-                names.append(name)
+                names.append(fact if word is None else f"{fact} = {word or '(none)'}")
                 columns.append(column)
-    return names, np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
+    return names, np.stack(columns, axis=1) if columns else np.zeros((count, 0))
+
+
+class _Fact:
+    """One fact of all images: as numbers while each is one, and as words while there are few. Images that
+    lack it have the empty word."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._numbers: array[float] | None = array("d")
+        self._words: dict[str, int] | None = {}
+        self._codes = bytearray()
+
+    def add(self, text: str, at: int) -> None:
+        """Of the image `at`; those before it that were not given lack it."""
+        self._lack(at)
+        if self._numbers is not None:
+            number = _number(text) if text else np.nan
+            if number is None:
+                self._numbers = None
+            else:
+                self._numbers.append(number)
+        self._say(text, 1)
+
+    def columns(self, count: int) -> Iterator[tuple[str | None, NDArray[np.float64]]]:
+        """The column of numbers, or one of each word; none of many words."""
+        self._lack(count)
+        if self._numbers is not None:
+            yield None, np.frombuffer(self._numbers, np.float64)
+        elif self._words is not None:
+            codes = np.frombuffer(self._codes, np.uint8)
+            for word in sorted(self._words):
+                yield word, (codes == self._words[word]).astype(np.float64)
+
+    def _lack(self, until: int) -> None:
+        if (missing := until - self._count) > 0:
+            if self._numbers is not None:
+                self._numbers.extend(array("d", [np.nan]) * missing)
+            self._say("", missing)
+
+    def _say(self, word: str, times: int) -> None:
+        self._count += times
+        if self._words is None:
+            return
+        code = self._words.setdefault(word, len(self._words))
+        if len(self._words) > MOST_CATEGORIES:
+            self._words, self._codes = None, bytearray()
+        else:
+            self._codes.extend(bytes([code]) * times)
 
 
 def _number(text: str) -> float | None:
@@ -143,7 +189,9 @@ def _linear_classifier(n: int, seed: int):  # type: ignore[no-untyped-def]
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=500, random_state=seed))
+    return make_pipeline(
+        StandardScaler(copy=False), LogisticRegression(C=0.01, max_iter=500, random_state=seed)
+    )
 
 
 def _leaf(n: int) -> int:
@@ -210,10 +258,11 @@ def _thumbnail_ceiling(
     has = np.array([case.reading.path in thumbnails for case in cases], bool)
     if not has.any():
         return Estimate(None, reason="no test image has a thumbnail")
-    pixels = np.stack(
-        [thumbnails[case.reading.path].ravel() for case, there in zip(cases, has, strict=True) if there]
-    ).astype(np.float64)
-    return _label_from(np.nan_to_num(pixels), labels[has], groups[has], how, _linear_classifier)
+    pixels = np.empty((int(has.sum()), thumbnails[cases[int(has.argmax())].reading.path].size))
+    shown = (thumbnails[case.reading.path] for case, there in zip(cases, has, strict=True) if there)
+    for picture, thumbnail in zip(pixels, shown, strict=True):
+        picture[:] = thumbnail.ravel()
+    return _label_from(np.nan_to_num(pixels, copy=False), labels[has], groups[has], how, _linear_classifier)
 
 
 def _strongest(

@@ -6,9 +6,9 @@ maps were asked for, `maps/`. Nothing here needs torch.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from heapq import nlargest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,15 +20,9 @@ from secondread.errors import UserError
 from secondread.images.several_files import absolute, under
 from secondread.readings.reading import Reading
 from secondread.readings.score_record import CalibrationRecord, LevelRecord, ScoreRecord
-from secondread.readings.table_reader import (
-    FACTS,
-    each_row,
-    read_acquisition,
-    read_facts,
-    read_rows,
-    read_studies,
-    read_thumbnails,
-)
+from secondread.readings.streamed.beside_readings import acquisition_in, fingerprints_in, thumbnails_in
+from secondread.readings.streamed.packed_readings import PackedReadings, each_reading
+from secondread.readings.streamed.packed_studies import PackedStudies
 from secondread.wording.frame import data_frame
 from secondread.wording.html_tables import html_block, html_line, html_picture, html_table
 from secondread.wording.numbers import significant
@@ -42,9 +36,9 @@ MOST_SHOWN = 12
 
 @dataclass(frozen=True)
 class Readings:
-    """All readings of one run.
+    """All readings of one run. Acquisition, thumbnails and fingerprints of a folder stay on the disk.
 
-    rows         in the file's order; where a path stands twice (a failed image read again), the last
+    rows         in the file's order, packed; where a path stands twice (a failed image read again), the last
     run          `run.json`: what the run was, and what its bundle promised
     acquisition  path -> facts about how the image was made and stored
     thumbnails   path -> float32 `[16, 16]`
@@ -64,7 +58,7 @@ class Readings:
     """
 
     directory: Path
-    rows: tuple[Reading, ...]
+    rows: Sequence[Reading]
     run: ScoreRecord
     acquisition: Mapping[str, Mapping[str, str]]
     thumbnails: Mapping[str, NDArray[np.float32]]
@@ -90,8 +84,8 @@ class Readings:
 
     def _repr_html_(self) -> str:
         """As notebooks show it: the images with the highest scores, and those without one."""
-        ranked = sorted(self.rows, key=lambda row: -math.inf if row.score is None else row.score)
-        shown = [row for row in ranked[::-1] if not row.failed][:MOST_SHOWN]
+        scored = ((row.score, at) for at, row in enumerate(self.rows) if row.score is not None)
+        shown = [self.rows[at] for _, at in nlargest(MOST_SHOWN, scored)]
         lines = [
             (
                 self._picture(row.path),
@@ -144,32 +138,32 @@ class Readings:
         """Read `readings.csv` (or the folder that holds it) with what lies beside it.
 
         Raises UserError where there is no such file or it is not a table of readings, DataError where
-        the file is damaged.
+        the file is damaged; of acquisition, thumbnails and fingerprints when one of them is first asked for.
         """
         path = Path(readings_csv)
         if path.is_dir():
             path = path / "readings.csv"
         if not path.is_file():
             raise UserError(f"{path}: no such file; give the readings.csv that `secondread score` wrote")
-        run = ScoreRecord.read(path.parent / "run.json")
+        folder, run = path.parent, ScoreRecord.read(path.parent / "run.json")
         told = run.calibration
         return cls(
-            directory=path.parent,
-            rows=tuple(_of_run(read_rows(path, "path"), run)),
+            directory=folder,
+            rows=PackedReadings.read(path, judged=_judged(told, None if told is None else told.images)),
             run=run,
-            acquisition=read_acquisition(path.parent / "acquisition.csv"),
-            thumbnails=read_thumbnails(path.parent / "thumbnails.npz"),
-            studies={
-                reading: found
-                for reading, study in read_studies(path.parent / "studies.csv").items()
-                for found in _judged((study,), told, None if told is None else told.studies)
-            },
-            fingerprints={
-                line["path"]: line["fingerprint"]
-                for line in read_facts(path.parent / FACTS)
-                if isinstance(line.get("fingerprint"), str)
-            },
+            acquisition=acquisition_in(folder),
+            thumbnails=thumbnails_in(folder),
+            studies=PackedStudies.read(
+                folder / "studies.csv", judged=_judged(told, None if told is None else told.studies)
+            ),
+            fingerprints=fingerprints_in(folder),
         )
+
+    @property
+    def packed(self) -> PackedReadings:
+        """Its rows as columns, of readings that come from a folder."""
+        assert isinstance(self.rows, PackedReadings)
+        return self.rows
 
     @property
     def base(self) -> Path | None:
@@ -178,23 +172,19 @@ class Readings:
 
     def reference(self, reading: Reading) -> str:
         """The absolute reference of the image that was read."""
-        return absolute(under(self.base or "", reading.path))
+        return self.reference_of(reading.path)
+
+    def reference_of(self, path: str) -> str:
+        """The absolute reference of an image by its reading's path."""
+        return absolute(under(self.base or "", path))
 
 
-def each_row_of(path: Path, run: ScoreRecord) -> Iterator[Reading]:
+def each_reading_of(path: Path, run: ScoreRecord) -> Iterator[Reading]:
     """The rows of `readings.csv` alone, as its run judged them, one after the other."""
-    return _of_run(each_row(path, "path"), run)
-
-
-def _of_run(rows: Iterable[Reading], run: ScoreRecord) -> Iterator[Reading]:
     told = run.calibration
-    return _judged(rows, told, None if told is None else told.images)
+    return each_reading(path, judged=_judged(told, None if told is None else told.images))
 
 
-def _judged(
-    rows: Iterable[Reading], calibration: CalibrationRecord | None, level: LevelRecord | None
-) -> Iterator[Reading]:
-    """Without flags where the calibration had too few normals for any: earlier versions wrote false."""
-    if calibration is None or (level is not None and level.threshold is not None):
-        return iter(rows)
-    return (replace(row, flagged=None) for row in rows)
+def _judged(calibration: CalibrationRecord | None, level: LevelRecord | None) -> bool:
+    """Whether the calibration had normals enough for flags: earlier versions wrote false where not."""
+    return calibration is None or (level is not None and level.threshold is not None)

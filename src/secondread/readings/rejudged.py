@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from secondread import tables
 from secondread.bundles.facts import Facts
@@ -21,15 +25,22 @@ from secondread.calibration.description import describe
 from secondread.errors import DataError
 from secondread.outputs.folders import RECORD
 from secondread.outputs.run_record import now
+from secondread.outputs.temporary import TemporaryFolder
 from secondread.outputs.whole import cannot_write, whole_file
-from secondread.readings.reading import Reading, as_text
+from secondread.readings.reading import as_text
 from secondread.readings.readings import Readings
 from secondread.readings.rejudging import judged_again, refuse_other_model
 from secondread.readings.score_record import RUN
-from secondread.readings.studies import STUDIES, StudyReading, read_studies, studies_table
-from secondread.readings.table_reader import FACTS, hashed_patients, read_facts
+from secondread.readings.streamed.beside_readings import patients_in
+from secondread.readings.streamed.many_studies import many_studies
+from secondread.readings.streamed.packed_readings import FLAGGED, UNJUDGED, PackedReadings
+from secondread.readings.streamed.packed_studies import PackedStudies
+from secondread.readings.studies import STUDIES
+from secondread.readings.table_reader import FACTS, read_facts
 from secondread.readings.table_writer import READINGS
 from secondread.strict.json_text import read_object
+
+_JUDGED = ("score", "p_value", "flagged", "score_without_complexity")
 
 
 @dataclass(frozen=True)
@@ -41,9 +52,9 @@ class Flags:
     changed: int
 
     @classmethod
-    def of(cls, before: Sequence[bool | None], after: Sequence[bool | None]) -> Flags:
-        changed = sum(one is not other for one, other in zip(before, after, strict=True))
-        return cls(_flagged(before), _flagged(after), changed)
+    def of(cls, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Flags:
+        """Of flags as `PackedReadings.flags` has them, one for each image or study."""
+        return cls(_flagged(before), _flagged(after), int((before != after).sum()))
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,9 @@ class Rejudged:
     folder: Path
     point: OperatingPoint
     before: Readings
-    rows: tuple[Reading, ...]
-    studies: tuple[StudyReading, ...]
+    rows: PackedReadings
+    studies: PackedStudies
+    _kept: TemporaryFolder
 
     @classmethod
     def of(cls, folder: Path, point: OperatingPoint) -> Rejudged:
@@ -66,25 +78,35 @@ class Rejudged:
         of; DataError where they are damaged."""
         before = Readings.read(folder)
         refuse_other_model(folder, before.run, point)
-        rows = tuple(judged_again(before.rows, point.calibration, folder / READINGS))
-        studies = read_studies(rows, point.calibration, hashed_patients(folder))
-        return cls(folder, point, before, rows, tuple(studies))
+        rows = judged_again(before.packed, point.calibration, folder / READINGS)
+        kept = TemporaryFolder()
+        patients = patients_in(folder)
+        with many_studies(kept.path, point.calibration, len(rows)) as studies:
+            for row in rows:
+                if row.study_id:
+                    studies.add(row, as_text(row.score), patients.get(row.path, ""))
+            studies.write(kept.path / STUDIES, 0)
+        return cls(folder, point, before, rows, PackedStudies.read(kept.path / STUDIES), kept)
 
     @property
     def image_flags(self) -> Flags:
-        return Flags.of([row.flagged for row in self.before.rows], [row.flagged for row in self.rows])
+        return Flags.of(self.before.packed.flags, self.rows.flags)
 
     @property
     def study_flags(self) -> Flags:
-        now_flagged = {study.worst_image: study.flagged for study in self.studies if study.worst_image}
-        worst = list(dict.fromkeys((*self.before.studies, *now_flagged)))
-        then = [found.flagged if (found := self.before.studies.get(path)) else None for path in worst]
-        return Flags.of(then, [now_flagged.get(path) for path in worst])
+        """By the worst image of each, of all that are or were one."""
+        before, now = self.before.studies, self.studies
+        assert isinstance(before, PackedStudies)
+        new = [path for path in now if path not in before]
+        then = [before.flag(path) for path in before] + [UNJUDGED] * len(new)
+        after = [now.flag(path) for path in chain(before, new)]
+        return Flags.of(np.array(then, np.uint8), np.array(after, np.uint8))
 
     @property
     def scores_changed(self) -> int:
         """How many images have another score, because the bundle's calibration mixes parts otherwise."""
-        return sum(a.score != b.score for a, b in zip(self.before.rows, self.rows, strict=True))
+        before, now = self.before.packed.numbers("score"), self.rows.numbers("score")
+        return int(((before != now) & ~(np.isnan(before) & np.isnan(now))).sum())
 
     @property
     def results(self) -> list[str]:
@@ -93,23 +115,26 @@ class Rejudged:
         return sorted(path.name for path in self.folder.iterdir() if (path / RECORD).is_file())
 
     @cached_property
-    def files(self) -> dict[str, bytes]:
-        """What is written anew, by name; `run.json` is the last."""
-        found = {READINGS: self._readings(), FACTS: self._facts()}
-        if self.studies:
-            found[STUDIES] = studies_table(self.studies).encode()
-        return {name: data for name, data in found.items() if data} | {RECORD: self._record()}
+    def files(self) -> dict[str, Callable[[], Iterator[bytes]]]:
+        """What is written anew, by name, each in pieces; `run.json` is the last."""
+        found: dict[str, Callable[[], Iterator[bytes]]] = {READINGS: self._readings}
+        if next(read_facts(self.folder / FACTS), None) is not None:
+            found[FACTS] = self._facts
+        if len(self.studies.rows):
+            found[STUDIES] = self._studies
+        record = self._record()
+        return found | {RECORD: lambda: iter((record,))}
 
     def is_at(self, folder: Path) -> bool:
         """Whether the readings in a folder are as they would be written, but for the time."""
         if not (folder / RECORD).is_file():
             return False
         record = _record_of(folder)
-        told = json.loads(self.files[RECORD])
+        told = json.loads(b"".join(self.files[RECORD]()))
         same = all(record.get(name) == told.get(name) for name in ("digests", "calibration"))
-        rest = {name: data for name, data in self.files.items() if name != RECORD}
+        rest = {name: pieces for name, pieces in self.files.items() if name != RECORD}
         return same and all(
-            (folder / name).is_file() and (folder / name).read_bytes() == data for name, data in rest.items()
+            (folder / name).is_file() and _holds(folder / name, pieces()) for name, pieces in rest.items()
         )
 
     def write_in_place(self) -> None:
@@ -119,9 +144,9 @@ class Rejudged:
         try:
             with ExitStack() as stack:
                 # entered last, left first: the record, which comes last in `files`, is opened first
-                for name, data in reversed(self.files.items()):
+                for name, pieces in reversed(self.files.items()):
                     file = stack.enter_context(whole_file(self.folder / name))
-                    file.write(data)
+                    file.writelines(pieces())
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
@@ -137,33 +162,48 @@ class Rejudged:
                 shutil.copytree(path, folder / path.name)
             else:
                 shutil.copy2(path, folder / path.name)
-        for name, data in self.files.items():
-            (folder / name).write_bytes(data)
+        for name, pieces in self.files.items():
+            with (folder / name).open("wb") as file:
+                file.writelines(pieces())
 
-    def _readings(self) -> bytes:
+    def _readings(self) -> Iterator[bytes]:
         """The table with other cells, and all else as it stands."""
-        header, *lines = tables.read_text((self.folder / READINGS).read_text(encoding="utf-8-sig"))
-        place = {name: number for number, name in enumerate(header)}
-        rows = {row.path: row for row in self.rows}
         seen = read_seen(self.point.folder, self.point.document).recall()
-        for line in lines:
-            row = rows[line[place["path"]]]
-            if row.failed or line[place["error"]]:
-                continue
-            cells: dict[str, Any] = {"score": row.score, "p_value": row.p_value, "flagged": row.flagged}
-            cells["score_without_complexity"] = row.score_without_complexity
-            known = (*row.seen.split(";"), *seen.cohorts(row.digest, "").split(";"))
-            cells["seen"] = ";".join(dict.fromkeys(filter(None, known)))
-            for name, value in cells.items():
-                if name in place:
-                    line[place[name]] = as_text(value)
-        return tables.table([header, *lines]).encode()
+        with (self.folder / READINGS).open(encoding="utf-8-sig", newline="") as file:
+            lines = (cells for _, cells in tables.read(file))
+            header = next(lines)
+            yield tables.line(header).encode()
+            place = {name: number for number, name in enumerate(header)}
+            following = 0
+            for line in lines:
+                at = self._at(line[place["path"]], following)
+                row, following = self.rows[at], at + 1
+                if not row.failed and not line[place["error"]]:
+                    cells: dict[str, Any] = {name: getattr(row, name) for name in _JUDGED}
+                    known = (*row.seen.split(";"), *seen.cohorts(row.digest, "").split(";"))
+                    cells["seen"] = ";".join(dict.fromkeys(filter(None, known)))
+                    for name, value in cells.items():
+                        if name in place:
+                            line[place[name]] = as_text(value)
+                yield tables.line(line).encode()
 
-    def _facts(self) -> bytes:
+    def _at(self, path: str, following: int) -> int:
+        """The number of a path's reading, which is mostly the one that follows."""
+        if following < len(self.rows) and self.rows.paths[following] == path:
+            return following
+        at = self.rows.find(path)
+        assert at is not None
+        return at
+
+    def _studies(self) -> Iterator[bytes]:
+        with (self._kept.path / STUDIES).open("rb") as file:
+            yield from file
+
+    def _facts(self) -> Iterator[bytes]:
         """With the digest of the bundle that judges, by which `score` knows the rows that hold."""
         digest = {"bundle": self.point.digest}
-        lines = (line | digest if line.get("bundle") else line for line in read_facts(self.folder / FACTS))
-        return "".join(json.dumps(line) + "\n" for line in lines).encode()
+        for line in read_facts(self.folder / FACTS):
+            yield (json.dumps(line | digest if line.get("bundle") else line) + "\n").encode()
 
     def _record(self) -> bytes:
         point, record = self.point, _record_of(self.folder)
@@ -205,6 +245,11 @@ def _record_of(folder: Path) -> dict[str, Any]:
     return dict(read_object(folder / RECORD, DataError, "run the same `score` again", RUN))
 
 
-def _flagged(flags: Sequence[bool | None]) -> int | None:
-    judged = [flag for flag in flags if flag is not None]
-    return sum(judged) if judged else None
+def _flagged(flags: NDArray[np.uint8]) -> int | None:
+    return int((flags == FLAGGED).sum()) if (flags != UNJUDGED).any() else None
+
+
+def _holds(path: Path, pieces: Iterator[bytes]) -> bool:
+    """Whether a file holds these bytes and no more."""
+    with path.open("rb") as file:
+        return all(file.read(len(piece)) == piece for piece in pieces) and not file.read(1)

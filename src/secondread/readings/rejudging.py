@@ -6,8 +6,7 @@ and flags from the bundle's calibration scores. No torch here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,8 @@ from secondread.calibration.calibration import Calibration
 from secondread.calibration.complexity import COMPLEXITY
 from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.errors import DataError, UserError
-from secondread.readings.reading import Reading
 from secondread.readings.score_record import ScoreRecord
+from secondread.readings.streamed.packed_readings import PackedReadings
 from secondread.readings.table_reader import SHARDS
 
 
@@ -62,35 +61,23 @@ def _precision(fitted: str, recalibrated: Sequence[Mapping[str, str]]) -> str:
     return next(told, fitted) or "float32"
 
 
-def judged_again(rows: Sequence[Reading], calibration: Calibration, table: Path) -> Iterator[Reading]:
-    scored = [row for row in rows if not row.failed]
-    raw = _raw(scored, calibration, table)
+def judged_again(rows: PackedReadings, calibration: Calibration, table: Path) -> PackedReadings:
+    """The readings with the scores, p-values and flags that a calibration gives them."""
+    raw = _raw(rows, calibration, table)
     if raw is None:
-        yield from rows
-        return
+        return rows
     scores = calibration.combine(raw)
     plain = calibration.combine_without_complexity(raw) if calibration.settings.complexity != "none" else None
     p_values = calibration.p_values(scores) if calibration.decides else None
     flags = calibration.flag(scores) if calibration.flags_images else None
-    found = iter(range(len(scored)))
-    for row in rows:
-        if row.failed:
-            yield row
-            continue
-        at = next(found)
-        yield replace(
-            row,
-            score=float(scores[at]),
-            p_value=None if p_values is None else float(p_values[at]),
-            flagged=None if flags is None else bool(flags[at]),
-            score_without_complexity=None if plain is None else float(plain[at]),
-        )
+    return rows.judged({"score": scores, "p_value": p_values, "score_without_complexity": plain}, flags)
 
 
-def _raw(rows: Sequence[Reading], calibration: Calibration, table: Path) -> RawScores | None:
-    """The parts of readings as the detector gave them; None without a reading. UserError where one that is
-    mixed has no column, DataError where a cell is empty."""
-    if not rows:
+def _raw(rows: PackedReadings, calibration: Calibration, table: Path) -> RawScores | None:
+    """The parts of readings with a score, as the detector gave them; None without a reading. UserError where
+    one that is mixed has no column, DataError where a cell is empty."""
+    scored = ~rows.failed
+    if not scored.any():
         return None
     active = calibration.adjusted or calibration.mixture
     needed = {name for name, scale in active.parts.items() if scale.weight != 0.0}
@@ -99,14 +86,15 @@ def _raw(rows: Sequence[Reading], calibration: Calibration, table: Path) -> RawS
         needed.add(COMPLEXITY)
     parts: dict[str, Floats] = {}
     for name in sorted(needed):
-        values = [row.parts.get(name) for row in rows]
-        if all(value is None for value in values):
+        values = rows.numbers(f"part_{name}")
+        missing = np.flatnonzero(np.isnan(values) & scored)
+        if len(missing) == scored.sum():
             raise UserError(
                 f"{table}: has no column part_{name}, of which scores are made; score the images again"
             )
-        for row, value in zip(rows, values, strict=True):
-            if value is None:
-                raise DataError(f"{table}: part_{name} is empty for {row.path}; run the same `score` again")
-        parts[name] = np.array(values, dtype=np.float64)
+        if len(missing):
+            path = rows.paths[int(missing[0])]
+            raise DataError(f"{table}: part_{name} is empty for {path}; run the same `score` again")
+        parts[name] = values[scored]
     tails = {name: active.parts[name].tail if name in active.parts else "upper" for name in parts}
     return RawScores(parts, tails)

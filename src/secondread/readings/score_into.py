@@ -30,7 +30,7 @@ from secondread.readings.folder_state import (
 from secondread.readings.inputs import Inputs, Source, gather
 from secondread.readings.pipeline import Prepare, Refuse, default_workers, read_items
 from secondread.readings.reading import Reading, as_text
-from secondread.readings.readings import each_row_of
+from secondread.readings.readings import each_reading_of
 from secondread.readings.row_writer import RowWriter
 from secondread.readings.same_file import Files, Known
 from secondread.readings.score_record import ScoreRecord
@@ -352,7 +352,7 @@ class _Run(Filling):
         with ExitStack() as stack:
             studies = stack.enter_context(many_studies(self.out, self.bundle.calibration, most))
             facts: FactsFile | None = None
-            for row in each_row_of(self.out / READINGS, run):
+            for row in each_reading_of(self.out / READINGS, run):
                 totals.add(row)
                 if row.study_id:
                     at = self.items.find(row.path)

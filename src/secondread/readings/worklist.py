@@ -5,8 +5,7 @@ The list carries accession numbers and DICOM UIDs, and is as private as the key 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from secondread.images.dicom.series import series_key
 from secondread.outputs.folders import RECORD
 from secondread.readings.score_record import ScoreRecord
 from secondread.readings.studies import STUDIES
-from secondread.readings.table_reader import read_ranks
+from secondread.readings.table_reader import each_rank
 from secondread.wording.numbers import count
 
 COLUMNS = (
@@ -28,14 +27,22 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Worklist:
-    """table: CSV, the highest score first. notes: on studies that are not in the map, or twice."""
+    """The highest score first. notes: on studies that are not in the map, or twice."""
 
-    table: str
     studies: int
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    ranks: Path
+    known: KeyMap
 
     def __repr__(self) -> str:
         return f"<Worklist of {count(self.studies, 'study', 'studies')}>"
+
+    def lines(self) -> Iterator[str]:
+        """The table, CSV, line by line."""
+        yield tables.line(COLUMNS)
+        for row in each_rank(self.ranks):
+            cells = _cells(row, self.known.of(row["study_id"]))
+            yield tables.line(cells[name] for name in COLUMNS)
 
 
 def worklist(folder: Path, key_map: Path) -> Worklist:
@@ -56,28 +63,24 @@ def worklist(folder: Path, key_map: Path) -> Worklist:
             f"{key_map}: was made under another key than the study ids of {folder}; give the key map that "
             "was written with them"
         )
-    by_id: dict[str, list[MappedStudy]] = defaultdict(list)
-    for study in known.studies:
-        by_id[study.study_id].append(study)
-    rows = read_ranks(folder / STUDIES)
-    lost = sum(row["study_id"] not in by_id for row in rows)
-    if lost == len(rows):
+    studies = lost = shared = 0
+    for row in each_rank(folder / STUDIES):
+        times = len(known.of(row["study_id"]))
+        studies, lost, shared = studies + 1, lost + (times == 0), shared + (times > 1)
+    if lost == studies:
         raise UserError(f"{key_map}: knows none of the {count(lost, 'study', 'studies')} of {folder}")
-    shared = sum(len(by_id.get(row["study_id"], ())) > 1 for row in rows)
     notes = []
     if lost:
-        notes.append(f"{count(lost, 'study', 'studies')} of {len(rows)} are not in the key map")
+        notes.append(f"{count(lost, 'study', 'studies')} of {studies} are not in the key map")
     if shared:
         notes.append(
             f"{count(shared, 'study', 'studies')} have a Study Instance UID that several patients have: all "
             "their numbers stand in the row, separated by ;"
         )
-    lines = [[cell[name] for name in COLUMNS] for cell in (_cells(row, by_id) for row in rows)]
-    return Worklist(tables.table([COLUMNS, *lines]), len(rows), tuple(notes))
+    return Worklist(studies, tuple(notes), folder / STUDIES, known)
 
 
-def _cells(row: dict[str, str], by_id: dict[str, list[MappedStudy]]) -> dict[str, str]:
-    found = by_id.get(row["study_id"], [])
+def _cells(row: dict[str, str], found: Sequence[MappedStudy]) -> dict[str, str]:
     key = row["worst_image"].rpartition("#")[2]
     series = [uid for study in found for uid in study.series_instance_uids if series_key(uid) == key]
     cells = {name: row.get(name, "") for name in COLUMNS}

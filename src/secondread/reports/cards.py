@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,13 @@ from secondread.wording.numbers import NOTHING, count, plain
 
 Rows = tuple[tuple[str, str], ...]
 MOST_VALUES = 8
+FACTS = {
+    "Modality": (("modality",), ""),
+    "Manufacturer": (("manufacturer",), ""),
+    "Size": (("slices", "rows", "columns"), "×"),
+    "Pixel type": (("mode", "bits"), ", "),
+}
+"""What the data card says of how images were made: the facts, and what stands between them."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,6 @@ def data_card(evaluation: Evaluation) -> Rows:
     for row in manifest.rows:
         splits.setdefault(row.split or "(no split)", Counter())[row.label or "unlabelled"] += 1
     findings = Counter(finding for case in cases.cases for finding in case.findings if case.abnormal)
-    facts = [evaluation.readings.acquisition.get(case.reading.path, {}) for case in cases.cases]
     rows = [
         ("Manifest", f"{data_name(evaluation)}/{Path(manifest.source).name}" if manifest.source else NO_FILE),
         ("Manifest digest", manifest.digest),
@@ -70,15 +76,7 @@ def data_card(evaluation: Evaluation) -> Rows:
         ("Findings", _counts(findings) or "none named"),
         ("Left out", _left_out(evaluation)),
     ]
-    for name, keys, between in (
-        ("Modality", ("modality",), ""),
-        ("Manufacturer", ("manufacturer",), ""),
-        ("Size", ("slices", "rows", "columns"), "×"),
-        ("Pixel type", ("mode", "bits"), ", "),
-    ):
-        text = _facts(facts, keys, between)
-        if text:
-            rows.append((name, text))
+    rows += [(name, text) for name, text in _facts(evaluation).items() if text]
     told = remarked((case.path, case.reading.remarks) for case in cases.cases)
     if told:
         rows.append(("Remarks", "; ".join(f"{one.example} ({len(one.paths):,})" for one in told)))
@@ -121,12 +119,20 @@ def _counts(values: Mapping[str, int]) -> str:
     return text if len(ranked) <= MOST_VALUES else f"{text} and {len(ranked) - MOST_VALUES} further"
 
 
-def _facts(facts: Iterable[Mapping[str, str]], keys: tuple[str, ...], between: str) -> str:
-    seen: Counter[str] = Counter()
-    for fact in facts:
-        values = [_worded(key, fact[key]) for key in keys if fact.get(key)]
-        if text := between.join(value for value in values if value):
-            seen[text] += 1
+def _facts(evaluation: Evaluation) -> dict[str, str]:
+    """How images were made, in words, the commonest first."""
+    seen: dict[str, Counter[str]] = {name: Counter() for name in FACTS}
+    acquisition = evaluation.readings.acquisition
+    for case in evaluation.cases.cases:
+        fact = acquisition.get(case.reading.path, {})
+        for name, (keys, between) in FACTS.items():
+            values = [_worded(key, fact[key]) for key in keys if fact.get(key)]
+            if text := between.join(value for value in values if value):
+                seen[name][text] += 1
+    return {name: _commonest(counted) for name, counted in seen.items()}
+
+
+def _commonest(seen: Counter[str]) -> str:
     ranked = seen.most_common(4)
     text = ", ".join(f"{value} ({number:,})" for value, number in ranked)
     return text if len(seen) <= 4 else f"{text} and {len(seen) - 4} further"

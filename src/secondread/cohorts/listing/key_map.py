@@ -15,7 +15,9 @@ import csv
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 from secondread import tables
 from secondread.cohorts.listing.streamed.file_table import FileTable
@@ -25,6 +27,7 @@ from secondread.images.header import Header
 from secondread.outputs.folders import RECORD, made_by, refuse_no_folder
 from secondread.outputs.lock import only_one
 from secondread.outputs.whole import clear_leftovers, write_whole
+from secondread.texts import Places, Texts
 from secondread.wording.numbers import count
 
 COLUMNS = (
@@ -63,39 +66,67 @@ class MappedStudy:
         )
 
 
-@dataclass(frozen=True)
-class KeyMap:
-    """A key map as it lies on the disk. `key_mark` is None where it has no row."""
+class KeyMap(Sequence[MappedStudy]):
+    """The studies of a key map as it lies on the disk, packed. `key_mark` is None where it has no row."""
 
-    studies: tuple[MappedStudy, ...]
-    key_mark: str | None
+    def __init__(self) -> None:
+        self._columns = tuple(Texts() for _ in COLUMNS[:-1])
+        self.key_mark: str | None = None
 
     def __repr__(self) -> str:
-        return f"<KeyMap of {count(len(self.studies), 'study', 'studies')}>"
+        return f"<KeyMap of {count(len(self), 'study', 'studies')}>"
 
     @classmethod
     def read(cls, path: Path) -> KeyMap:
         """Raises UserError where it is missing, is none, or is readable by others."""
+        found = cls()
         try:
             if os.name == "posix" and path.stat().st_mode & 0o077:
                 raise UserError(
                     f"{path}: other users may read or change this key map; run `chmod 600 {path}`"
                 )
-            header, *rows = tables.read_text(path.read_text(encoding="utf-8-sig")) or [[]]
+            with path.open(encoding="utf-8-sig", newline="") as file:
+                rows = (cells for _, cells in tables.read(file))
+                found._take(path, tuple(next(rows, ())), rows)
         except OSError as error:
             raise UserError(f"{path}: the key map cannot be read ({error.strerror})") from None
         except (UnicodeDecodeError, csv.Error) as error:
             raise UserError(f"{path}: is no key map ({error})") from None
-        if tuple(header) != COLUMNS or any(len(row) != len(COLUMNS) for row in rows):
-            raise UserError(f"{path}: is no key map that `--key-map` of `index` or `score` wrote")
-        marks = {row[-1] for row in rows}
-        if len(marks) > 1:
-            raise UserError(f"{path}: its rows are of several keys, and it was changed by hand")
-        studies = tuple(
-            MappedStudy(study, uid, accession, patient, tuple(tables.parted(series)))
-            for study, uid, accession, patient, series, _ in rows
-        )
-        return cls(studies, next(iter(marks), None))
+        return found
+
+    def _take(self, path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        if header != COLUMNS:
+            rows = ([],)
+        for row in rows:
+            if len(row) != len(COLUMNS):
+                raise UserError(f"{path}: is no key map that `--key-map` of `index` or `score` wrote")
+            if self.key_mark not in (None, row[-1]):
+                raise UserError(f"{path}: its rows are of several keys, and it was changed by hand")
+            self.key_mark = row[-1]
+            for column, text in zip(self._columns, row[:-1], strict=True):
+                column.append(text)
+
+    def of(self, study_id: str) -> list[MappedStudy]:
+        """The studies with this hashed id, of several patients where the archive gave one number twice."""
+        ids = self._columns[0]
+        return [self[at] for at in self._places.of(study_id) if ids[at] == study_id]
+
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self._columns[0])
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    @overload
+    def __getitem__(self, at: int) -> MappedStudy: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[MappedStudy]: ...
+    def __getitem__(self, at: int | slice) -> MappedStudy | list[MappedStudy]:
+        if isinstance(at, slice):
+            return [self[one] for one in range(*at.indices(len(self)))]
+        study, uid, accession, patient, series = (column[at] for column in self._columns)
+        return MappedStudy(study, uid, accession, patient, tuple(tables.parted(series)))
 
 
 def studies_of(
@@ -153,13 +184,13 @@ def write_key_map(path: Path, studies: Sequence[MappedStudy], key_mark: str | No
     mark = key_mark or ""
     with only_one(path, beside=True, wait_seconds=_WAIT_SECONDS):
         clear_leftovers(path)
-        earlier = KeyMap.read(path) if path.exists() else KeyMap((), None)
+        earlier = KeyMap.read(path) if path.exists() else KeyMap()
         if earlier.key_mark not in (None, mark):
             raise UserError(
                 f"{path}: was made under another key (or with ids kept as they are); give that key with "
                 "--key, or choose another --key-map"
             )
-        found = {study.of: study for study in earlier.studies}
+        found = {study.of: study for study in earlier}
         for study in studies:
             found[study.of] = found[study.of].joined(study) if study.of in found else study
         lines = [

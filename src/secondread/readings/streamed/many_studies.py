@@ -22,8 +22,8 @@ from secondread.calibration.calibration import Calibration
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import whole_file
 from secondread.readings.reading import Reading
+from secondread.readings.streamed.packed_readings import PackedReadings
 from secondread.readings.studies import COLUMNS, StudyReading, cells_of, place, ranked, read_studies
-from secondread.readings.table_reader import read_rows
 
 AT_ONCE = 2000
 """Readings of one file, which are held at once."""
@@ -93,7 +93,7 @@ class ManyStudies:
         with dealt.open(encoding="utf-8", newline="") as file:
             for _, cells in islice(tables.read(file), 1, None):
                 whose[cells[0]] = cells[-1]
-        studies = read_studies(read_rows(dealt, "path"), self.calibration, whose)
+        studies = read_studies(PackedReadings.read(dealt), self.calibration, whose)
         dealt.unlink()
         with (self.scratch / f"{number}.ranked.csv").open("w", encoding="utf-8", newline="") as file:
             file.writelines(tables.line(cells_of(study, 0)) for study in ranked(studies))

@@ -112,7 +112,7 @@ def _judge(
                 "`secondread export` makes it anew"
             )
         say(f"images: {_change(found.image_flags)}")
-        if found.studies:
+        if found.studies.rows:
             say(f"studies: {_change(found.study_flags)}")
         say_promise(describe(points[0].calibration))
     typer.echo(output / "readings.csv")
@@ -164,7 +164,7 @@ def _print_table(points: Sequence[OperatingPoint], judged: Sequence[Rejudged] = 
     from secondread.calibration.description import describe
 
     facts = [describe(point.calibration) for point in points]
-    flags = [(found.image_flags, found.study_flags if found.studies else None) for found in judged]
+    flags = [(found.image_flags, found.study_flags if found.studies.rows else None) for found in judged]
     lines = [["", "rate", "threshold", "95 % range", *(["flagged"] if judged else []), ""]]
     for level, place in (("images", 0), ("studies", 1)):
         for at, told in enumerate(facts):

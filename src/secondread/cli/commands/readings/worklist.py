@@ -34,14 +34,15 @@ def worklist(
     It joins studies.csv with a key map: rank, accession number, Study and Series Instance UID, score,
     p-value, flag. Keep it as you keep the ids.
     """
-    from secondread.outputs.whole import write_whole
+    from secondread.outputs.whole import whole_output
     from secondread.readings.worklist import COLUMNS
     from secondread.readings.worklist import worklist as list_studies
 
     folder = readings.parent if readings.suffix == ".csv" else readings
     place = TableOutput("worklist", output, COLUMNS, "worklist", key_map, force=force)
     found = list_studies(folder, key_map)
-    write_whole(output, found.table.encode())
+    with whole_output(output) as file:
+        file.writelines(line.encode() for line in found.lines())
     place.written(studies=found.studies, notes=list(found.notes))
     if not quiet:
         for note in found.notes:
