@@ -3,11 +3,13 @@
     python benchmarks/machines/memory.py secondread score BUNDLE manifest.csv -o readings -q
 
 Prints, at the end, the resident memory in MB at moments that follow one another evenly, and the most. For
-children it is what is theirs alone and their share of what several have (PSS), where the system says so.
+children it is what is theirs alone and their share of what several have (PSS), where the system says so. Then
+the largest that the system itself has seen of any of them, and their processor time.
 """
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -47,6 +49,9 @@ def main() -> None:
         at, own, rest = seen[round(number * (len(seen) - 1) / MOMENTS)]
         print(f"| {at:.0f} | {own:.0f} | {rest:.0f} |")
     print(f"| the most | {max(own for _, own, _ in seen):.0f} | {max(rest for *_, rest in seen):.0f} |")
+    whole = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = whole.ru_utime + whole.ru_stime
+    print(f"\nlargest, MB: {whole.ru_maxrss / 2**10:.0f}; processor time, s: {spent:.1f}")
     sys.exit(status)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from secondread.drift import ranks as online
 from secondread.drift.draws import draw
 from secondread.drift.ranks import OnlineRanks, OnlineWords
 
@@ -61,3 +62,13 @@ def test_words_are_uniform_too_and_a_new_one_stands_out() -> None:
 def test_a_value_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="not a number"):
         OnlineRanks().add(float("nan"), 0.5)
+
+
+def test_blocks_change_no_p_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(online, "_MOST", 6)
+    drawn = np.append(np.round(np.random.default_rng(3).normal(size=200), 1), [-np.inf] * 9)
+    ranks = OnlineRanks(drawn[:30])
+    for place, value in enumerate(drawn[30:], start=31):
+        known = drawn[:place]
+        assert ranks.add(value, 0.3) == ((known > value).sum() + 0.3 * (known == value).sum()) / place
+    assert list(ranks.values) == sorted(drawn)

@@ -106,11 +106,11 @@ def test_index_writes_the_map_and_a_manifest_scored_later_is_led_back(
 def test_a_table_of_before_ranks_makes_a_list_too(fitted: Bundle, films: Path, tmp_path: Path) -> None:
     out, key_map = tmp_path / "out", tmp_path / "map.csv"
     score_into(fitted, films, out, workers=0, key_map=key_map)
-    new = "".join(worklist(out, key_map).lines())
+    new = list(worklist(out, key_map).lines)
     columns = ("study_id", "score", "p_value", "flagged", "images", "failed", "worst_image")
     rows = [[row[name] for name in columns] for row in reversed(rows_of(out / "studies.csv"))]
     (out / "studies.csv").write_text(tables.table([columns, *rows]))
-    assert "".join(worklist(out, key_map).lines()) == new
+    assert list(worklist(out, key_map).lines) == new
     (out / "studies.csv").unlink()
     with pytest.raises(UserError, match=r"holds no studies\.csv"):
         worklist(out, key_map)

@@ -211,8 +211,8 @@ def _watched(readings: Readings, by_study: bool) -> tuple[array[int], dict[str, 
     patients = patients_in(readings.directory)
     left_out = {"without a score": 0, "seen by the bundle": 0, "another image of a patient": 0}
     places, whose = array("q"), Texts()
-    for at, image in enumerate(readings.packed):
-        row = readings.studies.get(image.path) if by_study else image
+    for at, path in enumerate(readings.packed.paths):
+        row = readings.studies.get(path) if by_study else readings.packed[at]
         if row is None:
             continue  # an image that is not its study's worst
         if row.score is None:
@@ -220,9 +220,9 @@ def _watched(readings: Readings, by_study: bool) -> tuple[array[int], dict[str, 
         elif row.seen:
             left_out["seen by the bundle"] += 1
         else:
-            patient = patients.get(image.path) or (f"study {row.study_id}" if row.study_id else "")
+            patient = patients.get(path) or (f"study {row.study_id}" if row.study_id else "")
             places.append(at)
-            whose.append((patient and f"patient {patient}") or f"image {image.path}")
+            whose.append((patient and f"patient {patient}") or f"image {path}")
     again = Places(whose).repeated(whose.__getitem__)
     if len(again):
         left_out["another image of a patient"] = len(again)
@@ -231,8 +231,8 @@ def _watched(readings: Readings, by_study: bool) -> tuple[array[int], dict[str, 
 
 
 def _study(readings: Readings, at: int, by_study: bool) -> Study:
-    image = readings.packed[at]
-    path, row = image.path, readings.studies[image.path] if by_study else image
+    path = readings.packed.paths[at]
+    row = readings.studies[path] if by_study else readings.packed[at]
     thumbnail = readings.thumbnails.get(path)
     return Study(
         row.digest or path,

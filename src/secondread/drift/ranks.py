@@ -64,20 +64,20 @@ class OnlineRanks:
         """
         if value != value:
             raise ValueError("a value is not a number")
-        first, last = bisect.bisect_left(self._lasts, value), bisect.bisect_right(self._lasts, value)
-        high = self._before(last) + (bisect.bisect_right(self._blocks[last], value) if self._is(last) else 0)
-        at = bisect.bisect_left(self._blocks[first], value) if self._is(first) else None
-        low = self._before(first) + (at or 0)
+        first = bisect.bisect_left(self._lasts, value)
+        low = high = sum(map(len, self._blocks[:first]))
+        at = None
+        for number in range(first, len(self._lasts)):
+            block = self._blocks[number]
+            if at is None:
+                at = bisect.bisect_left(block, value)
+                low += at
+            high += bisect.bisect_right(block, value)
+            if self._lasts[number] > value:
+                break
         above, tied = self._count - high, high - low + 1
         self._insert(first, at, value)
         return (above + theta * tied) / self._count
-
-    def _is(self, block: int) -> bool:
-        return block < len(self._lasts)
-
-    def _before(self, block: int) -> int:
-        """How many values stand in the blocks before one."""
-        return sum(map(len, self._blocks[:block])) if self._is(block) else self._count
 
     def _insert(self, block: int, at: int | None, value: float) -> None:
         """At a place of a block; None = above all."""

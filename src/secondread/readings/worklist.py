@@ -5,7 +5,7 @@ The list carries accession numbers and DICOM UIDs, and is as private as the key 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from secondread.outputs.folders import RECORD
 from secondread.readings.score_record import ScoreRecord
 from secondread.readings.studies import STUDIES
 from secondread.readings.table_reader import each_rank
+from secondread.texts import Texts
 from secondread.wording.numbers import count
 
 COLUMNS = (
@@ -27,22 +28,14 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Worklist:
-    """The highest score first. notes: on studies that are not in the map, or twice."""
+    """lines: the table, CSV, the highest score first. notes: on studies that are not in the map, or twice."""
 
+    lines: Texts
     studies: int
-    notes: tuple[str, ...]
-    ranks: Path
-    known: KeyMap
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Worklist of {count(self.studies, 'study', 'studies')}>"
-
-    def lines(self) -> Iterator[str]:
-        """The table, CSV, line by line."""
-        yield tables.line(COLUMNS)
-        for row in each_rank(self.ranks):
-            cells = _cells(row, self.known.of(row["study_id"]))
-            yield tables.line(cells[name] for name in COLUMNS)
 
 
 def worklist(folder: Path, key_map: Path) -> Worklist:
@@ -63,10 +56,13 @@ def worklist(folder: Path, key_map: Path) -> Worklist:
             f"{key_map}: was made under another key than the study ids of {folder}; give the key map that "
             "was written with them"
         )
-    studies = lost = shared = 0
+    lines, lost, shared = Texts([tables.line(COLUMNS)]), 0, 0
     for row in each_rank(folder / STUDIES):
-        times = len(known.of(row["study_id"]))
-        studies, lost, shared = studies + 1, lost + (times == 0), shared + (times > 1)
+        found = known.of(row["study_id"])
+        lost, shared = lost + (not found), shared + (len(found) > 1)
+        cells = _cells(row, found)
+        lines.append(tables.line(cells[name] for name in COLUMNS))
+    studies = len(lines) - 1
     if lost == studies:
         raise UserError(f"{key_map}: knows none of the {count(lost, 'study', 'studies')} of {folder}")
     notes = []
@@ -77,7 +73,7 @@ def worklist(folder: Path, key_map: Path) -> Worklist:
             f"{count(shared, 'study', 'studies')} have a Study Instance UID that several patients have: all "
             "their numbers stand in the row, separated by ;"
         )
-    return Worklist(studies, tuple(notes), folder / STUDIES, known)
+    return Worklist(lines, studies, tuple(notes))
 
 
 def _cells(row: dict[str, str], found: Sequence[MappedStudy]) -> dict[str, str]:

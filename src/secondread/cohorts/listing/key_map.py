@@ -108,8 +108,8 @@ class KeyMap(Sequence[MappedStudy]):
 
     def of(self, study_id: str) -> list[MappedStudy]:
         """The studies with this hashed id, of several patients where the archive gave one number twice."""
-        ids = self._columns[0]
-        return [self[at] for at in self._places.of(study_id) if ids[at] == study_id]
+        places = self._places.of(study_id)
+        return [found for at in places if (found := self[at]).study_id == study_id]
 
     @cached_property
     def _places(self) -> Places:
@@ -126,7 +126,7 @@ class KeyMap(Sequence[MappedStudy]):
         if isinstance(at, slice):
             return [self[one] for one in range(*at.indices(len(self)))]
         study, uid, accession, patient, series = (column[at] for column in self._columns)
-        return MappedStudy(study, uid, accession, patient, tuple(tables.parted(series)))
+        return MappedStudy(study, uid, accession, patient, tuple(tables.parted(series)) if series else ())
 
 
 def studies_of(

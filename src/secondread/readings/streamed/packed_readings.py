@@ -9,7 +9,7 @@ from copy import copy
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Self, overload
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ TRUE = frozenset({"1", "true", "yes"})
 UNJUDGED, NOT_FLAGGED, FLAGGED = range(3)
 _FLAGS = (None, False, True)
 _AT_ONCE = 256
+_OTHERS = ("frame", "time_s", "score", "p_value", "score_without_complexity")
 _PART, _BASELINE = "part_", "baseline_"
 
 
@@ -68,8 +69,7 @@ class PackedReadings(Sequence[Reading]):
         if not len(gone):
             return self
         kept = np.delete(np.arange(len(self)), gone).tolist()
-        found = copy(self)
-        found.__dict__.pop("_places", None)
+        found = self._copy()
         found._texts = {name: Texts(texts[at] for at in kept) for name, texts in self._texts.items()}
         found._words = {name: Words(words[at] for at in kept) for name, words in self._words.items()}
         found._numbers = {
@@ -78,9 +78,16 @@ class PackedReadings(Sequence[Reading]):
         found._flags = bytearray(self._flags[at] for at in kept)
         return found
 
+    def _copy(self) -> Self:
+        """Another of the same columns."""
+        found = copy(self)
+        for name in ("_places", "_columns"):
+            found.__dict__.pop(name, None)
+        return found
+
     def judged(self, numbers: Mapping[str, Numbers | None], flags: NDArray[np.bool_] | None) -> Self:
         """The same readings where those with a score have other numbers, by column, and flags."""
-        found, scored = copy(self), ~self.failed
+        found, scored = self._copy(), ~self.failed
         found._numbers = dict(self._numbers)
         for name, values in numbers.items():
             column = np.full(len(self), np.nan)
@@ -138,35 +145,41 @@ class PackedReadings(Sequence[Reading]):
         if isinstance(at, slice):
             return [self[one] for one in range(*at.indices(len(self)))]
         at = range(len(self))[at]
-        numbers: dict[str, float] = {}
-        groups: dict[str, dict[str, float]] = {_PART: {}, _BASELINE: {}}
-        for name, column in self._numbers.items():
-            value = column[at]
-            if value == value:
-                for prefix, group in groups.items():
-                    if name.startswith(prefix):
-                        group[name[len(prefix) :]] = value
-                        break
-                else:
-                    numbers[name] = value
-        place, frame = self._texts["map"][at], numbers.get("frame")
+        parts, baselines, *others = self._columns
+        frame, time_s, score, p_value, without = (
+            None if column is None or (value := column[at]) != value else value for column in others
+        )
+        place, remarks = self._texts["map"][at], self._words["remarks"][at]
         return Reading(
             self.paths[at],
             self._texts["digest"][at],
             self.studies[at],
             None if frame is None else int(frame),
-            numbers.get("time_s"),
-            numbers.get("score"),
-            numbers.get("p_value"),
+            time_s,
+            score,
+            p_value,
             _FLAGS[self._flags[at]],
-            groups[_PART],
-            groups[_BASELINE],
-            numbers.get("score_without_complexity"),
+            {name: value for name, column in parts if (value := column[at]) == value},
+            {name: value for name, column in baselines if (value := column[at]) == value},
+            without,
             self._words["seen"][at],
             self._words["error"][at],
             self._directory / place if place else None,
-            tuple(part for part in self._words["remarks"][at].split("; ") if part.strip()),
+            tuple(part for part in remarks.split("; ") if part.strip()) if remarks else (),
         )
+
+    @cached_property
+    def _columns(self) -> tuple[Any, ...]:
+        """The columns of numbers by what readings call them."""
+        parts, baselines = (
+            [
+                (name.removeprefix(prefix), column)
+                for name, column in self._numbers.items()
+                if name.startswith(prefix)
+            ]
+            for prefix in (_PART, _BASELINE)
+        )
+        return (parts, baselines, *map(self._numbers.get, _OTHERS))
 
     def __iter__(self) -> Iterator[Reading]:
         return (self[at] for at in range(len(self)))

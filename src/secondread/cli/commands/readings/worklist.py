@@ -42,7 +42,7 @@ def worklist(
     place = TableOutput("worklist", output, COLUMNS, "worklist", key_map, force=force)
     found = list_studies(folder, key_map)
     with whole_output(output) as file:
-        file.writelines(line.encode() for line in found.lines())
+        file.writelines(line.encode() for line in found.lines)
     place.written(studies=found.studies, notes=list(found.notes))
     if not quiet:
         for note in found.notes:
