@@ -130,7 +130,7 @@ def test_notebooks_show_tables_and_figures(phantoms, readings, evaluation, mappi
     html = readings._repr_html_()
     assert html.count("<img ") == 12
     best = max(readings, key=lambda row: row.score)
-    assert html.index(best.path) < min(html.index(row.path) for row in readings if row is not best)
+    assert html.index(best.path) < min(html.index(row.path) for row in readings if row.path != best.path)
     html = evaluation._repr_html_()
     assert "<svg" in html
     assert f"{evaluation.images.auroc.value:.3f}" in html

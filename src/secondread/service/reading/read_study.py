@@ -142,10 +142,10 @@ def _columns(
 ) -> dict[str, Any]:
     calibration = readings.run.calibration
     assert calibration is not None
-    study = next(iter(readings.studies.values()), None)
+    path, study = next(iter(readings.studies.items()), ("", None))
     worst = max(scored, key=lambda row: row.score if row.score is not None else -math.inf)
     if study is not None:
-        worst = next(row for row in scored if readings.studies.get(row.path) is study)
+        worst = next(row for row in scored if row.path == path)
     of_study = calibration.studies is not None and study is not None
     level = calibration.studies if of_study else calibration.images
     decided = study if of_study and study is not None else worst
