@@ -65,6 +65,7 @@ def log_in(page: Any, name: str) -> None:
     page.fill("[name=password]", password_of(name))
     page.click("main button.main")
     page.wait_for_selector("table.studies")
+    page.wait_for_load_state()  # the table is there before the keys are
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,21 @@ def test_an_error_shows_nothing_of_a_patient(tmp_path: Path) -> None:
 def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
     migrate(Database(f"sqlite:///{tmp_path / 'service.sqlite'}"))
     assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
+
+
+def test_several_connect_to_a_new_file_at_once(tmp_path: Path) -> None:
+    for number in range(30):  # one in twelve of them failed, where nobody asked again
+        several = [Database(f"sqlite:///{tmp_path / f'{number}.sqlite'}") for _ in range(6)]
+        together = threading.Barrier(len(several))
+
+        def connect(database: Database, together: threading.Barrier = together) -> None:
+            together.wait()
+            database.engine.connect().close()
+
+        with ThreadPoolExecutor(len(several)) as threads:
+            list(threads.map(connect, several))
+        for database in several:
+            database.close()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "oracle+nothing://x/y", "mysql://x/y"])
