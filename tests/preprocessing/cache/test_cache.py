@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image as Pillow
 from secondread.errors import DataError, UserError
 from secondread.preprocessing import prepare
 from secondread.preprocessing.cache import entry
-from secondread.preprocessing.cache.cache import Cache
+from secondread.preprocessing.cache.cache import Cache, fingerprint_of
 from secondread.preprocessing.prepare import fit_preprocessing, prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.prepared_set import prepare_set
@@ -98,6 +99,13 @@ def test_a_changed_file_is_decoded_again(references, cache, plain):
     after = next(prepare_many(references[:1], plain, cache=cache, workers=0))
     assert after.digest != before.digest
     assert after.pixels.max() <= 9 / 255 + 1e-6
+
+
+def test_a_file_that_is_gone_has_no_fingerprint_wherever_the_command_runs(references, tmp_path, monkeypatch):
+    monkeypatch.chdir(Path(references[0]).parent)
+    for gone in (str(tmp_path / "gone.png"), "gone.png", "gone.npz#3", "#3"):
+        assert fingerprint_of(gone) is None
+    assert fingerprint_of(references[0]) is not None
 
 
 def test_pages_of_one_file_do_not_share_an_entry(tmp_path, cache, plain):

@@ -227,7 +227,10 @@ def fingerprint_of(reference: str) -> str | None:
     path = Path(reference)
     try:
         if not path.exists():
-            path = Path(reference.rpartition("#")[0])
+            whole = reference.rpartition("#")[0]
+            if not whole:  # a path of nothing would be the folder in which the command runs
+                return None
+            path = Path(whole)
         if not path.is_dir():
             return _fingerprint(path)
         from secondread.images.dicom.series import files_below
