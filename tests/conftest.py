@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import random
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +48,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     write_in_memory()
+
+
+def pytest_runtest_setup() -> None:
+    """Each test draws what it draws by itself, whatever ran before it in this process."""
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.manual_seed(0)
 
 
 @pytest.hookimpl(wrapper=True)
