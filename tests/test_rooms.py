@@ -16,6 +16,7 @@ ROOMS = (
     "version",
     "errors",
     "tables",
+    "packed",
     "texts",
     "wording",
     "parquet",

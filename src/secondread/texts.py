@@ -5,13 +5,15 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Self, overload
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.packed import Packed
 
-class Texts(Sequence[str]):
+
+class Texts(Packed[str]):
     """Texts in one block, 8 bytes more than its UTF-8 each, in place of Python's 50 and an object's slot.
 
     They are added at the end and never changed. Text of file names that are not UTF-8 comes back as it was.
@@ -30,14 +32,7 @@ class Texts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self[one] for one in range(*at.indices(len(self)))]
-        at = range(len(self))[at]
+    def made(self, at: int) -> str:
         begin = self._ends[at - 1] if at else 0
         return self._block[begin : self._ends[at]].decode("utf-8", "surrogatepass")
 

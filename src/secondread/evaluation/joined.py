@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondread.errors import UserError
 from secondread.images.several_files import absolute
+from secondread.packed import Packed
 from secondread.readings.readings import Readings
 from secondread.readings.same_file import Known, compare_all
 from secondread.readings.streamed.packed_readings import PackedReadings
@@ -46,7 +46,7 @@ class Finding:
         return -1 if found is None else found
 
 
-class Joined(Sequence[Known]):
+class Joined(Packed[Known]):
     """Rows joined with readings; as a sequence, what is known of those that may be of another image now.
 
     numbers    of each row's reading; -1 = none
@@ -76,13 +76,7 @@ class Joined(Sequence[Known]):
     def __len__(self) -> int:
         return len(self._looked_at)
 
-    @overload
-    def __getitem__(self, at: int) -> Known: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Known]: ...
-    def __getitem__(self, at: int | slice) -> Known | list[Known]:
-        if isinstance(at, slice):
-            return [self[one] for one in range(*at.indices(len(self)))]
+    def made(self, at: int) -> Known:
         reading = self.readings.rows[self.numbers[self._looked_at[at]]]
         kept = self.readings.fingerprints.get(reading.path, "")
         return Known(self.manifest.reference(self.row(at)), reading.digest, kept)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import overload
 
 from secondread import tables
 from secondread.cohorts.listing.streamed.file_table import FileTable
@@ -27,6 +26,7 @@ from secondread.images.header import Header
 from secondread.outputs.folders import RECORD, made_by, refuse_no_folder
 from secondread.outputs.lock import only_one
 from secondread.outputs.whole import clear_leftovers, write_whole
+from secondread.packed import Packed
 from secondread.texts import Places, Texts
 from secondread.wording.numbers import count
 
@@ -66,7 +66,7 @@ class MappedStudy:
         )
 
 
-class KeyMap(Sequence[MappedStudy]):
+class KeyMap(Packed[MappedStudy]):
     """The studies of a key map as it lies on the disk, packed. `key_mark` is None where it has no row."""
 
     def __init__(self) -> None:
@@ -118,13 +118,7 @@ class KeyMap(Sequence[MappedStudy]):
     def __len__(self) -> int:
         return len(self._columns[0])
 
-    @overload
-    def __getitem__(self, at: int) -> MappedStudy: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[MappedStudy]: ...
-    def __getitem__(self, at: int | slice) -> MappedStudy | list[MappedStudy]:
-        if isinstance(at, slice):
-            return [self[one] for one in range(*at.indices(len(self)))]
+    def made(self, at: int) -> MappedStudy:
         study, uid, accession, patient, series = (column[at] for column in self._columns)
         return MappedStudy(study, uid, accession, patient, tuple(tables.parted(series)) if series else ())
 

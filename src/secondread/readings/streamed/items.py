@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from functools import cached_property
-from typing import overload
 
 from secondread.cohorts.sequences import numbered_frames
+from secondread.packed import Packed
 from secondread.readings.streamed.item import Item
 from secondread.texts import Places, Texts
 
 _NO_FRAME = -1
 
 
-class Items(Sequence[Item]):
+class Items(Packed[Item]):
     """Images in columns: their texts and some 60 bytes each, in place of some 700."""
 
     def __init__(self, items: Iterable[Item] = ()) -> None:
@@ -63,19 +63,10 @@ class Items(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._frames)
 
-    @overload
-    def __getitem__(self, at: int) -> Item: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Item]: ...
-    def __getitem__(self, at: int | slice) -> Item | list[Item]:
-        if isinstance(at, slice):
-            return [self[one] for one in range(*at.indices(len(self)))]
+    def made(self, at: int) -> Item:
         frame, time = self._frames[at], self._times[at]
         return Item(
             **{name: texts[at] for name, texts in self._texts.items()},
             frame=None if frame == _NO_FRAME else frame,
             time_s=None if math.isnan(time) else time,
         )
-
-    def __iter__(self) -> Iterator[Item]:
-        return (self[at] for at in range(len(self)))

@@ -9,12 +9,13 @@ from copy import copy
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondread.errors import DataError
+from secondread.packed import Packed
 from secondread.readings.reading import Reading
 from secondread.readings.streamed.words import Words
 from secondread.readings.table_reader import Table
@@ -30,7 +31,7 @@ _OTHERS = ("frame", "time_s", "score", "p_value", "score_without_complexity")
 _PART, _BASELINE = "part_", "baseline_"
 
 
-class PackedReadings(Sequence[Reading]):
+class PackedReadings(Packed[Reading]):
     """Readings in columns: their texts and some 130 bytes each, in place of some 1,500.
 
     What a reading lacks is NaN in `numbers`. Of equal paths the last stays, at its own place.
@@ -137,14 +138,7 @@ class PackedReadings(Sequence[Reading]):
     def __len__(self) -> int:
         return len(self._flags)
 
-    @overload
-    def __getitem__(self, at: int) -> Reading: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[Reading]: ...
-    def __getitem__(self, at: int | slice) -> Reading | list[Reading]:
-        if isinstance(at, slice):
-            return [self[one] for one in range(*at.indices(len(self)))]
-        at = range(len(self))[at]
+    def made(self, at: int) -> Reading:
         parts, baselines, *others = self._columns
         frame, time_s, score, p_value, without = (
             None if column is None or (value := column[at]) != value else value for column in others
@@ -180,9 +174,6 @@ class PackedReadings(Sequence[Reading]):
             for prefix in (_PART, _BASELINE)
         )
         return (parts, baselines, *map(self._numbers.get, _OTHERS))
-
-    def __iter__(self) -> Iterator[Reading]:
-        return (self[at] for at in range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):

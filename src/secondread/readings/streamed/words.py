@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from collections.abc import Iterable, Iterator
+
+from secondread.packed import Packed
 
 
-class Words(Sequence[str]):
+class Words(Packed[str]):
     """4 bytes a text, and each different one once."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
@@ -26,13 +27,7 @@ class Words(Sequence[str]):
     def __len__(self) -> int:
         return len(self._of)
 
-    @overload
-    def __getitem__(self, at: int) -> str: ...
-    @overload
-    def __getitem__(self, at: slice) -> list[str]: ...
-    def __getitem__(self, at: int | slice) -> str | list[str]:
-        if isinstance(at, slice):
-            return [self._words[code] for code in self._of[at]]
+    def made(self, at: int) -> str:
         return self._words[self._of[at]]
 
     def __iter__(self) -> Iterator[str]:
