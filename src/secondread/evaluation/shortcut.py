@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import Estimate, Resampling, area_estimate
+from secondread.evaluation.remembered import remembered
 from secondread.metrics.ranks import spearman
 from secondread.metrics.roc import auroc
 from secondread.wording.short import Short
@@ -198,6 +199,7 @@ def _leaf(n: int) -> int:
     return int(np.clip(n // 40, 3, 20))
 
 
+@remembered
 def _label_from(  # type: ignore[no-untyped-def]
     features: NDArray[np.float64], labels: NDArray[np.bool_], groups: NDArray[np.str_], how: Resampling, make
 ) -> Estimate:
@@ -219,6 +221,7 @@ def _label_from(  # type: ignore[no-untyped-def]
     return area_estimate(labels[done], predicted[done], groups[done], how)
 
 
+@remembered
 def _score_from(
     features: NDArray[np.float64], scores: NDArray[np.float64], groups: NDArray[np.str_], seed: int
 ) -> tuple[Estimate, float | None]:
