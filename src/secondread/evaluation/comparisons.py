@@ -20,9 +20,10 @@ from secondread.evaluation.estimates import (
     precision_estimate,
 )
 from secondread.evaluation.units import Units
-from secondread.metrics.bootstrap import bootstrap
+from secondread.metrics.bootstrap import area_draws, interval
 from secondread.metrics.few_patients import FEWEST, difference_of_aurocs, newcombe_auroc, patients_of_each
-from secondread.metrics.roc import auroc, weighted_auroc
+from secondread.metrics.patients import patient_numbers
+from secondread.metrics.roc import WeightedAuroc, auroc
 from secondread.wording.short import Short
 
 BASELINES = {column_of(name): title for name, title in trivial.BASELINES.items()}
@@ -116,17 +117,16 @@ def difference(
     if (reason := one_label_only(units.abnormal)) is not None:
         return Estimate(None, reason=reason)
 
-    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return weighted_auroc(units.abnormal, first, weights) - weighted_auroc(
-            units.abnormal, second, weights
-        )
-
-    value = float(statistic(np.ones((1, len(units))))[0])
+    number = patient_numbers(units.groups)
+    both = [WeightedAuroc(units.abnormal, scores, number) for scores in (first, second)]
+    every = np.ones(len(units))  # as many as patients or more
+    value = float(both[0](every)) - float(both[1](every))
+    draws = area_draws(both, number, repeats=how.repeats, seed=how.seed)
     try:
-        found = bootstrap(statistic, units.groups, repeats=how.repeats, seed=how.seed)
+        found = interval(draws[0] - draws[1])
     except ValueError:
         return Estimate(value)
-    of_each = patients_of_each(units.abnormal, units.groups)
+    of_each = patients_of_each(units.abnormal, number)
     areas = [auroc(units.abnormal, scores) for scores in (first, second)]
     if min(of_each) < FEWEST or set(areas) <= {0.0, 1.0}:
         own = [(area, *newcombe_auroc(area, *of_each)) for area in areas]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit, ndtri
 
 from secondread.metrics.few_patients import FEWEST_TO_RESAMPLE, newcombe_auroc, patients_of_each
-from secondread.metrics.labelled_scores import Floats, labelled_scores
+from secondread.metrics.labelled_scores import Columns, Floats, labelled_scores
 from secondread.metrics.patients import Patients, patient_numbers
-from secondread.metrics.precision_recall import average_precision, weighted_average_precision
-from secondread.metrics.roc import auroc, roc_curve, weighted_auroc
+from secondread.metrics.precision_recall import WeightedAveragePrecision, average_precision
+from secondread.metrics.roc import WeightedAuroc, auroc, roc_curve
 from secondread.metrics.shares import clopper_pearson
 
 Statistic = Callable[[Floats], Floats]
@@ -23,7 +23,11 @@ OfFew = Callable[[float, tuple[int, int], float], tuple[float, float]]
 """An area, the patients with an abnormal and with a normal image, and the level, to an interval that does not
 rest on resampling."""
 
-_VALUES_AT_ONCE = 4_000_000
+Area = Callable[[Floats], Floats]
+"""How often each patient was drawn, `[b, patients]`, to values `[b]`: a `WeightedAuroc` of their numbers."""
+
+_WEIGHTS_AT_ONCE, _DRAWS_AT_ONCE = 4_000_000, 500_000
+"""Numbers in one array; those that stay in a processor's cache are gone through faster."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +59,30 @@ def patient_weights(patients: Patients, repeats: int, seed: int) -> Iterator[Flo
     of its own. The same seed gives the same draws whatever the statistic, so that differences are paired.
     """
     number = patient_numbers(patients)
+    for times in _draws(number, repeats, seed, _WEIGHTS_AT_ONCE):
+        yield times.take(number, axis=1)
+
+
+def _draws(number: Columns, repeats: int, seed: int, at_once: int) -> Iterator[Floats]:
+    """Chunks `[b, patients]`: how often each patient was drawn, the same whatever is done `at_once`."""
     if not number.size:
         raise ValueError("there are no images to resample")
     count = int(number.max()) + 1
     random = np.random.default_rng(seed)
-    at_once = max(1, _VALUES_AT_ONCE // max(count, number.size))
-    for start in range(0, repeats, at_once):
-        rows = min(at_once, repeats - start)
+    rows_at_once = max(1, at_once // max(count, number.size))
+    for start in range(0, repeats, rows_at_once):
+        rows = min(rows_at_once, repeats - start)
         drawn = random.integers(0, count, size=(rows, count)) + np.arange(rows)[:, None] * count
         times = np.bincount(drawn.ravel(), minlength=rows * count).reshape(rows, count)
-        yield times[:, number].astype(np.float64)
+        yield times.astype(np.float64)
+
+
+def area_draws(areas: Sequence[Area], number: Columns, *, repeats: int = 2000, seed: int = 0) -> Floats:
+    """`[areas, repeats]` of areas that were given the patients' numbers `[n]`, all on the same draws."""
+    chunks = [
+        np.stack([area(times) for area in areas]) for times in _draws(number, repeats, seed, _DRAWS_AT_ONCE)
+    ]
+    return np.concatenate(chunks, axis=1)
 
 
 def bootstrap(
@@ -158,10 +176,10 @@ def auroc_interval(
     (0.933, 1.0)
     """
     abnormal, values = labelled_scores(labels, scores)
-    chosen = _or_each_image(patients, values.size)
-    draws = [weighted_auroc(abnormal, values, w) for w in patient_weights(chosen, repeats, seed)]
-    of_each = patients_of_each(abnormal, patient_numbers(chosen))
-    return area_interval(auroc(abnormal, values), np.concatenate(draws), of_each, auroc_of_few, level)
+    number = _numbers(patients, values.size)
+    draws = area_draws([WeightedAuroc(abnormal, values, number)], number, repeats=repeats, seed=seed)
+    of_each = patients_of_each(abnormal, number)
+    return area_interval(auroc(abnormal, values), draws[0], of_each, auroc_of_few, level)
 
 
 def average_precision_interval(
@@ -180,11 +198,13 @@ def average_precision_interval(
     `average_precision_of_few`.
     """
     abnormal, values = labelled_scores(labels, scores)
-    chosen = _or_each_image(patients, values.size)
-    draws = [weighted_average_precision(abnormal, values, w) for w in patient_weights(chosen, repeats, seed)]
-    of_each = patients_of_each(abnormal, patient_numbers(chosen))
-    value = average_precision(abnormal, values)
-    return area_interval(value, np.concatenate(draws), of_each, average_precision_of_few, level)
+    number = _numbers(patients, values.size)
+    area = WeightedAveragePrecision(abnormal, values, number)
+    draws = area_draws([area], number, repeats=repeats, seed=seed)
+    of_each = patients_of_each(abnormal, number)
+    return area_interval(
+        average_precision(abnormal, values), draws[0], of_each, average_precision_of_few, level
+    )
 
 
 def roc_band(
@@ -203,17 +223,17 @@ def roc_band(
     patients, it reaches as far as Clopper's and Pearson's interval of the sensitivity in so many patients.
     """
     abnormal, values = labelled_scores(labels, scores)
-    chosen = _or_each_image(patients, values.size)
+    number = _numbers(patients, values.size)
     grid = np.linspace(0.0, 1.0, points)
     heights = []
-    for found, alarmed in _cumulated(abnormal, values, chosen, repeats, seed):
+    for found, alarmed in _cumulated(abnormal, values, number, repeats, seed):
         x, y = np.append(0.0, alarmed / alarmed[-1]), np.append(0.0, found / found[-1])
         # where the curve jumps (equal x) np.interp takes the top of the jump
         heights.append(np.interp(grid, x, y))
     band = _band(grid, heights, level)
     curve = roc_curve(abnormal, values)
     own = np.interp(grid, curve.false_positive_rate, curve.sensitivity)
-    count = patients_of_each(abnormal, patient_numbers(chosen))[0]
+    count = patients_of_each(abnormal, number)[0]
     low, high = band.low.copy(), band.high.copy()
     for place in range(points - 1):  # at a rate of 1 the sensitivity is 1, whatever the patients
         if count < FEWEST_TO_RESAMPLE or low[place] == high[place]:
@@ -237,23 +257,24 @@ def precision_recall_band(
     abnormal, values = labelled_scores(labels, scores)
     grid = np.linspace(1.0 / (points - 1), 1.0, points - 1)
     heights = []
-    for found, alarmed in _cumulated(abnormal, values, _or_each_image(patients, values.size), repeats, seed):
+    for found, alarmed in _cumulated(abnormal, values, _numbers(patients, values.size), repeats, seed):
         first = np.searchsorted(found / found[-1], grid - 1e-12)
         heights.append(found[first] / (found[first] + alarmed[first]))
     return _band(grid, heights, level)
 
 
 def _cumulated(
-    abnormal: NDArray[np.bool_], values: Floats, patients: Patients, repeats: int, seed: int
+    abnormal: NDArray[np.bool_], values: Floats, number: Columns, repeats: int, seed: int
 ) -> Iterator[tuple[Floats, Floats]]:
     """For each repeat with both classes: weights of abnormal and of normal images at or above each
     distinct score, from the highest score down."""
     order = np.argsort(-values, kind="stable")
-    starts = np.append(0, np.flatnonzero(np.diff(values[order])) + 1)
-    for weights in patient_weights(patients, repeats, seed):
-        drawn = weights[:, order]
-        found = np.cumsum(np.add.reduceat(drawn * abnormal[order], starts, axis=1), axis=1)
-        alarmed = np.cumsum(np.add.reduceat(drawn * ~abnormal[order], starts, axis=1), axis=1)
+    last_of_tie = np.append(np.flatnonzero(np.diff(values[order])), values.size - 1)
+    columns, ill = number[order], abnormal[order].astype(np.float64)
+    for times in _draws(number, repeats, seed, _DRAWS_AT_ONCE):
+        drawn = times.take(columns, axis=1)
+        found = np.cumsum(drawn * ill, axis=1).take(last_of_tie, axis=1)
+        alarmed = np.cumsum(drawn, axis=1).take(last_of_tie, axis=1) - found
         for row in np.flatnonzero((found[:, -1] > 0) & (alarmed[:, -1] > 0)):
             yield found[row], alarmed[row]
 
@@ -265,8 +286,10 @@ def _band(grid: Floats, heights: list[Floats], level: float) -> Band:
     return Band(grid, low, high)
 
 
-def _or_each_image(patients: Patients | None, count: int) -> Patients:
-    chosen: Patients = [None] * count if patients is None else patients
-    if len(chosen) != count:
-        raise ValueError(f"{len(chosen)} patients are given for {count} images")
-    return chosen
+def _numbers(patients: Patients | None, count: int) -> Columns:
+    """The patients' numbers; without patients every image is its own."""
+    if patients is None:
+        return np.arange(count)
+    if len(patients) != count:
+        raise ValueError(f"{len(patients)} patients are given for {count} images")
+    return patient_numbers(patients)

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+Columns = NDArray[np.int64]
+"""Which column of an array is each image's."""
 
 
 def labelled_scores(

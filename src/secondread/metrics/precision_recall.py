@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from secondread.metrics.labelled_scores import Floats, labelled_scores
+from secondread.metrics.labelled_scores import Columns, Floats, labelled_scores
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,38 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     return float(np.sum(np.diff(curve.recall, prepend=0.0) * curve.precision))
 
 
-def weighted_average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> Floats:
-    """Average precision of images that count `weights` times: `[..., n]` (>= 0) to `[...]`.
+class WeightedAveragePrecision:
+    """Average precision of images that count by weights, as `roc.WeightedAuroc` has the AUROC."""
 
-    NaN where a row of weights leaves one class only.
-    """
-    abnormal, values = labelled_scores(labels, scores)
-    order = np.argsort(-values, kind="stable")
-    starts = np.append(0, np.flatnonzero(np.diff(values[order])) + 1)
-    sorted_weights = np.asarray(weights, dtype=np.float64)[..., order]
-    gained = np.add.reduceat(sorted_weights * abnormal[order], starts, axis=-1)
-    called = np.cumsum(np.add.reduceat(sorted_weights, starts, axis=-1), axis=-1)
-    found = np.cumsum(gained, axis=-1)
-    precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    total = found[..., -1]
-    defined = (total > 0) & (called[..., -1] > total)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(defined, (gained * precision).sum(-1) / total, np.nan)
+    def __init__(self, labels: ArrayLike, scores: ArrayLike, columns: Columns | None = None) -> None:
+        abnormal, values = labelled_scores(labels, scores)
+        order = np.argsort(-values, kind="stable")
+        starts = np.append(0, np.flatnonzero(np.diff(values[order])) + 1)
+        ill = np.flatnonzero(abnormal[order])
+        # only at distinct scores that an abnormal image has is anything gained
+        self._gaining, self._begins = np.unique(np.searchsorted(starts, ill, "right") - 1, return_index=True)
+        self._last = np.append(starts[1:], values.size)[self._gaining] - 1
+        self._distinct = starts.size
+        self._all, self._ill = (found if columns is None else columns[found] for found in (order, order[ill]))
+
+    def __call__(self, weights: ArrayLike) -> Floats:
+        given = np.asarray(weights, dtype=np.float64)
+        every = np.cumsum(given.take(self._all, axis=-1), axis=-1)
+        gained = np.add.reduceat(given.take(self._ill, axis=-1), self._begins, axis=-1)
+        found, called = np.cumsum(gained, axis=-1), every.take(self._last, axis=-1)
+        precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+        # of all distinct scores, so that a sum is rounded as one over the whole curve is
+        steps = np.zeros((*given.shape[:-1], self._distinct))
+        steps[..., self._gaining] = gained * precision
+        total = found[..., -1]
+        defined = (total > 0) & (every[..., -1] > total)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(defined, steps.sum(-1) / total, np.nan)
+
+
+def weighted_average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> Floats:
+    """`WeightedAveragePrecision` of one weight for each image."""
+    return WeightedAveragePrecision(labels, scores)(weights)
 
 
 def best_f1(labels: ArrayLike, scores: ArrayLike) -> BestF1:

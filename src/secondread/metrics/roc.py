@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from secondread.metrics.labelled_scores import Floats, labelled_scores
+from secondread.metrics.labelled_scores import Columns, Floats, labelled_scores
 from secondread.metrics.midranks import midranks
 
 
@@ -63,21 +63,37 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float:
     return float((ranks[abnormal].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> Floats:
-    """AUROC of images that count `weights` times: `[..., n]` weights (>= 0) give `[...]` areas.
+class WeightedAuroc:
+    """AUROC of images that count by weights (>= 0): `[..., m]` weights give `[...]` areas, NaN where a row of
+    them leaves one class only.
 
-    NaN where a row of weights leaves one class only. It makes thousands of bootstrap repeats cheap:
-    the scores are sorted once.
+    columns  `[n]` which of the m weights is each image's, such as its patient's; none = one for each image
+
+    It makes thousands of bootstrap repeats cheap: the scores are sorted once.
     """
-    abnormal, values = labelled_scores(labels, scores)
-    order = np.argsort(values, kind="stable")
-    starts = np.append(0, np.flatnonzero(np.diff(values[order])) + 1)
-    sorted_weights = np.asarray(weights, dtype=np.float64)[..., order]
-    positive = np.add.reduceat(sorted_weights * abnormal[order], starts, axis=-1)
-    negative = np.add.reduceat(sorted_weights * ~abnormal[order], starts, axis=-1)
-    below = np.cumsum(negative, axis=-1) - negative / 2
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray((positive * below).sum(-1) / (positive.sum(-1) * negative.sum(-1)))
+
+    def __init__(self, labels: ArrayLike, scores: ArrayLike, columns: Columns | None = None) -> None:
+        abnormal, values = labelled_scores(labels, scores)
+        order = np.argsort(values, kind="stable")
+        normal, ill = order[~abnormal[order]], order[abnormal[order]]
+        self._below, self._upto = (
+            np.searchsorted(values[normal], values[ill], side) for side in ("left", "right")
+        )
+        self._normal, self._ill = (found if columns is None else columns[found] for found in (normal, ill))
+
+    def __call__(self, weights: ArrayLike) -> Floats:
+        given = np.asarray(weights, dtype=np.float64)
+        normal = np.zeros((*given.shape[:-1], self._normal.size + 1))
+        np.cumsum(given.take(self._normal, axis=-1), axis=-1, out=normal[..., 1:])
+        ill = given.take(self._ill, axis=-1)
+        twice_beaten = ill * (normal.take(self._below, axis=-1) + normal.take(self._upto, axis=-1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(twice_beaten.sum(-1) / 2 / (ill.sum(-1) * normal[..., -1]))
+
+
+def weighted_auroc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike) -> Floats:
+    """`WeightedAuroc` of one weight for each image."""
+    return WeightedAuroc(labels, scores)(weights)
 
 
 def youden(labels: ArrayLike, scores: ArrayLike) -> YoudenPoint:
