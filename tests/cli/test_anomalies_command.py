@@ -15,6 +15,9 @@ from secondread.cli.main import app
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms.make import make_phantoms
 
+QUICK = ("cutpaste", "draem", "mixture")
+"""The others differ from these in what is drawn alone, which `tests/anomalies` asks of each."""
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +61,10 @@ def test_without_a_kind_the_page_shows_what_the_recipes_detector_learns_from_wit
         assert (before == after)[before < 0.3 * 255 - 1].all()
 
 
-@pytest.mark.parametrize("kind", sorted(ANOMALIES))
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[] if kind in QUICK else [pytest.mark.slow]) for kind in sorted(ANOMALIES)],
+)
 def test_the_page_holds_each_image_before_and_after_and_its_target(
     kind: str, phantoms: Manifest, small: Path, tmp_path: Path
 ) -> None:

@@ -58,7 +58,7 @@ def test_log_determinant_per_position_sums_to_the_whole():
     torch.testing.assert_close(per_position.flatten(1).sum(1), flow(x)[1])
 
 
-@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("rank", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_density_integrates_to_one(rank):
     flow = make_flow(rank, channels=2, seed=3)
     line = torch.linspace(-40, 40, 1601)

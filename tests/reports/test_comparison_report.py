@@ -122,11 +122,12 @@ def test_markup_in_names_is_shown_not_run(odd_page):
 @pytest.mark.parametrize(
     "options",
     [
-        {"seeds": (0,)},
-        {"calibrated": False},
-        {"per_patient": 3},
+        pytest.param({"seeds": (0,)}, marks=pytest.mark.slow),
+        {"seeds": (0,), "calibrated": False, "per_patient": 3},
+        pytest.param({"calibrated": False}, marks=pytest.mark.slow),
+        pytest.param({"per_patient": 3}, marks=pytest.mark.slow),
         {"strengths": {f"_method.{number}+x": 2 - number / 8 for number in range(14)}},
-        {"strengths": {"same": 0.0}, "normal": 8, "abnormal": 6},
+        pytest.param({"strengths": {"same": 0.0}, "normal": 8, "abnormal": 6}, marks=pytest.mark.slow),
     ],
 )
 def test_a_comparison_is_written_of_whatever_there_is(tmp_path, options):

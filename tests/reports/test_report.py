@@ -153,8 +153,8 @@ def test_the_training_figure_is_in_the_model_card(trouble_page):
     "options",
     [
         {"abnormal": 0},
-        {"normal": 0, "abnormal": 3},
-        {"patients": False},
+        pytest.param({"normal": 0, "abnormal": 3}, marks=pytest.mark.slow),
+        pytest.param({"patients": False}, marks=pytest.mark.slow),
         {"normal": 2, "abnormal": 1, "per_patient": 1},
         {"volumes": True, "maps": True, "masks": True, "normal": 6, "abnormal": 6},
     ],

@@ -201,7 +201,12 @@ def test_what_it_needs_is_what_it_learns_from(learns_from):
 
 @pytest.mark.parametrize(
     ("learns_from", "copies"),
-    [(("unlabelled",), None), (("unlabelled",), 1), (BOTH, 1), (("abnormal",), 1)],
+    [
+        (("unlabelled",), None),
+        (BOTH, 1),
+        pytest.param(("unlabelled",), 1, marks=pytest.mark.slow),
+        pytest.param(("abnormal",), 1, marks=pytest.mark.slow),
+    ],
 )
 def test_every_use_learns_and_finds_what_was_planted(learns_from, copies):
     """96 normals; 80 unlabelled images of which 24 show a bright square; 8 labelled ones."""

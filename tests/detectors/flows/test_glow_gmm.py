@@ -152,8 +152,8 @@ def test_what_it_needs_is_what_it_learns_from(learns_from, pretrain):
     ("learns_from", "changes"),
     [
         (("unlabelled",), {}),
-        (BOTH, {}),
-        (("abnormal",), {"pretrain": False}),
+        pytest.param(BOTH, {}, marks=pytest.mark.slow),
+        pytest.param(("abnormal",), {"pretrain": False}, marks=pytest.mark.slow),
         (BOTH, {**ALL, "flow": UNIT, "pretrain": False}),
     ],
 )

@@ -9,18 +9,17 @@ import torch
 from made_glow import SCHEMES, images, make_glow
 from plain_glow import plain_glow
 
+from pairs import each_pair
 from secondread.flows.glow.glow import Glow
 
-FORMS = [(mixing, border) for mixing in ("plain", "lu") for border in (True, False)]
+FORMS = {"mixing": ["plain", "lu"], "border": [True, False]}
 
 
 def joined(latents):
     return torch.cat([z.flatten(1) for z in latents], dim=1)
 
 
-@pytest.mark.parametrize("rank", [2, 3])
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize(("mixing", "border"), FORMS)
+@each_pair(rank=[2, 3], scheme=SCHEMES, **FORMS)
 def test_inverse_undoes_transform_and_transform_undoes_inverse(rank, scheme, mixing, border):
     glow = make_glow(rank, scheme=scheme, mixing=mixing, border=border, channels=3)
     x = images(glow)
@@ -32,9 +31,7 @@ def test_inverse_undoes_transform_and_transform_undoes_inverse(rank, scheme, mix
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("rank", [2, 3])
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize(("mixing", "border"), FORMS)
+@each_pair(rank=[2, 3], scheme=SCHEMES, **FORMS)
 def test_log_determinant_equals_the_jacobian_of_autograd(rank, scheme, mixing, border):
     size = {2: (4, 4), 3: (2, 4, 2)}[rank]
     levels = {2: 2, 3: 1}[rank]
@@ -47,7 +44,7 @@ def test_log_determinant_equals_the_jacobian_of_autograd(rank, scheme, mixing, b
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("rank", [2, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_density_integrates_to_one(rank, scheme):
     """By 2^15 quasi-random points of a multivariate t with 2 degrees of freedom, wider than the flow."""

@@ -7,6 +7,8 @@ import torch
 from made_glow import SCHEMES, images, make_glow
 from plain_glow import plain_glow
 
+from pairs import each_pair
+
 MEMORY = ("recompute", "store", "invert")
 
 
@@ -24,10 +26,7 @@ def assert_same_gradients(found, expected, **tolerance):
         )
 
 
-@pytest.mark.parametrize("rank", [2, 3])
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("mixing", ["plain", "lu"])
-@pytest.mark.parametrize("border", [True, False])
+@each_pair(rank=[2, 3], scheme=SCHEMES, mixing=["plain", "lu"], border=[True, False])
 def test_log_density_and_gradients_equal_the_textbook_form(rank, scheme, mixing, border):
     glow = make_glow(rank, scheme=scheme, mixing=mixing, border=border, depth=3, anchors=2)
     x = images(glow).requires_grad_()

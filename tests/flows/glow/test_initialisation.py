@@ -5,6 +5,8 @@ import torch
 from made_glow import SCHEMES, make_glow
 from plain_glow import plain_glow
 
+from pairs import each_pair
+
 
 def blurred(glow, n=64, seed=0):
     """Images with structure, off centre: their channels differ after the squeeze."""
@@ -14,9 +16,7 @@ def blurred(glow, n=64, seed=0):
     return 0.1 * x + 3.0
 
 
-@pytest.mark.parametrize("rank", [2, 3])
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("mixing", ["plain", "lu"])
+@each_pair(rank=[2, 3], scheme=SCHEMES, mixing=["plain", "lu"])
 def test_zero_mean_and_unit_variance_behind_every_actnorm(rank, scheme, mixing):
     glow = make_glow(rank, scheme=scheme, mixing=mixing, depth=3)
     x = blurred(glow)

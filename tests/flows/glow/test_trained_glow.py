@@ -46,7 +46,15 @@ def trained(rank, scheme, *, steps=30, **options):
 
 @pytest.mark.parametrize(
     ("rank", "scheme"),
-    [(2, "glow"), (2, "shibata"), (2, "exp"), (2, "additive"), (2, "spline"), (3, "glow"), (3, "shibata")],
+    [
+        (2, "glow"),
+        (2, "shibata"),
+        (3, "glow"),
+        pytest.param(2, "exp", marks=pytest.mark.slow),
+        pytest.param(2, "additive", marks=pytest.mark.slow),
+        pytest.param(2, "spline", marks=pytest.mark.slow),
+        pytest.param(3, "shibata", marks=pytest.mark.slow),
+    ],
 )
 def test_training_lowers_the_loss_and_the_round_trip_stays_exact(rank, scheme):
     glow, losses, x = trained(rank, scheme, mixing="lu" if scheme == "shibata" else "plain")

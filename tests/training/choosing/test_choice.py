@@ -6,6 +6,7 @@ import torch
 from small_detectors import Autoencoder, AutoencoderSettings, build
 from test_loop import Killed, fit, kill_at, same, without_times
 
+from pairs import each_pair
 from secondread.anomalies.kinds.fpi import ForeignPatches, ForeignPatchSettings
 from secondread.calibration.part_mixture import PartMixture
 from secondread.calibration.raw_scores import concatenate
@@ -113,9 +114,9 @@ def test_watching_changes_nothing_in_the_fit(images, tmp_path):
     assert all(set(epoch.measured) == set(RULES) for epoch in log.epochs)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1e9], ids=["every round", "end of stages only"])
-@pytest.mark.parametrize("after", [1, 4, 6, 10])
-@pytest.mark.parametrize("rule", RULES)
+@each_pair(
+    seconds=[0.0, 1e9], after=[1, 4, 6, 10], rule=RULES
+)  # at every round, or at the end of stages only
 def test_a_killed_fit_resumes_to_the_same_choice_and_curve(images, tmp_path, rule, after, seconds):
     settings = stage(
         epochs=5, keep=rule, watch=RULES, moving_average=0.7, early_stop=EarlyStopSettings(patience=3)
