@@ -1,4 +1,4 @@
-"""Cases of several settings: each pair of values is tried in the quick tests, each combination in the slow."""
+"""Cases of several settings: each pair of values is tried in the quick tests, all together in the slow."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def each_pair(**settings: Sequence[object]) -> pytest.MarkDecorator:
 
 
 def covering(counts: Sequence[int]) -> set[tuple[int, ...]]:
-    """Combinations that hold each pair of values of any two settings: each time the one with most new ones."""
+    """Combinations that hold each pair of values of any two settings: each time that with most new ones."""
     cases = {place: _pairs(place) for place in product(*map(range, counts))}
     wanted, chosen = set().union(*cases.values()), set()
     while wanted:
