@@ -43,6 +43,7 @@ from secondread.scoring.device import (
     autocast,
     choose_precision,
     memory_format,
+    parts_of,
     place,
 )
 from secondread.scoring.image_source import ImageSource
@@ -115,7 +116,7 @@ class Scorer:
         maps: bool,
     ) -> RawScores:
         """`batch` before maps are processed."""
-        if any(part.training for part in self.detector.modules()):
+        if any(part.training for part in parts_of(self.detector)):
             self.detector.eval()
         place(self.detector, self.device)
         batch = Batch(
