@@ -11,6 +11,7 @@ failed, skipped, seconds, processor. Ends with 1 where a test failed.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,11 @@ from secondread.scoring.bf16_speed import processor_name
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = ("as it is", "older CPU")
+EMULATED = {
+    "avx512.py": ("x86_64-linux-gnu-g++", "bochs"),
+    "neon.py": ("aarch64-linux-gnu-g++", "qemu-aarch64"),
+}
+"""Scripts beside this one that run the compiled coupling network in an emulator, and what they need."""
 QUICK_FORM = "older CPU"
 QUICK = ("tests/laws/test_laws.py", "tests/flows/glow/test_gradients.py", "tests/readings/test_score.py")
 QUICK_TESTS = "not (test_2 or test_3 or test_4 or test_5 or test_6 or test_7 or test_8 or 3d or bf16)"
@@ -66,6 +72,19 @@ def run(form: str, tests: str, arguments: Sequence[str], processes: int) -> Outc
     return Outcome(form, tests, passed, failed, count["skipped"], seconds, names)
 
 
+def emulate(script: str) -> Outcome:
+    """One of `EMULATED` as one test, skipped where a program is not there."""
+    missing = [name for name in EMULATED[script] if shutil.which(name) is None]
+    if missing:
+        print(f"{script}: not run, there is no {' and no '.join(missing)}", flush=True)
+        return Outcome(script, "in an emulator", 0, 0, 1, 0.0, ())
+    begun = time.monotonic()
+    call = [sys.executable, str(Path(__file__).with_name(script))]
+    failed = subprocess.run(call, env=environment("as it is")).returncode != 0
+    seconds = time.monotonic() - begun
+    return Outcome(script, "in an emulator", not failed, failed, 0, seconds, (script,) * failed)
+
+
 def table(outcomes: Sequence[Outcome]) -> str:
     """Markdown, with the failed tests below."""
     features = torch.backends.cpu.get_cpu_capability()
@@ -76,7 +95,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for o in outcomes:
-        variables = " ".join(f"`{name}={value}`" for name, value in FORMS[o.form].items()) or "–"
+        variables = " ".join(f"`{name}={value}`" for name, value in FORMS.get(o.form, {}).items()) or "–"
         counts = f"{o.passed} | {o.failed} | {o.skipped}"
         lines.append(f"| {o.form} | {variables} | {o.tests} | {counts} | {o.seconds:.0f} |")
     lines += ["", *(f"- {o.form}: {name}" for o in outcomes for name in o.names)]
@@ -93,9 +112,13 @@ def main() -> None:
     parser.add_argument("tests", nargs="*", help="paths in place of all tests")
     given = parser.parse_args()
     outcomes: list[Outcome] = []
-    for form in (QUICK_FORM,) if given.quick else given.forms:
+    forms = [QUICK_FORM] if given.quick else given.forms
+    everything = not given.quick and not given.tests and forms == list(FORMS)
+    for form in (*forms, *(EMULATED if everything else ())):
         print(f"== {form}", flush=True)
-        if given.quick:
+        if form in EMULATED:
+            outcomes.append(emulate(form))
+        elif given.quick:
             outcomes.append(run(form, "quick", ["-m", "numerical", "-k", QUICK_TESTS, *QUICK], given.n))
         elif form in WHOLE and not given.numerical and not given.tests:
             outcomes.append(run(form, "all", [], given.n))

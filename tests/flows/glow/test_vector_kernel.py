@@ -26,6 +26,7 @@ CASES = [  # size, images, channels in and out, width, border
     ((6, 5, 20), 1, 16, 20, 33, True),
     ((1, 1, 40), 1, 1, 1, 32, True),
 ]
+ROUNDED = [((24, 40), 0), ((24, 40), 1), ((6, 10, 12), 0), ((6, 10, 12), 1)]  # size, seed
 
 
 def own_form():
@@ -100,7 +101,38 @@ def compiled(kernel, dtype, x, values, gradient):
 
 
 def error(value, reference):
-    return float((value.double() - reference).norm() / reference.norm().clamp_min(1e-30))
+    """Relative; infinite where something is not a number, which `max` could overlook."""
+    found = (value.double() - reference).norm() / reference.norm().clamp_min(1e-30)
+    return float(found.nan_to_num(nan=torch.inf))
+
+
+def coarseness(networks, results):
+    """How coarsely results are rounded, as a share of what is allowed: 0.01 of an output, and nowhere more
+    than 1.1 times the error of matrices in bfloat16. Against float64 on weights that are not rounded, on
+    average over the networks: hidden values near zero, which fall on one side or the other, decide much of
+    one network's error."""
+    total, outputs = torch.zeros(2, 12), []
+    for (x, values, gradient), found in zip(networks, results, strict=True):
+        expected, network = exactly(x, values, gradient), Folded(values, HALF)
+        to_x, slopes = network.backward(x, gradient)
+        matrices = [network.forward(x), to_x, *slopes]
+        total += torch.tensor([list(map(error, each, expected)) for each in (found, matrices)])
+        outputs.append(error(found[0], expected[0]) / 0.01)
+    return max(*outputs, float((total[0] / (1.1 * total[1] + 0.001)).max()))
+
+
+def not_a_number(sign, case=CASES[0]):
+    """A network that is given what is not a number in one place."""
+    x, values, gradient = drawn(*case)
+    x[0, 0, 5, 5] = torch.copysign(torch.tensor(torch.nan), torch.tensor(sign))
+    return x, values, gradient
+
+
+def shows_what_is_not_a_number(out, _, *slopes):
+    """Where the network sees it and nowhere else, and in the gradients of all weights."""
+    near, other = out[:, 0, 4:7, 4:7].isnan(), out[:, 1].isnan()
+    seen = (slopes[at] for at in (0, 3, 6))
+    return bool(near.all()) and not bool(other.any()) and all(bool(each.isnan().any()) for each in seen)
 
 
 @pytest.fixture(params=[1, 3])
@@ -129,20 +161,9 @@ def test_output_and_gradients_are_those_of_matrices(made, case):
 
 
 def test_rounding_is_no_coarser_than_that_of_matrices_in_bfloat16(made):
-    """Against float64 on weights that are not rounded, on average over some networks: hidden values near
-    zero, which fall on one side or the other, decide much of one network's error."""
-    if made[1] is SINGLE:
-        return
-    total = torch.zeros(2, 12)
-    for size, seed in ((24, 40), 0), ((24, 40), 1), ((6, 10, 12), 0), ((6, 10, 12), 1):
-        x, values, gradient = given = drawn(size, 2, 2, 4, 128, border=True, seed=seed)
-        expected, found = exactly(*given), compiled(*made, *given)
-        network = Folded(values, HALF)
-        to_x, slopes = network.backward(x, gradient)
-        matrices = [network.forward(x), to_x, *slopes]
-        assert error(found[0], expected[0]) < 0.01
-        total += torch.tensor([list(map(error, each, expected)) for each in (found, matrices)])
-    assert bool((total[0] <= 1.1 * total[1] + 0.001).all())
+    if made[1] is not SINGLE:
+        networks = [drawn(size, 2, 2, 4, 128, border=True, seed=seed) for size, seed in ROUNDED]
+        assert coarseness(networks, [compiled(*made, *given) for given in networks]) < 1
 
 
 def test_the_same_call_gives_the_same_bits(made, threads):
@@ -162,12 +183,7 @@ def test_a_gradient_of_the_input_that_nobody_asks_for_is_not_made(made):
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_what_is_not_a_number_is_not_hidden(made, sign):
     """Neither in the input nor from weights that overflow: a fit must see that its step has failed."""
-    x, values, gradient = drawn(*CASES[0])
-    x[0, 0, 5, 5] = torch.copysign(torch.tensor(torch.nan), torch.tensor(sign))
-    out, _, *slopes = compiled(*made, x, values, gradient)
-    assert bool(out[:, 0, 4:7, 4:7].isnan().all())
-    assert not bool(out[:, 1].isnan().any())
-    assert all(bool(slopes[at].isnan().any()) for at in (0, 3, 6))
+    assert shows_what_is_not_a_number(*compiled(*made, *not_a_number(sign)))
     for at in (0, 3):
         x, values, gradient = drawn(*CASES[0])
         values[at].flatten()[0] = sign * torch.inf
