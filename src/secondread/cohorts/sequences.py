@@ -7,8 +7,6 @@ import re
 from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import PurePosixPath
 from typing import Protocol
 
 import numpy as np
@@ -100,24 +98,3 @@ def time_of(row: Row) -> float | None:
     except ValueError:
         return None
     return seconds if math.isfinite(seconds) else None
-
-
-def sequences_of_folders(rows: Sequence[Row], base: str, every: int = 1) -> list[Row]:
-    """Rows of pictures of which each folder's are one study, in the order in which people count their names,
-    each `every`th of them. `base` names the folder that all paths are relative to. Rows that are frames of a
-    file already stay as they are."""
-    folders: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        folders[row.path if shared_file(row.path) else str(PurePosixPath(row.path).parent)].append(row)
-    found: list[Row] = []
-    for folder, inside in folders.items():
-        if shared_file(folder) or len(inside) == 1:
-            found += inside
-            continue
-        ordered = sorted(inside, key=lambda row: natural(row.path))
-        study = base if folder == "." else folder
-        found += [
-            replace(row, study_id=study, extra={**row.extra, **place_of(number)})
-            for number, row in list(enumerate(ordered))[::every]
-        ]
-    return found

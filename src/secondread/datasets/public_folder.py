@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
-from secondread.cohorts.labels.join import without_extension
+from secondread.cohorts.labels.image_names import without_extension
 from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.tree import tree_of
 from secondread.errors import UserError

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+MOST = 5
+"""Names that are held of many."""
 
 
 def few(names: Sequence[str], most: int = 5, of: int | None = None) -> str:
@@ -14,6 +18,30 @@ def few(names: Sequence[str], most: int = 5, of: int | None = None) -> str:
     there = len(names) if of is None else of
     more = f" and {there - most:,} more" if there > most else ""
     return ", ".join(names[:most]) + more
+
+
+@dataclass
+class Counted:
+    """How many names there are, of which only the first are held.
+
+    >>> found = Counted()
+    >>> for number in range(7):
+    ...     found.add(f"{number}.png")
+    >>> found.few(2)
+    '0.png, 1.png and 5 more'
+    """
+
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if len(self.first) < MOST:
+            self.first.append(name)
+
+    def few(self, most: int = MOST) -> str:
+        """The first names for one line of a message."""
+        return few(self.first, most, of=self.count)
 
 
 def first_lines(what: str, items: Sequence[object], most: int, rest: str = "") -> Iterable[str]:

@@ -26,9 +26,8 @@ def joined(keys, files, **more):
 )
 def test_a_key_finds_its_file(key, file, ways):
     found = joined([key, "nothing"], [file, "other/zz.png"])
-    assert (found.files, found.ways) == ({key: (file,)}, ways)
-    assert (found.unmatched, found.left) == (("nothing",), ("other/zz.png",))
-    assert found.notes("labels.csv", "films") == [
+    assert found.keys == {file: key}
+    assert list(found.said) == [
         f"labels.csv: has rows of 1 image in films, found by {ways}",
         "labels.csv: names 1 image that films does not hold; left out: nothing",
         "labels.csv: has no row of 1 image in films; without a label: other/zz.png",
@@ -37,13 +36,14 @@ def test_a_key_finds_its_file(key, file, ways):
 
 def test_an_id_names_every_file_of_its_folder_and_the_deepest_id_counts():
     files = ["p1/a.png", "p1/b.png", "p2/p3_1.png"]
-    assert joined(["p1", "p2", "p3"], files).files == {"p1": ("p1/a.png", "p1/b.png"), "p3": ("p2/p3_1.png",)}
+    keys = joined(["p1", "p2", "p3"], files).keys
+    assert keys == {"p1/a.png": "p1", "p1/b.png": "p1", "p2/p3_1.png": "p3"}
 
 
 def test_the_same_name_in_another_folder_is_no_match():
     with pytest.raises(UserError, match="none of its 1 image is among 1 in films"):
         joined(["train/1.png"], ["test/1.png"])
-    assert joined(["train/1.png"], ["test/1.png"], way="name").files == {"train/1.png": ("test/1.png",)}
+    assert joined(["train/1.png"], ["test/1.png"], way="name").keys == {"test/1.png": "train/1.png"}
 
 
 def test_what_is_ambiguous_is_refused_with_examples():

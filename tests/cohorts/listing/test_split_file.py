@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from secondread.cohorts.listing.index import index
 from secondread.cohorts.listing.split_file import SplitFile
 from secondread.cohorts.manifest import Manifest
 from secondread.errors import UserError
+from secondread.outputs.temporary_database import TemporaryDatabase
 
 LISTS = {
     "train": {
@@ -19,6 +21,12 @@ LISTS = {
     },
     "test": {"0": ["t0.png"], "1": ["t1.png"]},
 }
+
+
+@pytest.fixture
+def database():
+    with closing(TemporaryDatabase("a test")) as found:
+        yield found
 
 
 def names(lists):
@@ -79,7 +87,9 @@ def test_the_lists_fill_split_label_and_the_columns_of_the_pool(tmp_path):
 def test_two_ls_are_the_same_pool(tmp_path):
     pool = LISTS["train"]["unlabeled"]
     other = {**LISTS, "train": {"0": ["n2.png", "n10.png"], "unlabelled": pool}}
-    assert SplitFile.read(write_list(tmp_path, other)).listed == SplitFile.read(write_list(tmp_path)).listed
+    assert list(SplitFile.read(write_list(tmp_path, other)).listed) == list(
+        SplitFile.read(write_list(tmp_path)).listed
+    )
 
 
 def test_names_are_found_whatever_the_extension_dicom_included(tmp_path):
@@ -105,9 +115,10 @@ def test_listed_slices_stay_images_of_their_own(tmp_path):
     assert {row.path for row in indexed(tmp_path).manifest.rows} == set(names(LISTS))
 
 
-def test_dots_in_names_are_kept_where_they_are_no_extension(tmp_path):
+def test_dots_in_names_are_kept_where_they_are_no_extension(tmp_path, database):
     (tmp_path / "data.json").write_text(json.dumps({"test": {"0": ["1.2.840.5.png", "1.2.840.6"]}}))
-    found = SplitFile.read(tmp_path / "data.json").find(["1.2.840.5.dicom", "x/1.2.840.6", "1.2.840"], "f")
+    paths = ["1.2.840.5.dicom", "x/1.2.840.6", "1.2.840"]
+    found = SplitFile.read(tmp_path / "data.json").find(paths, "f", database)
     assert {path: each.name for path, each in found.files.items()} == {
         "1.2.840.5.dicom": "1.2.840.5.png",
         "x/1.2.840.6": "1.2.840.6",
@@ -125,9 +136,9 @@ def test_missing_names_are_counted_named_and_left_out(tmp_path):
     assert len(result.manifest.rows) == 6
 
 
-def test_an_exact_name_wins_over_another_extension(tmp_path):
+def test_an_exact_name_wins_over_another_extension(tmp_path, database):
     (tmp_path / "data.json").write_text(json.dumps({"test": {"0": ["x.png"]}}))
-    found = SplitFile.read(tmp_path / "data.json").find(["x.dcm", "x.png"], "f")
+    found = SplitFile.read(tmp_path / "data.json").find(["x.dcm", "x.png"], "f", database)
     assert list(found.files) == ["x.png"]
     assert found.unlisted == 1
 
@@ -141,10 +152,10 @@ def test_an_exact_name_wins_over_another_extension(tmp_path):
         (["x.png"], ["y.png"], "none of its 1 names is a file in f: x.png"),
     ],
 )
-def test_names_that_cannot_be_told_apart_are_refused(tmp_path, listed, files, said):
+def test_names_that_cannot_be_told_apart_are_refused(tmp_path, database, listed, files, said):
     (tmp_path / "data.json").write_text(json.dumps({"test": {"0": listed}}))
     with pytest.raises(UserError, match=said):
-        SplitFile.read(tmp_path / "data.json").find(files, "f")
+        SplitFile.read(tmp_path / "data.json").find(files, "f", database)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from secondread.cohorts.labels.table import LabelTable, TableRow
+from secondread.cohorts.labels.stored_rows import StoredRows
+from secondread.cohorts.labels.table import LabelTable
+from secondread.cohorts.labels.table_row import TableRow
 from secondread.errors import UserError
-from secondread.wording.lists import few
+from secondread.wording.lists import Counted, few
 from secondread.wording.numbers import count
 
 _SEVERAL = re.compile(r"[|;]")
@@ -30,18 +32,12 @@ class Answer:
         return "; ".join(self.findings)
 
 
-@dataclass
-class _Counts:
-    unsure: list[str] = field(default_factory=list)
-    contradicted: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Answers:
     """The answer of each image of a table, and its rows.
 
     rows   all rows of an image, each once where the table repeats it
-    notes  what a person should know: which values became findings, what was not sure
+    notes  what a person should know (see `EachAnswer.notes`)
     """
 
     of: Mapping[str, Answer]
@@ -49,17 +45,8 @@ class Answers:
     notes: tuple[str, ...] = ()
 
 
-def answers(
-    table: LabelTable,
-    image_column: str,
-    *,
-    label_column: str = "",
-    normal: Sequence[str] = (),
-    unknown: Sequence[str] = (),
-    finding_columns: Sequence[str] = (),
-    normal_where_none: bool = False,
-) -> Answers:
-    """What a table says of each image.
+class EachAnswer:
+    """What a table says of one image after the other, in the order of their first rows; gone through once.
 
     image_column     what tells the images apart; rows with one value are of one image
     label_column     holds the label in words or numbers. `normal` are the values that mean normal (whatever
@@ -76,36 +63,105 @@ def answers(
     are. Raises UserError where a column is not there, nothing says what is normal, or a cell says something
     else.
     """
-    if bool(label_column) == bool(finding_columns):
-        raise UserError(
-            f"{table.source}: say where labels are: one column of them (label column), or a column for each "
-            "finding (label columns)"
+
+    def __init__(
+        self,
+        table: LabelTable,
+        image_column: str,
+        *,
+        label_column: str = "",
+        normal: Sequence[str] = (),
+        unknown: Sequence[str] = (),
+        finding_columns: Sequence[str] = (),
+        normal_where_none: bool = False,
+    ) -> None:
+        if bool(label_column) == bool(finding_columns):
+            raise UserError(
+                f"{table.source}: say where labels are: one column of them (label column), or a column for "
+                "each finding (label columns)"
+            )
+        self._table, self._column = table, table.column(image_column)
+        for row in table.rows:
+            if not row[self._column]:
+                raise UserError(
+                    f"{table.source}, line {row.line}, column {self._column}: empty; it names the image"
+                )
+        self._said = (
+            _Words(table, label_column, normal, unknown)
+            if label_column
+            else _Marks(table, finding_columns, normal, normal_where_none)
         )
-    image_column = table.column(image_column)
-    rows = _rows_of_images(table, image_column)
-    said = (
-        _Words(table, label_column, normal, unknown)
-        if label_column
-        else _Marks(table, finding_columns, normal, normal_where_none)
+        self._unsure, self._contradicted = Counted(), Counted()
+        self._normal = False
+
+    def __iter__(self) -> Iterator[tuple[str, tuple[TableRow, ...], Answer]]:
+        """Image, its rows (each once where the table repeats it), and its answer."""
+        for rows in _by_image(self._table, self._column):
+            once: dict[tuple[str, ...], TableRow] = {}
+            for row in rows:
+                once.setdefault(row.cells, row)
+            own, image = tuple(once.values()), rows[0][self._column]
+            answer = self._combined(image, [self._said.answer(row) for row in own])
+            self._normal |= answer.label == "normal"
+            yield image, own, answer
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know, once all were gone through: which values became findings, what was not
+        sure. Raises UserError where no image is normal."""
+        source, unsure, contradicted = self._table.source, self._unsure, self._contradicted
+        notes = [*self._said.notes()]
+        if unsure.count:
+            notes.append(
+                f"{source}: {count(unsure.count, 'image')} without a sure label, unlabelled: {unsure.few()}"
+            )
+        if contradicted.count:
+            notes.append(
+                f"{source}: {count(contradicted.count, 'image')} called both normal and abnormal, "
+                f"unlabelled: {contradicted.few()}"
+            )
+        if not self._normal:
+            raise UserError(f"{source}: no image is normal by what was said of it; {self._said.hint()}")
+        return tuple(notes)
+
+    def _combined(self, image: str, said: Sequence[Answer]) -> Answer:
+        findings = tuple(dict.fromkeys(finding for answer in said for finding in answer.findings))
+        labels = {answer.label for answer in said}
+        if {"normal", "abnormal"} <= labels or any(answer.findings and not answer.label for answer in said):
+            self._contradicted.add(image)
+            return Answer()
+        if "abnormal" in labels:
+            return Answer("abnormal", findings)
+        if labels == {"normal"}:
+            return Answer("normal")
+        self._unsure.add(image)
+        return Answer()
+
+
+def answers(
+    table: LabelTable,
+    image_column: str,
+    *,
+    label_column: str = "",
+    normal: Sequence[str] = (),
+    unknown: Sequence[str] = (),
+    finding_columns: Sequence[str] = (),
+    normal_where_none: bool = False,
+) -> Answers:
+    """What a table says of each image, all together (see `EachAnswer`)."""
+    each = EachAnswer(
+        table,
+        image_column,
+        label_column=label_column,
+        normal=normal,
+        unknown=unknown,
+        finding_columns=finding_columns,
+        normal_where_none=normal_where_none,
     )
-    counts = _Counts()
     found: dict[str, Answer] = {}
-    for image, own in rows.items():
-        found[image] = _combined(image, [said.answer(row) for row in own], counts)
-    notes = [*said.notes()]
-    if counts.unsure:
-        notes.append(
-            f"{table.source}: {count(len(counts.unsure), 'image')} without a sure label, unlabelled: "
-            f"{few(counts.unsure)}"
-        )
-    if counts.contradicted:
-        notes.append(
-            f"{table.source}: {count(len(counts.contradicted), 'image')} called both normal and abnormal, "
-            f"unlabelled: {few(counts.contradicted)}"
-        )
-    if not any(answer.label == "normal" for answer in found.values()):
-        raise UserError(f"{table.source}: no image is normal by what was said of it; {said.hint()}")
-    return Answers(found, rows, tuple(notes))
+    rows: dict[str, tuple[TableRow, ...]] = {}
+    for image, own, answer in each:
+        found[image], rows[image] = answer, own
+    return Answers(found, rows, each.notes())
 
 
 def same(cell: str, values: Sequence[str]) -> bool:
@@ -138,8 +194,7 @@ class _Words:
                 f"{table.source}: which value of column {self.column} means normal? say it with --normal; "
                 f"it holds {held}"
             )
-        others = {row[self.column].lower() for row in table.rows if not self._is_nothing(row[self.column])}
-        self.two = len(others) == 1 and all(each in _YES or _is_number(each) for each in others)
+        self.two = self._is_two(row[self.column] for row in table.rows)
 
     def answer(self, row: TableRow) -> Answer:
         cell = row[self.column]
@@ -155,6 +210,16 @@ class _Words:
             names = () if self.two else tuple(f"class-{v}" if _is_number(v) else v for v in values)
             return Answer("abnormal", names)
         return Answer("normal" if any(same(part, self.normal) for part in parts) else "")
+
+    def _is_two(self, cells: Iterable[str]) -> bool:
+        """Whether there is one other value than those that mean normal or nothing, and it means yes."""
+        others: set[str] = set()
+        for cell in cells:
+            if not self._is_nothing(cell):
+                others.add(cell.lower())
+                if len(others) > 1:
+                    return False
+        return all(each in _YES or _is_number(each) for each in others) and bool(others)
 
     def _is_nothing(self, text: str) -> bool:
         return not text or same(text, self.normal) or same(text, self.unknown)
@@ -217,28 +282,14 @@ class _Marks:
         return f"findings are {few(self.columns, 20)}; name the column that means normal with --normal"
 
 
-def _rows_of_images(table: LabelTable, column: str) -> dict[str, tuple[TableRow, ...]]:
-    """The rows of each image, in the table's order; one that is there again with equal cells counts once."""
-    rows: dict[str, dict[tuple[str, ...], TableRow]] = {}
+def _by_image(table: LabelTable, column: str) -> Iterable[Sequence[TableRow]]:
+    """The rows of one image after the other, in the table's order."""
+    if isinstance(table.rows, StoredRows):
+        return table.rows.by_cell(column)
+    rows: dict[str, list[TableRow]] = {}
     for row in table.rows:
-        if not row[column]:
-            raise UserError(f"{table.source}, line {row.line}, column {column}: empty; it names the image")
-        rows.setdefault(row[column], {}).setdefault(row.cells, row)
-    return {image: tuple(own.values()) for image, own in rows.items()}
-
-
-def _combined(image: str, said: Sequence[Answer], counts: _Counts) -> Answer:
-    findings = tuple(dict.fromkeys(finding for answer in said for finding in answer.findings))
-    labels = {answer.label for answer in said}
-    if {"normal", "abnormal"} <= labels or any(answer.findings and not answer.label for answer in said):
-        counts.contradicted.append(image)
-        return Answer()
-    if "abnormal" in labels:
-        return Answer("abnormal", findings)
-    if labels == {"normal"}:
-        return Answer("normal")
-    counts.unsure.append(image)
-    return Answer()
+        rows.setdefault(row[column], []).append(row)
+    return rows.values()
 
 
 def _ranked(values: Mapping[str, int]) -> list[tuple[str, int]]:

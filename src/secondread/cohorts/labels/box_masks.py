@@ -68,14 +68,21 @@ class BoxMasks:
 
         if len(size) != 2:
             raise UserError(f"{image}: has boxes and {len(size)} axes; boxes are for pictures")
-        rows, columns = size
-        placed = [box.scaled(columns, rows) for box in boxes] if shares else boxes
-        mask = box_mask(image, (rows, columns), placed)
+        mask = placed_box_mask(image, size, boxes, shares=shares)
         buffer = io.BytesIO()
         Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, "PNG")
         path = self.place(image)
         write_whole(path, buffer.getvalue())
         return path
+
+
+def placed_box_mask(
+    image: str, size: Sequence[int], boxes: Sequence[Box], *, shares: bool
+) -> NDArray[np.bool_]:
+    """`box_mask` of boxes in pixels, or in shares of the width and height."""
+    rows, columns = size
+    placed = [box.scaled(columns, rows) for box in boxes] if shares else boxes
+    return box_mask(image, (rows, columns), placed)
 
 
 def box_mask(image: str, size: tuple[int, int], boxes: Sequence[Box]) -> NDArray[np.bool_]:
@@ -112,6 +119,5 @@ def write_box_masks(
     is written where one of them cannot be."""
     for image, own in boxes.items():
         if len(sizes[image]) == 2:
-            rows, columns = sizes[image]
-            box_mask(image, (rows, columns), [b.scaled(columns, rows) for b in own] if shares else own)
+            placed_box_mask(image, sizes[image], own, shares=shares)
     return {image: masks.write(image, sizes[image], own, shares=shares) for image, own in boxes.items()}

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from secondread.cohorts.labels.table import LabelTable, TableRow
+from secondread.cohorts.labels.table import LabelTable
+from secondread.cohorts.labels.table_row import TableRow
 from secondread.errors import UserError
 from secondread.tables import plain_name
 from secondread.wording.lists import few
@@ -122,8 +123,12 @@ def boxes_by_image(
     none."""
     found = {image: boxes for image, own in rows.items() if (boxes := boxes_of(table, own, columns))}
     if not found:
-        raise UserError(f"{table.source}: no row has a box in columns {few(columns.names)}")
+        raise no_boxes(table, columns)
     return found
+
+
+def no_boxes(table: LabelTable, columns: BoxColumns) -> UserError:
+    return UserError(f"{table.source}: no row has a box in columns {few(columns.names)}")
 
 
 def _numbers(table: LabelTable, row: TableRow, names: Sequence[str]) -> list[float]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from secondread import parquet
 from secondread.cohorts.labels.encoding import marked_encoding, not_utf8
+from secondread.cohorts.labels.stored_rows import StoredRows
+from secondread.cohorts.labels.table_row import TableRow
 from secondread.errors import UserError
+from secondread.outputs.temporary_database import TemporaryDatabase
 from secondread.tables import plain_name, text_of
 from secondread.wording.extras import install_command
 from secondread.wording.lists import few
@@ -22,24 +26,14 @@ if TYPE_CHECKING:
 _DELIMITERS = (",", "\t", ";", "|")
 _EXCEL = (".xlsx", ".xlsm")
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_AT_ONCE = 1 << 20
+"""Bytes of text in memory."""
 _ZIP = b"PK\x03\x04"
 _LEFT_OUT = "export it as CSV (UTF-8), TSV, .xlsx or .parquet"
 
 
 TableLike: TypeAlias = Union[str, Path, "DataFrame"]
 """The file of a table, or a pandas DataFrame."""
-
-
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """One line of a table: its number in the file (the header is line 1) and its cells by column."""
-
-    line: int
-    cells: tuple[str, ...]
-    places: Mapping[str, int] = field(repr=False)
-
-    def __getitem__(self, column: str) -> str:
-        return self.cells[self.places[column]]
 
 
 @dataclass(frozen=True)
@@ -60,12 +54,13 @@ class LabelTable:
 
     source: str
     columns: tuple[str, ...]
-    rows: tuple[TableRow, ...]
+    rows: Sequence[TableRow]
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, path: str | Path) -> LabelTable:
+    def read(cls, path: str | Path, database: TemporaryDatabase | None = None) -> LabelTable:
         """The table in a file. The kind is told by its first bytes; of a workbook the first sheet is read.
+        Rows lie in `database`, where one is given.
 
         Raises UserError where the file is missing, is no table, is text in another encoding than UTF-8 (or
         UTF-16 that says so), needs a package that is not installed, names a column twice or not at all, has a
@@ -84,23 +79,27 @@ class LabelTable:
             raise UserError(
                 f"{path}: the table of labels cannot be read ({error.strerror or error})"
             ) from None
-        return cls._of_lines(str(path), lines, notes)
+        return cls._of_lines(str(path), lines, notes, database)
 
     @classmethod
-    def of(cls, given: TableLike) -> LabelTable:
+    def of(cls, given: TableLike, database: TemporaryDatabase | None = None) -> LabelTable:
         """The table in a file (`read`), or in a pandas DataFrame, whose header counts as line 1."""
         if isinstance(given, str | Path):
-            return cls.read(given)
+            return cls.read(given, database)
         cells = [[str(name) for name in given.columns]]
         there = given.astype(object).where(given.notna(), None)
         cells += [
             [parquet.text_of(value) for value in row] for row in there.itertuples(index=False, name=None)
         ]
-        return cls._of_lines("DataFrame", enumerate(cells, start=1), ())
+        return cls._of_lines("DataFrame", enumerate(cells, start=1), (), database)
 
     @classmethod
     def _of_lines(
-        cls, source: str, lines: Iterable[tuple[int, Sequence[str]]], notes: Sequence[str]
+        cls,
+        source: str,
+        lines: Iterable[tuple[int, Sequence[str]]],
+        notes: Sequence[str],
+        database: TemporaryDatabase | None,
     ) -> LabelTable:
         found = iter(lines)
         first, header = next(found, (0, ()))
@@ -111,14 +110,15 @@ class LabelTable:
             raise UserError(f"{source}: the table is empty; its first line names the columns")
         _check_columns(source, first, columns)
         places = {name: place for place, name in enumerate(columns)}
-        rows = [
+        made = (
             TableRow(line, _cells(source, line, cells, len(columns)), places)
             for line, cells in found
             if any(cell.strip() for cell in cells)
-        ]
+        )
+        rows = tuple(made) if database is None else StoredRows(database, made, places)
         if not rows:
             raise UserError(f"{source}: no line below the header; the columns are {few(columns, 8)}")
-        return cls(source, columns, tuple(rows), tuple(notes))
+        return cls(source, columns, rows, tuple(notes))
 
     def column(self, name: str, option: str = "") -> str:
         """The column of this name; also in another spelling (`Image Index` for `image_index`), where only one
@@ -160,28 +160,48 @@ def _text(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
     encoding = marked_encoding(start)
     notes = [f"{path}: read as {encoding.upper()}"] if encoding != "utf-8-sig" else []
     try:
-        text = path.read_bytes().decode(encoding)
+        for _ in _pieces(path, encoding):
+            pass
     except UnicodeDecodeError:
         raise UserError(not_utf8(path)) from None
-    delimiter = _delimiter(path, text)
+    first = next((line for line in _text_lines(path, encoding) if line.strip()), "")
+    delimiter = _delimiter(path, first)
     if delimiter not in (",", "\t"):
         notes.append(f"{path}: cells are separated by {delimiter!r}")
-    return _csv_lines(path, text, delimiter), notes
+    return _csv_lines(path, _text_lines(path, encoding), delimiter), notes
 
 
-def _delimiter(path: Path, text: str) -> str:
+def _pieces(path: Path, encoding: str) -> Iterator[str]:
+    """The text of a file, some of it at a time."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    with path.open("rb") as stream:
+        while data := stream.read(_AT_ONCE):
+            yield decoder.decode(data)
+    yield decoder.decode(b"", final=True)
+
+
+def _text_lines(path: Path, encoding: str) -> Iterator[str]:
+    """As `splitlines` has them of the whole text, with their ends."""
+    rest = ""
+    for piece in _pieces(path, encoding):
+        *lines, rest = (rest + piece).splitlines(keepends=True) or [""]
+        yield from lines
+    if rest:
+        yield rest
+
+
+def _delimiter(path: Path, first: str) -> str:
     """What separates the columns: a tab in a .tsv, else whichever of the usual marks the first line has most
     often outside of quotes."""
     if path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
-    first = next((line for line in text.splitlines() if line.strip()), "")
     bare = "".join(first.split('"')[::2])
     return max(_DELIMITERS, key=bare.count)
 
 
-def _csv_lines(path: Path, text: str, delimiter: str) -> Lines:
+def _csv_lines(path: Path, lines: Iterable[str], delimiter: str) -> Lines:
     csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):

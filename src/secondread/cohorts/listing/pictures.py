@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from secondread.cohorts.listing.folder_names import Folders, UnclearFolders
+from secondread.cohorts.listing.folder_sequences import sequences_of_folders
 from secondread.cohorts.listing.given.mask_patterns import FoundMasks
 from secondread.cohorts.listing.given.volume_parts import VolumeParts
 from secondread.cohorts.listing.set_aside import SetAside
@@ -14,7 +15,7 @@ from secondread.cohorts.listing.split_file import Found
 from secondread.cohorts.listing.streamed.file_table import FileTable
 from secondread.cohorts.listing.streamed.mask_table import MaskTable
 from secondread.cohorts.row import Row
-from secondread.cohorts.sequences import place_of, sequences_of_folders
+from secondread.cohorts.sequences import place_of
 from secondread.images.header import Header
 from secondread.outputs.temporary_database import TemporaryDatabase
 
@@ -42,8 +43,9 @@ class Pictures:
     the split file say.
 
     dicom   the rows of DICOM files
-    lone_masks   masks that fit no one image; `aside` files that became no row; `notes` what is to be said
-    unclear      what is to be said of folders that are not clear, once all rows were gone through
+    masks    that names tell, and those that fit no one image; `aside` files that became no row; `notes` what
+             is to be said
+    unclear  what is to be said of folders that are not clear, once all rows were gone through
 
     Raises UserError where the parts of volumes fit no file.
     """
@@ -60,18 +62,16 @@ class Pictures:
         self.aside: list[SetAside] = []
         self.notes: list[str] = [] if how.outlined is None else list(how.outlined.notes)
         self._unclear = UnclearFolders()
-        self._masks = MaskTable(database)
+        self.masks = MaskTable(database)
         if how.outlined is None and not found and not how.parts:
-            self._masks.find(files.pictures())
-        self.lone_masks = self._masks.lone
-        self._given: list[Row] | None = None
-        if how.parts or how.folder:
-            self._given = list(self._drawn())
-        if how.parts and self._given is not None:
-            self._given, self.aside, said = how.parts.joined(self._given)
+            self.masks.find(files.pictures())
+        self._given: Iterable[Row] | None = None
+        if how.parts:
+            self._given, self.aside, said = how.parts.joined(database, self._drawn())
             self.notes += said
-        if how.folder and self._given is not None:
-            self._given = sequences_of_folders(self._given, how.folder, how.every)
+        if how.folder:
+            given = self._drawn() if self._given is None else self._given
+            self._given = sequences_of_folders(database, given, how.folder, how.every)
 
     def __iter__(self) -> Iterator[Row]:
         if self._found:
@@ -96,17 +96,18 @@ class Pictures:
     def _unplaced(self) -> Iterator[Row]:
         outlined = self._how.outlined
         for row in self._dicom:
-            yield row if outlined is None else replace(row, mask=outlined.masks.get(row.path, row.mask))
+            mask = "" if outlined is None else outlined.of(row.path)
+            yield replace(row, mask=mask) if mask else row
         yield from self._drawn() if self._given is None else self._given
 
     def _drawn(self) -> Iterator[Row]:
         outlined = self._how.outlined
         for _, path, header in self._files.picture_headers():
             if outlined is not None:
-                if path not in outlined.files:
-                    yield from _picture_rows(header, self._files, outlined.masks.get(path, ""), self._how)
-            elif self._masks.is_image(path):
-                yield from _picture_rows(header, self._files, self._masks.of(path), self._how)
+                if (mask := outlined.of(path)) is not None:
+                    yield from _picture_rows(header, self._files, mask, self._how)
+            elif self.masks.is_image(path):
+                yield from _picture_rows(header, self._files, self.masks.of(path), self._how)
 
 
 def _picture_rows(header: Header, headers: Mapping[str, Header], mask: str, how: HowPictures) -> list[Row]:
@@ -133,5 +134,5 @@ def _picture_rows(header: Header, headers: Mapping[str, Header], mask: str, how:
 
 def _with_listed_columns(row: Row, found: Found) -> Row:
     """The row as the split file places its file; frames of a file are placed alike."""
-    path = row.path if row.path in found.files else row.path.rpartition("#frame/")[0]
-    return found.files[path].placed(row)
+    listed = found.files.get(row.path) or found.files[row.path.rpartition("#frame/")[0]]
+    return listed.placed(row)

@@ -97,7 +97,7 @@ class Isic2018(Dataset):
         table = LabelTable.read(file)
         said = answers(table, "image", finding_columns=tuple(_DIAGNOSES), normal=normal)
         joined = join(said.of, images, source=table.source, folder=self.folder.root, way="stem")
-        self.notes += joined.notes(table.source, self.folder.root)
+        self.notes += joined.said
         return [
             Row(
                 path,

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from secondread.cohorts.labels.answers import answers
-from secondread.cohorts.labels.table import LabelTable, TableRow
+from secondread.cohorts.labels.table import LabelTable
+from secondread.cohorts.labels.table_row import TableRow
 from secondread.cohorts.row import Row
 from secondread.datasets.dataset import Dataset
 from secondread.datasets.public_folder import Form

@@ -13,7 +13,8 @@ from typing import ClassVar
 from secondread.cohorts.labels.answers import answers
 from secondread.cohorts.labels.boxes import BoxColumns, boxes_of
 from secondread.cohorts.labels.join import join
-from secondread.cohorts.labels.table import LabelTable, TableRow
+from secondread.cohorts.labels.table import LabelTable
+from secondread.cohorts.labels.table_row import TableRow
 from secondread.cohorts.row import Row
 from secondread.datasets.dataset import Dataset
 from secondread.datasets.layouts.film_headers import years
@@ -58,7 +59,7 @@ class NihChestxray14(Dataset):
         normal = self.choices.normal or ("No Finding",)
         said = answers(table, "Image Index", label_column="Finding Labels", normal=normal)
         joined = join(said.of, self.folder.images("images*"), source=table.source, folder=root, way="name")
-        self.notes += [*said.notes, *joined.notes(table.source, root)]
+        self.notes += [*said.notes, *joined.said]
         splits = self._splits()
         masks = self._masks(joined.keys)
         patient = table.column("Patient ID")

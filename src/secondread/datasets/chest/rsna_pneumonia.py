@@ -64,7 +64,7 @@ class RsnaPneumonia(Dataset):
         table = LabelTable.read(self.folder.file_at(_CLASSES))
         said = answers(table, "patientId", label_column="class", normal=("Normal",))
         joined = join(said.of, self.folder.images(_IMAGES), source=table.source, folder=root, way="stem")
-        self.notes += [*said.notes, *joined.notes(table.source, root)]
+        self.notes += [*said.notes, *joined.said]
         masks = self._masks(joined.keys)
         films = facts_of_films(self, list(joined.keys))
         self.guessed.append(

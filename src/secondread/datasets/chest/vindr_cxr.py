@@ -16,7 +16,8 @@ from typing import ClassVar
 from secondread.cohorts.labels.answers import same
 from secondread.cohorts.labels.boxes import Box, BoxColumns, boxes_of
 from secondread.cohorts.labels.join import join
-from secondread.cohorts.labels.table import LabelTable, TableRow
+from secondread.cohorts.labels.table import LabelTable
+from secondread.cohorts.labels.table_row import TableRow
 from secondread.cohorts.row import Row
 from secondread.datasets.dataset import CXR_STEP, Dataset
 from secondread.datasets.layouts.film_headers import facts_of_films
@@ -90,7 +91,7 @@ class VindrCxr(Dataset):
         if folder == "train" and needed > most:
             raise UserError(f"--readers {needed}: images of {source} have {most} at most")
         joined = join(marks, self.folder.images(folder), source=source, folder=root, way="stem")
-        self.notes += joined.notes(source, root)
+        self.notes += joined.said
         masks = self._masks(table, joined.keys)
         films = facts_of_films(self, list(joined.keys))
         rows, unsure = [], 0

@@ -8,12 +8,14 @@ caiyu6666/DDAD: README.md; caiyu6666/MedIAnomaly: README.md).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from secondread.cohorts.listing.split_file import Listed, SplitFile
 from secondread.cohorts.row import Row
 from secondread.datasets.public_folder import Form, PublicFolder
+from secondread.outputs.temporary_database import TemporaryDatabase
 from secondread.wording.numbers import count
 
 LIST = "data.json"
@@ -35,10 +37,11 @@ def placed(rows: Sequence[Row], listed: Path, root: Path) -> tuple[list[Row], li
     """The rows that the list names, placed as it says; what a person should know; and the names in it that
     no file has. A finding and a mask stay where the set's own label is that of the list, or says nothing."""
     by_path = {row.path: row for row in rows}
-    found = SplitFile.read(listed).find(by_path, root)
-    kept = [_placed(by_path[path], each) for path, each in found.files.items()]
-    other = [path for path, each in found.files.items() if by_path[path].label not in ("", each.label)]
-    notes = list(found.remarks(root))
+    with closing(TemporaryDatabase("which files are listed")) as database:
+        found = SplitFile.read(listed).find(by_path, root, database)
+        kept = [_placed(by_path[path], each) for path, each in found.files.items()]
+        other = [path for path, each in found.files.items() if by_path[path].label not in ("", each.label)]
+        notes = list(found.remarks(root))
     if other:
         notes.append(
             f"{count(len(other), 'image has', 'images have')} another label in {listed.name} than in "

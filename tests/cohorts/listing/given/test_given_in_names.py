@@ -86,6 +86,11 @@ def test_a_pattern_that_cannot_be_meant_is_refused(tmp_path: Path, pattern: str,
         index(pictures(tmp_path, "a.png"), masks=[pattern], workers=0)
 
 
+def test_masks_in_a_folder_without_images_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no image in this folder"):
+        index(tmp_path, masks=["{stem}_mask.png"], workers=0)
+
+
 @pytest.fixture
 def brats(tmp_path: Path) -> Path:
     brain = np.zeros((6, 7, 5), np.int16)

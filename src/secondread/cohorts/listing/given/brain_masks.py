@@ -16,25 +16,31 @@ from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Failed
 
 
-def with_brain_masks(
-    rows: Sequence[Row], base: Path, folder: Path, workers: int
-) -> tuple[list[Row], list[SetAside]]:
-    """The rows with a mask as the last file of `path`, written into `folder` on the image's own grid, and the
-    images that cannot be read."""
-    stems = [
-        folder / f"{hashlib.blake2b(row.path.encode(), digest_size=8).hexdigest()}-brain" for row in rows
-    ]
-    items = [(under(base, row.path), str(stem)) for row, stem in zip(rows, stems, strict=True)]
-    found: list[Row] = []
-    aside: list[SetAside] = []
-    results = map_in_workers(write_brain_mask, items, workers=min(workers, len(items)))
-    for row, result in zip(rows, results, strict=True):
-        if isinstance(result, Failed):
-            aside.append(SetAside(row.path, reason_of(result.error), unreadable=True))
-        else:
-            mask = Path(os.path.relpath(result.value, base)).as_posix()
-            found.append(replace(row, path=f"{row.path}{SEPARATOR}{mask}"))
-    return found, aside
+class BrainMasks:
+    """Rows with a mask as the last file of `path`, written into `folder` on the image's own grid; asked with
+    some rows after the others.
+
+    aside   the images that cannot be read
+    """
+
+    def __init__(self, base: Path, folder: Path, workers: int) -> None:
+        self._base, self._folder, self._workers = base, folder, workers
+        self.aside: list[SetAside] = []
+
+    def __call__(self, rows: Sequence[Row]) -> list[Row]:
+        items = [(under(self._base, row.path), str(self._stem(row))) for row in rows]
+        found: list[Row] = []
+        results = map_in_workers(write_brain_mask, items, workers=min(self._workers, len(items)))
+        for row, result in zip(rows, results, strict=True):
+            if isinstance(result, Failed):
+                self.aside.append(SetAside(row.path, reason_of(result.error), unreadable=True))
+            else:
+                mask = Path(os.path.relpath(result.value, self._base)).as_posix()
+                found.append(replace(row, path=f"{row.path}{SEPARATOR}{mask}"))
+        return found
+
+    def _stem(self, row: Row) -> Path:
+        return self._folder / f"{hashlib.blake2b(row.path.encode(), digest_size=8).hexdigest()}-brain"
 
 
 def write_brain_mask(item: tuple[str, str]) -> str:

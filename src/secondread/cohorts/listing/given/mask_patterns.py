@@ -2,37 +2,85 @@
 
 from __future__ import annotations
 
-import itertools
 import posixpath
 import re
-from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
 from pathlib import PurePosixPath
 
 from secondread.cohorts.listing.folder_names import stem_of
 from secondread.cohorts.listing.natural_order import natural
+from secondread.cohorts.listing.streamed.file_table import FileTable
 from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR
-from secondread.wording.lists import few
+from secondread.outputs.temporary_database import TemporaryDatabase
+from secondread.wording.lists import Counted
 from secondread.wording.numbers import count
 
+_AT_ONCE = 1000
 _FIELD = re.compile(r"\{(\w*)\}|(\*)|(\?)")
 _FIELDS = ("stem", "name", "folder", "parent")
 
 
-@dataclass(frozen=True)
 class FoundMasks:
-    """The mask of each image that has one (several are joined by `|`), the files that are masks, and what is
-    to be said."""
+    """The masks of images that patterns found, in a table on the disk.
 
-    masks: dict[str, str]
-    files: set[str]
-    notes: list[str]
+    notes  what is to be said of them
+    """
+
+    def __init__(self, database: TemporaryDatabase) -> None:
+        self._database = database
+        self.notes: list[str] = []
+        database.run("CREATE TABLE fitting (number INTEGER, image TEXT, mask TEXT)")
+        database.run("CREATE TABLE outlined (path TEXT PRIMARY KEY, mask TEXT) WITHOUT ROWID")
+
+    def has(self, path: str) -> bool:
+        """Whether a file is a mask."""
+        return self.of(path) is None
+
+    def of(self, path: str) -> str | None:
+        """The mask of an image (several are joined by `|`), empty where it has none; None of a mask."""
+        for (mask,) in self._database.rows("SELECT mask FROM outlined WHERE path = ?", (path,)):
+            return None if mask is None else str(mask)
+        return ""
+
+    def add(self, fitting: Iterable[tuple[int, str, str]]) -> None:
+        """Number and path of an image, and a file that is its mask."""
+        self._database.add("INSERT INTO fitting VALUES (?, ?, ?)", fitting)
+
+    def join(self, files: int) -> None:
+        """Take all files of an image for its mask, of so many files."""
+        database = self._database
+        database.run("INSERT INTO outlined SELECT DISTINCT mask, NULL FROM fitting ORDER BY mask")
+        images = files - int(database.one("SELECT count(*) FROM outlined")[0])
+        found, several = 0, Counted()
+
+        def outlined() -> Iterator[tuple[str, str]]:
+            nonlocal found
+            rows = database.rows(
+                "SELECT DISTINCT number, image, mask FROM fitting "
+                "WHERE image NOT IN (SELECT mask FROM fitting) ORDER BY number, mask"
+            )
+            for image, some in groupby(rows, lambda row: str(row[1])):
+                masks = sorted((mask for *_, mask in some), key=natural)
+                found += 1
+                if len(masks) > 1:
+                    several.add(image)
+                yield image, SEPARATOR.join(masks)
+
+        database.add("INSERT INTO outlined VALUES (?, ?)", outlined())
+        database.run("DROP TABLE fitting")
+        self.notes = [f"{count(found, 'image')} of {images:,} with a mask by --mask"]
+        if several.count:
+            self.notes.append(
+                f"{count(several.count, 'image')} with several masks, which count as one: {several.few(3)}"
+            )
 
 
-def masks_by_patterns(paths: Sequence[str], patterns: Sequence[str], source: str) -> FoundMasks:
-    """The masks of images among paths (relative, `/` between folders).
+def masks_by_patterns(
+    files: FileTable, database: TemporaryDatabase, patterns: Sequence[str], source: str
+) -> FoundMasks:
+    """The masks of images among the paths of files.
 
     A pattern names the masks of an image: `{stem}` is its file name without extension, `{name}` with it,
     `{folder}` its folder and `{parent}` the name of that folder; `*` and `?` stand for any letters, and for
@@ -42,32 +90,30 @@ def masks_by_patterns(paths: Sequence[str], patterns: Sequence[str], source: str
 
     Raises UserError for a pattern that cannot be read, that fits an image itself, or that fits nothing.
     """
-    there, ordered = set(paths), sorted(paths)
-    masks: dict[str, list[str]] = {}
-    used: set[str] = set()
+    found = FoundMasks(database)
+    files.sort_paths()
     for pattern in patterns:
         _check(pattern)
-        found = 0
-        for image in paths:
-            fitting = [path for path in _fitting(pattern, image, there, ordered) if path != image]
-            masks.setdefault(image, []).extend(path for path in fitting if path not in masks.get(image, ()))
-            used.update(fitting)
-            found += len(fitting)
-        if not found:
-            example = _filled(pattern, paths[0], escape=False)
+        any_fits = False
+
+        def fitting(pattern: str = pattern) -> Iterator[tuple[int, str, str]]:
+            nonlocal any_fits
+            for number, image in chain.from_iterable(files.numbered(_AT_ONCE)):
+                for path in _fitting(pattern, image, files):
+                    if path != image:
+                        any_fits = True
+                        yield number, image, path
+
+        found.add(fitting())
+        first = next(files.paths(), None)
+        if not any_fits and first is not None:
+            example = "".join(_filled(pattern, first))
             raise UserError(
-                f"--mask {pattern}: fits no file of {source}; for {paths[0]} it would be {example}; fields "
+                f"--mask {pattern}: fits no file of {source}; for {first} it would be {example}; fields "
                 f"are {', '.join(f'{{{name}}}' for name in _FIELDS)}"
             )
-    images = [path for path in paths if path not in used]
-    outlined = {image: SEPARATOR.join(sorted(masks[image], key=natural)) for image in images if masks[image]}
-    notes = [f"{count(len(outlined), 'image')} of {len(images):,} with a mask by --mask"]
-    several = [image for image in outlined if len(masks[image]) > 1]
-    if several:
-        notes.append(
-            f"{count(len(several), 'image')} with several masks, which count as one: {few(several, 3)}"
-        )
-    return FoundMasks(outlined, used, notes)
+    found.join(files.count)
+    return found
 
 
 def _check(pattern: str) -> None:
@@ -81,33 +127,36 @@ def _check(pattern: str) -> None:
         raise UserError(f"--mask {pattern}: names one file for all images; use {{stem}} for the image's name")
 
 
-def _fitting(pattern: str, image: str, there: set[str], ordered: Sequence[str]) -> list[str]:
-    """The files that a pattern names for an image; `ordered` are all of them, sorted."""
-    path = _filled(pattern, image, escape=False)
-    if not re.search(r"[*?]", pattern):
-        return [path] if path in there else []
-    wanted = re.compile(_filled(pattern, image, escape=True))
-    start = re.split(r"[*?]", path)[0]
-    first = bisect_left(ordered, start)
-    alike = itertools.takewhile(lambda other: other.startswith(start), itertools.islice(ordered, first, None))
-    return [other for other in alike if wanted.fullmatch(other)]
+def _fitting(pattern: str, image: str, files: FileTable) -> Iterable[str]:
+    """The files that a pattern names for an image."""
+    pieces = _filled(pattern, image)
+    if len(pieces) == 1:
+        return pieces if files.holds(pieces[0]) else []
+    return (path for path in files.beginning(pieces[0]) if _fits(path, pieces))
 
 
-def _filled(pattern: str, image: str, *, escape: bool) -> str:
-    """The path that a pattern names for an image; with `escape` as a regular expression."""
+def _fits(path: str, pieces: Sequence[str]) -> bool:
+    """Whether a path is these pieces: texts, and a `*` or `?` between two of them."""
+    text, *rest = pieces
+    if not path.startswith(text):
+        return False
+    path = path[len(text) :]
+    if not rest:
+        return not path
+    mark, *rest = rest
+    name = path.partition("/")[0]
+    lengths = range(len(name) + 1) if mark == "*" else range(1, 1 + bool(name))
+    return any(_fits(path[length:], rest) for length in lengths)
+
+
+def _filled(pattern: str, image: str) -> list[str]:
+    """The path that a pattern names for an image: texts, and a `*` or `?` between two of them."""
     path = PurePosixPath(image)
     folder = "" if str(path.parent) == "." else str(path.parent)
     values = {"stem": stem_of(path), "name": path.name, "folder": folder or ".", "parent": path.parent.name}
     whole = pattern if "/" in pattern or "{folder}" in pattern else f"{{folder}}/{pattern}"
-    marks: list[str] = []
-
-    def value(found: re.Match[str]) -> str:
-        if found[1] is not None:
-            return values[found[1]]
-        marks.append("[^/]*" if found[2] else "[^/]")
-        return f"\0{len(marks) - 1}\0" if escape else found[0]
-
-    filled = posixpath.normpath(_FIELD.sub(value, whole))
-    if not escape:
-        return filled
-    return re.sub("\0([0-9]+)\0", lambda found: marks[int(found[1])], re.escape(filled))
+    filled = _FIELD.sub(
+        lambda found: f"\0{found[0]}\0" if found[1] is None else values[found[1]],
+        whole,
+    )
+    return posixpath.normpath(filled).split("\0")

@@ -3,15 +3,17 @@ the brain: `p1_flair.nii.gz`, `p1_seg.nii.gz`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from secondread.cohorts.listing.channels import Groups
+from secondread.cohorts.listing.channels import Groups, Lacking
 from secondread.cohorts.listing.set_aside import SetAside
+from secondread.cohorts.listing.streamed.row_table import RowTable
 from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR
-from secondread.wording.lists import few
+from secondread.outputs.temporary_database import TemporaryDatabase
+from secondread.wording.lists import Counted, few
 from secondread.wording.numbers import count
 
 _KEYS = ("image", "mask", "brain")
@@ -53,34 +55,49 @@ class VolumeParts:
     def named_brain(self) -> str:
         return "" if self.brain == NOT_ZERO else self.brain
 
-    def joined(self, rows: Sequence[Row]) -> tuple[list[Row], list[SetAside], list[str]]:
+    def joined(
+        self, database: TemporaryDatabase, rows: Iterable[Row]
+    ) -> tuple[RowTable, list[SetAside], list[str]]:
         """One row for the files whose paths are the same but for one of the words; what lacks a part; and
         what is to be said. The brain's mask is the last file of `path`, for `foreground: given`. Raises
         UserError where no image is whole."""
         needed = [*self.image, *([self.named_brain] if self.named_brain else [])]
-        groups = Groups.of(rows, [*needed, *([self.mask] if self.mask else [])])
-        images: list[Row] = []
-        aside = list(groups.twice)
-        without_mask = 0
-        for group in groups.by_place.values():
-            if missing := [word for word in needed if word not in group]:
-                aside += [SetAside(row.path, f"its image lacks {few(missing)}") for row in group.values()]
-                continue
-            mask = group[self.mask].path if self.mask in group else ""
-            without_mask += bool(self.mask and not mask)
-            path = SEPARATOR.join(group[word].path for word in needed)
-            images.append(replace(group[needed[0]], path=path, mask=mask))
-        if not images:
-            first = (
-                f"; first: {aside[0]}" if aside else f"; the folder has {few([row.path for row in rows], 3)}"
-            )
+        all_rows, others = Counted(), Counted()
+
+        def counted() -> Iterator[Row]:
+            for row in rows:
+                all_rows.add(row.path)
+                yield row
+
+        groups = Groups(
+            database,
+            counted(),
+            [*needed, *([self.mask] if self.mask else [])],
+            lambda row: others.add(row.path),
+        )
+        images, lacking = RowTable(database, "of_parts"), Lacking()
+        whole = without_mask = 0
+
+        def joined() -> Iterator[tuple[tuple[int, int, int], Row]]:
+            nonlocal whole, without_mask
+            for group in groups:
+                if missing := [word for word in needed if word not in group.of]:
+                    lacking.add(group, missing)
+                    continue
+                mask = group.of[self.mask].path if self.mask in group.of else ""
+                without_mask += bool(self.mask and not mask)
+                whole += 1
+                path = SEPARATOR.join(group.of[word].path for word in needed)
+                yield (group.number, 0, 0), replace(group.of[needed[0]], path=path, mask=mask)
+
+        images.add(joined())
+        aside = [*groups.twice, *lacking]
+        if not whole:
+            first = f"; first: {aside[0]}" if aside else f"; the folder has {all_rows.few(3)}"
             raise UserError(f"--volume-parts: no image has all of {few(needed)} in its names{first}")
         notes = []
-        if groups.others:
-            notes.append(
-                f"{count(len(groups.others), 'file')} of other parts left out: "
-                f"{few([row.path for row in groups.others], 3)}"
-            )
+        if others.count:
+            notes.append(f"{count(others.count, 'file')} of other parts left out: {others.few(3)}")
         if without_mask:
             notes.append(f"{count(without_mask, 'image')} without a file for {self.mask}: without a mask")
         return images, aside, notes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby, islice
+from itertools import groupby, islice, takewhile
 from typing import Any
 
 from secondread.cohorts.listing.dicom_volumes import DicomFile
@@ -33,12 +33,9 @@ class FileTable(Mapping[str, Header]):
         """Paths that are text, below the source."""
         self._database.add("INSERT INTO walked (path) VALUES (?)", ((path,) for path in paths))
 
-    def keep_only(self, wanted: Mapping[str, object]) -> None:
-        """Forget all paths but these."""
-        others = [
-            number for number, path in self._rows("SELECT number, path FROM walked") if path not in wanted
-        ]
-        self._database.add("DELETE FROM walked WHERE number = ?", ((number,) for number in others))
+    def keep_only(self, table: str) -> None:
+        """Forget all paths but those in the column `path` of a table beside this one."""
+        self._database.run(f"DELETE FROM walked WHERE path NOT IN (SELECT path FROM {table})")  # noqa: S608
 
     @property
     def count(self) -> int:
@@ -47,6 +44,19 @@ class FileTable(Mapping[str, Header]):
 
     def paths(self) -> Iterator[str]:
         return (path for (path,) in self._rows("SELECT path FROM walked ORDER BY number"))
+
+    def sort_paths(self) -> None:
+        """Once all paths are there."""
+        self._database.run("CREATE INDEX walked_by_path ON walked (path)")
+
+    def holds(self, path: str) -> bool:
+        """Whether a path was added; asked after `sort_paths`."""
+        return any(self._rows("SELECT 1 FROM walked WHERE path = ?", (path,)))
+
+    def beginning(self, start: str) -> Iterator[str]:
+        """The paths that begin with a text, in the order of their letters; asked after `sort_paths`."""
+        rows = self._rows("SELECT path FROM walked WHERE path >= ? ORDER BY path", (start,))
+        return takewhile(lambda path: path.startswith(start), (path for (path,) in rows))
 
     def numbered(self, at_once: int) -> Iterator[list[tuple[int, str]]]:
         """All paths with their numbers, so many at a time."""

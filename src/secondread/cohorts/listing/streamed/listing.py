@@ -12,7 +12,7 @@ from secondread.cohorts.labels.box_masks import BoxMasks
 from secondread.cohorts.listing.channels import joined_channels
 from secondread.cohorts.listing.dicom_tree import HowDicom, Order, rows_of_series
 from secondread.cohorts.listing.file_reading import LostSlices, SliceCopies, is_text, read_each, reason_of
-from secondread.cohorts.listing.given.brain_masks import with_brain_masks
+from secondread.cohorts.listing.given.brain_masks import BrainMasks
 from secondread.cohorts.listing.given.mask_patterns import FoundMasks, masks_by_patterns
 from secondread.cohorts.listing.given.patients import PatientsOfPaths, patient_pattern
 from secondread.cohorts.listing.given.volume_parts import NOT_ZERO, VolumeParts
@@ -101,23 +101,25 @@ class _Listing:
         self.parts = VolumeParts.parse(how.volume_parts) if how.volume_parts else None
         if self.parts and how.channels:
             raise UserError("--volume-parts and --channels both say what an image is; give one of them")
-        self.table = how.labels.read() if how.labels is not None else None
-        self.base = (self.src if self.src.is_dir() else self.src.parent).resolve()
         self.database = self.stack.enter_context(closing(TemporaryDatabase("what index sees of each file")))
+        self.table = how.labels.read(self.database) if how.labels is not None else None
+        self.base = (self.src if self.src.is_dir() else self.src.parent).resolve()
         self.files = FileTable(self.database)
 
     def done(self) -> Listing:
         how, src = self.how, self.src
         unnamed = self._walk()
-        outlined = masks_by_patterns(list(self.files.paths()), how.masks, str(src)) if how.masks else None
+        outlined = None
+        if how.masks:
+            outlined = masks_by_patterns(self.files, self.database, how.masks, str(src))
         found = None
         if how.split_file is not None:
-            found = SplitFile.read(how.split_file).find(self.files.paths(), src)
-            self.files.keep_only(found.files)
+            found = SplitFile.read(how.split_file).find(self.files.paths(), src, self.database)
+            self.files.keep_only(found.files.TABLE)
             unnamed = []
 
         def is_outlined(path: str) -> bool:
-            return outlined is not None and path in outlined.files
+            return outlined is not None and outlined.has(path)
 
         read = self._read(is_outlined)
         self.aside += [*unnamed, *read.unreadable.values()]
@@ -148,31 +150,25 @@ class _Listing:
             else:
                 self._archive(path, archived)
         rows: Iterable[Row] = pictures
-        taken: set[str] = set()
         if how.channels:
-            rows, unjoined = joined_channels(list(rows), how.channels, pictures.lone_masks)
+            rows, unjoined = joined_channels(self.database, rows, how.channels, pictures.masks)
             self.aside += unjoined
-            taken = {row.mask for row in rows}
-        self.aside += [
-            SetAside(path, "mask that fits no image, or several")
-            for path in pictures.lone_masks
-            if path not in taken
-        ]
+        self.aside += [SetAside(path, "mask that fits no image, or several") for path in pictures.masks.lone]
         if not any(True for _ in islice(chain(rows, archived), 1)):
             raise UserError(f"{src}: every image was set apart; first: {self.aside[0]}")
 
         said: list[str] = []
         if self.table is not None:
             rows, said = self.table.applied(
-                list(rows), self.files, self.base, str(src), how.manifest_path, hashing(secret)
+                rows, self.files, self.base, str(src), how.manifest_path, hashing(secret)
             )
-        patients = None if self.pattern is None else PatientsOfPaths(self.pattern)
+        brains = None
+        patients = None if self.pattern is None else PatientsOfPaths(self.pattern, self.database)
         if patients is not None:
             rows = map(patients.of, rows)
         if self.parts is not None and self.parts.brain == NOT_ZERO:
-            masks = BoxMasks.beside(_place(how.manifest_path)).folder
-            rows, lost = with_brain_masks(list(rows), self.base, masks, how.workers)
-            self.aside += lost
+            brains = BrainMasks(self.base, BoxMasks.beside(_place(how.manifest_path)).folder, how.workers)
+            rows = chain.from_iterable(map(brains, _some(rows)))
         cut = None
         if how.as_images:
             cut = InSlices(self.files, self.base, self.choice, how.every, how.workers)
@@ -183,6 +179,8 @@ class _Listing:
         warnings = [*read.dicom.lines, *(found.remarks(src) if found is not None else ()), *pictures.notes]
         warnings += said if self.table is not None else pictures.unclear
         warnings += patients.notes if patients is not None else ()
+        if brains is not None:
+            self.aside += brains.aside
         if cut is not None:
             self.aside += cut.aside
             warnings += cut.notes
@@ -249,7 +247,7 @@ class _Listing:
             )
             for files in self.files.by_series():
                 if outlined is not None:
-                    files = [file for file in files if file.path not in outlined.files]
+                    files = [file for file in files if not outlined.has(file.path)]
                 if not files:
                     continue
                 listed: list[tuple[Order, Row]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import PurePosixPath
 
@@ -13,12 +13,11 @@ Named = tuple[str, int, str, bool]
 
 
 class MaskTable:
-    """The masks that names tell, and masks that fit no one image (`lone`); none until `find`."""
+    """The masks that names tell, and masks that fit no one image (lone ones); none until `find`."""
 
     def __init__(self, database: TemporaryDatabase) -> None:
         self._database = database
-        self._some = False
-        self.lone: list[str] = []
+        self._some = self._any_lone = False
 
     def find(self, pictures: Iterable[tuple[int, str]]) -> None:
         """See `folder_names.part_masks`. `pictures` are numbers and paths, and may be gone through once."""
@@ -34,7 +33,7 @@ class MaskTable:
             "SELECT key, number, path FROM named WHERE key IN (SELECT key FROM named WHERE likely) "
             "ORDER BY key, number"
         )
-        lone: list[tuple[int, int, str]] = []
+        database.run("CREATE TABLE lone (stage INTEGER, number INTEGER, path TEXT)")
         for _, group in groupby(rows, lambda row: row[0]):
             numbers = {path: number for _, number, path in group}
             found = part_masks(list(numbers))
@@ -42,8 +41,10 @@ class MaskTable:
             said = [(path, None) for path in numbers if path not in images]
             database.add("INSERT INTO masks VALUES (?, ?)", [*said, *found.of.items()])
             for stage, paths in enumerate((found.lone, found.lone_again, found.lone_in_folders)):
-                lone += [(stage, numbers[path], path) for path in paths]
-        self.lone = [path for *_, path in sorted(lone)]
+                database.add(
+                    "INSERT INTO lone VALUES (?, ?, ?)", ((stage, numbers[path], path) for path in paths)
+                )
+        self._any_lone = bool(database.one("SELECT EXISTS (SELECT 1 FROM lone)")[0])
 
     def is_image(self, path: str) -> bool:
         return not self._some or (None,) not in self._of(path)
@@ -51,6 +52,33 @@ class MaskTable:
     def of(self, path: str) -> str:
         """The mask of an image, or empty."""
         return next((str(mask) for (mask,) in self._of(path)), "") if self._some else ""
+
+    @property
+    def lone(self) -> Iterator[str]:
+        """Masks that fit no one image and were not taken."""
+        if not self._any_lone:
+            return iter(())
+        return (path for (path,) in self._database.rows("SELECT path FROM lone ORDER BY stage, number"))
+
+    def name_lone(self, name: Callable[[str], str]) -> None:
+        """Give each lone mask the name under which `lone_named` finds it; of several the last counts."""
+        if self._any_lone:
+            self._database.run("CREATE TABLE lone_names (name PRIMARY KEY, path TEXT) WITHOUT ROWID")
+            names = ((name(path), path) for path in self.lone)
+            self._database.add("INSERT OR REPLACE INTO lone_names VALUES (?, ?)", names)
+
+    def lone_named(self, name: str) -> str:
+        """The lone mask of a name, or empty."""
+        if not self._any_lone:
+            return ""
+        rows = self._database.rows("SELECT path FROM lone_names WHERE name = ?", (name,))
+        return next((str(path) for (path,) in rows), "")
+
+    def take(self, masks: Iterable[str]) -> None:
+        """These masks are no lone ones."""
+        if self._any_lone:
+            self._database.run("CREATE INDEX lone_by_path ON lone (path)")
+            self._database.add("DELETE FROM lone WHERE path = ?", ((mask,) for mask in masks))
 
     def _of(self, path: str) -> list[tuple[str | None]]:
         return list(self._database.rows("SELECT mask FROM masks WHERE path = ?", (path,)))

@@ -30,7 +30,7 @@ class RowTable:
 
     def _add(self, rows: Iterable[tuple[bytes, Row]]) -> None:
         self._sorted = False
-        said = ((place, _said(row)) for place, row in rows)
+        said = ((place, row_text(row)) for place, row in rows)
         self._database.add(f"INSERT INTO {self._name} VALUES (?, ?)", said)  # noqa: S608
 
     def __iter__(self) -> Iterator[Row]:
@@ -44,13 +44,15 @@ class RowTable:
             self._database.run(f"ALTER TABLE {new} RENAME TO {self._name}")
             self._sorted = True
         for (said,) in self._database.rows(f"SELECT said FROM {self._name} ORDER BY rowid"):  # noqa: S608
-            yield _row(said)
+            yield row_of(said)
 
 
-def _said(row: Row) -> str:
+def row_text(row: Row) -> str:
+    """A row in JSON, in letters that every database takes."""
     cells = [row.path, row.split, row.label, row.finding, row.patient_id, row.study_id, row.mask]
     return json.dumps([*cells, dict(row.extra)] if row.extra else cells, separators=(",", ":"))
 
 
-def _row(said: str) -> Row:
+def row_of(said: str) -> Row:
+    """The row of which `row_text` made a text."""
     return Row(*json.loads(said))
