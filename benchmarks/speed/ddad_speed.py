@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from secondread.detectors.contract import Batch, Stage
 from secondread.detectors.detector_settings import StageSettings
 from secondread.detectors.reconstruction.ddad import DDAD
+from secondread.networks.as_graph import writing_a_graph
 from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import Precision, autocast, choose_precision, place, to_device
@@ -89,7 +90,7 @@ class StageSteps:
         self.optimiser.zero_grad(set_to_none=True)
 
     def operations(self) -> float:
-        with FlopCounterMode(display=False) as counter:
+        with writing_a_graph(), FlopCounterMode(display=False) as counter:  # that counts torch's alone
             self.take()
         return float(counter.get_total_flops())
 

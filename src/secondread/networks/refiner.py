@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION
+from secondread.networks.by_rank import BATCH_NORM
+from secondread.networks.trained_convolution import convolution3
 
 
 class Refiner(nn.Module):
@@ -20,15 +21,15 @@ class Refiner(nn.Module):
 
     def __init__(self, rank: int, channels: int, width: int = 128) -> None:
         super().__init__()
-        convolution, norm = CONVOLUTION[rank], BATCH_NORM[rank]
+        norm = BATCH_NORM[rank]
         self.network = nn.Sequential(
-            convolution(channels, width, 3, padding=1),
+            convolution3(rank, channels, width),
             norm(width),
             nn.ReLU(inplace=True),
-            convolution(width, width, 3, padding=1),
+            convolution3(rank, width, width),
             norm(width),
             nn.ReLU(inplace=True),
-            convolution(width, 2, 3, padding=1),
+            convolution3(rank, width, 2),
         )
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from secondread.flows.glow.coupling_net import NetWeights, run_backward, run_forward
-from secondread.flows.glow.native import TileKernel, build, form_of, native, why_not
+from secondread.flows.glow.native import TileKernel, form_of, native, why_not
+from secondread.networks.native import build
 
 HERE = form_of(torch.bfloat16)
 pytestmark = pytest.mark.skipif(

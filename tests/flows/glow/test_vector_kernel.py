@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from secondread.flows.glow.coupling_net import CouplingNet
-from secondread.flows.glow.native import build
-from secondread.flows.glow.native.forms import features, find_form, vectors
+from secondread.flows.glow.native import COUPLING
+from secondread.flows.glow.native.forms import FORMS, VECTORS
 from secondread.flows.glow.network import LOGS, Compiled, Folded
+from secondread.networks.native import build
+from secondread.networks.native.forms import features, find_form, vectors
 
 HALF, SINGLE = torch.bfloat16, torch.float32
 CASES = [  # size, images, channels in and out, width, border
@@ -30,7 +32,7 @@ ROUNDED = [((24, 40), 0), ((24, 40), 1), ((6, 10, 12), 0), ((6, 10, 12), 1)]  # 
 
 
 def own_form():
-    form = find_form(SINGLE)
+    form = find_form(FORMS, SINGLE)
     return None if isinstance(form, str) or build._compiler() is None else form
 
 
@@ -40,7 +42,7 @@ def pairs_form():
         return None
     flags = ("-mavx2", "-mfma", "-O1")
     name = "pairs by shifts"
-    return vectors(name, platform.machine(), HALF, (), flags, lanes=8, wide=2, rows=4)
+    return vectors(VECTORS, name, platform.machine(), HALF, (), flags, lanes=8, wide=2, rows=4)
 
 
 MADE = {"own": own_form(), "pairs": pairs_form()}
@@ -52,7 +54,7 @@ def made(request):
     form = MADE[request.param]
     if form is None:
         pytest.skip("cannot be compiled or run here")
-    found = build.load(form)
+    found = COUPLING.built(form)
     assert not isinstance(found, str), found
     return found[0], form.precision
 

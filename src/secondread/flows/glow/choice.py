@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-import time
 from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from secondread.flows.glow.coupling_net import CouplingNet
 from secondread.flows.glow.native import VectorKernel, form_of, native, stamp, why_not
-from secondread.flows.glow.native.build import SWITCH
 from secondread.flows.glow.network import Compiled, Folded, Network
 from secondread.networks.as_graph import written_as_graph
+from secondread.networks.native.trial import gain, is_faster, kept_gain
 
 PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16}
-ROUNDS = 5
-_known: dict[Path, float] = {}
 
 
 def network_of(values: Sequence[Tensor], dtype: torch.dtype) -> Network:
@@ -51,36 +46,12 @@ def _told(dtype: torch.dtype) -> str:
 
 
 def _is_faster(kernel: VectorKernel, dtype: torch.dtype) -> bool:
-    return os.environ.get(SWITCH) == "1" or gain_over_torch(kernel, dtype) > 1.0
+    return is_faster(stamp(dtype), lambda: _trial(kernel, dtype))
 
 
 def gain_over_torch(kernel: VectorKernel, dtype: torch.dtype) -> float:
-    """The time of both passes in torch's operations by that of the compiled network, on a small map.
-
-    Tried once on a machine: the figure is kept beside the library, so that all later processes, and those
-    that start at once, go the same way. Where it cannot be kept it holds for this process.
-    """
-    file = stamp(dtype)
-    assert file is not None
-    if file not in _known:
-        try:
-            if not file.exists():
-                _write_once(file, f"{_trial(kernel, dtype):.3f}\n")
-            _known[file] = float(file.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            _known[file] = _trial(kernel, dtype)
-    return _known[file]
-
-
-def _write_once(file: Path, text: str) -> None:
-    """Whole, and only where no other process has been faster."""
-    with tempfile.NamedTemporaryFile("w", dir=file.parent, encoding="ascii") as made:
-        made.write(text)
-        made.flush()
-        try:
-            os.link(made.name, file)
-        except FileExistsError:
-            return
+    """The time of both passes in torch's operations by that of the compiled network, on a small map."""
+    return kept_gain(stamp(dtype), lambda: _trial(kernel, dtype))
 
 
 @torch.no_grad()
@@ -92,12 +63,10 @@ def _trial(kernel: VectorKernel, dtype: torch.dtype) -> float:
         torch.randn(4, 2, 32, 32, generator=generator),
     )
     values = [value.detach() for value in net.values()]
-    least: dict[type, float] = {}
-    for _ in range(ROUNDS):
-        for kind in (Folded, Compiled):
-            begun = time.process_time()
-            network = Folded(values, dtype) if kind is Folded else Compiled(values, dtype, kernel)
-            network.forward(x)
-            network.backward(x, gradient)
-            least[kind] = min(least.get(kind, 1e9), time.process_time() - begun)
-    return least[Folded] / max(least[Compiled], 1e-9)
+
+    def both_passes(compiled: bool) -> None:
+        network = Compiled(values, dtype, kernel) if compiled else Folded(values, dtype)
+        network.forward(x)
+        network.backward(x, gradient)
+
+    return gain({compiled: partial(both_passes, compiled) for compiled in (False, True)})

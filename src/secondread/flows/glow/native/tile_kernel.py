@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from secondread.flows.glow.native.arguments import address, check, expect
+from secondread.networks.native.arguments import address, check, expect
 
 
 class _Call(ctypes.Structure):

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from secondread.flows.glow.native.arguments import address, check, expect
+from secondread.networks.native.arguments import address, check, expect
 
 _NAMES: tuple[str, ...] = ("first", "first_bias", "first_gain", "middle", "middle_bias", "middle_gain")
 _NAMES += ("last", "last_bias", "last_gain", "border")

@@ -28,4 +28,4 @@ def address(tensor: Tensor | None) -> int | None:
 def check(status: int) -> None:
     """MemoryError where the function says so."""
     if status:
-        raise MemoryError("a coupling's network ran out of memory")
+        raise MemoryError("compiled code ran out of memory")

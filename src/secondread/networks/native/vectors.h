@@ -11,7 +11,7 @@
 // float32 products do the same.
 #pragma once
 
-#include "../arena.h"
+#include "arena.h"
 
 #if defined(__AVX512BF16__) && HALF && LANES == 16
 #include <immintrin.h>

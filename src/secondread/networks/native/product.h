@@ -12,13 +12,13 @@ namespace secondread {
 template <int Rows>
 using Sums = Vec[Rows][WIDE];
 
-/// Adds left `[Rows][steps]` times right `[steps][SPAN]`.
+/// Adds left `[Rows][steps]` times right `[steps][SPAN]`, whose steps lie `right_apart` from one another.
 template <int Rows>
 inline void accumulate(
-    const float* left, int64_t row_apart, int64_t step_apart, const float* right, int64_t steps,
-    Sums<Rows>& sums
+    const float* left, int64_t row_apart, int64_t step_apart, const float* right, int64_t right_apart,
+    int64_t steps, Sums<Rows>& sums
 ) {
-    for (int64_t step = 0; step < steps; ++step, left += step_apart, right += SPAN) {
+    for (int64_t step = 0; step < steps; ++step, left += step_apart, right += right_apart) {
         Vec with[WIDE];
 #pragma GCC unroll 8
         for (int wide = 0; wide < WIDE; ++wide) with[wide] = load(right + wide * LANES);
@@ -108,7 +108,7 @@ inline void product(const Left& left, const float* right, int64_t groups, float*
                     clear<Rows>(sums);
                 }
                 const float* from = right + (group * left.steps + begin) * SPAN;
-                accumulate<Rows>(panel, left.row_apart, left.step_apart, from, end - begin, sums);
+                accumulate<Rows>(panel, left.row_apart, left.step_apart, from, SPAN, end - begin, sums);
                 if (end < left.steps) {
                     store_sums<Rows>(sums, known, SPAN);
                 } else {

@@ -1,0 +1,148 @@
+"""Compiles a form of some code once per machine, at its first use, and loads it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+import torch
+
+from secondread.networks.native.forms import HEADERS, Form, find_form
+
+SWITCH = "SECONDREAD_NATIVE"
+"""Set to 0, nothing is compiled and nothing compiled is used; to 1, what is compiled is used without the
+trial (`trial`)."""
+COMPILERS = ("g++", "clang++", "c++")
+LONGEST_BUILD = 300.0
+"""Seconds after which a compiler is given up; three to six are usual."""
+
+Kernel = TypeVar("Kernel")
+_lock = threading.Lock()
+_found: dict[str, tuple[object, Path] | str] = {}
+"""By the names of code and form."""
+
+
+@dataclass(frozen=True)
+class Code(Generic[Kernel]):
+    """Functions in C++, for the processors that `forms` names, the best of each precision first.
+
+    name     of its libraries' files
+    load     a form's functions, of its library; OSError where it cannot be loaded
+    without  what it is like without it, for the warning where a build fails
+    """
+
+    name: str
+    forms: Sequence[Form]
+    load: Callable[[Form, Path], Kernel]
+    without: str
+
+    def native(self, precision: torch.dtype) -> Kernel | None:
+        """Its functions, built where they are not yet; None where there are none (`why_not`).
+
+        A build that fails is warned of once, and not tried again in this process.
+        """
+        found = self._outcome(precision)
+        return None if isinstance(found, str) else found[0]
+
+    def why_not(self, precision: torch.dtype) -> str:
+        """In one line, why `native(precision)` is None; empty where it is not."""
+        found = self._outcome(precision)
+        return found if isinstance(found, str) else ""
+
+    def form_of(self, precision: torch.dtype) -> str:
+        """The name of the form that `native(precision)` is; empty where it is None."""
+        form = find_form(self.forms, precision)
+        return "" if isinstance(form, str) or self.why_not(precision) else form.name
+
+    def stamp(self, precision: torch.dtype) -> Path | None:
+        """A file name beside the library of `native(precision)`, of this library and this processor alone."""
+        found = self._outcome(precision)
+        if isinstance(found, str):
+            return None
+        processor = hashlib.sha256(repr(sorted(torch.cpu.get_capabilities().items())).encode()).hexdigest()
+        return found[1].with_suffix(f".{processor[:12]}")
+
+    def _outcome(self, precision: torch.dtype) -> tuple[Kernel, Path] | str:
+        if os.environ.get(SWITCH) == "0":
+            return f"switched off by {SWITCH}=0"
+        form = find_form(self.forms, precision)
+        if isinstance(form, str):
+            return form
+        key = f"{self.name} {form.name}"
+        with _lock:
+            if key not in _found:
+                _found[key] = self.built(form)
+            return cast("tuple[Kernel, Path] | str", _found[key])
+
+    def built(self, form: Form) -> tuple[Kernel, Path] | str:
+        """A form's functions and its library, or why there are none."""
+        try:
+            library = library_of(self.name, form)
+            return library if isinstance(library, str) else (self.load(form, library), library)
+        except subprocess.CalledProcessError as error:
+            problem = f"the build failed: {_first_error(error.stderr)}"
+        except (OSError, subprocess.TimeoutExpired) as error:
+            problem = f"the build failed: {' '.join(str(error).split())[:300]}"
+        warnings.warn(f"{self.without}: {problem}", RuntimeWarning, stacklevel=5)
+        return problem
+
+
+def library_of(name: str, form: Form) -> Path | str:
+    """The shared library, compiled where no earlier process did; or why there can be none."""
+    known = hashlib.sha256(" ".join((*form.flags, platform.machine(), *platform.libc_ver())).encode())
+    own = form.path.parent
+    folders = (HEADERS, own.parent, own)
+    for source in (*(file for each in folders for file in sorted(each.glob("*.h"))), form.path):
+        known.update(source.read_bytes())
+    stem = f"{name}-{known.hexdigest()[:24]}"
+    for library in folder().glob(f"{stem}-*.so"):
+        if _is_own(library) and library.name == _named(stem, library):
+            return library
+    compiler = _compiler()
+    if compiler is None:
+        return f"no C++ compiler found ({', '.join(COMPILERS)}, or CXX)"
+    folder().mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder()) as scratch:
+        made = Path(scratch) / f"{stem}.so"
+        command = [*compiler, *form.flags, *form.includes, str(form.path), "-o", str(made)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST_BUILD)
+        library = folder() / _named(stem, made)
+        made.replace(library)  # whole at once: another process may be building or loading the same
+    return library
+
+
+def _named(stem: str, library: Path) -> str:
+    """A library's file name, which holds its digest, so that a damaged one is built again."""
+    return f"{stem}-{hashlib.sha256(library.read_bytes()).hexdigest()[:24]}.so"
+
+
+def folder() -> Path:
+    """Where libraries are kept: the user's own caches, not `SECONDREAD_CACHE`, which users may share."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secondread-native"
+
+
+def _is_own(library: Path) -> bool:
+    """Code that somebody else could have put there is not loaded."""
+    return library.stat().st_uid == os.getuid() and not library.parent.stat().st_mode & 0o022
+
+
+def _compiler() -> list[str] | None:
+    if given := os.environ.get("CXX"):
+        return shlex.split(given)
+    return next(([found] for name in COMPILERS if (found := shutil.which(name))), None)
+
+
+def _first_error(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return next((line for line in lines if "error" in line), lines[0] if lines else "no message")[:300]

@@ -1,0 +1,102 @@
+"""The compiled library as a file: built once, kept, and not trusted blindly."""
+
+import os
+import shlex
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+
+from secondread.networks.native import build
+from secondread.networks.native.forms import find_form
+from secondread.networks.winograd.kernel import CODE
+from secondread.networks.winograd.layer import told
+
+SINGLE = torch.float32
+FORM = next(form for form in CODE.forms if form.name == "AVX2")
+suitable = pytest.mark.skipif(
+    isinstance(find_form(CODE.forms, SINGLE), str), reason="no form for this processor"
+)
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """As in a process that has not built anything, of a user who has not either."""
+    monkeypatch.setattr(build, "_found", {})
+    monkeypatch.delenv(build.SWITCH, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return monkeypatch
+
+
+def test_a_damaged_library_is_built_again(fresh):
+    write = "import sys; open(sys.argv[sys.argv.index('-o') + 1], 'wb').write(b'library' * 100)"
+    fresh.setenv("CXX", shlex.join([sys.executable, "-c", write]))
+    library = build.library_of(CODE.name, FORM)
+    fresh.setenv("CXX", "false")
+    assert build.library_of(CODE.name, FORM) == library
+    data = library.read_bytes()
+    library.write_bytes(data[:50] + b"\0" + data[51:])
+    fresh.setenv("CXX", shlex.join([sys.executable, "-c", write]))
+    assert build.library_of(CODE.name, FORM).read_bytes() == data
+
+
+def test_it_can_be_switched_off(fresh):
+    fresh.setenv(build.SWITCH, "0")
+    assert CODE.native(SINGLE) is None
+    assert CODE.why_not(SINGLE) == "switched off by SECONDREAD_NATIVE=0"
+    assert CODE.form_of(SINGLE) == ""
+    assert told() == "by torch (switched off by SECONDREAD_NATIVE=0)"
+
+
+@suitable
+def test_without_a_compiler_there_is_none(fresh):
+    fresh.delenv("CXX", raising=False)
+    fresh.setenv("PATH", "")
+    assert CODE.native(SINGLE) is None
+    assert "no C++ compiler" in CODE.why_not(SINGLE)
+
+
+@suitable
+def test_a_build_that_fails_is_warned_of_once(fresh):
+    script = "import sys; sys.exit('convolution.cpp:1: fatal error: no such header')"
+    fresh.setenv("CXX", shlex.join([sys.executable, "-c", script]))
+    with pytest.warns(RuntimeWarning, match="no such header"):
+        assert CODE.native(SINGLE) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert CODE.native(SINGLE) is None
+    assert CODE.why_not(SINGLE) == "the build failed: convolution.cpp:1: fatal error: no such header"
+
+
+@suitable
+def test_a_library_in_a_folder_that_others_may_write_is_not_loaded(fresh):
+    folder = build.folder()
+    folder.mkdir()
+    folder.chmod(0o777)
+    fresh.setenv("CXX", "false")
+    with pytest.warns(RuntimeWarning, match="the build failed"):
+        assert CODE.native(SINGLE) is None
+
+
+def test_a_processor_without_a_form_is_told(monkeypatch):
+    monkeypatch.setattr("secondread.networks.native.forms.features", frozenset)
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("sys.platform", "linux")
+    assert find_form(CODE.forms, SINGLE) == "the CPU has no AVX2 or AVX-512"
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    assert find_form(CODE.forms, SINGLE) == "not made for riscv64"
+
+
+def test_every_x86_form_compiles():
+    """Also those that this processor cannot run."""
+    compiler = build._compiler()
+    if compiler is None or os.uname().machine != "x86_64":
+        pytest.skip("needs a C++ compiler for x86-64")
+    for form in CODE.forms:
+        if form.machine == "x86_64":
+            flags = [flag for flag in form.flags if flag not in ("-O3", "-shared", "-w")]
+            flags += [*form.includes, "-Wall", "-Wno-unknown-pragmas", "-fsyntax-only"]
+            done = subprocess.run([*compiler, *flags, str(form.path)], capture_output=True, text=True)
+            assert (done.returncode, done.stderr) == (0, ""), f"{form.name}: {done.stderr[:2000]}"
