@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import BATCH_NORM
-from secondread.networks.trained_convolution import convolution3
+from secondread.networks.convolution3 import convolution3
 
 
 class Refiner(nn.Module):

@@ -9,10 +9,10 @@ import warnings
 import pytest
 import torch
 
+from secondread.networks.convolution3.kernel import CODE
+from secondread.networks.convolution3.winograd import told
 from secondread.networks.native import build
 from secondread.networks.native.forms import find_form
-from secondread.networks.winograd.kernel import CODE
-from secondread.networks.winograd.layer import told
 
 SINGLE = torch.float32
 FORM = next(form for form in CODE.forms if form.name == "AVX2")

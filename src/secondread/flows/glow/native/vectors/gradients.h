@@ -40,7 +40,7 @@ inline void add_products(
             for (int own = 0; own < Rows; ++own) __builtin_prefetch(place + own * columns, 1);
             for (int64_t group = 0; group < groups; ++group) {
                 const float* with = panel + group * LENGTH * SPAN;
-                accumulate<Rows>(left.rows_of(group, row), LENGTH, 1, with, LENGTH, sums);
+                accumulate<Rows>(left.rows_of(group, row), LENGTH, 1, with, SPAN, LENGTH, sums);
             }
             alignas(64) float found[ROWS * SPAN];
             const bool whole = count == SPAN;

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from secondread.networks.trained_convolution import ThinConvolution3, convolution3
-from secondread.networks.winograd import Convolution3
+from secondread.networks.convolution3 import convolution3
+from secondread.networks.convolution3.thin import ThinConvolution3
+from secondread.networks.convolution3.winograd import Convolution3
 
 
 @pytest.mark.parametrize("bias", [True, False])

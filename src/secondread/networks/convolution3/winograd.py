@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from secondread.networks.as_graph import written_as_graph
+from secondread.networks.convolution3.kernel import CODE, WinogradKernel
 from secondread.networks.native.trial import gain, is_faster, kept_gain
-from secondread.networks.winograd.kernel import CODE, WinogradKernel
 
 FEWEST_CHANNELS = 32
 """On both sides, from which products take longer than transforms."""

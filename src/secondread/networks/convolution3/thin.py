@@ -1,4 +1,4 @@
-"""Convolutions 3×3 that train fast on CPUs, also between many channels and a few."""
+"""A convolution 3×3 between many channels and a few, as a matrix product."""
 
 from __future__ import annotations
 
@@ -7,13 +7,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secondread.networks.as_graph import written_as_graph
-from secondread.networks.by_rank import CONVOLUTION
-from secondread.networks.winograd import Convolution3
-
-THIN = 4
-"""Channels of the thinner side, up to which a convolution is a matrix product with a column for each tap."""
-WIDE = 32
-"""And of the other, from which that is faster."""
 
 
 class ThinConvolution3(nn.Conv2d):
@@ -50,13 +43,3 @@ class ThinConvolution3(nn.Conv2d):
             and not torch.is_autocast_enabled("cpu")
             and not written_as_graph()
         )
-
-
-def convolution3(rank: int, channels_in: int, channels_out: int, *, bias: bool = True) -> nn.Module:
-    """A convolution of width 3 with a border of one zero in the form that trains fastest; its parameters have
-    the names and shapes of torch's, and begin as those."""
-    if rank != 2:
-        return CONVOLUTION[rank](channels_in, channels_out, 3, padding=1, bias=bias)
-    thin, wide = sorted((channels_in, channels_out))
-    kind = ThinConvolution3 if thin <= THIN and wide >= WIDE else Convolution3
-    return kind(channels_in, channels_out, bias=bias)

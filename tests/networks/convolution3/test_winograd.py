@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from secondread.networks.convolution3.kernel import CODE
+from secondread.networks.convolution3.winograd import Convolution3
 from secondread.networks.native import build
-from secondread.networks.winograd import Convolution3
-from secondread.networks.winograd.kernel import CODE
 
 SINGLE = torch.float32
 TOLERANCE = 3e-5
