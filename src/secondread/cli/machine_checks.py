@@ -57,9 +57,11 @@ def _torch() -> Iterator[Finding]:
         f"torch uses {torch.get_num_threads()} ({threads().why})",
     )
     yield _precision(f"; GPU bf16: {torch.cuda.is_bf16_supported()}" if devices else "")
-    from secondread.flows.glow.choice import told
+    from secondread.flows.glow import choice
+    from secondread.networks.convolution3 import winograd
 
-    yield Finding("native code", f"networks of flows' couplings in {told()}")
+    yield Finding("native code", f"networks of flows' couplings in {choice.told()}")
+    yield Finding("convolutions", f"3×3 in float32 are trained {winograd.told()}")
 
 
 def _precision(gpu: str) -> Finding:

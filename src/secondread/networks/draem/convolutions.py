@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, INTERPOLATION, MAX_POOL
+from secondread.networks.by_rank import BATCH_NORM, INTERPOLATION, MAX_POOL
+from secondread.networks.convolution3 import convolution3
 
 WIDEST = 8
 """Channels of the deeper levels, in widths."""
@@ -19,7 +20,7 @@ def convolutions(rank: int, *channels: int) -> nn.Sequential:
     steps: list[nn.Module] = []
     for before, after in pairwise(channels):
         steps += [
-            CONVOLUTION[rank](before, after, 3, padding=1),
+            convolution3(rank, before, after),
             BATCH_NORM[rank](after),
             nn.ReLU(inplace=True),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from secondread.networks.by_rank import CONVOLUTION
+from secondread.networks.convolution3 import convolution3
 from secondread.networks.draem.convolutions import Encoder, begin, convolutions, enlarged, narrowed
 
 
@@ -27,7 +27,7 @@ class ReconstructionNetwork(nn.Module):
         for after in narrowed(self.encoder.widths):
             steps += [enlarged(rank, before, before), convolutions(rank, before, before, after)]
             before = after
-        self.decoder = nn.Sequential(*steps, CONVOLUTION[rank](before, channels, 3, padding=1))
+        self.decoder = nn.Sequential(*steps, convolution3(rank, before, channels))
         begin(self)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.by_rank import CONVOLUTION
+from secondread.networks.convolution3 import convolution3
 from secondread.networks.draem.convolutions import Encoder, begin, convolutions, enlarged, narrowed
 
 
@@ -28,7 +28,7 @@ class SegmentationNetwork(nn.Module):
             self.enlarge.append(enlarged(rank, before, after))
             self.join.append(convolutions(rank, after + own, after, after))
             before = after
-        self.last = CONVOLUTION[rank](before, 2, 3, padding=1)
+        self.last = convolution3(rank, before, 2)
         begin(self)
 
     def forward(self, x: Tensor) -> Tensor:
