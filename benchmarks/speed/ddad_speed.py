@@ -9,6 +9,10 @@ same precision and run. The last lines extend both to a whole fit of the recipe'
 loop hands them out (`training.apart`); what processes take to start is not in it.
 
     OMP_NUM_THREADS=1 python benchmarks/speed/ddad_speed.py --preset ddad-aeu
+    OMP_NUM_THREADS=1 python benchmarks/speed/ddad_speed.py --stages refine --plain
+
+With --plain each step is followed by one with torch's own convolutions in place of those of
+`networks.convolution3`, and the ratio is told.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -121,6 +126,8 @@ def main() -> None:
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--processes", type=int, nargs="*", default=[2, 4])
     parser.add_argument("--wall", action="store_true")
+    parser.add_argument("--stages", nargs="*", metavar="SECTION", help="of these sections alone")
+    parser.add_argument("--plain", action="store_true", help="also by torch's own convolutions, in turns")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     now, precision = clock(options.wall), choose_precision(options.precision, CPU)
@@ -136,17 +143,19 @@ def main() -> None:
     total = floor = 0.0
     seconds: dict[str, float] = {}
     for stage in detector.stages():
-        if not stage.steps:
+        if not stage.steps or (options.stages and stage.section not in options.stages):
             continue
         settings = recipe.stages[stage.section]
         steps = StageSteps(detector, stage, settings, wanted, precision)
         arithmetic = steps.operations() / rate
         steps.take()
-        found = []
+        found, plain = list[float](), list[float]()
         for _ in range(options.steps):
-            begun = now()
-            steps.take()
-            found.append(now() - begun)
+            for times in (found, plain) if options.plain else (found,):
+                with writing_a_graph() if times is plain else nullcontext():
+                    begun = now()
+                    steps.take()
+                    times.append(now() - begun)
         each = min(found)
         count = steps.plan.batches_per_epoch
         plan = BatchPlan({n: whole[n] for n in stage.on}, stage.on, settings.batch_size, 0, stage.name)
@@ -160,6 +169,8 @@ def main() -> None:
             f"{1000 * arithmetic:.1f}), epoch of {options.images} images each {each * count:.1f} s, "
             f"whole stage {each * taken / 60:.1f} min"
         )
+        if plain:
+            print(f"  torch's own convolutions: {1000 * min(plain):.0f} ms, {min(plain) / each:.2f} times")
     order = Order.of(list(detector.stages()))
     for processes in options.processes:
         span = scheduled(order, seconds, processes)
