@@ -27,8 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "flows" /
 import test_tile_kernel as tiles
 import test_vector_kernel as vectors
 
-from secondread.flows.glow.native.forms import Form
+from secondread.flows.glow.native.forms import TILES
 from secondread.flows.glow.network import LOGS
+from secondread.networks.native.forms import Form
 
 SOURCES = Path(__file__).parent / "emulated"
 NOT_STATIC = ("-shared", "-fPIC", "-fopenmp")
@@ -68,13 +69,13 @@ def check(form: Form, run: Callable[[bytes], bytes]) -> bool:
 
 
 def in_tiles(form: Form) -> bool:
-    return form.source.startswith("amx/")
+    return form.path == TILES
 
 
 def build(form: Form, folder: Path, compiler: Sequence[str], *more: str) -> Path:
     """The driver with a form's source, linked statically."""
     program = folder / form.name.replace(" ", "-")
-    flags = [flag for flag in form.flags if flag not in NOT_STATIC]
+    flags = [*(flag for flag in form.flags if flag not in NOT_STATIC), *form.includes]
     source = (f'-DSOURCE="{form.path.name}"', f"-DTILES={int(in_tiles(form))}", f"-I{form.path.parent}")
     command = [*compiler, *flags, *source, str(SOURCES / "driver.cpp"), *more, "-static", "-o", str(program)]
     subprocess.run(command, check=True)
