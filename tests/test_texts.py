@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from secondread.texts import Places, Texts
+import pytest
+
+from secondread import texts
+from secondread.texts import Cells, Places, Texts
 
 SEVERAL = ["a.png", "", "ä\n\x00", "caf\udce9.png", "a.png"]
 
@@ -24,3 +27,10 @@ def test_no_texts_have_no_places() -> None:
     places = Places([])
     assert places.of("a") == []
     assert places.doubtful.tolist() == []
+
+
+def test_cells_come_back_whether_few_or_many_are_different(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(Cells(SEVERAL)) == SEVERAL
+    monkeypatch.setattr(texts, "_MOST_WORDS", 2)
+    cells = Cells(SEVERAL)
+    assert (list(cells), cells[3], cells[-1]) == (SEVERAL, SEVERAL[3], "a.png")

@@ -6,6 +6,9 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TypeVar, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 T = TypeVar("T")
 
 
@@ -26,3 +29,19 @@ class Packed(Sequence[T]):
 
     def __iter__(self) -> Iterator[T]:
         return map(self.made, range(len(self)))
+
+
+class Chosen(Packed[T]):
+    """Some of a sequence's entries, by their numbers."""
+
+    def __init__(self, among: Sequence[T], numbers: NDArray[np.int64]) -> None:
+        self._among, self._numbers = among, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def made(self, at: int) -> T:
+        return self._among[int(self._numbers[at])]
+
+    def __iter__(self) -> Iterator[T]:
+        return map(self._among.__getitem__, self._numbers.tolist())

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from secondread.packed import Packed
 
+_MOST_WORDS = 4096
+"""Different texts from which on a column holds each text by itself."""
+
 
 class Texts(Packed[str]):
     """Texts in one block, 8 bytes more than its UTF-8 each, in place of Python's 50 and an object's slot.
@@ -41,6 +44,60 @@ class Texts(Packed[str]):
         for end in self._ends:
             yield self._block[begin:end].decode("utf-8", "surrogatepass")
             begin = end
+
+
+class Words(Packed[str]):
+    """Texts most of which are the same few: 4 bytes a text, and each different one once."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._codes: dict[str, int] = {}
+        self._words: list[str] = []
+        self._of = array("I")
+        for text in texts:
+            self.append(text)
+
+    def append(self, text: str) -> None:
+        code = self._codes.setdefault(text, len(self._words))
+        if code == len(self._words):
+            self._words.append(text)
+        self._of.append(code)
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def made(self, at: int) -> str:
+        return self._words[self._of[at]]
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._words[code] for code in self._of)
+
+    @property
+    def different(self) -> int:
+        """How many different ones there are."""
+        return len(self._words)
+
+
+class Cells(Packed[str]):
+    """The cells of a table's column: as `Words` while few are different, else as `Texts`."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._held: Words | Texts = Words()
+        for text in texts:
+            self.append(text)
+
+    def append(self, text: str) -> None:
+        self._held.append(text)
+        if isinstance(self._held, Words) and self._held.different > _MOST_WORDS:
+            self._held = Texts(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def made(self, at: int) -> str:
+        return self._held.made(at)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
 
 
 class Places:

@@ -17,7 +17,7 @@ from secondread.comparison.running.one_run import Cost
 from secondread.comparison.running.plan import Plan, Run
 from secondread.comparison.writing.published import PublishedRow
 from secondread.detectors.trivial import BASELINES
-from secondread.evaluation.cases import Case
+from secondread.evaluation.packed_cases import Case
 from secondread.readings.reading import Reading
 from secondread.recipes.recipe import Recipe
 

@@ -3,6 +3,7 @@ import pytest
 from scipy.stats import norm
 
 from secondread.metrics.bootstrap import (
+    area_draws,
     auroc_interval,
     average_precision_interval,
     bootstrap,
@@ -11,8 +12,13 @@ from secondread.metrics.bootstrap import (
     roc_band,
 )
 from secondread.metrics.delong import delong
-from secondread.metrics.precision_recall import average_precision
-from secondread.metrics.roc import auroc, weighted_auroc
+from secondread.metrics.patients import patient_numbers
+from secondread.metrics.precision_recall import (
+    WeightedAveragePrecision,
+    average_precision,
+    weighted_average_precision,
+)
+from secondread.metrics.roc import WeightedAuroc, auroc, weighted_auroc
 from secondread.metrics.shares import clopper_pearson
 
 
@@ -50,6 +56,20 @@ def test_the_fast_statistic_equals_the_plain_one():
         lambda weights: weighted_auroc(labels, scores, weights), [None] * 40, repeats=200, seed=3
     )
     assert (plain.low, plain.high) == pytest.approx((fast.low, fast.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+def test_areas_by_patient_are_those_of_their_images_to_the_last_bit(digits):
+    labels, scores = example(9)
+    scores, patients = scores.round(digits), np.arange(150) // 4 * 3
+    number = patient_numbers(patients)
+    weights = np.concatenate(list(patient_weights(patients.tolist(), 40, 0)))
+    for of_patients, of_images in (
+        (WeightedAuroc, weighted_auroc),
+        (WeightedAveragePrecision, weighted_average_precision),
+    ):
+        drawn = area_draws([of_patients(labels, scores, number)], number, repeats=40, seed=0)[0]
+        np.testing.assert_array_equal(drawn, of_images(labels, scores, weights))
 
 
 def test_without_clusters_it_agrees_with_delong():

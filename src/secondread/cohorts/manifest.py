@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from secondread.cohorts.columns import COLUMNS, LABELS
 from secondread.cohorts.manifest_table import parse_rows, read_rows
 from secondread.cohorts.manifest_writing import rows_where, write_manifest
-from secondread.cohorts.row import Row, RowsDigest
+from secondread.cohorts.row import PackedRows, Row, RowsDigest
 from secondread.errors import UserError
 from secondread.images.several_files import absolute, under
 from secondread.outputs.temporary import TemporaryFolder
@@ -31,6 +32,7 @@ _MOST_SHOWN = 8
 class Manifest:
     """The rows of a manifest and the folder that their paths are relative to.
 
+    `rows` of a file or DataFrame are packed: a `Row` is made each time that one is asked for.
     `notes` are lines that a person should see: columns that were read under another name, or may be meant.
     `kept` is the temporary folder of images that were in memory (`manifest_of_arrays`): it is there as long
     as a manifest that has it.
@@ -42,7 +44,7 @@ class Manifest:
     4
     """
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     base: Path
     source: str = ""
     notes: tuple[str, ...] = ()
@@ -107,7 +109,7 @@ class Manifest:
         rows, notes = read_rows(path)
         if not rows:
             raise UserError(f"{path}: the manifest is empty; it needs one line per image below the header")
-        return cls(tuple(rows), path.resolve().parent, str(path), notes)
+        return cls(rows, path.resolve().parent, str(path), notes)
 
     @classmethod
     def of(cls, given: ManifestLike) -> Manifest:
@@ -128,7 +130,7 @@ class Manifest:
         rows, notes = parse_rows(Path("DataFrame"), iter(list(enumerate(lines, start=1))))
         if not rows:
             raise UserError("DataFrame: the manifest is empty; it needs one row per image")
-        return cls(tuple(rows), Path(base).resolve(), "", notes)
+        return cls(rows, Path(base).resolve(), "", notes)
 
     def write(self, path: str | Path) -> Path:
         """Write as CSV, or as Parquet where the name ends so; relative paths are rewritten so that they hold
@@ -143,7 +145,7 @@ class Manifest:
             replace(row, path=absolute(self.reference(row)), mask=self.mask_reference(row) or "")
             for row in self.rows
         )
-        return replace(self, rows=tuple(rows))
+        return replace(self, rows=self._held(rows))
 
     def reference(self, row: Row) -> str:
         """The row's image as a reference that holds from anywhere."""
@@ -156,6 +158,8 @@ class Manifest:
     @property
     def extra_columns(self) -> list[str]:
         """The further columns, in the order in which they first appear."""
+        if isinstance(self.rows, PackedRows):
+            return list(self.rows.further)
         seen: dict[str, None] = {}
         for row in self.rows:
             seen.update(dict.fromkeys(row.extra))
@@ -169,7 +173,7 @@ class Manifest:
         if not conditions:
             return self
         rows = rows_where(lambda: self.rows, conditions, self.source or "manifest")
-        return replace(self, rows=tuple(rows()))
+        return replace(self, rows=self._held(rows()))
 
     def with_fold(self, fold: int) -> Manifest:
         """Split by the column `fold`: rows of this fold become `test`, all others `train`."""
@@ -181,9 +185,13 @@ class Manifest:
                 f"(folds there: {known}); run `secondread split MANIFEST --folds K`"
             )
         rows = (replace(r, split="test" if r.extra.get("fold") == str(fold) else "train") for r in self.rows)
-        return replace(self, rows=tuple(rows))
+        return replace(self, rows=self._held(rows))
 
-    @property
+    def _held(self, rows: Iterable[Row]) -> Sequence[Row]:
+        """Rows as those of this manifest are held."""
+        return PackedRows(self.rows.further, rows) if isinstance(self.rows, PackedRows) else tuple(rows)
+
+    @cached_property
     def digest(self) -> str:
         """Hex BLAKE2b-160 of all cells: equal for manifests that say the same."""
         digest = RowsDigest(self.extra_columns)

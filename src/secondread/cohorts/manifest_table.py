@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import csv
+from array import array
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from secondread import parquet, tables
 from secondread.cohorts import not_a_manifest
 from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header, refuse_other_length
-from secondread.cohorts.row import Row
+from secondread.cohorts.row import PackedRows, Row
 from secondread.cohorts.vector_rows import Lines, as_rows_of_images
 from secondread.errors import UserError
 from secondread.parquet import is_parquet
+from secondread.texts import Places
 
 _PATHS = ("path", "mask")
 _MOST_WORDS = 12
 """A column with more different values says neither splits nor labels."""
 
 
-def read_rows(path: Path) -> tuple[list[Row], tuple[str, ...]]:
+def read_rows(path: Path) -> tuple[PackedRows, tuple[str, ...]]:
     return parse_rows(path, lines_of(path))
 
 
@@ -50,16 +52,19 @@ def _csv_lines(path: Path) -> Lines:
         raise UserError(f"{path}: the manifest cannot be read ({error.strerror})") from None
 
 
-def parse_rows(path: Path, lines: Lines) -> tuple[list[Row], tuple[str, ...]]:
+def parse_rows(path: Path, lines: Lines) -> tuple[PackedRows, tuple[str, ...]]:
     """The rows, and what is to be said of the columns. Raises UserError for a path that stands twice."""
     found = RowsOfLines(path, lines)
-    seen: dict[str, int] = {}
-    rows: list[Row] = []
+    rows, numbers = PackedRows(found.further), array("Q")
     for number, row in found:
-        earlier = seen.setdefault(row.path, number)
-        if earlier != number:
-            raise twice(path, row.path, earlier, number)
         rows.append(row)
+        numbers.append(number)
+    paths = rows.column("path")
+    places = Places(paths)
+    for at in places.repeated(paths.made).tolist():
+        image = paths.made(at)
+        earlier = places.first(image, paths) or 0
+        raise twice(path, image, numbers[earlier], numbers[at])
     return rows, found.notes
 
 

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import chain
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from secondread.cohorts.row import shared_file
+from secondread.cohorts.row import PackedRows
 from secondread.errors import UserError
-from secondread.evaluation.joined import Finding, Joined, refuse_other_images
-from secondread.readings.reading import Reading
+from secondread.evaluation.packed_cases import PackedCases
 from secondread.readings.readings import Readings
+from secondread.readings.streamed.joined import Finding, Joined, refuse_other_images
+from secondread.readings.streamed.packed_readings import PackedReadings
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
     from secondread.cohorts.manifest import Manifest
-    from secondread.cohorts.row import Row
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Case(Short):
-    """One labelled test image that has a score.
-
-    group   who an interval resamples: the patient, else the study, else the shared file, else the image
-    """
-
-    path: str
-    reference: str
-    abnormal: bool
-    reading: Reading
-    findings: tuple[str, ...] = ()
-    patient: str = ""
-    study: str = ""
-    mask: str | None = None
-    extra: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def score(self) -> float:
-        assert self.reading.score is not None
-        return self.reading.score
-
-    @property
-    def group(self) -> str:
-        return self.patient or self.study or shared_file(self.path) or self.path
 
 
 @dataclass(frozen=True)
@@ -70,7 +41,7 @@ class Cases(Short):
     whole       the manifest names no split at all, so every row is a test row
     """
 
-    cases: tuple[Case, ...]
+    cases: PackedCases
     failures: tuple[Failure, ...]
     unlabelled: int
     other_rows: int
@@ -86,66 +57,45 @@ def join(readings: Readings, manifest: Manifest, *, workers: int = 1) -> Cases:
 
     Raises UserError where no test row has a reading, and where a reading is of another image than its row.
     """
-    rows = list(manifest.rows)
-    whole = not any(row.split for row in rows)
-    test = rows if whole else [row for row in rows if row.split == "test"]
-    if not test:
+    rows, read = PackedRows.of(manifest.rows), PackedReadings.of(readings.rows)
+    is_test = np.fromiter((split == "test" for split in rows.column("split")), bool, len(rows))
+    whole = not any(rows.column("split"))
+    test = np.arange(len(rows)) if whole else np.flatnonzero(is_test)
+    if not len(test):
         raise UserError("the manifest has no row of split test; run `secondread split` or fill the column")
-    find = Finding(readings, manifest)
-    joined = Joined(readings, manifest)
-    for row in test:
-        joined.add(row, find(row), find.by_file)
+    paths, labels, studies = (rows.column(name) for name in ("path", "label", "study_id"))
+    find = Finding(readings, read, manifest)
+    joined = Joined(readings, read, manifest, paths)
+    for at in test.tolist():
+        joined.add(at, find(paths.made(at)), find.by_file)
     refuse_other_images(joined, workers=workers)
-    known = np.zeros(len(readings), bool)
-    others = () if whole else (row for row in rows if row.split != "test")
-    for number in chain(joined.numbers, map(find, others)):
-        if number >= 0:
+    numbers = np.array(joined.numbers, np.int64)
+    known = np.zeros(len(read), bool)
+    known[numbers[numbers >= 0]] = True
+    for at in () if whole else np.flatnonzero(~is_test).tolist():
+        if (number := find(paths.made(at))) >= 0:
             known[number] = True
-    cases: list[Case] = []
-    failures: list[Failure] = []
-    unlabelled = 0
-    matched = 0
-    for row, number in zip(test, joined.numbers, strict=True):
-        reading = readings.rows[number] if number >= 0 and row.label else None
-        matched += number >= 0
-        if not row.label:
-            unlabelled += 1
-        elif reading is None:
-            failures.append(
-                Failure(row.path, row.label, "no reading: the run did not score it", row.study_id)
-            )
-        elif reading.failed:
-            failures.append(Failure(row.path, row.label, reading.error, row.study_id))
-        else:
-            cases.append(_case(row, reading, manifest))
-    if not matched:
+    if not (numbers >= 0).any():
         raise UserError(
             f"none of the manifest's {len(test)} test rows has a reading in {readings.directory}; "
-            f"score this manifest first (a row is {test[0].path!r}, "
-            f"a reading is {readings.rows[0].path!r})"
-            if readings.rows
+            f"score this manifest first (a row is {paths.made(int(test[0]))!r}, "
+            f"a reading is {read.paths[0]!r})"
+            if len(read)
             else f"{readings.directory}: the table of readings is empty; run `secondread score` first"
         )
+    labelled = np.fromiter((bool(labels.made(at)) for at in test.tolist()), bool, len(test))
+    scored = labelled & (numbers >= 0)
+    scored[scored] = ~read.failed[numbers[scored]]
+    without = np.flatnonzero(labelled & ~scored)
+    failures = []
+    for at, number in zip(test[without].tolist(), numbers[without].tolist(), strict=True):
+        reason = "no reading: the run did not score it" if number < 0 else read.text("error")[number]
+        failures.append(Failure(paths.made(at), labels.made(at), reason, studies.made(at)))
     return Cases(
-        cases=tuple(cases),
+        cases=PackedCases(rows, read, manifest.base, test[scored], numbers[scored]),
         failures=tuple(failures),
-        unlabelled=unlabelled,
+        unlabelled=int((~labelled).sum()),
         other_rows=len(rows) - len(test),
         strangers=int((~known).sum()),
         whole=whole,
-    )
-
-
-def _case(row: Row, reading: Reading, manifest: Manifest) -> Case:
-    filled = {key: value for key, value in row.extra.items() if value}
-    return Case(
-        path=row.path,
-        reference=manifest.reference(row),
-        abnormal=row.label == "abnormal",
-        reading=reading,
-        findings=row.findings,
-        patient=row.patient_id,
-        study=row.study_id,
-        mask=manifest.mask_reference(row),
-        extra=filled if len(filled) < len(row.extra) else row.extra,
     )

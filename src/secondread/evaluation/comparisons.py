@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 
 from secondread.detectors import trivial
 from secondread.detectors.trivial import column_of
-from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import (
     Estimate,
     Resampling,
@@ -19,6 +17,7 @@ from secondread.evaluation.estimates import (
     one_label_only,
     precision_estimate,
 )
+from secondread.evaluation.packed_cases import PackedCases
 from secondread.evaluation.units import Units
 from secondread.metrics.bootstrap import area_draws, interval
 from secondread.metrics.few_patients import FEWEST, difference_of_aurocs, newcombe_auroc, patients_of_each
@@ -60,7 +59,7 @@ class Complexity(Short):
 
 
 def compare_baselines(
-    cases: Sequence[Case], units: Units, how: Resampling, *, left_out: bool = False
+    cases: PackedCases, units: Units, how: Resampling, *, left_out: bool = False
 ) -> dict[str, Baseline]:
     """The three baselines by name, in a fixed order; a missing column gives an estimate with a reason.
 
@@ -68,7 +67,7 @@ def compare_baselines(
     """
     found = {}
     for name in BASELINES:
-        values = np.array([case.reading.baselines.get(name, np.nan) for case in cases], float)
+        values = cases.numbers(f"baseline_{name}")
         if not len(values) or np.isnan(values).any():
             why = "the readings have no such column, or not for every image"
             if left_out and name == column_of("pixel-1nn"):
@@ -84,18 +83,12 @@ def compare_baselines(
     return found
 
 
-def compare_complexity(cases: Sequence[Case], units: Units, how: Resampling) -> Complexity | None:
+def compare_complexity(cases: PackedCases, units: Units, how: Resampling) -> Complexity | None:
     """None where the run's calibration had no complexity part."""
-    without = np.array(
-        [
-            np.nan if case.reading.score_without_complexity is None else case.reading.score_without_complexity
-            for case in cases
-        ],
-        float,
-    )
+    without = cases.numbers("score_without_complexity")
     if not len(without) or np.isnan(without).any():
         return None
-    complexity = np.array([case.reading.parts.get("complexity", np.nan) for case in cases], float)
+    complexity = cases.numbers("part_complexity")
     normal = ~units.abnormal
     return Complexity(
         auroc=area_estimate(units.abnormal, units.scores, units.groups, how),

@@ -58,7 +58,7 @@ class Curves(Short):
 
 
 def area_estimate(
-    abnormal: NDArray[np.bool_], scores: NDArray[np.float64], groups: NDArray[np.str_], how: Resampling
+    abnormal: NDArray[np.bool_], scores: NDArray[np.float64], groups: NDArray[np.int64], how: Resampling
 ) -> Estimate:
     """AUROC with its patient-grouped interval."""
     if (reason := one_label_only(abnormal)) is not None:
@@ -70,7 +70,7 @@ def area_estimate(
 
 
 def precision_estimate(
-    abnormal: NDArray[np.bool_], scores: NDArray[np.float64], groups: NDArray[np.str_], how: Resampling
+    abnormal: NDArray[np.bool_], scores: NDArray[np.float64], groups: NDArray[np.int64], how: Resampling
 ) -> Estimate:
     """Average precision with its patient-grouped interval."""
     if (reason := one_label_only(abnormal)) is not None:
@@ -92,7 +92,7 @@ def correlation_estimate(first: NDArray[np.float64], second: NDArray[np.float64]
 
 
 def curves(
-    abnormal: NDArray[np.bool_], scores: NDArray[np.float64], groups: NDArray[np.str_], how: Resampling
+    abnormal: NDArray[np.bool_], scores: NDArray[np.float64], groups: NDArray[np.int64], how: Resampling
 ) -> Curves | None:
     """Both curves, or None where one label is missing."""
     if one_label_only(abnormal) is not None:

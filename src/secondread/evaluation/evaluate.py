@@ -72,12 +72,20 @@ def evaluate(
     images = measure(units, promise, how, prevalence)
     by_study = study_units(cases, readings)
     studies = None
-    if 0 < len(by_study) < sum(bool(case.study) for case in cases):
+    if 0 < len(by_study) < sum(map(bool, cases.column("study_id"))):
         studies = measure(by_study, study_promise(readings), how, prevalence, unit="study")
     left_out = "thumbnails" in readings.run.left_out
     baselines = compare_baselines(cases, units, how, left_out=left_out)
     parts = judge_parts(cases, units, readings, how)
-    shortcut = check_shortcuts(cases, readings.acquisition, readings.thumbnails, how)
+    shortcut = check_shortcuts(
+        cases.paths_read,
+        cases.abnormal,
+        cases.groups,
+        cases.scores,
+        readings.acquisition,
+        readings.thumbnails,
+        how,
+    )
     pixels = evaluate_pixels(cases, threshold=readings.run.map_threshold, workers=processes, how=how)
     return Evaluation(
         readings=readings,

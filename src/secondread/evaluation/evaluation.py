@@ -98,7 +98,7 @@ class Evaluation:
             "unlabelled": cases.unlabelled,
             "other_rows": cases.other_rows,
             "readings_not_in_manifest": cases.strangers,
-            "patients": len({case.group for case in cases.cases}),
+            "patients": len(set(cases.cases.groups.tolist())),
         }
         return {
             **level,

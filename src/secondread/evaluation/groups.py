@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from secondread.cohorts.sequences import PLACES
-from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import (
     Estimate,
     Resampling,
@@ -17,6 +15,7 @@ from secondread.evaluation.estimates import (
     precision_estimate,
 )
 from secondread.evaluation.operating import OperatingPoint, decided
+from secondread.evaluation.packed_cases import UNNAMED, PackedCases, numbered
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Units
 from secondread.metrics.roc import RocCurve, YoudenPoint, roc_curve, youden
@@ -43,47 +42,39 @@ class Group(Short):
     youden: YoudenPoint | None
 
 
-def per_finding(cases: Sequence[Case], units: Units, promise: Promise, how: Resampling) -> tuple[Group, ...]:
+def per_finding(cases: PackedCases, units: Units, promise: Promise, how: Resampling) -> tuple[Group, ...]:
     """Each finding of abnormal images against all normals, commonest first; an image may have several."""
+    cell, told = cases.findings()
+    held = [found or (UNNAMED,) for found in told]
     count: dict[str, int] = {}
-    for case in cases:
-        if case.abnormal:
-            for finding in case.findings or ("(no finding given)",):
-                count[finding] = count.get(finding, 0) + 1
-    if set(count) <= {"(no finding given)"}:
+    for findings, times in zip(held, np.bincount(cell[cases.abnormal], minlength=len(held)), strict=True):
+        for finding in findings if times else ():
+            count[finding] = count.get(finding, 0) + int(times)
+    if set(count) <= {UNNAMED}:
         return ()
-    return tuple(
-        _group(
-            finding,
-            units.only(
-                np.array(
-                    [
-                        not case.abnormal or finding in (case.findings or ("(no finding given)",))
-                        for case in cases
-                    ],
-                    bool,
-                )
-            ),
-            promise,
-            how,
-        )
-        for finding in sorted(count, key=lambda name: (-count[name], name))
-    )
+
+    def only(finding: str) -> Units:
+        has = np.array([finding in findings for findings in held], bool)
+        return units.only(~cases.abnormal | has[cell])
+
+    ordered = sorted(count, key=lambda name: (-count[name], name))
+    return tuple(_group(finding, only(finding), promise, how) for finding in ordered)
 
 
 def per_subgroup(
-    cases: Sequence[Case], units: Units, promise: Promise, how: Resampling
+    cases: PackedCases, units: Units, promise: Promise, how: Resampling
 ) -> dict[str, tuple[Group, ...]]:
     """For every further column of the manifest with 2 to 12 values among the cases: each value's figures. The
     place in a sequence makes no group."""
-    columns = list(dict.fromkeys(column for case in cases for column in case.extra if column not in PLACES))
     tables = {}
-    for column in columns:
-        values = np.array([case.extra.get(column, "(empty)") for case in cases], str)
-        distinct = sorted(set(values.tolist()))
-        if FEWEST_VALUES <= len(distinct) <= MOST_VALUES and len(distinct) * 2 <= len(cases):
+    for column in (name for name in cases.further() if name not in PLACES):
+        values = [cell or "(empty)" for cell in cases.column(column)]
+        known = dict.fromkeys(values)
+        if FEWEST_VALUES <= len(known) <= MOST_VALUES and len(known) * 2 <= len(cases):
+            number = numbered(values)
             tables[column] = tuple(
-                _group(value, units.only(values == value), promise, how) for value in distinct
+                _group(value, units.only(number == at), promise, how)
+                for value, at in sorted(zip(known, range(len(known)), strict=True))
             )
     return tables
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import (
     Curves,
     Estimate,
@@ -17,11 +17,13 @@ from secondread.evaluation.estimates import (
     precision_estimate,
 )
 from secondread.evaluation.operating import OperatingPoint, operating_points
+from secondread.evaluation.packed_cases import PackedCases, ranked
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Unit, Units
 from secondread.metrics.decisions import flag_everything_f1
-from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
+from secondread.readings.streamed.packed_readings import FLAGGED, NOT_FLAGGED, UNJUDGED
+from secondread.texts import Texts
 from secondread.wording.short import Short
 
 RATES = (0.01, 0.05, 0.10, 0.20)
@@ -84,50 +86,67 @@ def measure(
     )
 
 
-def image_units(cases: Sequence[Case]) -> Units:
-    flags = [case.reading.flagged for case in cases]
+def image_units(cases: PackedCases) -> Units:
+    flags = cases.flags
     return Units(
-        names=tuple(case.path for case in cases),
-        abnormal=np.array([case.abnormal for case in cases], bool),
-        scores=np.array([case.score for case in cases], float),
-        flagged=None if any(flag is None for flag in flags) else np.array(flags, bool),
-        p_values=np.array(
-            [np.nan if case.reading.p_value is None else case.reading.p_value for case in cases], float
-        ),
-        groups=np.array([case.group for case in cases], str),
+        names=cases.paths,
+        abnormal=cases.abnormal,
+        scores=cases.scores,
+        flagged=None if (flags == UNJUDGED).any() else flags == FLAGGED,
+        p_values=cases.numbers("p_value"),
+        groups=cases.groups,
     )
 
 
-def study_units(cases: Sequence[Case], readings: Readings) -> Units:
+def study_units(cases: PackedCases, readings: Readings) -> Units:
     """Studies: abnormal where any image is, scored by their highest image, decided by `studies.csv`.
     Equal study ids of two patients are two studies.
 
     Decisions and p-values are the run's own, so they are left out where a study's score there is not
     the highest among its test images (the run saw images of the study that are not in the test).
     """
-    members: dict[tuple[str, str], list[Case]] = {}
-    for case in cases:
-        if case.study:
-            members.setdefault((case.patient, case.study), []).append(case)
-    groups = list(members.values())
-    scores = [max(case.score for case in group) for group in groups]
-    decisions = [decision(group, score, readings) for group, score in zip(groups, scores, strict=True)]
-    complete = [found.flagged for found in decisions if found is not None and found.flagged is not None]
-    p_values = [None if found is None else found.p_value for found in decisions]
+    known: dict[tuple[str, str], int] = {}
+    names, whose = Texts(), Texts()
+    number = np.full(len(cases), -1)
+    patients, studies = cases.column("patient_id"), cases.column("study_id")
+    for at, (patient, study) in enumerate(zip(patients, studies, strict=True)):
+        if study:
+            number[at] = found = known.setdefault((patient, study), len(known))
+            if found == len(names):
+                names.append(study)
+                whose.append(patient or study)
+    count, inside = len(names), np.flatnonzero(number >= 0)
+    del known
+    abnormal, scores = np.zeros(count, bool), np.full(count, -np.inf)
+    np.maximum.at(scores, number[inside], cases.scores[inside])
+    abnormal[number[inside][cases.abnormal[inside]]] = True
+    flags, p_values = _decisions(cases, number, scores, readings)
     return Units(
-        names=tuple(study for _, study in members),
-        abnormal=np.array([any(case.abnormal for case in group) for group in groups], bool),
-        scores=np.array(scores, float),
-        flagged=np.array(complete, bool) if len(complete) == len(groups) else None,
-        p_values=np.array([np.nan if p is None else p for p in p_values], float),
-        groups=np.array([patient or study for patient, study in members], str),
+        names=names,
+        abnormal=abnormal,
+        scores=scores,
+        flagged=flags == FLAGGED if not (flags == UNJUDGED).any() else None,
+        p_values=p_values,
+        groups=ranked(whose),
     )
 
 
-def decision(group: Sequence[Case], score: float, readings: Readings) -> Reading | None:
-    """The run's reading of the study whose test images these are; None where its score is another."""
-    by_worst = (readings.studies.get(case.reading.path) for case in group)
-    found = next((reading for reading in by_worst if reading is not None), None)
-    if found is None or found.score is None or not np.isclose(found.score, score, rtol=1e-5, atol=1e-8):
-        return None
-    return found
+def _decisions(
+    cases: PackedCases, number: NDArray[np.int64], scores: NDArray[np.float64], readings: Readings
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Flag and p-value of each study by the run's reading of it; none where its score there is another.
+
+    number  `[n]` of each case's study, -1 = none
+    """
+    flags, p_values = np.full(len(scores), UNJUDGED, np.uint8), np.full(len(scores), np.nan)
+    told = np.zeros(len(scores), bool)
+    for study, path in zip(number.tolist(), cases.paths_read, strict=True):
+        if study < 0 or told[study] or (reading := readings.studies.get(path)) is None:
+            continue
+        told[study] = True
+        score, highest = reading.score, float(scores[study])
+        if score is not None and abs(score - highest) <= 1e-8 + 1e-5 * abs(highest):
+            if reading.flagged is not None:
+                flags[study] = FLAGGED if reading.flagged else NOT_FLAGGED
+            p_values[study] = np.nan if reading.p_value is None else reading.p_value
+    return flags, p_values

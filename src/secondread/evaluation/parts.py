@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import (
     Estimate,
     Resampling,
@@ -17,6 +16,7 @@ from secondread.evaluation.estimates import (
     correlation_estimate,
     precision_estimate,
 )
+from secondread.evaluation.packed_cases import PackedCases
 from secondread.evaluation.units import Units
 from secondread.readings.readings import Readings
 from secondread.readings.score_record import PartRecord
@@ -66,23 +66,22 @@ class Background(Short):
 
 
 def judge_parts(
-    cases: Sequence[Case], units: Units, readings: Readings, how: Resampling
+    cases: PackedCases, units: Units, readings: Readings, how: Resampling
 ) -> tuple[PartEvaluation, ...]:
     """The parts that every test image has, in the table's order."""
     calibration = readings.run.calibration
     mixed = {} if calibration is None else calibration.parts
-    names = dict.fromkeys(name for case in cases for name in case.reading.parts)
+    columns = ((name, cases.numbers(f"part_{name}")) for name in cases.part_names if len(cases))
     return tuple(
-        _judge(name, cases, units, mixed.get(name), how)
-        for name in names
-        if all(name in case.reading.parts for case in cases)
+        _judge(name, values, units, mixed.get(name), how)
+        for name, values in columns
+        if not np.isnan(values).any()
     )
 
 
 def _judge(
-    name: str, cases: Sequence[Case], units: Units, mixed: PartRecord | None, how: Resampling
+    name: str, values: NDArray[np.float64], units: Units, mixed: PartRecord | None, how: Resampling
 ) -> PartEvaluation:
-    values = np.array([case.reading.parts[name] for case in cases], float)
     median = mixed.median if mixed is not None and mixed.tail == "two" else None
     judged = values if median is None else np.abs(values - median)
     return PartEvaluation(

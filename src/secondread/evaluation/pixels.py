@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.evaluation.cases import Case, Failure
+from secondread.evaluation.cases import Failure
 from secondread.evaluation.estimates import Resampling
+from secondread.evaluation.packed_cases import Case, PackedCases
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.images.masks import mask_on, same_grid
 from secondread.images.read import read_image
@@ -17,6 +18,7 @@ from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Failed
 from secondread.metrics.pixel_intervals import pixel_intervals
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
+from secondread.packed import Chosen
 from secondread.wording.short import Short
 
 
@@ -45,7 +47,7 @@ class _Pair:
 
 
 def evaluate_pixels(
-    cases: Sequence[Case],
+    cases: PackedCases,
     *,
     threshold: float | None,
     workers: int,
@@ -58,16 +60,19 @@ def evaluate_pixels(
     image's mask counts where it has one, so that a wrong label shows. `threshold` is the pixel quantile of
     calibration normals. `how` makes the intervals; none without it.
     """
-    if not any(case.abnormal and case.mask for case in cases):
+    masked, mapped = (
+        np.fromiter(map(bool, told), bool, len(cases)) for told in (cases.column("mask"), cases.read("map"))
+    )
+    if not (cases.abnormal & masked).any():
         return None
-    outlined = [case for case in cases if case.mask or not case.abnormal]
-    usable = [case for case in outlined if case.reading.map is not None]
-    without = (len(cases) - len(outlined), len(outlined) - len(usable))
-    if not any(case.abnormal for case in usable):
+    outlined = masked | ~cases.abnormal
+    usable = np.flatnonzero(outlined & mapped)
+    without = (int((~outlined).sum()), int(outlined.sum()) - len(usable))
+    if not cases.abnormal[usable].any():
         return PixelEvaluation(None, "no maps: score again with --maps", *without, failures=())
     accumulator = PixelAccumulator(threshold=threshold)
     failures = []
-    for case, result in _read(usable, workers, timeout_s):
+    for case, result in _read(Chosen(cases, usable), workers, timeout_s):
         if isinstance(result, ImageError):
             failures.append(
                 Failure(case.path, "abnormal" if case.abnormal else "normal", str(result), case.study)

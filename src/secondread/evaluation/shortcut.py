@@ -14,6 +14,8 @@ An AUROC here may fall below 0.5 by chance; it is printed as it is.
 
 from __future__ import annotations
 
+import math
+import sys
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from secondread.evaluation.cases import Case
 from secondread.evaluation.estimates import Estimate, Resampling, area_estimate
 from secondread.evaluation.remembered import remembered
 from secondread.metrics.ranks import spearman
@@ -32,6 +33,8 @@ from secondread.wording.short import Short
 FOLDS = 5
 MOST_CATEGORIES = 12
 LEAST_CASES = 10
+MOST_LEARNED = 20_000
+"""Thumbnails that a fold learns from: of more a part is drawn, since all of them need 4 kB each."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,31 +56,31 @@ class Shortcut(Short):
 
 
 def check_shortcuts(
-    cases: Sequence[Case],
+    paths: Sequence[str],
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    scores: NDArray[np.float64],
     acquisition: Mapping[str, Mapping[str, str]],
     thumbnails: Mapping[str, NDArray[np.float32]],
     how: Resampling,
 ) -> Shortcut:
-    """Run the check on labelled cases; paths in the two tables are the readings' own."""
-    labels = np.array([case.abnormal for case in cases], bool)
-    groups = np.array([case.group for case in cases])
-    scores = np.array([case.score for case in cases], float)
+    """Run the check on `[n]` labelled images; paths are the readings' own, as in the two tables."""
     import sklearn.ensemble  # noqa: F401 - its thread pool must be there before it can be limited
 
     with threadpool_limits(1):  # small tables: many threads cost more than they give, and sum in other orders
-        return _check(cases, acquisition, thumbnails, labels, groups, scores, how)
+        return _check(paths, acquisition, thumbnails, labels, groups, scores, how)
 
 
 def _check(
-    cases: Sequence[Case],
+    paths: Sequence[str],
     acquisition: Mapping[str, Mapping[str, str]],
     thumbnails: Mapping[str, NDArray[np.float32]],
     labels: NDArray[np.bool_],
-    groups: NDArray[np.str_],
+    groups: NDArray[np.int64],
     scores: NDArray[np.float64],
     how: Resampling,
 ) -> Shortcut:
-    names, facts = facts_table(acquisition.get(case.reading.path, {}) for case in cases)
+    names, facts = facts_table(acquisition.get(path, {}) for path in paths)
     if not acquisition:
         missing = "the run has no acquisition.csv"
         label, follows, r_squared = Estimate(None, reason=missing), Estimate(None, reason=missing), None
@@ -90,7 +93,7 @@ def _check(
     return Shortcut(
         label=label,
         follows=follows,
-        thumbnail=_thumbnail_ceiling(cases, thumbnails, labels, groups, how),
+        thumbnail=_thumbnail_ceiling(paths, thumbnails, labels, groups, how),
         facts=tuple(names),
         strongest=_strongest(names, facts, labels),
         r_squared=r_squared,
@@ -133,7 +136,8 @@ class _Fact:
 
     def add(self, text: str, at: int) -> None:
         """Of the image `at`; those before it that were not given lack it."""
-        self._lack(at)
+        if self._count < at:
+            self._lack(at)
         if self._numbers is not None:
             number = _number(text) if text else np.nan
             if number is None:
@@ -166,7 +170,7 @@ class _Fact:
         if len(self._words) > MOST_CATEGORIES:
             self._words, self._codes = None, bytearray()
         else:
-            self._codes.extend(bytes([code]) * times)
+            self._codes += bytes((code,)) * times
 
 
 def _number(text: str) -> float | None:
@@ -174,7 +178,7 @@ def _number(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if np.isfinite(value) else None
+    return value if math.isfinite(value) else None
 
 
 def _boosted_classifier(n: int, seed: int):  # type: ignore[no-untyped-def]
@@ -201,34 +205,58 @@ def _leaf(n: int) -> int:
 
 @remembered
 def _label_from(  # type: ignore[no-untyped-def]
-    features: NDArray[np.float64], labels: NDArray[np.bool_], groups: NDArray[np.str_], how: Resampling, make
+    features: NDArray[np.floating],
+    labels: NDArray[np.bool_],
+    groups: NDArray[np.int64],
+    how: Resampling,
+    make,
+    most: int = sys.maxsize,
 ) -> Estimate:
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    fewest = min((len(set(groups[labels == value])) for value in (False, True)), default=0)
+    """AUROC of what a model says of images of other patients than those that it learned from, of which there
+    are at `most` so many."""
+    fewest = min((len(np.unique(groups[labels == value])) for value in (False, True)), default=0)
     if fewest < 2 or len(labels) < LEAST_CASES:
         return Estimate(None, reason="too few images or patients of one label to cross-validate")
     predicted = np.full(len(labels), np.nan)
-    folds = StratifiedGroupKFold(min(FOLDS, fewest), shuffle=True, random_state=how.seed)
-    for inside, outside in folds.split(features, labels, groups):
-        if len(set(labels[inside])) < 2:
+    fold = _folds(labels, groups, min(FOLDS, fewest), how.seed)
+    for number in range(min(FOLDS, fewest)):
+        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        if len(inside) > most:
+            inside = np.sort(np.random.default_rng(how.seed).choice(inside, most, replace=False))
+        if len(np.unique(labels[inside])) < 2:
             continue
-        model = make(len(inside), how.seed).fit(features[inside], labels[inside])
-        predicted[outside] = model.predict_proba(features[outside])[:, 1]
+        model = make(len(inside), how.seed).fit(
+            features[inside].astype(np.float64, copy=False), labels[inside]
+        )
+        for begin in range(0, len(outside), most):
+            some = outside[begin : begin + most]
+            predicted[some] = model.predict_proba(features[some].astype(np.float64, copy=False))[:, 1]
     done = ~np.isnan(predicted)
-    if len(set(labels[done])) < 2:
+    if len(np.unique(labels[done])) < 2:
         return Estimate(None, reason="no fold left both labels on both sides")
     return area_estimate(labels[done], predicted[done], groups[done], how)
 
 
 @remembered
+def _folds(labels: NDArray[np.bool_], groups: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int8]:
+    """The fold that tests each image: facts and thumbnails have the same where all images have both."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    fold = np.zeros(len(labels), np.int8)
+    split = StratifiedGroupKFold(count, shuffle=True, random_state=seed).split(labels, labels, groups)
+    for number, (_, outside) in enumerate(split):
+        fold[outside] = number
+    return fold
+
+
+@remembered
 def _score_from(
-    features: NDArray[np.float64], scores: NDArray[np.float64], groups: NDArray[np.str_], seed: int
+    features: NDArray[np.float64], scores: NDArray[np.float64], groups: NDArray[np.int64], seed: int
 ) -> tuple[Estimate, float | None]:
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import GroupKFold
 
-    folds = min(FOLDS, len(set(groups)))
+    folds = min(FOLDS, len(np.unique(groups)))
     if folds < 2 or len(scores) < LEAST_CASES:
         return Estimate(None, reason="too few normal images or patients to cross-validate"), None
     if np.ptp(scores) == 0:
@@ -250,22 +278,23 @@ def _score_from(
 
 
 def _thumbnail_ceiling(
-    cases: Sequence[Case],
+    paths: Sequence[str],
     thumbnails: Mapping[str, NDArray[np.float32]],
     labels: NDArray[np.bool_],
-    groups: NDArray[np.str_],
+    groups: NDArray[np.int64],
     how: Resampling,
 ) -> Estimate:
     if not thumbnails:
         return Estimate(None, reason="the run has no thumbnails.npz")
-    has = np.array([case.reading.path in thumbnails for case in cases], bool)
+    has = np.fromiter((path in thumbnails for path in paths), bool, len(paths))
     if not has.any():
         return Estimate(None, reason="no test image has a thumbnail")
-    pixels = np.empty((int(has.sum()), thumbnails[cases[int(has.argmax())].reading.path].size))
-    shown = (thumbnails[case.reading.path] for case, there in zip(cases, has, strict=True) if there)
+    pixels = np.empty((int(has.sum()), thumbnails[paths[int(has.argmax())]].size), np.float32)
+    shown = (thumbnails[path] for path, there in zip(paths, has, strict=True) if there)
     for picture, thumbnail in zip(pixels, shown, strict=True):
         picture[:] = thumbnail.ravel()
-    return _label_from(np.nan_to_num(pixels, copy=False), labels[has], groups[has], how, _linear_classifier)
+    pixels = np.nan_to_num(pixels, copy=False)
+    return _label_from(pixels, labels[has], groups[has], how, _linear_classifier, MOST_LEARNED)
 
 
 def _strongest(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.packed import Chosen
 from secondread.wording.short import Short
 
 Unit = Literal["image", "study"]
@@ -19,22 +21,22 @@ class Units(Short):
 
     flagged    at the calibrated threshold, or None where the run made no decisions
     p_values   NaN where there is none
-    groups     who is resampled together: the patient
+    groups     who is resampled together, the patient, as a number
     """
 
-    names: tuple[str, ...]
+    names: Sequence[str]
     abnormal: NDArray[np.bool_]
     scores: NDArray[np.float64]
     flagged: NDArray[np.bool_] | None
     p_values: NDArray[np.float64]
-    groups: NDArray[np.str_]
+    groups: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def only(self, keep: NDArray[np.bool_]) -> Units:
         return Units(
-            names=tuple(name for name, kept in zip(self.names, keep, strict=True) if kept),
+            names=Chosen(self.names, np.flatnonzero(keep)),
             abnormal=self.abnormal[keep],
             scores=self.scores[keep],
             flagged=None if self.flagged is None else self.flagged[keep],

@@ -225,9 +225,7 @@ def _unread_maps(pixels: PixelEvaluation | None) -> Warning | None:
 
 
 def _remarked(cases: Cases) -> Warning | None:
-    found = [
-        one for one in remarked((case.path, case.reading.remarks) for case in cases.cases) if one.serious
-    ]
+    found = [one for one in remarked(cases.cases.remarks()) if one.serious]
     if not found:
         return None
     listed = "; ".join(f"{len(one.paths)} × {one.example} ({few(one.paths, 2)})" for one in found[:4])
@@ -253,7 +251,7 @@ def _few(images: Level) -> Warning | None:
 
 
 def _no_patients(cases: Cases) -> Warning | None:
-    without = sum(not case.patient for case in cases.cases)
+    without = cases.cases.without_patient
     if not without:
         return None
     some = f"{count(without, 'test image')} {'has' if without == 1 else 'have'} no"

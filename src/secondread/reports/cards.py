@@ -11,6 +11,7 @@ import yaml
 
 from secondread.cohorts.remarks import remarked
 from secondread.evaluation.evaluation import Evaluation
+from secondread.evaluation.packed_cases import PackedCases
 from secondread.readings.score_record import EpochRecord, StageRecord
 from secondread.wording.commands import shown_command
 from secondread.wording.numbers import NOTHING, count, plain
@@ -65,7 +66,7 @@ def data_card(evaluation: Evaluation) -> Rows:
     splits: dict[str, Counter[str]] = {}
     for row in manifest.rows:
         splits.setdefault(row.split or "(no split)", Counter())[row.label or "unlabelled"] += 1
-    findings = Counter(finding for case in cases.cases for finding in case.findings if case.abnormal)
+    findings = _findings(cases.cases)
     rows = [
         ("Manifest", f"{data_name(evaluation)}/{Path(manifest.source).name}" if manifest.source else NO_FILE),
         ("Manifest digest", manifest.digest),
@@ -77,10 +78,20 @@ def data_card(evaluation: Evaluation) -> Rows:
         ("Left out", _left_out(evaluation)),
     ]
     rows += [(name, text) for name, text in _facts(evaluation).items() if text]
-    told = remarked((case.path, case.reading.remarks) for case in cases.cases)
+    told = remarked(cases.cases.remarks())
     if told:
         rows.append(("Remarks", "; ".join(f"{one.example} ({len(one.paths):,})" for one in told)))
     return tuple(rows)
+
+
+def _findings(cases: PackedCases) -> Counter[str]:
+    """Of abnormal images, in the order of their first."""
+    cell, told = cases.findings()
+    found: Counter[str] = Counter()
+    for at, times in Counter(cell[cases.abnormal].tolist()).items():
+        for finding in told[at]:
+            found[finding] += times
+    return found
 
 
 NO_FILE = "given in memory"
@@ -95,8 +106,7 @@ def _evaluated(evaluation: Evaluation) -> str:
 
 
 def _patients(evaluation: Evaluation) -> str:
-    known = {case.patient for case in evaluation.cases.cases if case.patient}
-    without = sum(not case.patient for case in evaluation.cases.cases)
+    known, without = evaluation.cases.cases.patients, evaluation.cases.cases.without_patient
     if not known:
         return "no patient ids: every image counts as a patient of its own"
     return f"{len(known):,}" + (f", and {count(without, 'image')} without a patient id" if without else "")
@@ -123,8 +133,8 @@ def _facts(evaluation: Evaluation) -> dict[str, str]:
     """How images were made, in words, the commonest first."""
     seen: dict[str, Counter[str]] = {name: Counter() for name in FACTS}
     acquisition = evaluation.readings.acquisition
-    for case in evaluation.cases.cases:
-        fact = acquisition.get(case.reading.path, {})
+    for path in evaluation.cases.cases.paths_read:
+        fact = acquisition.get(path, {})
         for name, (keys, between) in FACTS.items():
             values = [_worded(key, fact[key]) for key in keys if fact.get(key)]
             if text := between.join(value for value in values if value):

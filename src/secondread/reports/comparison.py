@@ -15,7 +15,7 @@ from secondread.comparison.writing.markdown import table_md
 from secondread.comparison.writing.published import PublishedRow
 from secondread.comparison.writing.published_sections import LEAD, TITLE, published_sections
 from secondread.comparison.writing.sections import cost, main, pair_tests, pixels
-from secondread.evaluation.cases import Case
+from secondread.evaluation.packed_cases import Case
 from secondread.images.workers.cores import available_cores
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole

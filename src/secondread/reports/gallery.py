@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from secondread.evaluation.cases import Case
+import numpy as np
+from numpy.typing import NDArray
+
 from secondread.evaluation.evaluation import Evaluation
+from secondread.evaluation.packed_cases import Case, PackedCases
 from secondread.evaluation.parts import PartEvaluation
 from secondread.evaluation.promise import map_scale
+from secondread.readings.streamed.packed_readings import FLAGGED, NOT_FLAGGED
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures
 
 SHOWN = 36
@@ -59,15 +63,17 @@ def make_gallery(
     evaluation: Evaluation, *, workers: int, shown: int = SHOWN, misses: int = MISSES
 ) -> Gallery:
     """Choose the cases and draw each once."""
-    cases = _falling(evaluation.cases.cases, lambda case: case.score)
-    most, least = _ends(cases, shown)
-    missed = [case for case in reversed(cases) if case.abnormal and case.reading.flagged is not True][:misses]
-    alarms = [case for case in cases if not case.abnormal and case.reading.flagged is not False][:misses]
+    cases = evaluation.cases.cases
+    falling = _falling(cases, cases.scores)
+    most, least = _ends(cases, falling, shown)
+    abnormal, flags = cases.abnormal[falling], cases.flags[falling]
+    missed = [cases[at] for at in falling[abnormal & (flags != FLAGGED)][::-1][:misses].tolist()]
+    alarms = [cases[at] for at in falling[~abnormal & (flags != NOT_FLAGGED)][:misses].tolist()]
     scale = map_scale(evaluation.readings)
     by_likelihood = None
     likelihood = next((part for part in evaluation.parts if part.name == LIKELIHOOD), None)
     if likelihood is not None:
-        ends = _ends(_falling(cases, lambda case: case.reading.parts[LIKELIHOOD]), shown)
+        ends = _ends(cases, _falling(cases, likelihood.values), shown)
         # a score that is the likelihood alone gives the same pictures again
         by_likelihood = None if ends == (most, least) else ends
     on_sheets: list[Sequence[Case]] = [most, least, *(by_likelihood or ())]
@@ -114,15 +120,21 @@ def make_gallery(
     )
 
 
-def _falling(cases: Sequence[Case], value: Callable[[Case], float]) -> list[Case]:
-    return sorted(cases, key=lambda case: (-value(case), case.path))
+def _falling(cases: PackedCases, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The places of all cases, the highest value first; of equal ones by their paths."""
+    order = np.argsort(-values, kind="stable")
+    ends = np.flatnonzero(np.diff(values[order], append=np.nan)) + 1
+    begins = np.append(0, ends[:-1])
+    for begin, end in zip(begins[ends - begins > 1], ends[ends - begins > 1], strict=True):
+        order[begin:end] = sorted(order[begin:end].tolist(), key=cases.paths.__getitem__)
+    return order
 
 
-def _ends(cases: Sequence[Case], shown: int) -> tuple[list[Case], list[Case]]:
+def _ends(cases: PackedCases, order: NDArray[np.int64], shown: int) -> tuple[list[Case], list[Case]]:
     """The first and the last `shown`, outermost first; no case stands in both."""
-    first = cases[: min(shown, (len(cases) + 1) // 2)]
-    last = cases[len(cases) - min(shown, len(cases) // 2) :]
-    return list(first), list(reversed(last))
+    first = order[: min(shown, (len(order) + 1) // 2)]
+    last = order[len(order) - min(shown, len(order) // 2) :]
+    return [cases[at] for at in first.tolist()], [cases[at] for at in last[::-1].tolist()]
 
 
 def _ends_in_words(part: PartEvaluation) -> tuple[str, str]:

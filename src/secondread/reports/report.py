@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from markupsafe import Markup
 
 from secondread.bundles.model_card import RESEARCH
@@ -15,6 +16,7 @@ from secondread.evaluation.evaluation import Evaluation
 from secondread.images.workers.cores import available_cores
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import write_whole
+from secondread.readings.streamed.packed_readings import PackedReadings
 from secondread.reports.cards import data_card, data_name, model_card, model_name
 from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
@@ -68,7 +70,11 @@ def write_report(
 def _sequences(evaluation: Evaluation, figures: Path, workers: int) -> Markup:
     """The section on sequences of test frames, those without a score among them."""
     cases = evaluation.cases
-    labels = {case.reading.path: case.abnormal for case in cases.cases}
+    rows = PackedReadings.of(evaluation.readings.rows)
+    frames = np.flatnonzero(~np.isnan(rows.numbers("frame"))).tolist()
+    if not frames:
+        return Markup("")
+    labels = dict(zip(cases.cases.paths_read, cases.cases.abnormal.tolist(), strict=True))
     tested = labels.keys() | {failure.path for failure in cases.failures}
-    rows = [row for row in evaluation.readings.rows if row.path in tested]
-    return sequences_section(evaluation.readings, rows, figures, workers=workers, labels=labels)
+    found = [rows[at] for at in frames if rows.paths[at] in tested]
+    return sequences_section(evaluation.readings, found, figures, workers=workers, labels=labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,12 @@ from secondread.evaluation.estimates import Estimate, Resampling
 from secondread.evaluation.evaluation import Evaluation
 from secondread.evaluation.metrics_document import full
 from secondread.evaluation.operating import OperatingPoint
+from secondread.evaluation.packed_cases import ranked
 from secondread.evaluation.promise import Promise
 from secondread.evaluation.shortcut import Shortcut, check_shortcuts
 from secondread.metrics.exchangeability import Exchangeability, exchangeability
 from secondread.metrics.few_patients import difference_of_aurocs
+from secondread.packed import Chosen
 
 TELLING = 0.01
 """P-values of exchangeability below it are told as a shift."""
@@ -121,7 +123,7 @@ def _among_calibration(bundle: Bundle, evaluation: Evaluation) -> Exchangeabilit
     )
 
 
-def _of_patients(groups: NDArray[np.str_]) -> NDArray[np.float64]:
+def _of_patients(groups: NDArray[np.int64]) -> NDArray[np.float64]:
     """Weights `[n]` that add up to 1 for each patient."""
     _, number = np.unique(groups, return_inverse=True)
     return np.asarray(1.0 / np.bincount(number)[number])
@@ -129,14 +131,15 @@ def _of_patients(groups: NDArray[np.str_]) -> NDArray[np.float64]:
 
 def _site_from_acquisition(home: Evaluation, away: Evaluation, how: Resampling) -> Shortcut:
     """Among normal images alone: the shortcut check's question, with the site in the label's place."""
-    cases = [
-        replace(case, abnormal=site is away)
-        for site in (home, away)
-        for case in site.cases.cases
-        if not case.abnormal
-    ]
+    sites = [site.cases.cases for site in (home, away)]
+    normals = [np.flatnonzero(~cases.abnormal) for cases in sites]
+    chosen = list(zip(sites, normals, strict=True))
+    whose = ranked(name for cases in sites for name in cases.group_names())
     return check_shortcuts(
-        cases,
+        [path for cases, at in chosen for path in Chosen(cases.paths_read, at)],
+        np.repeat([False, True], [len(at) for at in normals]),
+        whose[np.concatenate([~cases.abnormal for cases in sites])],
+        np.concatenate([cases.scores[at] for cases, at in chosen]),
         {**home.readings.acquisition, **away.readings.acquisition},
         {**home.readings.thumbnails, **away.readings.thumbnails},
         how,

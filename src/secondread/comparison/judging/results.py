@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from secondread.comparison.running.one_run import FAILED, RESULT, Cost
 from secondread.comparison.running.plan import Plan, Run
 from secondread.errors import UserError
-from secondread.evaluation.cases import Case, Cases, join
+from secondread.evaluation.cases import Cases, join
+from secondread.evaluation.packed_cases import Case
 from secondread.metrics.few_patients import FEWEST, patients_of_each
 from secondread.readings.readings import Readings
 from secondread.wording.lists import few

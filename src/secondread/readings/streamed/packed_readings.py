@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from secondread.errors import DataError
 from secondread.packed import Packed
 from secondread.readings.reading import Reading
-from secondread.readings.streamed.words import Words
 from secondread.readings.table_reader import Table
-from secondread.texts import Places, Texts
+from secondread.texts import Places, Texts, Words
 
 Numbers = NDArray[np.float64]
 NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
@@ -54,6 +53,22 @@ class PackedReadings(Packed[Reading]):
         found._add(rows)
         found._numbers = rows.numbers
         return found._without_superseded()
+
+    @classmethod
+    def of(cls, rows: Sequence[Reading]) -> Self:
+        """The same readings as columns."""
+        if isinstance(rows, cls):
+            return rows
+        found = cls()
+        found._add(_cells_of(row) for row in rows)
+        columns = [(name, [_number(getattr(row, name)) for row in rows]) for name in _OTHERS]
+        for prefix, kind in ((_PART, "parts"), (_BASELINE, "baselines")):
+            columns += [
+                (prefix + name, [_number(getattr(row, kind).get(name)) for row in rows])
+                for name in dict.fromkeys(name for row in rows for name in getattr(row, kind))
+            ]
+        found._numbers = {name: array("d", values) for name, values in columns}
+        return found
 
     def _add(self, rows: Iterable[tuple[Sequence[str], Sequence[str], int]]) -> None:
         texts, words = tuple(self._texts.values()), tuple(self._words.values())
@@ -108,6 +123,14 @@ class PackedReadings(Packed[Reading]):
         """Their study ids."""
         return self._texts["study_id"]
 
+    def text(self, name: str) -> Packed[str]:
+        """A column of texts: `digest`, `map` as its table names it, `seen`, `error`, or `remarks`."""
+        return self._texts[name] if name in self._texts else self._words[name]
+
+    def remarks(self, at: int) -> tuple[str, ...]:
+        told = self._words["remarks"].made(at)
+        return tuple(part for part in told.split("; ") if part.strip()) if told else ()
+
     @property
     def failed(self) -> NDArray[np.bool_]:
         return np.isnan(self.numbers("score"))
@@ -143,7 +166,7 @@ class PackedReadings(Packed[Reading]):
         frame, time_s, score, p_value, without = (
             None if column is None or (value := column[at]) != value else value for column in others
         )
-        place, remarks = self._texts["map"][at], self._words["remarks"][at]
+        place = self._texts["map"][at]
         return Reading(
             self.paths[at],
             self._texts["digest"][at],
@@ -159,7 +182,7 @@ class PackedReadings(Packed[Reading]):
             self._words["seen"][at],
             self._words["error"][at],
             self._directory / place if place else None,
-            tuple(part for part in remarks.split("; ") if part.strip()) if remarks else (),
+            self.remarks(at),
         )
 
     @cached_property
@@ -245,6 +268,18 @@ class _Rows:
                 ["" if seen.lower() in NOT_SEEN else seen, error, remarks],
                 UNJUDGED if unjudged else FLAGGED if told in TRUE else NOT_FLAGGED,
             )
+
+
+def _cells_of(row: Reading) -> tuple[Sequence[str], Sequence[str], int]:
+    return (
+        [row.path, row.digest, row.study_id, "" if row.map is None else str(row.map)],
+        [row.seen, row.error, "; ".join(row.remarks)],
+        UNJUDGED if row.flagged is None else FLAGGED if row.flagged else NOT_FLAGGED,
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 _TEXTS = ("path", "digest", "study_id", "map")

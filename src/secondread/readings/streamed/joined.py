@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondread.errors import UserError
-from secondread.images.several_files import absolute
+from secondread.images.several_files import absolute, under
 from secondread.packed import Packed
 from secondread.readings.readings import Readings
 from secondread.readings.same_file import Known, compare_all
 from secondread.readings.streamed.packed_readings import PackedReadings
-from secondread.texts import Places, Texts
+from secondread.texts import Places
 from secondread.wording.lists import few
 
 if TYPE_CHECKING:
     from secondread.cohorts.manifest import Manifest
-    from secondread.cohorts.row import Row
 
 
 class Finding:
@@ -28,21 +28,20 @@ class Finding:
     by_file  whether a row was found to name the file of a reading, of each reading
     """
 
-    def __init__(self, readings: Readings, manifest: Manifest) -> None:
+    def __init__(self, readings: Readings, read: PackedReadings, manifest: Manifest) -> None:
         self._readings, self._manifest = readings, manifest
-        rows = readings.rows
-        self._paths = rows.paths if isinstance(rows, PackedReadings) else Texts(row.path for row in rows)
+        self._paths = read.paths
         self._by_path = Places(self._paths)
         self._by_reference = Places(map(readings.reference_of, self._paths))
-        self.by_file = np.zeros(len(rows), bool)
+        self.by_file = np.zeros(len(read), bool)
 
-    def __call__(self, row: Row) -> int:
-        reference = absolute(self._manifest.reference(row))
+    def __call__(self, path: str) -> int:
+        reference = absolute(under(self._manifest.base, path))
         for at in reversed(self._by_reference.of(reference)):
             if self._readings.reference_of(self._paths[at]) == reference:
                 self.by_file[at] = True
                 return at
-        found = self._by_path.first(row.path, self._paths)
+        found = self._by_path.first(path, self._paths)
         return -1 if found is None else found
 
 
@@ -54,32 +53,36 @@ class Joined(Packed[Known]):
                changed since; a reading that kept no fingerprint is believed
     """
 
-    def __init__(self, readings: Readings, manifest: Manifest) -> None:
+    def __init__(
+        self, readings: Readings, read: PackedReadings, manifest: Manifest, paths: Sequence[str]
+    ) -> None:
         self.readings, self.manifest = readings, manifest
-        self.numbers, self._looked_at, self.same_file = array("q"), array("q"), bytearray()
-        self._rows: list[Row] = []
+        self._read, self._paths = read, paths
+        self.numbers, self._looked_at, self.same_file = array("q"), array("Q"), bytearray()
+        self._of_those = array("Q")
 
-    def add(self, row: Row, number: int, by_file: NDArray[np.bool_]) -> None:
-        """A row and its reading."""
+    def add(self, at: int, number: int, by_file: NDArray[np.bool_]) -> None:
+        """The row at a place of the manifest, and the number of its reading."""
         self.numbers.append(number)
-        self._rows.append(row)
-        if number < 0:
+        if number < 0 or not self._read.text("digest")[number]:
             return
-        reading, same_file = self.readings.rows[number], bool(by_file[number])
-        if reading.digest and (not same_file or reading.path in self.readings.fingerprints):
-            self._looked_at.append(len(self._rows) - 1)
+        same_file = bool(by_file[number])
+        if not same_file or self._read.paths[number] in self.readings.fingerprints:
+            self._looked_at.append(at)
+            self._of_those.append(number)
             self.same_file.append(same_file)
 
-    def row(self, at: int) -> Row:
-        return self._rows[self._looked_at[at]]
+    def path(self, at: int) -> str:
+        """As the manifest names it."""
+        return self._paths[self._looked_at[at]]
 
     def __len__(self) -> int:
         return len(self._looked_at)
 
     def made(self, at: int) -> Known:
-        reading = self.readings.rows[self.numbers[self._looked_at[at]]]
-        kept = self.readings.fingerprints.get(reading.path, "")
-        return Known(self.manifest.reference(self.row(at)), reading.digest, kept)
+        number = self._of_those[at]
+        kept = self.readings.fingerprints.get(self._read.paths[number], "")
+        return Known(under(self.manifest.base, self.path(at)), self._read.text("digest")[number], kept)
 
 
 def refuse_other_images(joined: Joined, *, workers: int) -> None:
@@ -90,7 +93,7 @@ def refuse_other_images(joined: Joined, *, workers: int) -> None:
     """
     readings, manifest = joined.readings, joined.manifest
     verdicts = compare_all(joined, workers=workers)
-    others = [joined.row(at).path for at, verdict in enumerate(verdicts) if verdict == "other"]
+    others = [joined.path(at) for at, verdict in enumerate(verdicts) if verdict == "other"]
     if others:
         of_all = sum(number >= 0 for number in joined.numbers)
         raise UserError(
