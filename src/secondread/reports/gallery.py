@@ -124,7 +124,7 @@ def _falling(cases: PackedCases, values: NDArray[np.float64]) -> NDArray[np.int6
     """The places of all cases, the highest value first; of equal ones by their paths."""
     order = np.argsort(-values, kind="stable")
     ends = np.flatnonzero(np.diff(values[order], append=np.nan)) + 1
-    begins = np.append(0, ends[:-1])
+    begins = np.append(0, ends)[:-1]
     for begin, end in zip(begins[ends - begins > 1], ends[ends - begins > 1], strict=True):
         order[begin:end] = sorted(order[begin:end].tolist(), key=cases.paths.__getitem__)
     return order

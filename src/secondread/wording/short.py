@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import islice
 from typing import Any
 
 LONGEST = 240
@@ -33,7 +34,7 @@ def brief(value: Any) -> str:
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"<{value.dtype} [{', '.join(map(str, value.shape))}]>"
     if isinstance(value, Mapping | Set) or (isinstance(value, Sequence) and not hasattr(value, "_fields")):
-        plain = all(isinstance(one, int | float | str | None) for one in list(value)[:4])
+        plain = all(isinstance(one, int | float | str | None) for one in islice(value, 4))
         if not isinstance(value, Mapping) and len(value) <= 3 and plain:
             return shortened(repr(value), _LONGEST_VALUE)
         return f"<{type(value).__name__} of {len(value):,}>"
