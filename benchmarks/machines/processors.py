@@ -32,7 +32,7 @@ EMULATED = {
     "avx512.py": ("x86_64-linux-gnu-g++", "bochs"),
     "neon.py": ("aarch64-linux-gnu-g++", "qemu-aarch64"),
 }
-"""Scripts beside this one that run the compiled coupling network in an emulator, and what they need."""
+"""Scripts in `emulated` that run the compiled coupling network in an emulator, and what they need."""
 QUICK_FORM = "older CPU"
 QUICK = ("tests/laws/test_laws.py", "tests/flows/glow/test_gradients.py", "tests/readings/test_score.py")
 QUICK_TESTS = "not (test_2 or test_3 or test_4 or test_5 or test_6 or test_7 or test_8 or 3d or bf16)"
@@ -79,7 +79,7 @@ def emulate(script: str) -> Outcome:
         print(f"{script}: not run, there is no {' and no '.join(missing)}", flush=True)
         return Outcome(script, "in an emulator", 0, 0, 1, 0.0, ())
     begun = time.monotonic()
-    call = [sys.executable, str(Path(__file__).with_name(script))]
+    call = [sys.executable, str(Path(__file__).parent / "emulated" / script)]
     failed = subprocess.run(call, env=environment("as it is")).returncode != 0
     seconds = time.monotonic() - begun
     return Outcome(script, "in an emulator", not failed, failed, 0, seconds, (script,) * failed)

@@ -1,6 +1,6 @@
 """The compiled coupling network as a program of its own, for processors that this machine is not.
 
-`emulated/driver.cpp`, compiled with a form's source and flags, reads calls from a file and writes what the
+`driver.cpp`, compiled with a form's source and flags, reads calls from a file and writes what the
 network makes of them. Here are those calls, and the judgement of the results as in the forms' own tests:
 in float32 within 2e-6 of float64; in bfloat16 whole numbers exactly, and rounding no coarser than that of
 matrices; what is not a number is seen.
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 os.environ["SECONDREAD_NATIVE"] = "0"  # what is compared with is not compiled
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "flows" / "glow"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests" / "flows" / "glow"))
 
 import test_tile_kernel as tiles
 import test_vector_kernel as vectors
@@ -31,7 +31,7 @@ from secondread.flows.glow.native.forms import TILES
 from secondread.flows.glow.network import LOGS
 from secondread.networks.native.forms import Form
 
-SOURCES = Path(__file__).parent / "emulated"
+SOURCES = Path(__file__).parent
 NOT_STATIC = ("-shared", "-fPIC", "-fopenmp")
 Results = list[list[Tensor | None]]
 """Of each call the output and all gradients."""

@@ -1,15 +1,15 @@
 """The compiled coupling network for AVX-512, AVX-512 with bf16 and AMX, run by an emulator against float64.
 
     apt-get install g++ bochs bochs-term
-    python benchmarks/machines/avx512.py
+    python benchmarks/machines/emulated/avx512.py
 
 Bochs has to be 3.0 with AMX, as Debian 13 has it. It may also lie in a folder that holds a Debian 13, as
 `debootstrap --include=bochs,bochs-term trixie FOLDER` makes one:
 
-    python benchmarks/machines/avx512.py --root FOLDER
+    python benchmarks/machines/emulated/avx512.py --root FOLDER
 
 Bochs is a whole machine in software. In place of a BIOS and a system it gets some 250 lines of ours
-(`emulated/start.S`, `emulated/system.c`), which switch the registers on and start the driver, compiled with
+(`start.S`, `system.c`), which switch the registers on and start the driver, compiled with
 the form's own flags. Its Skylake-X has AVX-512 without bf16, its Sapphire Rapids bf16 and tiles. Correctness
 alone, in one thread; that Linux grants the tile registers is not shown, nor vcvtne2ps2bf16, which Bochs 3.0
 computes wrongly: the tiles' form is compiled with two conversions in its place (`two_conversions.h`).
@@ -39,7 +39,7 @@ COMPILER = "x86_64-linux-gnu-g++"
 LONGEST = (
     900  # seconds of processor time of one emulation: a program that fails may halt the machine for ever
 )
-START, PROGRAM, CALLS = 0xFFFF0000, 0x800000, 0x1000000  # addresses, as emulated/ has them
+START, PROGRAM, CALLS = 0xFFFF0000, 0x800000, 0x1000000  # addresses, as start.S and system.c have them
 BLOCK = 0x800000  # the most that Bochs loads at once
 MACHINE = """
 cpu: model={model}, ips=50000000, reset_on_triple_fault=0

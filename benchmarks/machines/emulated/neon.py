@@ -1,7 +1,7 @@
 """The compiled coupling network for ARM, cross-compiled and run by an emulator against float64.
 
     apt-get install g++-aarch64-linux-gnu qemu-user
-    python benchmarks/machines/neon.py
+    python benchmarks/machines/emulated/neon.py
 
 Both NEON forms (float32; bfloat16 by its own instruction) on what `kernel_driver.py` asks of them.
 Correctness alone: no speed is told. Ends with 1 where a result is not what it has to be.
