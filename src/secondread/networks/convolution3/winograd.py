@@ -86,8 +86,8 @@ def told() -> str:
         return f"by torch ({CODE.why_not(SINGLE)})"
     trial = partial(_trial, kernel)
     faster = kept_gain(CODE.stamp(SINGLE), trial)
-    compiled = f"compiled for {CODE.form_of(SINGLE)}, {faster:.1f} times as fast as torch here"
-    return compiled if is_faster(CODE.stamp(SINGLE), trial) else f"by torch ({compiled})"
+    compiled = f"code compiled for {CODE.form_of(SINGLE)}, {faster:.2f} times as fast as torch here"
+    return f"by {compiled}" if is_faster(CODE.stamp(SINGLE), trial) else f"by torch ({compiled})"
 
 
 @torch.no_grad()
