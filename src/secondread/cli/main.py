@@ -17,6 +17,7 @@ def main() -> None:
         from secondread.images.workers.threads import take_threads
 
         take_threads()
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch: large tensors in large pages
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it asks all installed packages
         application(sys.argv[1] if len(sys.argv) > 1 else None)(prog_name="secondread")
     except KeyboardInterrupt:
