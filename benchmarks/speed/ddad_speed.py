@@ -171,6 +171,8 @@ def main() -> None:
         )
         if plain:
             print(f"  torch's own convolutions: {1000 * min(plain):.0f} ms, {min(plain) / each:.2f} times")
+    if not seconds:
+        parser.error(f"--stages: the preset's sections that take steps are {', '.join(recipe.stages)}")
     order = Order.of(list(detector.stages()))
     for processes in options.processes:
         span = scheduled(order, seconds, processes)
