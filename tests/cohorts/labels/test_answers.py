@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondread.cohorts.labels.answers import answers
+from secondread.cohorts.labels.answers import EachAnswer
 from secondread.cohorts.labels.table import LabelTable
 from secondread.errors import UserError
 
@@ -19,7 +19,9 @@ def told(found):
 
 def test_values_that_are_not_normal_are_findings_and_empty_is_unlabelled(tmp_path):
     table = read(tmp_path, "i,l\na,No Finding\nb,Edema|Mass\nc,\nd,healthy\ne,unclear\nf,No Finding|Mass\n")
-    found = answers(table, "i", label_column="l", normal=["no finding", "healthy"], unknown=["unclear"])
+    found = EachAnswer(
+        table, "i", label_column="l", normal=["no finding", "healthy"], unknown=["unclear"]
+    ).together()
     assert told(found) == {
         "a": ("normal", ""),
         "b": ("abnormal", "Edema; Mass"),
@@ -35,15 +37,17 @@ def test_values_that_are_not_normal_are_findings_and_empty_is_unlabelled(tmp_pat
 
 
 def test_numbers_are_compared_as_numbers_and_name_classes(tmp_path):
-    two = answers(read(tmp_path, "i,l\na,0.0\nb,1\n"), "i", label_column="l", normal=["0"])
+    two = EachAnswer(read(tmp_path, "i,l\na,0.0\nb,1\n"), "i", label_column="l", normal=["0"]).together()
     assert told(two) == {"a": ("normal", ""), "b": ("abnormal", "")}
-    many = answers(read(tmp_path, "i,l\na,14\nb,1\nc,3\n"), "i", label_column="l", normal=["14"])
+    many = EachAnswer(
+        read(tmp_path, "i,l\na,14\nb,1\nc,3\n"), "i", label_column="l", normal=["14"]
+    ).together()
     assert told(many)["c"] == ("abnormal", "class-3")
 
 
 def test_several_rows_of_an_image_are_one_answer(tmp_path):
     table = read(tmp_path, "i,l,x\na,mass,1\na,mass,2\na,mass,2\nb,none,\nb,none,\nc,none,1\nc,mass,2\n")
-    found = answers(table, "i", label_column="l", normal=["none"])
+    found = EachAnswer(table, "i", label_column="l", normal=["none"]).together()
     assert told(found) == {"a": ("abnormal", "mass"), "b": ("normal", ""), "c": ("", "")}
     assert {image: len(rows) for image, rows in found.rows.items()} == {"a": 2, "b": 1, "c": 2}
     assert "1 image called both normal and abnormal, unlabelled: c" in found.notes[-1]
@@ -51,13 +55,13 @@ def test_several_rows_of_an_image_are_one_answer(tmp_path):
 
 def test_a_column_for_each_finding_as_isic_has_them(tmp_path):
     table = read(tmp_path, "image,MEL,NV,BKL\na,1.0,0.0,0.0\nb,0.0,1.0,0.0\nc,0.0,0.0,0.0\n")
-    found = answers(table, "image", finding_columns=["MEL", "NV", "BKL"], normal=["nv"])
+    found = EachAnswer(table, "image", finding_columns=["MEL", "NV", "BKL"], normal=["nv"]).together()
     assert told(found) == {"a": ("abnormal", "MEL"), "b": ("normal", ""), "c": ("", "")}
 
 
 def test_uncertain_and_empty_marks_as_chexpert_has_them(tmp_path):
     table = read(tmp_path, "p,No Finding,Edema,Mass\na,1,,\nb,,-1,1\nc,,-1,\nd,1,-1,\ne,,0,0\n")
-    found = answers(table, "p", finding_columns=["Edema", "Mass"], normal=["No Finding"])
+    found = EachAnswer(table, "p", finding_columns=["Edema", "Mass"], normal=["No Finding"]).together()
     assert told(found) == {
         "a": ("normal", ""),
         "b": ("abnormal", "Mass"),
@@ -65,9 +69,9 @@ def test_uncertain_and_empty_marks_as_chexpert_has_them(tmp_path):
         "d": ("", ""),
         "e": ("", ""),
     }
-    none = answers(
+    none = EachAnswer(
         table, "p", finding_columns=["Edema", "Mass"], normal=["No Finding"], normal_where_none=True
-    )
+    ).together()
     assert told(none)["e"] == ("normal", "")
 
 
@@ -83,4 +87,4 @@ def test_uncertain_and_empty_marks_as_chexpert_has_them(tmp_path):
 )
 def test_what_was_not_said_or_does_not_fit_is_refused(tmp_path, how, line):
     with pytest.raises(UserError, match=line):
-        answers(read(tmp_path, "i,l\na,mass\nb,none\n"), "i", **how)
+        EachAnswer(read(tmp_path, "i,l\na,mass\nb,none\n"), "i", **how).together()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from secondread.cohorts.labels.answers import answers
+from secondread.cohorts.labels.answers import EachAnswer
 from secondread.cohorts.labels.box_masks import BoxMasks, box_mask, write_box_masks
 from secondread.cohorts.labels.boxes import Box, BoxColumns, boxes_by_image
 from secondread.cohorts.labels.table import LabelTable
@@ -36,7 +36,7 @@ NIH = "Image Index,Finding Label,Bbox [x,y,w,h]\na,Mass,2,1,3,2\na,Mass,6,5,1,1\
 def test_known_forms_are_recognised_and_several_boxes_become_one_mask(tmp_path, text, image, label, normal):
     table = read(tmp_path, text)
     columns = BoxColumns.recognised(table)
-    found = answers(table, image, label_column=label, normal=[normal])
+    found = EachAnswer(table, image, label_column=label, normal=[normal]).together()
     boxes = boxes_by_image(table, found.rows, columns)
     masks = BoxMasks.beside(tmp_path / "films.csv")
     written = write_box_masks(masks, boxes, {"a": (8, 10), "b": (8, 10)})

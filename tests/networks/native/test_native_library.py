@@ -33,13 +33,13 @@ def fresh(monkeypatch, tmp_path):
 def test_a_damaged_library_is_built_again(fresh):
     write = "import sys; open(sys.argv[sys.argv.index('-o') + 1], 'wb').write(b'library' * 100)"
     fresh.setenv("CXX", shlex.join([sys.executable, "-c", write]))
-    library = build.library_of(CODE.name, FORM)
+    library = build.compiled_file(CODE.name, FORM)
     fresh.setenv("CXX", "false")
-    assert build.library_of(CODE.name, FORM) == library
+    assert build.compiled_file(CODE.name, FORM) == library
     data = library.read_bytes()
     library.write_bytes(data[:50] + b"\0" + data[51:])
     fresh.setenv("CXX", shlex.join([sys.executable, "-c", write]))
-    assert build.library_of(CODE.name, FORM).read_bytes() == data
+    assert build.compiled_file(CODE.name, FORM).read_bytes() == data
 
 
 def test_it_can_be_switched_off(fresh):

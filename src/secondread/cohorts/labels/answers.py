@@ -105,6 +105,14 @@ class EachAnswer:
             self._normal |= answer.label == "normal"
             yield image, own, answer
 
+    def together(self) -> Answers:
+        """What the table says of each image, all at once."""
+        found: dict[str, Answer] = {}
+        rows: dict[str, tuple[TableRow, ...]] = {}
+        for image, own, answer in self:
+            found[image], rows[image] = answer, own
+        return Answers(found, rows, self.notes())
+
     def notes(self) -> tuple[str, ...]:
         """What a person should know, once all were gone through: which values became findings, what was not
         sure. Raises UserError where no image is normal."""
@@ -135,33 +143,6 @@ class EachAnswer:
             return Answer("normal")
         self._unsure.add(image)
         return Answer()
-
-
-def answers(
-    table: LabelTable,
-    image_column: str,
-    *,
-    label_column: str = "",
-    normal: Sequence[str] = (),
-    unknown: Sequence[str] = (),
-    finding_columns: Sequence[str] = (),
-    normal_where_none: bool = False,
-) -> Answers:
-    """What a table says of each image, all together (see `EachAnswer`)."""
-    each = EachAnswer(
-        table,
-        image_column,
-        label_column=label_column,
-        normal=normal,
-        unknown=unknown,
-        finding_columns=finding_columns,
-        normal_where_none=normal_where_none,
-    )
-    found: dict[str, Answer] = {}
-    rows: dict[str, tuple[TableRow, ...]] = {}
-    for image, own, answer in each:
-        found[image], rows[image] = answer, own
-    return Answers(found, rows, each.notes())
 
 
 def same(cell: str, values: Sequence[str]) -> bool:

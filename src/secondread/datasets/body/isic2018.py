@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar
 
-from secondread.cohorts.labels.answers import answers
+from secondread.cohorts.labels.answers import EachAnswer
 from secondread.cohorts.labels.join import join
 from secondread.cohorts.labels.table import LabelTable
 from secondread.cohorts.row import Row
@@ -95,7 +95,7 @@ class Isic2018(Dataset):
             self.notes.append(f"{self.folder.root}: no {lacking}; images for {split} are left out")
             return []
         table = LabelTable.read(file)
-        said = answers(table, "image", finding_columns=tuple(_DIAGNOSES), normal=normal)
+        said = EachAnswer(table, "image", finding_columns=tuple(_DIAGNOSES), normal=normal).together()
         joined = join(said.of, images, source=table.source, folder=self.folder.root, way="stem")
         self.notes += joined.said
         return [

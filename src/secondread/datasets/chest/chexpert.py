@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import ClassVar
 
-from secondread.cohorts.labels.answers import answers
+from secondread.cohorts.labels.answers import EachAnswer
 from secondread.cohorts.labels.table import LabelTable
 from secondread.cohorts.labels.table_row import TableRow
 from secondread.cohorts.row import Row
@@ -65,7 +65,7 @@ class Chexpert(Dataset):
         return rows
 
     def _of(self, table: LabelTable, split: str) -> list[Row]:
-        said = answers(table, "Path", finding_columns=_FINDINGS, normal=("No Finding",))
+        said = EachAnswer(table, "Path", finding_columns=_FINDINGS, normal=("No Finding",)).together()
         self.notes += [note for note in said.notes if "without a sure label" in note]
         rows: list[Row] = []
         missing: list[str] = []

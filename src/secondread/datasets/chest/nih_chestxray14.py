@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from secondread.cohorts.labels.answers import answers
+from secondread.cohorts.labels.answers import EachAnswer
 from secondread.cohorts.labels.boxes import BoxColumns, boxes_of
 from secondread.cohorts.labels.join import join
 from secondread.cohorts.labels.table import LabelTable
@@ -57,7 +57,7 @@ class NihChestxray14(Dataset):
         root = self.folder.root
         table = LabelTable.read(self.folder.file_at(_TABLE))
         normal = self.choices.normal or ("No Finding",)
-        said = answers(table, "Image Index", label_column="Finding Labels", normal=normal)
+        said = EachAnswer(table, "Image Index", label_column="Finding Labels", normal=normal).together()
         joined = join(said.of, self.folder.images("images*"), source=table.source, folder=root, way="name")
         self.notes += [*said.notes, *joined.said]
         splits = self._splits()

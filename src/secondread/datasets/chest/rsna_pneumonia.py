@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
-from secondread.cohorts.labels.answers import answers
+from secondread.cohorts.labels.answers import EachAnswer
 from secondread.cohorts.labels.boxes import BoxColumns, boxes_by_image
 from secondread.cohorts.labels.join import join
 from secondread.cohorts.labels.table import LabelTable
@@ -62,7 +62,7 @@ class RsnaPneumonia(Dataset):
             return rows_of_images(self.folder)
         root = self.folder.root
         table = LabelTable.read(self.folder.file_at(_CLASSES))
-        said = answers(table, "patientId", label_column="class", normal=("Normal",))
+        said = EachAnswer(table, "patientId", label_column="class", normal=("Normal",)).together()
         joined = join(said.of, self.folder.images(_IMAGES), source=table.source, folder=root, way="stem")
         self.notes += [*said.notes, *joined.said]
         masks = self._masks(joined.keys)
@@ -86,7 +86,7 @@ class RsnaPneumonia(Dataset):
         columns = BoxColumns.recognised(table)
         if columns is None:
             raise UserError(f"{table.source}: no columns x, y, width and height; download it again")
-        own = answers(table, "patientId", label_column="Target", normal=("0",))
+        own = EachAnswer(table, "patientId", label_column="Target", normal=("0",)).together()
         boxes = boxes_by_image(table, own.rows, columns)
         shares = {
             path: [box.scaled(1 / _SIDE, 1 / _SIDE) for box in boxes[key]]

@@ -81,10 +81,7 @@ inline void convolve(
 #pragma omp for schedule(static)
         for (int64_t number = 0; number < cut.blocks(); ++number) {
             const Block block = cut.block(number);
-            for (int64_t in = 0; in < ins; ++in) {
-                const float* image = x + (block.image * ins + in) * plane;
-                take_inputs(image, size, block, lines, from + in * cut.count, from_apart);
-            }
+            take_all_inputs(x, ins, size, block, lines, from, from_apart);
             for (int64_t place = 0; place < PLACES; ++place) {
                 multiply<false>(
                     spread + place * outs * ins, outs, ins, ins, from + place * from_apart, cut.count,
@@ -120,10 +117,7 @@ inline void gradient_of_kernels(const Call& call, const float* x, const float* g
 #pragma omp for schedule(static)
         for (int64_t number = 0; number < cut.blocks(); ++number) {
             const Block block = cut.block(number);
-            for (int64_t in = 0; in < ins; ++in) {
-                const float* image = x + (block.image * ins + in) * plane;
-                take_inputs(image, size, block, lines, from + in * cut.count, from_apart);
-            }
+            take_all_inputs(x, ins, size, block, lines, from, from_apart);
             for (int64_t out = 0; out < outs; ++out) {
                 const float* image = gradient + (block.image * outs + out) * plane;
                 take_gradients(image, size, block, lines, to + out * cut.count, to_apart);

@@ -116,6 +116,18 @@ inline void take_inputs(
     }
 }
 
+/// `take_inputs` of each of the block's image's channels in maps `[images][channels][rows][columns]`.
+inline void take_all_inputs(
+    const float* maps, int64_t channels, const Size& size, const Block& block, Lines& lines, float* to,
+    int64_t places_apart
+) {
+    const int64_t plane = size.rows * size.columns;
+    for (int64_t channel = 0; channel < channels; ++channel) {
+        const float* from = maps + (block.image * channels + channel) * plane;
+        take_inputs(from, size, block, lines, to + channel * block.count, places_apart);
+    }
+}
+
 /// A y A^T of one channel's tiles, as `take_inputs`.
 inline void take_gradients(
     const float* plane, const Size& size, const Block& block, Lines& lines, float* to, int64_t places_apart

@@ -88,7 +88,7 @@ class Code(Generic[Kernel]):
     def built(self, form: Form) -> tuple[Kernel, Path] | str:
         """A form's functions and its library, or why there are none."""
         try:
-            library = library_of(self.name, form)
+            library = compiled_file(self.name, form)
             return library if isinstance(library, str) else (self.load(form, library), library)
         except subprocess.CalledProcessError as error:
             problem = f"the build failed: {_first_error(error.stderr)}"
@@ -98,7 +98,7 @@ class Code(Generic[Kernel]):
         return problem
 
 
-def library_of(name: str, form: Form) -> Path | str:
+def compiled_file(name: str, form: Form) -> Path | str:
     """The shared library, compiled where no earlier process did; or why there can be none."""
     known = hashlib.sha256(" ".join((*form.flags, platform.machine(), *platform.libc_ver())).encode())
     own = form.path.parent
