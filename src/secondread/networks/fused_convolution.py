@@ -150,25 +150,12 @@ def _fold(
     before: tuple[int, int],
     geometry: tuple[Any, ...],
 ) -> _Folded:
-    """weight * gamma / deviation, with zeros `before` its rows and columns, and
-    beta + (bias - mean) * gamma / deviation."""
-    tensors = [convolution.weight, convolution.bias]
-    if norm is not None:
-        # Training moves the running statistics without a new version of them; of the count it makes one.
-        tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked]
-    stamp = (dtype, before, *((t.data_ptr(), t._version) for t in tensors if t is not None))
+    """`folded_parameters`, the weight with zeros `before` its rows and columns and in oneDNN's order."""
+    stamp = (dtype, before, *stamp_of(convolution, norm))
     kept = convolution.__dict__.get("_folded")
     if isinstance(kept, _Folded) and kept.stamp == stamp:
         return kept
-    weight = convolution.weight.detach().float()
-    bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias.detach().float()
-    if norm is not None:
-        mean, variance = norm.running_mean, norm.running_var
-        if mean is None or variance is None:
-            raise ValueError("batch normalisation without running statistics cannot be folded")
-        gain = norm.weight.detach().float() * (variance.float() + norm.eps).rsqrt()
-        weight = weight * gain.view(-1, 1, 1, 1)
-        bias = norm.bias.detach().float() + (bias - mean.float()) * gain
+    weight, bias = folded_parameters(convolution, norm)
     computed = _computed_in(dtype) or dtype
     weight = functional.pad(weight, (before[1], 0, before[0], 0))
     weight = weight.to(dtype).to(computed).contiguous(memory_format=torch.channels_last)
@@ -176,3 +163,25 @@ def _fold(
     folded = _Folded(stamp, packed, bias.to(dtype).to(computed), computed)
     convolution.__dict__["_folded"] = folded
     return folded
+
+
+def stamp_of(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[tuple[int, int], ...]:
+    """Which changes whenever `folded_parameters` do."""
+    tensors = [convolution.weight, convolution.bias]
+    if norm is not None:
+        # Training moves the running statistics without a new version of them; of the count it makes one.
+        tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked]
+    return tuple((t.data_ptr(), t._version) for t in tensors if t is not None)
+
+
+def folded_parameters(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:
+    """weight * gamma / deviation and beta + (bias - mean) * gamma / deviation, in float32."""
+    weight = convolution.weight.detach().float()
+    bias = weight.new_zeros(len(weight)) if convolution.bias is None else convolution.bias.detach().float()
+    if norm is None:
+        return weight, bias
+    mean, variance = norm.running_mean, norm.running_var
+    if mean is None or variance is None:
+        raise ValueError("batch normalisation without running statistics cannot be folded")
+    gain = norm.weight.detach().float() * (variance.float() + norm.eps).rsqrt()
+    return weight * gain.view(-1, 1, 1, 1), norm.bias.detach().float() + (bias - mean.float()) * gain
