@@ -81,6 +81,16 @@ def test_no_bundle_there(tmp_path: Path) -> None:
         Bundle.load(tmp_path)
 
 
+def test_bundles_that_may_have_been_meant_are_named(tmp_path: Path) -> None:
+    for name in ("knee", "chest"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bundle.json").touch()
+    with pytest.raises(UserError, match=f"did you mean {tmp_path / 'chest'} or {tmp_path / 'knee'}?"):
+        Bundle.load(tmp_path)
+    with pytest.raises(UserError, match=f"there is no such folder.*did you mean {tmp_path / 'chest'}?"):
+        Bundle.load(tmp_path / "chst")
+
+
 def test_a_wrong_digest_is_refused(copied: Path) -> None:
     data = bytearray((copied / MODEL).read_bytes())
     data[-1] ^= 1

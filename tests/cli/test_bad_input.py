@@ -48,6 +48,9 @@ def test_a_missing_manifest_recipe_bundle_or_input(copied: Path, phantoms: Manif
     assert "no bundle here" in one_error(
         run("score", tmp_path / "gone", manifest, "-o", tmp_path / "o", code=2)
     )
+    assert "neither a bundle nor readings" in one_error(
+        run("export", tmp_path / "gone", "-o", tmp_path / "o", code=2)
+    )
     assert "gone.png" in one_error(run("score", copied, tmp_path / "gone.png", "-o", tmp_path / "o", code=2))
     assert "gone.csv" in one_error(
         run("evaluate", tmp_path / "gone.csv", manifest, "-o", tmp_path / "r", code=2)

@@ -35,7 +35,7 @@ def test_the_distance_is_that_of_the_inverse_covariance(fitted, features):
     torch.testing.assert_close(fitted(features).double(), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_a_graph_gets_one_product_with_the_same_distances(fitted, features):
+def test_a_graph_gets_products_of_bands_with_the_same_distances(fitted, features):
     with writing_a_graph():
         plain = fitted(features)
     torch.testing.assert_close(fitted(features), plain, atol=1e-5, rtol=1e-5)

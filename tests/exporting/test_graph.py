@@ -1,10 +1,12 @@
 import sys
 
+import numpy as np
 import pytest
 
 from secondread.detectors import find
 from secondread.errors import UserError
 from secondread.exporting.graph import GraphFacts, export_detector
+from secondread.exporting.graph_scores import open_graph
 
 
 def tiny(name: str):
@@ -49,6 +51,15 @@ def test_parameters_stay_as_they_were(tmp_path):
 
 def test_large_constants_lie_in_a_file_of_their_own(monkeypatch, tmp_path):
     monkeypatch.setattr("secondread.exporting.onnx_graph.MOST_IN_ONE_FILE", 1000)
-    facts = export_detector(tiny("ae"), tmp_path)
+    monkeypatch.setattr("secondread.exporting.onnx_graph.LARGE", 1000)
+    detector = tiny("ae")
+    facts = export_detector(detector, tmp_path, file="two.onnx")
     assert sorted(facts.files) == sorted(file.name for file in tmp_path.iterdir())
-    assert facts.files == ("model.onnx", "model.onnx.data")
+    assert facts.files == ("two.onnx", "two.onnx.data")
+    assert len((tmp_path / "two.onnx.data").read_bytes()) > 1000
+    monkeypatch.undo()
+    export_detector(detector, tmp_path, file="one.onnx")
+    given = {"pixels": np.full((1, 1, *facts.size), 0.3, np.float32)}
+    given["valid"] = np.ones((1, 1, *facts.size), bool)
+    one, two = (open_graph(tmp_path / name).run(None, given) for name in ("one.onnx", "two.onnx"))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))

@@ -6,7 +6,9 @@
 Both have ResNet-18 with random weights, layers 1 to 3, 100 of their channels, 256×256 pixels, as many
 threads, and read files in the process that scores. Ours is asked as a bundle, by torch, and exported, by
 ONNX Runtime; anomalib is asked in several ways (`theirs.py`), and its
-fastest counts. anomalib's environment is made in FOLDER if it is not there (6 GB from PyPI); where it cannot
+fastest counts. A third number of a way is how many workers read files (`engine:32:8`, as its data module
+`Folder` has it where nothing is said); where one is given, ours is asked with the workers that it takes by
+itself, too. anomalib's environment is made in FOLDER if it is not there (6 GB from PyPI); where it cannot
 be, that is told and nothing is compared. Without `--normals` and `--tests`, phantoms are drawn.
 
 Contenders take turns, round by round; a figure is the least over the rounds. What comes once (interpreter,
@@ -26,6 +28,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 from environment import NoEnvironment, python_of
@@ -107,21 +110,23 @@ def manifest_of(normals: Path, file: Path) -> Path:
 
 def contenders(python: Path, place: Path, ways: Sequence[str]) -> list[Contender]:
     found = []
-    for name, model in (("ours, torch", "bundle"), ("ours, exported", "exported")):
+    workers = ["0", *{"auto" for way in ways if way.count(":") == 2}]
+    for (name, model), reading in product((("torch", "bundle"), ("exported", "exported")), workers):
 
-        def ask(files: Path, out: Path, model: str = model) -> list[str]:
-            asked = [*SECONDREAD, "score", str(place / model), str(files)]
-            return [*asked, "-o", str(out), "--workers", "0", "-q"]
+        def ask(files: Path, out: Path, model: str = model, reading: str = reading) -> list[str]:
+            asked = [*SECONDREAD, "score", str(place / model), str(files), "-o", str(out), "-q"]
+            return [*asked, "--workers", reading] if reading != "auto" else asked
 
-        found.append(Contender(name, ask))
+        found.append(Contender(f"ours, {name}" + ", workers" * (reading == "auto"), ask))
     for way in ways:
-        kind, _, batch = way.partition(":")
-        asked = ["--way", kind, "--batch", batch]
+        kind, batch, reading = [*way.split(":"), "0"][:3]
+        asked = ["--way", kind, "--batch", batch, "--workers", reading]
 
         def command(files: Path, out: Path, asked: list[str] = asked) -> list[str]:
             return [str(python), str(THEIRS), "score", str(place / "state"), str(files), str(out), *asked]
 
-        found.append(Contender(f"anomalib, {kind}, batch {batch}", command))
+        told = f", {reading} workers" * (reading != "0")
+        found.append(Contender(f"anomalib, {kind}, batch {batch}{told}", command))
     return found
 
 
@@ -168,7 +173,7 @@ def main() -> None:
     parser.add_argument("--score", type=int, default=400, help="how many pictures to score")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), metavar="WAY:BATCH")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), metavar="WAY:BATCH[:WORKERS]")
     given = parser.parse_args()
     try:
         python = python_of(given.environment)

@@ -4,8 +4,10 @@ environment, which has nothing of this project.
     python theirs.py fit NORMALS STATE
     python theirs.py score STATE FILES TABLE --way engine --batch 1
     python theirs.py score STATE FILES TABLE --way lean --batch 8
+    python theirs.py score STATE FILES TABLE --way engine --batch 32 --workers 8
 
-`engine` is `Engine.predict` over a `PredictDataset`, without the pictures that it would draw of each result.
+`engine` is `Engine.predict` over a `PredictDataset`, without the pictures that it would draw of each result;
+32 images and 8 workers are what its data module `Folder` takes where nothing is said.
 `lean` reads files with anomalib's reader and asks its preprocessing and its model, without Lightning. Weights
 of the backbone are random, as no file of them need be had; the speed does not depend on them.
 """
@@ -58,9 +60,9 @@ def fit(normals: Path, state: Path) -> None:
     torch.save(padim.model.state_dict(), state / "padim.pt")
 
 
-def by_engine(state: Path, files: Path, batch: int) -> list[tuple[str, float]]:
+def by_engine(state: Path, files: Path, batch: int, workers: int) -> list[tuple[str, float]]:
     dataset = PredictDataset(path=files)
-    loader = DataLoader(dataset, batch_size=batch, collate_fn=dataset.collate_fn, num_workers=0)
+    loader = DataLoader(dataset, batch_size=batch, collate_fn=dataset.collate_fn, num_workers=workers)
     found = engine(state).predict(model=model(), dataloaders=loader, ckpt_path=state / "padim.ckpt")
     return [
         (path, float(score))
@@ -98,13 +100,15 @@ def main() -> None:
     scoring.add_argument("table", type=Path)
     scoring.add_argument("--way", choices=["engine", "lean"], default="engine")
     scoring.add_argument("--batch", type=int, default=1)
+    scoring.add_argument("--workers", type=int, default=0, help="that read files, of `engine`")
     given = parser.parse_args()
     if given.step == "fit":
         fit(given.normals, given.state)
         return
-    way = by_engine if given.way == "engine" else lean
+    asked = (given.state, given.files, given.batch)
+    found = by_engine(*asked, given.workers) if given.way == "engine" else lean(*asked)
     with given.table.open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "score"), *way(given.state, given.files, given.batch)])
+        csv.writer(file).writerows([("path", "score"), *found])
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from secondread.bundles.fitted_model import FittedModel
 from secondread.bundles.model_card import ModelCard
 from secondread.bundles.other_version import refuse_unknown_detector, why_unreadable
 from secondread.bundles.read_document import one_line, read_document, read_seen
+from secondread.bundles.tensors import read_tensors
 from secondread.bundles.written import Content
 from secondread.calibration.calibration import Calibration
 from secondread.calibration.description import describe
@@ -195,13 +196,13 @@ class Bundle(FittedModel):
             Companions.plan(document.companions, files[COMPANIONS].forms, detector.channels, size)
             for name in (PREPROCESSING, CALIBRATION):
                 refuse_large(name, files[name].forms)
-            detector = detector.load_fitted(files[MODEL].read()).eval()
+            detector = detector.load_fitted(read_tensors(files[MODEL])).eval()
             preprocessing = Preprocessing.from_state(
                 recipe.preprocessing, document.preprocessing, files[PREPROCESSING].arrays()
             )
             calibration = Calibration.from_state(document.calibration, files[CALIBRATION].arrays())
             companions = Companions.from_state(
-                document.companions, files[COMPANIONS].read(), detector.channels, size
+                document.companions, read_tensors(files[COMPANIONS]), detector.channels, size
             )
             calibration.require_parts(document.parts)
             calibration.require_size(recipe.preprocessing.size)

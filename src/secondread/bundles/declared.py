@@ -8,10 +8,10 @@ type or shape. Then, before its tensors are used, a wrong SHA-256.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from numpy.typing import NDArray
 from pydantic import Field
@@ -21,14 +21,10 @@ from secondread.settings.base import Settings
 from secondread.strict.plain_file import Unfit, length_of, open_plain
 from secondread.strict.tensor_file import BYTES, TensorForm, read_header
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 LARGEST_FILE = 16 << 30
 LARGEST_ARRAYS = 256 << 20
 """Bytes of what is no detector: ten million calibration scores, or the mean of volumes."""
 BUNDLE = "bundle.json"
-T = TypeVar("T")
 
 
 class DeclaredTensor(Settings):
@@ -80,22 +76,16 @@ class TensorFile:
             raise _refused(path, error) from None
         return cls(path, declared, forms, by)
 
-    def read(self) -> dict[str, Tensor]:
-        """The tensors. Raises DataError where the file's SHA-256 is not the declared one."""
-        import safetensors.torch
-
-        return self._loaded(safetensors.torch.load)
+    def data(self) -> bytearray:
+        """All of the file. Raises DataError where its SHA-256 is not the declared one."""
+        return read_declared(self.path, self.declared, self.by)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The tensors as arrays, without torch; none of them may be BF16, which NumPy has not."""
         import safetensors.numpy
 
-        return self._loaded(safetensors.numpy.load)
-
-    def _loaded(self, load: Callable[[bytes], dict[str, T]]) -> dict[str, T]:
-        data = read_declared(self.path, self.declared, self.by)
         try:
-            return load(data)
+            return safetensors.numpy.load(bytes(self.data()))
         except Exception as error:
             raise DataError(f"{self.path}: not a valid safetensors file ({_line(error)})") from error
 
@@ -107,12 +97,13 @@ def refuse_large(what: str, forms: Mapping[str, TensorForm]) -> None:
         raise ValueError(f"{what} holds {size:,} bytes of arrays, and {LARGEST_ARRAYS:,} are the most")
 
 
-def read_declared(path: Path, declared: DeclaredFile, by: str = BUNDLE) -> bytes:
+def read_declared(path: Path, declared: DeclaredFile, by: str = BUNDLE) -> bytearray:
     """The bytes of a file that has the declared size and digest; `DataError` otherwise."""
     try:
         with open_plain(path, links=False) as file:
             _check_size(length_of(file), declared, by)
-            data = file.read(declared.bytes + 1)
+            data = bytearray(declared.bytes)
+            _check_size(file.readinto(data), declared, by)
     except (Unfit, OSError) as error:
         raise _refused(path, error) from None
     if hashlib.sha256(data).hexdigest() != declared.sha256:

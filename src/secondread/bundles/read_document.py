@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -17,24 +19,43 @@ from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
 
+FILE = "bundle.json"
 EXPORTED = "export.json"
 """By which the folder of an exported bundle is told."""
 SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
 """Of `seen.json`: more than a million images, each with two digests and a patient."""
 
 
-def read_document(path: Path) -> tuple[BundleDocument, str]:
-    """`bundle.json` of the folder `path`, of this format or an earlier one, checked against the schema, and
-    its SHA-256."""
-    file = path / "bundle.json"
-    if not file.exists() and (path / EXPORTED).exists():
+def expect_bundle(path: Path) -> None:
+    """UserError where neither a bundle's folder nor a file, which may be an archive of one, is at `path`."""
+    if path.is_file() or (path / FILE).exists():
+        return
+    if (path / EXPORTED).exists():
         raise UserError(
             f"{path}: is an exported bundle, which `score` alone takes; give the bundle that it was made of"
         )
-    if not file.exists():
-        raise UserError(
-            f"{path}: no bundle here (it has no bundle.json); give the folder that `fit -o` wrote"
-        )
+    folder, why = (path, f"it has no {FILE}") if path.is_dir() else (path.parent, "there is no such folder")
+    near = _bundles_in(folder) if path.is_dir() else get_close_matches(path.name, _bundles_in(folder))
+    meant = " or ".join(str(folder / name) for name in near[:3])
+    remedy = f"did you mean {meant}?" if near else "give the folder that `fit -o` wrote"
+    raise UserError(f"{path}: no bundle here ({why}); {remedy}")
+
+
+def _bundles_in(folder: Path) -> list[str]:
+    """Names of the bundles and exported bundles in a folder; none of one that cannot be listed."""
+    try:
+        inside = [each.name for each in os.scandir(folder) if each.is_dir()]
+    except OSError:
+        return []
+    files = (FILE, EXPORTED)
+    return sorted(name for name in inside if any((folder / name / file).is_file() for file in files))
+
+
+def read_document(path: Path) -> tuple[BundleDocument, str]:
+    """`bundle.json` of the folder `path`, of this format or an earlier one, checked against the schema, and
+    its SHA-256."""
+    expect_bundle(path)
+    file = path / FILE
     try:
         text = read_plain(file, DOCUMENT.length, links=False)
         said = parse_json(text, DOCUMENT)

@@ -1,4 +1,4 @@
-"""Tensors of torch written to a bundle: safetensors only. Reading them is `bundles.declared`'s."""
+"""Tensors of torch in a bundle's files, which are safetensors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from secondread.bundles.declared import DeclaredFile, DeclaredTensor
-from secondread.strict.tensor_file import TensorForm
+from secondread.bundles.declared import DeclaredFile, DeclaredTensor, TensorFile
+from secondread.strict.tensor_file import BYTES, TensorForm
 
 TYPES = {
     torch.bool: "BOOL",
@@ -39,6 +39,27 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor | NDArray[np.generic]
         sha256=hashlib.sha256(data).hexdigest(),
         tensors={n: DeclaredTensor(dtype=TYPES[t.dtype], shape=tuple(t.shape)) for n, t in kept.items()},
     )
+
+
+def read_tensors(file: TensorFile) -> dict[str, Tensor]:
+    """Its tensors, which share one memory, so that a large file is held once.
+
+    Raises DataError where the file's SHA-256 is not the declared one.
+    """
+    data, types = file.data(), {name: dtype for dtype, name in TYPES.items()}
+    found, at = {}, len(data) - sum(form.bytes for form in file.forms.values())
+    for name, form in file.forms.items():  # in the order of their bytes
+        if form.bytes and at % BYTES[form.dtype]:  # where another program wrote it
+            own, begin = data[at : at + form.bytes], 0
+        else:
+            own, begin = data, at
+        tensor = torch.empty(0, dtype=types[form.dtype])
+        if form.bytes:
+            number = form.bytes // BYTES[form.dtype]
+            tensor = torch.frombuffer(own, dtype=types[form.dtype], count=number, offset=begin)
+        found[name] = tensor.view(form.shape)
+        at += form.bytes
+    return found
 
 
 def _as_tensor(value: Tensor | NDArray[np.generic]) -> Tensor:

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from secondread.networks.as_graph import written_as_graph
 from secondread.networks.precision import full_precision
 
+BANDS = 4
+"""In which a graph has W: it then holds five eighths of it; twice as many would spare 6 % more."""
+
 
 class PositionGaussians(nn.Module):
     """Mean m_p and covariance C_p of f `[P, N, d]` over images N, at each of P positions.
@@ -82,8 +85,18 @@ class PositionGaussians(nn.Module):
             difference = f.float() - self.mean.T
             if f.device.type == "cpu" and not written_as_graph():
                 return torch.stack([self._length(of_one) for of_one in difference])
-            whitened = difference.permute(2, 0, 1) @ self.whitener.transpose(1, 2)
-            return whitened.square().sum(dim=-1).sqrt().T
+            return self._in_bands(difference.permute(2, 0, 1)).T
+
+    def _in_bands(self, difference: Tensor) -> Tensor:
+        """|W x| of x `[P, N, d]` by a product for each band of rows of W, without most of what lies above its
+        diagonal: `[P, N]`."""
+        total = difference.new_zeros(difference.shape[:2])
+        for rows in torch.arange(difference.shape[2]).tensor_split(BANDS):
+            if len(rows):
+                end = int(rows[-1]) + 1
+                band = self.whitener[:, int(rows[0]) : end, :end].transpose(1, 2)
+                total = total + (difference[..., :end] @ band).square().sum(dim=-1)
+        return total.sqrt()
 
     def _length(self, difference: Tensor) -> Tensor:
         """|W x| of x `[d, P]`, row by row of W: `[P]`."""

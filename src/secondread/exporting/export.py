@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,12 +144,7 @@ def _write(bundle: Bundle, folder: Path) -> None:
 
 def _graph(detector: Detector, folder: Path, file: str, *, precision: str = "float32") -> GraphForm:
     """Write the detector's graph under that name, and say what it takes and gives."""
-    with tempfile.TemporaryDirectory(dir=folder) as place:
-        facts = export_detector(detector, Path(place), precision=precision)
-        if file != MODEL and len(facts.files) > 1:
-            raise UserError(f"{file}: its constants are too large for one file")
-        for name in facts.files:
-            Path(place, name).rename(folder / (file if name == MODEL else name))
+    facts = export_detector(detector, folder, file=file, precision=precision)
     return GraphForm(
         file=file,
         channels=facts.channels,

@@ -58,9 +58,12 @@ def refuse_without_graph(detector: Detector) -> None:
         )
 
 
-def export_detector(detector: Detector, folder: Path, *, precision: str = "float32") -> GraphFacts:
+def export_detector(
+    detector: Detector, folder: Path, *, file: str = "model.onnx", precision: str = "float32"
+) -> GraphFacts:
     """Write the graph of a fitted detector into an existing folder, which whoever calls makes whole.
 
+    file       the graph's name; constants that it does not hold lie beside it, in that name with `.data`
     precision  in which torch scores; the graph is float32 in any case, and says so
 
     Raises UserError where the score is no graph, or `onnx` is not installed.
@@ -69,7 +72,7 @@ def export_detector(detector: Detector, folder: Path, *, precision: str = "float
     if find_spec("onnx") is None:
         raise UserError(f"a graph is written with the package onnx; {install_command('onnx')}")
     try:
-        return _written(detector, folder, precision)
+        return _written(detector, folder, file, precision)
     except (NoGraphError, NotImplementedError) as error:
         raise UserError(
             f"detector {detector.settings.name!r} as it is set: its score is no graph: it {error}; score it "
@@ -77,7 +80,7 @@ def export_detector(detector: Detector, folder: Path, *, precision: str = "float
         ) from error
 
 
-def _written(detector: Detector, folder: Path, precision: str) -> GraphFacts:
+def _written(detector: Detector, folder: Path, file: str, precision: str) -> GraphFacts:
     from secondread.exporting.onnx_graph import OPSET
     from secondread.exporting.tape import Tape
 
@@ -119,7 +122,7 @@ def _written(detector: Detector, folder: Path, precision: str) -> GraphFacts:
         maps=tuple(scores.maps),
         draws=tuple(draw for draw, _ in drawn),
         opset=OPSET,
-        files=tape.graph.write(folder),
+        files=tape.graph.write(folder, file),
         remarks=remarks,
     )
 

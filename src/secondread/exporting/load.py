@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from secondread.bundles.fitted_model import FittedModel
+from secondread.bundles.read_document import expect_bundle
 from secondread.errors import UserError
 from secondread.exporting.export_document import is_exported
 from secondread.exporting.exported import Exported
@@ -25,6 +26,7 @@ def load_model(path: str | Path, device: str = "cpu", *, allow: Sequence[str] = 
         if device not in ("auto", "cpu"):
             raise UserError(f"{path}: an exported bundle is computed on the CPU; leave out --device {device}")
         return Exported.load(path)
+    expect_bundle(path)
     try:
         from secondread.bundles.bundle import Bundle
         from secondread.scoring.device import choose_device

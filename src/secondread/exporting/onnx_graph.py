@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -15,10 +15,14 @@ from torch import Tensor
 OPSET = 20
 IR_VERSION = 10
 """What onnxruntime 1.18 and later read."""
-MOST_IN_ONE_FILE = 1_500_000_000
-"""Bytes of constants; beyond them they lie in a second file, for a file of protocol buffers ends at 2 GB."""
+MOST_IN_ONE_FILE = 32 << 20
+"""Bytes of constants; beyond them the large ones lie in a second file, which ONNX Runtime maps: of a file of
+protocol buffers it holds each constant twice while it reads, and such a file ends at 2 GB."""
+LARGE = 1 << 16
+"""Bytes of a constant, from which it goes into that file."""
+PAGE = 1 << 12
+"""Where constants begin in it, so that they can be mapped."""
 MODEL_FILE = "model.onnx"
-CONSTANTS_FILE = "model.onnx.data"
 ONNX_TYPES = {
     torch.float32: 1,
     torch.float64: 11,
@@ -93,11 +97,12 @@ class OnnxGraph:
     def cast(self, value: str, before: torch.dtype, after: torch.dtype) -> str:
         return value if before == after else self.node("Cast", value, to=ONNX_TYPES[after])
 
-    def model(self) -> Any:
-        """The `ModelProto`."""
+    def model(self, constants: Sequence[Any] | None = None) -> Any:
+        """The `ModelProto`; with `constants` in place of its own."""
         from onnx import numpy_helper
 
-        constants = [numpy_helper.from_array(array, name) for name, array in self.constants.values()]
+        if constants is None:
+            constants = [numpy_helper.from_array(array, name) for name, array in self.constants.values()]
         graph = self._make.make_graph(self.nodes, "score", self.inputs, self.outputs, initializer=constants)
         return self._make.make_model(
             graph,
@@ -106,14 +111,32 @@ class OnnxGraph:
             producer_name="secondread",
         )
 
-    def write(self, folder: Path) -> tuple[str, ...]:
-        """The names of the files written."""
+    def write(self, folder: Path, name: str = MODEL_FILE) -> tuple[str, ...]:
+        """The names of the files written: the graph's, and where its constants are many that of the large."""
         if self.bytes_of_constants <= MOST_IN_ONE_FILE:
-            (folder / MODEL_FILE).write_bytes(self.model().SerializeToString())
-            return (MODEL_FILE,)
-        import onnx
+            (folder / name).write_bytes(self.model().SerializeToString())
+            return (name,)
+        beside = f"{name}.data"
+        with (folder / beside).open("wb") as file:
+            constants = [self._kept(called, array, file, beside) for called, array in self.constants.values()]
+        (folder / name).write_bytes(self.model(constants).SerializeToString())
+        return (name, beside)
 
-        onnx.save_model(
-            self.model(), folder / MODEL_FILE, save_as_external_data=True, location=CONSTANTS_FILE
+    def _kept(self, called: str, array: NDArray[Any], file: BinaryIO, beside: str) -> Any:
+        """The `TensorProto` of a constant, which a large one has written into the file beside the graph."""
+        from onnx import TensorProto, numpy_helper
+
+        if array.nbytes < LARGE:
+            return numpy_helper.from_array(array, called)
+        file.write(bytes(-file.tell() % PAGE))
+        at = file.tell()
+        file.write(array.data)
+        found = TensorProto(
+            name=called,
+            dims=array.shape,
+            data_type=self._make.np_dtype_to_tensor_dtype(array.dtype),
+            data_location=TensorProto.EXTERNAL,
         )
-        return (MODEL_FILE, CONSTANTS_FILE)
+        for key, value in (("location", beside), ("offset", str(at)), ("length", str(array.nbytes))):
+            found.external_data.add(key=key, value=value)
+        return found

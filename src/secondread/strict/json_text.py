@@ -15,7 +15,7 @@ DOCUMENT = Limits(length=16 << 20, values=1_000_000)
 """Of what commands write beside their results: plans, runs, figures."""
 
 
-def parse_json(data: bytes, limits: Limits = DOCUMENT) -> Any:
+def parse_json(data: bytes | bytearray, limits: Limits = DOCUMENT) -> Any:
     """The value of a JSON text in UTF-8. Raises Unfit in one line, with the line of the text where known.
 
     Its values are counted by their separators before one is made, so that a short text that opens millions of

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +20,7 @@ class Unfit(ValueError):
 
 
 @contextmanager
-def open_plain(path: str | Path, *, links: bool = True) -> Iterator[BinaryIO]:
+def open_plain(path: str | Path, *, links: bool = True) -> Iterator[BufferedReader]:
     """The plain file `path`, opened for reading; without `links` the last part may be no symbolic link.
 
     Raises Unfit for anything else (a folder, a pipe, a socket, a device), OSError where it cannot be opened.

@@ -43,6 +43,10 @@ def calibrate(
 
     The model stays the same; test rows of the manifest are not used. Exit 1 where images could not be read.
     """
+    from secondread.bundles.read_document import expect_bundle
+
+    expect_bundle(bundle)  # before torch is imported
+
     from secondread.bundles.bundle import Bundle
     from secondread.calibration.description import describe
     from secondread.fitting.calibrate import calibrate as calibrate_bundle

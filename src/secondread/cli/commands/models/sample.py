@@ -53,6 +53,10 @@ def sample(
     Whoever looks sees whether a drawn image is a copy. Only generative detectors can draw. Exit 1 where
     images are not finite.
     """
+    from secondread.bundles.read_document import expect_bundle
+
+    expect_bundle(bundle)  # before torch is imported
+
     from secondread.bundles.bundle import Bundle
     from secondread.images.workers.cores import available_cores
     from secondread.preprocessing.cache.limit import settle

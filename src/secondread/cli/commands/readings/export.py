@@ -59,6 +59,10 @@ def export(
         raise UserError(f"--to {chosen}: a bundle is written as onnx, readings as dicom or fhir")
     if fitted and chosen != "onnx":
         raise UserError(f"{source}: is a bundle, which is written as onnx; for {chosen} give readings")
+    if not fitted and not (source.is_file() or (source / "readings.csv").is_file()):
+        raise UserError(
+            f"{source}: neither a bundle nor readings; give the folder that `fit -o` or `score -o` wrote"
+        )
     if chosen == "onnx" and not fitted:
         raise UserError(f"{source}: is no bundle, and readings are written as dicom or fhir")
     if chosen == "onnx":
