@@ -8,20 +8,22 @@ TensorFlow's "same" does: where the padding of an axis is odd, the larger half l
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 from torch import Tensor, nn
 
 from secondread.networks.fused_convolution import convolve
+from secondread.networks.inverted_residual import InvertedResidual, Layer, run_blocks
 
 EPSILON = 1e-3
 STATISTICS = ((127 / 255,) * 3, (128 / 255,) * 3)
 """Of [0, 1], where the networks were trained on (x - 127) / 128 of 0 to 255."""
 LEAST = 8
 """Widths are multiples of it."""
+Step = Callable[[Tensor], Tensor]
 
 
 class Stage(NamedTuple):
@@ -67,10 +69,17 @@ class Block(nn.Module):
         self.expands = stage.expansion > 1
         self.shortcut = stride == 1 and channels_in == stage.channels
 
+    def layers(self) -> InvertedResidual:
+        own = cast("dict[str, Any]", self._modules)  # looked up there, an image is through 0.1 ms earlier
+        return InvertedResidual(
+            Layer(own["_expand_conv"], own["_bn0"]) if self.expands else None,
+            Layer(own["_depthwise_conv"], own["_bn1"]),
+            Layer(own["_project_conv"], own["_bn2"]),
+            self.shortcut,
+        )
+
     def forward(self, x: Tensor) -> Tensor:
-        h = convolve(x, self._expand_conv, self._bn0, relu=6.0) if self.expands else x
-        h = convolve(h, self._depthwise_conv, self._bn1, relu=6.0, same=True)
-        return convolve(h, self._project_conv, self._bn2, add=x if self.shortcut else None, relu=False)
+        return run_blocks(x, [self.layers()])
 
 
 class EfficientNetLite(nn.Module):
@@ -105,32 +114,42 @@ class EfficientNetLite(nn.Module):
         self._bn1 = nn.BatchNorm2d(1280, EPSILON)
         self._fc = nn.Linear(1280, 1000)
 
-    def steps(self) -> Iterator[tuple[str, Callable[[Tensor], Tensor]]]:
+    def steps(self) -> Iterator[tuple[str, Step]]:
         """The layers in order, by the name under which their map is asked for."""
-        yield "stem", self._stem
-        start = 0
-        for number, end in enumerate(self.ends, start=1):
-            yield f"stage{number}", partial(self._stage, start, end)
-            start = end
+        return self.runs(self._ends)
 
-    def _stage(self, start: int, end: int, x: Tensor) -> Tensor:
-        for block in islice(self._blocks, start, end):
-            x = block(x)
-        return x
+    def runs(self, layers: Iterable[str]) -> Iterator[tuple[str, Step]]:
+        """From the image to the first of these layers, and from each to the next, in the network's order."""
+        begin = None
+        for name in layers:
+            yield name, partial(self._run, begin, self._ends[name])
+            begin = self._ends[name]
 
-    def _stem(self, x: Tensor) -> Tensor:
-        return convolve(x, self._conv_stem, self._bn0, relu=6.0, same=True)
+    @property
+    def _ends(self) -> dict[str, int]:
+        """How many blocks lie before the end of each layer."""
+        return {"stem": 0} | {f"stage{number}": end for number, end in enumerate(self.ends, start=1)}
+
+    def _run(self, begin: int | None, end: int, x: Tensor) -> Tensor:
+        """The blocks from `begin` on, or from the image on."""
+        some = cast("Iterable[Block]", islice(self._blocks, begin or 0, end))
+        blocks = [block.layers() for block in some]
+        if begin is None:
+            stem = Layer(self._conv_stem, self._bn0)
+            if not blocks:
+                return stem(x)
+            blocks[0] = blocks[0]._replace(expand=stem)
+        return run_blocks(x, blocks)
 
     def drop_after(self, layer: str) -> None:
         """Delete what lies behind `layer`."""
-        names = [name for name, _ in self.steps()]
-        self.ends = self.ends[: names.index(layer)]
+        self.ends = self.ends[: list(self._ends).index(layer)]
         self._blocks = nn.ModuleList(list(self._blocks)[: self.ends[-1] if self.ends else 0])
         for name in self.tail:
             delattr(self, name)
 
     def forward(self, x: Tensor) -> Tensor:
-        for _, step in self.steps():
+        for _, step in self.runs([f"stage{len(self.ends)}"]):
             x = step(x)
         x = convolve(x, self._conv_head, self._bn1, relu=6.0)
         return self._fc(x.mean((2, 3)))

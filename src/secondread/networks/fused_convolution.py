@@ -167,11 +167,14 @@ def _fold(
 
 def stamp_of(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[tuple[int, int], ...]:
     """Which changes whenever `folded_parameters` do."""
-    tensors = [convolution.weight, convolution.bias]
-    if norm is not None:
+    found: list[tuple[int, int]] = []
+    for module in (convolution,) if norm is None else (convolution, norm):
         # Training moves the running statistics without a new version of them; of the count it makes one.
-        tensors += [norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.num_batches_tracked]
-    return tuple((t.data_ptr(), t._version) for t in tensors if t is not None)
+        tensors = [*module._parameters.values(), *module._buffers.values()]
+        if "weight" not in module._parameters:  # which then follows from others
+            tensors += [module.weight, module.bias]
+        found += [(tensor.data_ptr(), tensor._version) for tensor in tensors if tensor is not None]
+    return tuple(found)
 
 
 def folded_parameters(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:

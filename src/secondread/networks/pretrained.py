@@ -25,7 +25,8 @@ class PretrainedEncoder(Encoder):
     eval mode whatever `train()` says, so that the running statistics of batch normalisation do not drift.
 
     A subclass names the network, which has `steps`, `drop_after`, `tail` and `channels` as
-    `networks.resnet` has them, and where its weights are to be had.
+    `networks.resnet` has them, and `runs` where it is faster from layer to layer than step by step
+    (`networks.efficientnet_lite`); and where its weights are to be had.
 
     Args:
         layers: whose maps are returned, in the network's order; None = its default, of stride 16.
@@ -105,7 +106,8 @@ class PretrainedEncoder(Encoder):
             raise ValueError(f"a pretrained encoder takes 1 or 3 channels, not {images.shape[1]}")
         x = channels_last((images - self.mean) / self.deviation)
         maps = []
-        for name, step in self.network.steps():
+        network = self.network
+        for name, step in network.runs(self.layers) if hasattr(network, "runs") else network.steps():
             x = step(x)
             if name in self.layers:
                 maps.append(x)

@@ -2,9 +2,9 @@
 scores of all recipes and seeds.
 
 Each image goes through an encoder by itself. What comes out is kept in the cache under a hash of all that it
-follows from: the encoder's settings and weights, the image, the precision, the machine and its threads. So
-what lay there changes no number. Scores take it bit by bit; what is learned from is rounded to half precision
-whether or not it was there.
+follows from: the encoder's settings and weights, the image, the precision, the machine, its compiler and its
+threads. So what lay there changes no number. Scores take it bit by bit; what is learned from is rounded to
+half precision whether or not it was there.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from secondread.detectors.contract import Detector
 from secondread.networks.encoder import Encoder
+from secondread.networks.native.build import circumstances
 from secondread.scoring.bf16_speed import machine_digest
 from secondread.scoring.device import memory_format
 from secondread.scoring.output_files import OutputFiles, as_kept
@@ -162,7 +163,7 @@ def _key(module: str, device: torch.device) -> str:
 @once
 def _machine(device: torch.device) -> str:
     graphics = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    return f"{device.type} {graphics} {machine_digest()}"
+    return f"{device.type} {graphics} {machine_digest()} {circumstances()}"
 
 
 def _name(given: list[Given]) -> str:

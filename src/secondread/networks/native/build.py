@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -70,8 +71,7 @@ class Code(Generic[Kernel]):
         found = self._outcome(precision)
         if isinstance(found, str):
             return None
-        processor = hashlib.sha256(repr(sorted(torch.cpu.get_capabilities().items())).encode()).hexdigest()
-        return found[1].with_suffix(f".{processor[:12]}")
+        return found[1].with_suffix(f".{_processor()[:12]}")
 
     def _outcome(self, precision: torch.dtype) -> tuple[Kernel, Path] | str:
         if os.environ.get(SWITCH) == "0":
@@ -96,6 +96,12 @@ class Code(Generic[Kernel]):
             problem = f"the build failed: {' '.join(str(error).split())[:300]}"
         warnings.warn(f"{self.without}: {problem}", RuntimeWarning, stacklevel=5)
         return problem
+
+
+@cache
+def _processor() -> str:
+    """A digest of what this processor can do."""
+    return hashlib.sha256(repr(sorted(torch.cpu.get_capabilities().items())).encode()).hexdigest()
 
 
 def compiled_file(name: str, form: Form) -> Path | str:
@@ -141,6 +147,11 @@ def _compiler() -> list[str] | None:
     if given := os.environ.get("CXX"):
         return shlex.split(given)
     return next(([found] for name in COMPILERS if (found := shutil.which(name))), None)
+
+
+def circumstances() -> str:
+    """By what, beside a trial's verdict, which stays, it is decided whether compiled code is used here."""
+    return f"{SWITCH}={os.environ.get(SWITCH, '')} {' '.join(_compiler() or ['no compiler'])}"
 
 
 def _first_error(text: str) -> str:

@@ -8,25 +8,25 @@
 
 namespace secondread {
 
-/// Sums of ROWS (or fewer) by SPAN.
-template <int Rows>
-using Sums = Vec[Rows][WIDE];
+/// Sums of rows by Wide vectors; WIDE of them are SPAN.
+template <int Rows, int Wide = WIDE>
+using Sums = Vec[Rows][Wide];
 
-/// Adds left `[Rows][steps]` times right `[steps][SPAN]`, whose steps lie `right_apart` from one another.
-template <int Rows>
+/// Adds left `[Rows][steps]` times right `[steps][Wide vectors]`, whose steps lie `right_apart` from one another.
+template <int Rows, int Wide = WIDE>
 inline void accumulate(
     const float* left, int64_t row_apart, int64_t step_apart, const float* right, int64_t right_apart,
-    int64_t steps, Sums<Rows>& sums
+    int64_t steps, Sums<Rows, Wide>& sums
 ) {
     for (int64_t step = 0; step < steps; ++step, left += step_apart, right += right_apart) {
-        Vec with[WIDE];
+        Vec with[Wide];
 #pragma GCC unroll 8
-        for (int wide = 0; wide < WIDE; ++wide) with[wide] = load(right + wide * LANES);
-#pragma GCC unroll 16
+        for (int wide = 0; wide < Wide; ++wide) with[wide] = load(right + wide * LANES);
+#pragma GCC unroll 32
         for (int row = 0; row < Rows; ++row) {
             const Vec one = all(left[row * row_apart]);
 #pragma GCC unroll 8
-            for (int wide = 0; wide < WIDE; ++wide) sums[row][wide] = dot(sums[row][wide], one, with[wide]);
+            for (int wide = 0; wide < Wide; ++wide) sums[row][wide] = dot(sums[row][wide], one, with[wide]);
         }
     }
 }
@@ -40,25 +40,25 @@ inline void clear(Sums<Rows>& sums) {
     }
 }
 
-template <int Rows>
-inline void load_sums(const float* from, int64_t apart, Sums<Rows>& sums) {
-#pragma GCC unroll 16
+template <int Rows, int Wide = WIDE>
+inline void load_sums(const float* from, int64_t apart, Sums<Rows, Wide>& sums) {
+#pragma GCC unroll 32
     for (int row = 0; row < Rows; ++row) {
 #pragma GCC unroll 8
-        for (int wide = 0; wide < WIDE; ++wide) sums[row][wide] = load(from + row * apart + wide * LANES);
+        for (int wide = 0; wide < Wide; ++wide) sums[row][wide] = load(from + row * apart + wide * LANES);
     }
 }
 
-template <int Rows>
-inline void store_sums(const Sums<Rows>& sums, float* to, int64_t apart) {
-#pragma GCC unroll 16
+template <int Rows, int Wide = WIDE>
+inline void store_sums(const Sums<Rows, Wide>& sums, float* to, int64_t apart) {
+#pragma GCC unroll 32
     for (int row = 0; row < Rows; ++row) {
 #pragma GCC unroll 8
-        for (int wide = 0; wide < WIDE; ++wide) store(to + row * apart + wide * LANES, sums[row][wide]);
+        for (int wide = 0; wide < Wide; ++wide) store(to + row * apart + wide * LANES, sums[row][wide]);
     }
 }
 
-/// Calls `work` with the constant that `rows` is, at most ROWS.
+/// Calls `work` with the constant that `rows` is, at most Rows.
 template <int Unit, int Rows = ROWS, class Work>
 inline void with_constant(int64_t rows, const Work& work) {
     if constexpr (Rows > 0) {
@@ -67,13 +67,14 @@ inline void with_constant(int64_t rows, const Work& work) {
     }
 }
 
-/// Calls `work(first row, constant count)` for panels of rows of nearly equal size, multiples of Unit.
-template <int Unit, class Work>
+/// Calls `work(first row, constant count)` for panels of rows of nearly equal size, multiples of Unit and at most
+/// Most.
+template <int Unit, int Most = ROWS, class Work>
 inline void for_each_panel(int64_t rows, const Work& work) {
-    const int64_t units = rows / Unit, panels = divide_up(rows, ROWS);
+    const int64_t units = rows / Unit, panels = divide_up(rows, Most);
     for (int64_t panel = 0; panel < panels; ++panel) {
         const int64_t begin = units * panel / panels * Unit, end = units * (panel + 1) / panels * Unit;
-        with_constant<Unit>(end - begin, [&](auto count) { work(begin, count); });
+        with_constant<Unit, Most>(end - begin, [&](auto count) { work(begin, count); });
     }
 }
 

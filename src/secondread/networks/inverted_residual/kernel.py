@@ -1,0 +1,61 @@
+"""The compiled blocks, as functions of tensors."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from secondread.networks.inverted_residual.packed import Packed
+from secondread.networks.native.arguments import check
+from secondread.networks.native.build import Code
+from secondread.networks.native.forms import Form, single
+
+
+class BlocksKernel:
+    """Blocks whose weights `packed` has brought into order.
+
+    Each number is summed up in one order, whatever the batch and the number of threads.
+
+    lanes   numbers in a vector
+    widest  vectors in a group of channels
+    """
+
+    def __init__(self, library: Path) -> None:
+        """Raises OSError where the library cannot be loaded."""
+        found = ctypes.CDLL(str(library))
+        for size in (found.secondread_lanes, found.secondread_widest):
+            size.restype = ctypes.c_int64
+        self.lanes, self.widest = found.secondread_lanes(), found.secondread_widest()
+        self._blocks = found.secondread_blocks
+        self._blocks.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 5, ctypes.c_void_p, ctypes.c_void_p]
+
+    def __call__(self, x: Tensor, blocks: Sequence[Packed]) -> Tensor:
+        """Blocks one after another, of x `[N, C, H, W]` float32 on the CPU; what comes out is in the order
+        channels-last, in which x is read."""
+        images, _, rows, columns = x.shape
+        down, across = rows, columns
+        for block in blocks:
+            for stride in block.strides:
+                down, across = -(-down // stride), -(-across // stride)
+        y = torch.empty((images, blocks[-1].channels, down, across), memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
+        records = b"".join([block.record for block in blocks])
+        sizes = (len(blocks), images, rows, columns, torch.get_num_threads())
+        check(self._blocks(records, *sizes, x.data_ptr(), y.data_ptr()))
+        return y
+
+
+def _load(form: Form, library: Path) -> BlocksKernel:
+    return BlocksKernel(library)
+
+
+CODE = Code(
+    "inverted-residual",
+    single(Path(__file__).parent / "blocks.cpp"),
+    _load,
+    "compiled blocks are not used, encoders of EfficientNet take longer",
+)

@@ -1,0 +1,106 @@
+"""Weights of blocks in the order in which compiled code multiplies them, kept beside the block."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from secondread.networks.fused_convolution import folded_parameters, stamp_of
+from secondread.networks.inverted_residual.layers import InvertedResidual
+
+KEPT = "_packed"
+KERNELS, STRIDES = (3, 5), (1, 2)
+"""Of convolutions by channel, that are compiled."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """No copy is made of it with its module, whose parameters have other places then.
+
+    record    sizes and addresses, as block.h reads them
+    tensors   what lies at these
+    into      channels that it takes; 0 = the block is not compiled
+    channels  that come out
+    strides   of the dense convolution and of that by channel
+    """
+
+    stamp: tuple[object, ...] = ()
+    record: bytes = b""
+    tensors: tuple[Tensor, ...] = ()
+    into: int = 0
+    channels: int = 0
+    strides: tuple[int, int] = (1, 1)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Packed, ()
+
+
+def packed_block(block: InvertedResidual, lanes: int, widest: int) -> Packed:
+    """A block's weights, of `folded_parameters`; made anew when a parameter has changed."""
+    place = block.project.convolution
+    stamp = (lanes, widest, block.shortcut, *(stamp_of(*layer) for layer in block.layers))
+    kept = place.__dict__.get(KEPT)
+    if isinstance(kept, Packed) and kept.stamp == stamp:
+        return kept
+    packed = _made(block, stamp, lanes, widest) if _is_compiled(block) else Packed(stamp)
+    place.__dict__[KEPT] = packed
+    return packed
+
+
+def _made(block: InvertedResidual, stamp: tuple[object, ...], lanes: int, widest: int) -> Packed:
+    by_channel, last = block.by_channel.convolution, block.project.convolution
+    into, size, strides = last.in_channels, 1, (1, by_channel.stride[0])
+    tensors: list[Tensor] = []
+    if block.expand is not None:
+        dense = block.expand.convolution
+        into, size, strides = dense.in_channels, dense.kernel_size[0], (dense.stride[0], strides[1])
+        weight, bias = folded_parameters(*block.expand)
+        tensors += [_in_groups(weight.permute(2, 3, 1, 0).flatten(0, 2), lanes, widest), _whole(bias, lanes)]
+    weight, bias = folded_parameters(*block.by_channel)
+    vectors = _whole(weight.flatten(1).t(), lanes).unflatten(1, (-1, lanes)).transpose(0, 1)
+    tensors += [vectors.contiguous(), _whole(bias, lanes)]
+    weight, bias = folded_parameters(*block.project)
+    tensors += [_in_groups(_whole(weight.flatten(1), lanes).t(), lanes, widest), _whole(bias, lanes)]
+    width, channels = last.in_channels, last.out_channels
+    sizes = (into, width, channels, size, strides[0], by_channel.kernel_size[0], strides[1], block.shortcut)
+    addresses = [0, 0, *(tensor.data_ptr() for tensor in tensors)][-6:]
+    return Packed(stamp, struct.pack("8q6Q", *sizes, *addresses), tuple(tensors), into, channels, strides)
+
+
+def _is_compiled(block: InvertedResidual) -> bool:
+    by_channel = block.by_channel.convolution
+    dense = [] if block.expand is None else [block.expand.convolution]
+    return (
+        all(map(_is_square, [by_channel, *dense]))
+        and by_channel.kernel_size[0] in KERNELS
+        and by_channel.stride[0] in STRIDES
+        and by_channel.groups == by_channel.out_channels == by_channel.in_channels
+        and not (block.shortcut and any(convolution.kernel_size[0] > 1 for convolution in dense))
+        and all(layer.convolution.weight.dtype is torch.float32 for layer in block.layers)
+    )
+
+
+def _is_square(convolution: nn.Conv2d) -> bool:
+    """Whether its axes are alike, and it misses no number between its taps."""
+    (down, across), (row, column) = convolution.kernel_size, convolution.stride
+    return down == across >= row == column and set(convolution.dilation) == {1}
+
+
+def _whole(x: Tensor, lanes: int) -> Tensor:
+    """With zeros behind, so that the last axis is a number of vectors."""
+    return functional.pad(x, (0, -x.shape[-1] % lanes)).contiguous()
+
+
+def _in_groups(weight: Tensor, lanes: int, widest: int) -> Tensor:
+    """`[steps, channels]` as `[groups][steps][channels of the group]`, in the groups of groups.h."""
+    weight = _whole(weight, lanes)
+    vectors = weight.shape[1] // lanes
+    groups = -(-vectors // widest)
+    ends = [vectors * number // groups * lanes for number in range(groups + 1)]
+    return torch.cat([weight[:, begin:end].flatten() for begin, end in pairwise(ends)])

@@ -1,0 +1,109 @@
+"""Blocks by compiled code, where a trial finds that faster than layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from secondread.networks.as_graph import written_as_graph
+from secondread.networks.inverted_residual.kernel import CODE, BlocksKernel
+from secondread.networks.inverted_residual.layers import InvertedResidual, Layer
+from secondread.networks.inverted_residual.packed import Packed, packed_block
+from secondread.networks.native.trial import gain, is_faster, kept_gain
+
+SINGLE = torch.float32
+
+
+def run_blocks(x: Tensor, blocks: Sequence[InvertedResidual]) -> Tensor:
+    """Blocks one after another.
+
+    Without gradient on a CPU in float32, with norms in eval mode, they are one call of compiled code, if
+    there is some and a trial on this machine found it faster; its weights are kept beside the blocks, and
+    made anew when a parameter has changed. An image's numbers are the same bits in every batch and on any
+    number of threads. Elsewhere, and in a graph, layers run one after another. Both agree to the rounding of
+    float32, some 1e-6 of a block's largest value.
+    """
+    kernel = _kernel(x)
+    if kernel is not None and (packed := _packed(x, blocks, kernel)):
+        return kernel(x, packed)
+    for block in blocks:
+        x = block(x)
+    return x
+
+
+def _kernel(x: Tensor) -> BlocksKernel | None:
+    """The compiled code, where it suits x and is faster."""
+    suits = (
+        not torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and x.dtype is SINGLE
+        and x.dim() == 4
+        and x.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
+        and not written_as_graph()
+        and not torch._C._are_functorch_transforms_active()
+    )
+    kernel = CODE.native(SINGLE) if suits else None
+    if kernel is None or not is_faster(CODE.stamp(SINGLE), partial(_trial, kernel)):
+        return None
+    return kernel
+
+
+def _packed(x: Tensor, blocks: Sequence[InvertedResidual], kernel: BlocksKernel) -> list[Packed]:
+    """The blocks' weights; none where one of them is not compiled, or does not take x."""
+    found = []
+    channels = x.shape[1]
+    for block in blocks:
+        packed = packed_block(block, kernel.lanes, kernel.widest)
+        if packed.into != channels or any(layer.norm.training for layer in block.layers):
+            return []
+        channels = packed.channels
+        found.append(packed)
+    return found
+
+
+def told() -> str:
+    """Whether blocks run compiled here, or why not."""
+    kernel = CODE.native(SINGLE)
+    if kernel is None:
+        return f"layer by layer ({CODE.why_not(SINGLE)})"
+    trial = partial(_trial, kernel)
+    faster = kept_gain(CODE.stamp(SINGLE), trial)
+    compiled = f"code compiled for {CODE.form_of(SINGLE)}, {faster:.2f} times as fast as layer by layer here"
+    return f"by {compiled}" if is_faster(CODE.stamp(SINGLE), trial) else f"layer by layer ({compiled})"
+
+
+@torch.no_grad()
+def _trial(kernel: BlocksKernel) -> float:
+    """On a block with a fine map and one with many channels."""
+    generator = torch.Generator().manual_seed(0)
+    cases = [(24, 3, 32), (112, 5, 8)]
+    blocks = [_block(channels, size) for channels, size, _ in cases]
+    maps = [torch.randn(1, channels, side, side, generator=generator) for channels, _, side in cases]
+    maps = [x.contiguous(memory_format=torch.channels_last) for x in maps]
+
+    def one_by_one() -> None:
+        for block, x in zip(blocks, maps, strict=True):
+            block(x)
+
+    def compiled() -> None:
+        for block, x in zip(blocks, maps, strict=True):
+            kernel(x, _packed(x, [block], kernel))
+
+    return gain({False: one_by_one, True: compiled})
+
+
+def _block(channels: int, size: int) -> InvertedResidual:
+    width = 6 * channels
+    shapes = [(channels, width, 1, 1), (width, width, size, width), (width, channels, 1, 1)]
+    layers = [
+        Layer(
+            nn.Conv2d(before, after, kernel, groups=groups, bias=False).requires_grad_(False),
+            nn.BatchNorm2d(after).eval().requires_grad_(False),
+        )
+        for before, after, kernel, groups in shapes
+    ]
+    return InvertedResidual(layers[0], layers[1], layers[2], shortcut=True)
