@@ -11,6 +11,9 @@ square of the difference over the standard deviation in float32; the bar is 1 %.
 one sees which of its parts moves the score; it can be given several times, and `--float32` with names joined
 by `+` keeps them together.
 
+`--compiled` asks in its place what the compiled convolutions of frozen networks move
+(`networks.convolution3`): in float32, with them and with oneDNN's.
+
 Where a processor has no bfloat16, numbers that are rounded to it are multiplied and added in float32, which
 rounds as processors do that have it.
 """
@@ -27,9 +30,11 @@ from typing import Any
 
 import torch
 
+from secondread.calibration.raw_scores import concatenate
 from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Detector
 from secondread.images.read import read_image
+from secondread.networks import fused_convolution
 from secondread.networks.precision import full_precision
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
@@ -37,7 +42,8 @@ from secondread.recipes.build import build_detector
 from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.bf16_speed import processor_name
-from secondread.scoring.precision_drift import drifts
+from secondread.scoring.precision_drift import drifts, drifts_between
+from secondread.scoring.scorer import Scorer
 from secondread.training.loop import train
 
 
@@ -64,6 +70,17 @@ def kept(detector: Detector, paths: list[str]) -> Iterator[None]:
     finally:
         for owner, name in zip(owners, names, strict=True):
             owner.__dict__.pop(name)
+
+
+def moved_by_compiled(detector: Detector, images: PreparedSet, recipe: Recipe) -> dict[str, float]:
+    """As `drifts`, of the compiled convolutions in place of bfloat16."""
+    scorer = Scorer(detector, precision="float32", window=recipe.window)
+    kernel, found = fused_convolution.frozen_kernel, []
+    for chosen in (kernel, lambda *_: None):
+        fused_convolution.frozen_kernel = chosen
+        found.append(concatenate(list(scorer.set(images, maps=False))))
+    fused_convolution.frozen_kernel = kernel
+    return drifts_between(detector, *found)
 
 
 def fitted(recipe: Recipe, normals: PreparedSet, held_out: PreparedSet, steps: int, folder: Path) -> Detector:
@@ -93,6 +110,7 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=64)
     parser.add_argument("--learn", type=int, default=128, help="normals to fit on")
     parser.add_argument("--steps", type=int, default=60, help="of each stage that takes steps, at most")
+    parser.add_argument("--compiled", action="store_true")
     parser.add_argument("--float32", action="append", default=[], metavar="PATH")
     given = parser.parse_args()
     print(f"{processor_name()}, torch {torch.__version__}, {given.films} films, {given.learn} learned from\n")
@@ -110,6 +128,11 @@ def main() -> None:
                 for chosen in (references[: given.learn], references[given.learn :])
             ]
             detector = fitted(recipe, *sets, given.steps, Path(folder))
+        if given.compiled:
+            found = moved_by_compiled(detector, sets[1], recipe)
+            told = ", ".join(f"{name} {100 * value:.1g}" for name, value in found.items())
+            print(f"| {preset} | all, compiled | {told} |", flush=True)
+            continue
         for path in ("", *given.float32):
             with kept(detector, [one for one in path.split("+") if one]):
                 found = drifts(detector, sets[1], device="cpu", window=recipe.window, most=given.films)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secondread.networks.as_graph import written_as_graph
+from secondread.networks.convolution3.frozen import frozen_kernel
+from secondread.networks.convolution3.frozen_kernel import FrozenKernel, Spread
 from secondread.networks.precision import onednn_takes
 
 
@@ -31,6 +33,17 @@ class _Folded:
         return _Folded, ()
 
 
+@dataclass(frozen=True)
+class _Spread:
+    """Likewise as the compiled convolution takes them."""
+
+    stamp: tuple[object, ...] = ()
+    kernels: Spread | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Spread, ()
+
+
 def convolve(
     x: Tensor,
     convolution: nn.Conv2d,
@@ -48,12 +61,17 @@ def convolve(
 
     Without gradient on a CPU, with `norm` in eval mode, this is one oneDNN call on a folded weight (in
     autocast's precision where that is on); the folded weight is kept beside the convolution, in oneDNN's own
-    order, and made anew when a parameter has changed. Elsewhere, and in a graph, the layers run one after
-    another. Both agree to the rounding of the precision in use. Where oneDNN has no bfloat16 for this
-    processor, numbers that are rounded to it are multiplied and added in float32, as processors that have it
-    do.
+    order, and made anew when a parameter has changed. Where it is faster, a convolution 3×3 of stride 1 in
+    float32 is one compiled call (`convolution3.frozen`). Elsewhere, and in a graph, the layers run one after
+    another. All agree to the rounding of the precision in use, the compiled one to some ten times that. Where
+    oneDNN has no bfloat16 for this processor, numbers that are rounded to it are multiplied and added in
+    float32, as processors that have it do.
     """
     if _can_fuse(x, convolution, norm):
+        kernel = None if same else frozen_kernel(x, convolution, relu)
+        if kernel is not None:
+            added = None if add is None else add.contiguous(memory_format=torch.channels_last)
+            return kernel.convolve(x, _spread(kernel, convolution, norm), added, relu=bool(relu))
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
         before, padding = _padding(x, convolution) if same else ((0, 0), convolution.padding)
         geometry = (padding, convolution.stride, convolution.dilation, convolution.groups)
@@ -163,6 +181,16 @@ def _fold(
     folded = _Folded(stamp, packed, bias.to(dtype).to(computed), computed)
     convolution.__dict__["_folded"] = folded
     return folded
+
+
+def _spread(kernel: FrozenKernel, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> Spread:
+    stamp = stamp_of(convolution, norm)
+    kept = convolution.__dict__.get("_spread")
+    if isinstance(kept, _Spread) and kept.stamp == stamp and kept.kernels is not None:
+        return kept.kernels
+    kernels = kernel.spread(*folded_parameters(convolution, norm))
+    convolution.__dict__["_spread"] = _Spread(stamp, kernels)
+    return kernels
 
 
 def stamp_of(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[tuple[int, int], ...]:

@@ -80,7 +80,11 @@ def drifts(
         for name, scorer in asked.items():
             part = None if valid is None else valid[: len(here)]
             found[name].append(scorer.batch(pixels[: len(here)], part, digests, maps=False))
-    half, full = concatenate(found["bf16"]), concatenate(found["float32"])
+    return drifts_between(detector, concatenate(found["bf16"]), concatenate(found["float32"]))
+
+
+def drifts_between(detector: Detector, half: RawScores, full: RawScores) -> dict[str, float]:
+    """The same, of the scores of the same images in two forms."""
     pairs = {name: _as_ranked(name, half, full) for name in full.parts}
     moved = {name: _drift(*pair) for name, pair in pairs.items()}
     return {**moved, SCORE: _drift(*_mixed(detector, pairs))}
