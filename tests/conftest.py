@@ -87,8 +87,12 @@ def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Dir
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     here = Path(__file__).parent
+    files = {item.path for item in items}
+    numerical = {
+        file for file in files if file.is_relative_to(here) and file.relative_to(here).parts[0] in NUMERICAL
+    }
     for item in items:
-        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in NUMERICAL:
+        if item.path in numerical:
             item.add_marker(pytest.mark.numerical)
     yield  # -m and -k choose among them
     if share := config.getoption("share"):

@@ -6,10 +6,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
-nbformat = pytest.importorskip("nbformat")
-
 HERE = Path(__file__).resolve().parents[2] / "docs" / "notebooks"
 NOTEBOOKS = sorted(HERE.glob("*.ipynb"))
 MOST_BYTES = 1_000_000
@@ -19,7 +15,14 @@ LINES = re.compile(r"^(preparing|training|scoring|fitting)|runs in")
 
 
 @pytest.fixture(scope="module")
+def nbformat():
+    return pytest.importorskip("nbformat")
+
+
+@pytest.fixture(scope="module")
 def execute():
+    for name in ("nbclient", "ipykernel"):
+        pytest.importorskip(name)
     spec = spec_from_file_location("execute_notebooks", HERE / "execute.py")
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -45,7 +48,7 @@ def test_there_are_three() -> None:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_what_a_reader_sees_is_of_the_cells_as_they_stand(path, execute) -> None:
+def test_what_a_reader_sees_is_of_the_cells_as_they_stand(path, execute, nbformat) -> None:
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     assert notebook.metadata[execute.KEY] == execute.digest_of(notebook), (
@@ -61,7 +64,7 @@ def test_what_a_reader_sees_is_of_the_cells_as_they_stand(path, execute) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_and_shows_what_it_showed(path, execute, tmp_path: Path) -> None:
+def test_a_notebook_runs_and_shows_what_it_showed(path, execute, nbformat, tmp_path: Path) -> None:
     kept, now = nbformat.read(path, as_version=4), execute.executed(path, tmp_path)
     assert [kinds(cell) for cell in codes(now)] == [kinds(cell) for cell in codes(kept)]
     told = [

@@ -8,8 +8,6 @@ from html import unescape
 from pathlib import Path
 
 import pytest
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
 
 from secondread.detectors import DETECTORS
 from secondread.recipes.recipe import presets
@@ -23,6 +21,9 @@ FETCHED = re.compile(r"@import|url\(\s*['\"]?(?:https?:)?//")
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built in strict mode: a dead link, a dead anchor or a page that is in no menu ends it."""
+    from mkdocs.commands.build import build
+    from mkdocs.config import load_config
+
     folder = tmp_path_factory.mktemp("site")
     build(load_config(str(ROOT / "mkdocs.yml"), site_dir=str(folder)))
     return folder

@@ -17,11 +17,15 @@ from secondread.recipes.build import build_detector
 from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.recipe import Recipe
 
-transformers = pytest.importorskip("transformers", reason="the extra `transformers` is not installed")
+
+@pytest.fixture(scope="module", autouse=True)
+def transformers():
+    """Slow to import, so that only who runs a test of it does."""
+    return pytest.importorskip("transformers", reason="the extra `transformers` is not installed")
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(transformers, tmp_path):
     torch.manual_seed(0)
     small = transformers.Dinov2Config(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, mlp_ratio=2, image_size=16, patch_size=8

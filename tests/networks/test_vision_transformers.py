@@ -17,8 +17,6 @@ from secondread.networks.encoders.transformers import TransformersEncoder, Trans
 from secondread.networks.vision_transformers.architecture import FAMILIES, ArchitectureSettings
 from secondread.networks.vision_transformers.model_folder import FILES, model_folder
 
-transformers = pytest.importorskip("transformers", reason="the extra `transformers` is not installed")
-
 SMALL = {
     "hidden_size": 16,
     "num_hidden_layers": 3,
@@ -42,8 +40,14 @@ NO_PART_OF_THE_PASS = {
 """Of training, of the start, of heads that are not there."""
 
 
+@pytest.fixture(scope="module", autouse=True)
+def transformers():
+    """Slow to import, so that only who runs a test of it does."""
+    return pytest.importorskip("transformers", reason="the extra `transformers` is not installed")
+
+
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory):
+def saved(transformers, tmp_path_factory):
     """A folder with a small model of each family, and the model."""
     found = {}
     for family, (config, kind) in FAMILIES.items():
@@ -173,7 +177,7 @@ def test_volumes_are_read_slice_by_slice(saved):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_no_field_of_a_config_that_the_pass_depends_on_is_left_out(family):
+def test_no_field_of_a_config_that_the_pass_depends_on_is_left_out(family, transformers):
     fields = set(getattr(transformers, FAMILIES[family][0]).__dataclass_fields__)
     inherited = set(transformers.PreTrainedConfig.__dataclass_fields__)
     known = set(ArchitectureSettings.model_fields) | NO_PART_OF_THE_PASS

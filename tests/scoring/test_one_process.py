@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from secondread.scoring.one_process import OneProcess
@@ -27,6 +26,8 @@ def step(processes: Processes) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("bf16", [False, True])
 def test_one_process_computes_what_lightning_fabric_computes(bf16: bool) -> None:
+    from lightning_fabric import Fabric  # as slow to import as torch
+
     fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed" if bf16 else "32-true")
     fabric.launch()
     alone = OneProcess(torch.device("cpu"), bf16=bf16)
