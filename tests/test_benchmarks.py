@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from import_statements import imports_of
+
 HERE = Path(__file__).parents[1]
 SCRIPTS = sorted(path for folder in ("benchmarks", "website") for path in (HERE / folder).rglob("*.py"))
 
@@ -27,7 +29,7 @@ def given_by(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(HERE)))
 def test_what_a_script_imports_of_the_package_exists(script: Path) -> None:
-    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+    for node, _ in imports_of(script):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "secondread":
             assert node.module is not None
             module = importlib.import_module(node.module)
@@ -38,6 +40,6 @@ def test_what_a_script_imports_of_the_package_exists(script: Path) -> None:
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: str(path.relative_to(HERE)))
 def test_what_a_script_imports_of_the_one_beside_it_exists(script: Path) -> None:
-    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+    for node, _ in imports_of(script):
         if isinstance(node, ast.ImportFrom) and (beside := script.with_name(f"{node.module}.py")).is_file():
             assert {name.name for name in node.names} <= given_by(beside)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from import_statements import imports_of
 from secondread.wording.extras import _command, install_command
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,19 +41,16 @@ def imported() -> tuple[set[str], set[str]]:
     packages = metadata.packages_distributions()
     at_once, ever = set(), set()
     for file in (ROOT / "src").rglob("*.py"):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
+        for node, at_once_here in imports_of(file):
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
             else:
-                continue
+                names = [node.module or ""]
             tops = {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"secondread"}
             found = {packages.get(top, [top])[0].lower().replace("_", "-") for top in tops}
             found = {BESIDE.get(name, name) for name in found}
             ever |= found
-            if node in tree.body and "service" not in file.relative_to(ROOT / "src/secondread").parts:
+            if at_once_here and "service" not in file.relative_to(ROOT / "src/secondread").parts:
                 at_once |= found
     return at_once, ever
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from import_statements import imports_of
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "secondread"
 MOST_FILES = 20
@@ -73,13 +75,13 @@ def module_of(file: Path) -> str:
 MODULES = {module_of(file): file for file in PACKAGE.rglob("*.py")}
 
 
-def imports_of(file: Path) -> set[str]:
+def modules_named_in(file: Path) -> set[str]:
     """The package's modules that a file names in any import, whether at its top or in a function."""
     found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node, _ in imports_of(file):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{file}: imports are written in full"
             name = node.module or ""
             found |= {
@@ -90,7 +92,7 @@ def imports_of(file: Path) -> set[str]:
 
 @pytest.fixture(scope="module")
 def imports() -> dict[str, set[str]]:
-    return {module: imports_of(file) - {module} for module, file in MODULES.items()}
+    return {module: modules_named_in(file) - {module} for module, file in MODULES.items()}
 
 
 def room_of(module: str) -> str:

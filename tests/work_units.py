@@ -8,6 +8,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 LAW = re.compile(r"laws/test_(?:laws|gpu)\.py::\w+\[(?:float32-|bf16-)?(?P<case>[a-z0-9-]+-[23]d)\]$")
+OF_THE_SOURCE = ("tests/test_rooms.py", "tests/test_requirements.py")
+"""They read the imports of all files, which a process finds once."""
 PAGE = re.compile(r"docs/test_(?:notebooks|shell_blocks)\.py::\w+\[(?P<case>.+)\]$")
 
 
@@ -15,6 +17,8 @@ def unit_of(nodeid: str) -> str:
     """The tests of a file together, so that what its fixtures make is made once; of the laws, those of each
     detector and rank together, so that it is fitted once; and each page or notebook that is run by itself."""
     file = nodeid.partition("::")[0]
+    if file in OF_THE_SOURCE:
+        return OF_THE_SOURCE[0]
     apart = LAW.search(nodeid) or PAGE.search(nodeid)
     return f"{file}::{apart['case']}" if apart else file
 

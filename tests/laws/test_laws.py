@@ -138,7 +138,7 @@ def test_1_a_score_is_the_same_bits_in_any_batch(name, rank, precision, data, fi
         assert_equal(together(order, whole), expected.select(order))
 
 
-@every_detector
+@every_detector_in_turn
 def test_2_one_seed_fits_equal_scores_even_where_the_fit_is_observed(name, rank, scores, observed):
     assert_equal(observed(name, rank).scores, scores(name, rank))
 
@@ -282,7 +282,7 @@ def test_5_odd_normals_still_fit_to_finite_scores(name, rank, data, odd):
     assert scores_of(fit(name, rank, whole), whole["new"]).finite.all()
 
 
-@every_detector
+@every_detector_in_turn
 def test_6_what_a_stage_declares_is_what_it_trains(name, rank, observed):
     found = observed(name, rank)
     for stage, changed in found.changed_in.items():
@@ -290,7 +290,7 @@ def test_6_what_a_stage_declares_is_what_it_trains(name, rank, observed):
     assert found.trained == found.declared
 
 
-@every_detector
+@every_detector_in_turn
 def test_7_each_stage_that_trains_can_be_measured_without_a_label(name, rank, observed):
     for stage in observed(name, rank).log.stages:
         for epoch in stage.epochs:

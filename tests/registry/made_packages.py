@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from secondread.registry import outside
+from secondread.registry import outside, registry
 
 
 def install(
@@ -47,4 +47,5 @@ def forget(module: str, patch: pytest.MonkeyPatch) -> None:
     patch.delitem(sys.modules, module, raising=False)
     patch.setattr(outside, "_allowed", set())
     outside.distribution_of.cache_clear()
+    registry._found.cache_clear()
     invalidate_caches()

@@ -123,10 +123,13 @@ def test_markup_in_names_is_shown_not_run(odd_page):
     "options",
     [
         pytest.param({"seeds": (0,)}, marks=pytest.mark.slow),
-        {"seeds": (0,), "calibrated": False, "per_patient": 3},
+        {"seeds": (0,), "calibrated": False, "per_patient": 3, "strengths": {"_a.1+x": 2.0, "b": 1.5}},
         pytest.param({"calibrated": False}, marks=pytest.mark.slow),
         pytest.param({"per_patient": 3}, marks=pytest.mark.slow),
-        {"strengths": {f"_method.{number}+x": 2 - number / 8 for number in range(14)}},
+        pytest.param(
+            {"strengths": {f"_method.{number}+x": 2 - number / 8 for number in range(14)}},
+            marks=pytest.mark.slow,
+        ),
         pytest.param({"strengths": {"same": 0.0}, "normal": 8, "abnormal": 6}, marks=pytest.mark.slow),
     ],
 )

@@ -155,7 +155,7 @@ def test_the_training_figure_is_in_the_model_card(trouble_page):
         {"abnormal": 0},
         pytest.param({"normal": 0, "abnormal": 3}, marks=pytest.mark.slow),
         pytest.param({"patients": False}, marks=pytest.mark.slow),
-        {"normal": 2, "abnormal": 1, "per_patient": 1},
+        pytest.param({"normal": 2, "abnormal": 1, "per_patient": 1}, marks=pytest.mark.slow),
         {"volumes": True, "maps": True, "masks": True, "normal": 6, "abnormal": 6},
     ],
 )

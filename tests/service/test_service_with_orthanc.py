@@ -195,6 +195,7 @@ def by_study(files: list[Path]) -> dict[str, list[Path]]:
     return found
 
 
+@pytest.mark.slow
 def test_made_studies_come_back_read(beside: Beside, tmp_path: Path) -> None:
     """A film and a CT series, sent by dcmtk."""
     random = np.random.default_rng(3)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
@@ -44,8 +45,14 @@ KINDS: Mapping[Kind, str] = {
 def _logged(training: dict[str, Any]) -> dict[str, Any]:
     """The training log as it is, where it is one."""
     if training:
-        TypeAdapter(TrainingLog).validate_python(training)
+        _training_log().validate_python(training)
     return training
+
+
+@cache
+def _training_log() -> TypeAdapter[TrainingLog]:
+    """Made when it is first asked for, and once: that takes as long as all else of a document."""
+    return TypeAdapter(TrainingLog)
 
 
 def _in_a_precision(recalibrated: dict[str, str]) -> dict[str, str]:

@@ -6,12 +6,14 @@ one is a new file; there is no table to keep. Names are listed without importing
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from pkgutil import iter_modules
 from typing import Generic, TypeVar, cast
 
@@ -65,7 +67,7 @@ class Registry(Generic[T]):
         """What the entry points of installed packages say, `module:Class` by name, sorted. A built-in name
         cannot be taken, and a name that two packages take means two."""
         found: dict[str, set[str]] = {}
-        for point in entry_points(group=self.group):
+        for point in _installed(self.group):
             if point.name not in self.built_in:
                 found.setdefault(point.name, set()).add(point.value)
         return {name: tuple(sorted(found[name])) for name in sorted(found)}
@@ -169,3 +171,21 @@ class Registry(Generic[T]):
             self.find(code.name)
         except UserError as error:
             raise UserError(f"fitted with {code}, and {error}") from error
+
+
+def _installed(group: str) -> EntryPoints:
+    """The entry points of a group, as long as `sys.path` and its folders stay as they are: to read the
+    metadata of all packages takes longer than to read a bundle."""
+    return _found(group, tuple((folder, _changed(folder)) for folder in sys.path))
+
+
+@lru_cache(maxsize=16)
+def _found(group: str, path: tuple[tuple[str, int], ...]) -> EntryPoints:
+    return entry_points(group=group)
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
