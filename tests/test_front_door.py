@@ -13,6 +13,8 @@ import secondread
 
 DIFFERENT_EVERY_TIME = ("__version__",)
 NAMES = [name for name in secondread.__all__ if name not in DIFFERENT_EVERY_TIME]
+LONG = ("compare", "sample", "transfer", "write_report")
+"""Their examples fit and judge several times. What they do has quick tests of its own."""
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
@@ -37,7 +39,7 @@ def one_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "compare")) for name in NAMES]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in NAMES]
 )
 def test_every_public_name_has_an_example_that_runs(name, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -201,8 +201,19 @@ SECTIONS: dict[str, Callable[[str], dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES, ids=lambda name: name[:40])
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        pytest.param(
+            section,
+            name,
+            id=f"{section}-{name[:40]}",
+            marks=[] if section == "detector" or name in NAMES[::5] else [pytest.mark.slow],
+        )
+        for section in SECTIONS
+        for name in NAMES
+    ],
+)
 def test_a_bundle_that_names_code_imports_nothing(
     copied: Path, section: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,7 +122,7 @@ def save(figure: Figure, stem: Path) -> str:
     if engine := figure.get_layout_engine():
         engine.execute(figure)
         figure.set_layout_engine(None)
-    figure.savefig(stem.with_suffix(".png"), dpi=200, facecolor="white")
+    figure.savefig(stem.with_suffix(".png"), dpi=200, facecolor="white", pil_kwargs={"compress_level": 3})
     drawn = io.StringIO()
     figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = drawn.getvalue()

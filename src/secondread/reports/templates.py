@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from secondread.version import __version__
 from secondread.wording import numbers
 
 
+@cache
 def environment() -> Environment:
-    """Escapes what it is given, and refuses names that it is not given."""
+    """Escapes what it is given, and refuses names that it is not given. Made once: it keeps the templates
+    that it has compiled, which takes as long as a figure."""
     found = Environment(
         loader=FunctionLoader(own_file),
         autoescape=True,
