@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
@@ -68,28 +69,38 @@ def resample(x: Tensor, source: Cells, target: Cells, size: Sequence[int]) -> Te
         first = (target.offset[axis] - source.offset[axis]) / source.stride[axis]
         parts = max(1, round(stride))
         inside = [(part - (parts - 1) / 2) * stride / parts for part in range(parts)]
-        looked_at = [
-            _at(x, 2 + axis, [first + step + stride * cell for cell in range(length)]) for step in inside
-        ]
+        looked_at = [_at(x, 2 + axis, first + step, stride, length) for step in inside]
         x = looked_at[0] if parts == 1 else sum(looked_at[1:], start=looked_at[0]) / parts
     return x
 
 
-def _at(x: Tensor, axis: int, places: Sequence[float]) -> Tensor:
+def _at(x: Tensor, axis: int, first: float, stride: float, length: int) -> Tensor:
     """x at fractional indices along one axis, clamped to its ends. Products and sums are taken one by one:
     kernels that fuse them may round the last numbers of a stretch of memory otherwise than those before."""
-    last = x.shape[axis] - 1
-    inside = [min(max(place, 0.0), float(last)) for place in places]
-    below = [min(math.floor(place), max(last - 1, 0)) for place in inside]
-    if inside == [float(index) for index in range(last + 1)]:
+    found = _between(first, stride, length, x.shape[axis], x.dtype, x.device)
+    if found is None:
         return x
-    lower = torch.tensor(below, device=x.device)
-    weight = torch.tensor(
-        [place - index for place, index in zip(inside, below, strict=True)], dtype=x.dtype, device=x.device
-    ).view(-1, *[1] * (x.dim() - 1 - axis))
-    first = x.index_select(axis, lower)
-    second = x.index_select(axis, (lower + 1).clamp_max(last))
-    return first * (1 - weight) + second * weight
+    shape = (-1, *[1] * (x.dim() - 1 - axis))
+    lower, upper, own, weight = found
+    return x.index_select(axis, lower) * own.view(shape) + x.index_select(axis, upper) * weight.view(shape)
+
+
+@lru_cache(maxsize=64)
+def _between(
+    first: float, stride: float, length: int, known: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor] | None:
+    """The neighbours of each of `length` places among `known` numbers, and how much each counts; None where
+    places are the numbers' own."""
+    last = known - 1
+    inside = [min(max(first + stride * cell, 0.0), float(last)) for cell in range(length)]
+    below = [min(math.floor(place), max(last - 1, 0)) for place in inside]
+    if inside == [float(index) for index in range(known)]:
+        return None
+    with torch.inference_mode(False):  # a gradient may pass what is kept here
+        lower = torch.tensor(below, device=device)
+        between = [place - index for place, index in zip(inside, below, strict=True)]
+        weight = torch.tensor(between, dtype=dtype, device=device)
+        return lower, (lower + 1).clamp_max(last), 1 - weight, weight
 
 
 def cells_of(network: nn.Module, channels: int, size: Sequence[int]) -> tuple[Cells, ...]:

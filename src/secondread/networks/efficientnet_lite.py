@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 from torch import Tensor, nn
 
 from secondread.networks.fused_convolution import convolve
-from secondread.networks.inverted_residual import InvertedResidual, Layer, run_blocks
+from secondread.networks.inverted_residual import InvertedResidual, Layer, Scale, run_blocks
 
 EPSILON = 1e-3
 STATISTICS = ((127 / 255,) * 3, (128 / 255,) * 3)
@@ -118,11 +118,12 @@ class EfficientNetLite(nn.Module):
         """The layers in order, by the name under which their map is asked for."""
         return self.runs(self._ends)
 
-    def runs(self, layers: Iterable[str]) -> Iterator[tuple[str, Step]]:
-        """From the image to the first of these layers, and from each to the next, in the network's order."""
+    def runs(self, layers: Iterable[str], scale: Scale | None = None) -> Iterator[tuple[str, Step]]:
+        """From the image, as `scale` has it, to the first of these layers, and from each to the next, in the
+        network's order."""
         begin = None
         for name in layers:
-            yield name, partial(self._run, begin, self._ends[name])
+            yield name, partial(self._run, begin, self._ends[name], scale if begin is None else None)
             begin = self._ends[name]
 
     @property
@@ -130,16 +131,16 @@ class EfficientNetLite(nn.Module):
         """How many blocks lie before the end of each layer."""
         return {"stem": 0} | {f"stage{number}": end for number, end in enumerate(self.ends, start=1)}
 
-    def _run(self, begin: int | None, end: int, x: Tensor) -> Tensor:
+    def _run(self, begin: int | None, end: int, scale: Scale | None, x: Tensor) -> Tensor:
         """The blocks from `begin` on, or from the image on."""
         some = cast("Iterable[Block]", islice(self._blocks, begin or 0, end))
         blocks = [block.layers() for block in some]
         if begin is None:
             stem = Layer(self._conv_stem, self._bn0)
             if not blocks:
-                return stem(x)
+                return stem(x if scale is None else scale(x))
             blocks[0] = blocks[0]._replace(expand=stem)
-        return run_blocks(x, blocks)
+        return run_blocks(x, blocks, scale)
 
     def drop_after(self, layer: str) -> None:
         """Delete what lies behind `layer`."""

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 from torch import Tensor
 
-from secondread.networks.by_rank import channels_last
 from secondread.networks.encoder import Encoder, EncoderSettings
+from secondread.networks.inverted_residual import Scale
 from secondread.networks.weights.find import WeightsFile, WeightsSource
 from secondread.networks.weights.load import load_weights
 
@@ -104,10 +104,13 @@ class PretrainedEncoder(Encoder):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         if images.shape[1] not in (1, 3):
             raise ValueError(f"a pretrained encoder takes 1 or 3 channels, not {images.shape[1]}")
-        x = channels_last((images - self.mean) / self.deviation)
+        x, scale, network = images, Scale(self.mean, self.deviation), self.network
+        if hasattr(network, "runs"):
+            steps = network.runs(self.layers, scale)
+        else:
+            x, steps = scale(x), network.steps()
         maps = []
-        network = self.network
-        for name, step in network.runs(self.layers) if hasattr(network, "runs") else network.steps():
+        for name, step in steps:
             x = step(x)
             if name in self.layers:
                 maps.append(x)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -85,7 +83,7 @@ def place(module: nn.Module, device: torch.device) -> None:
     """The module on the device, its convolution weights in channels-last order. What is so already is left
     alone: a detector is placed before every batch that it scores."""
     parts = parts_of(module)
-    if any(tensor.device != device for part in parts for tensor in _tensors(part)):
+    if {tensor.device for part in parts for tensor in _tensors(part)} - {device}:
         module.to(device)
     for part in parts:
         if isinstance(part, nn.modules.conv._ConvNd) and not all(map(_in_order, _tensors(part))):
@@ -101,10 +99,10 @@ def parts_of(module: nn.Module) -> list[nn.Module]:
     return found
 
 
-def _tensors(part: nn.Module) -> Iterator[Tensor]:
+def _tensors(part: nn.Module) -> list[Tensor]:
     """Its own, without those of its parts."""
-    own = chain(part._parameters.values(), part._buffers.values())
-    return (tensor for tensor in own if tensor is not None)
+    own = (*part._parameters.values(), *part._buffers.values())
+    return [tensor for tensor in own if tensor is not None]
 
 
 def _in_order(tensor: Tensor) -> bool:
@@ -112,6 +110,8 @@ def _in_order(tensor: Tensor) -> bool:
     are the same numbers, among which libraries still choose by the strides."""
     if tensor.ndim < 4:
         return True
+    if tensor.ndim == 4 and min(tensor.shape) > 1:
+        return tensor.is_contiguous(memory_format=torch.channels_last)
     _, channels, *spatial = tensor.shape
     strides = [channels]
     for length in reversed(spatial):

@@ -6,7 +6,7 @@ its convolutions are too small to hide what a call costs. Compiled, a few lines 
 made, filtered and kept until they are projected.
 """
 
-from secondread.networks.inverted_residual.layers import InvertedResidual, Layer
+from secondread.networks.inverted_residual.layers import InvertedResidual, Layer, Scale
 from secondread.networks.inverted_residual.run import run_blocks
 
-__all__ = ["InvertedResidual", "Layer", "run_blocks"]
+__all__ = ["InvertedResidual", "Layer", "Scale", "run_blocks"]

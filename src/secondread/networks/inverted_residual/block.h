@@ -219,17 +219,44 @@ struct Shares {
     }
 };
 
-/// x with zeros around each image.
-inline void pad(const Sized& sized, int64_t images, const float* x, float* to) {
-    const int64_t above = sized.rows.before(), all = sized.rows.needed(), count = sized.columns.length * sized.block.in;
+/// Images `[images][rows][columns][in]` whose numbers lie apart as a caller has them, of which (x - mean) / deviation of
+/// each channel is meant, where these are given.
+struct Images {
+    const float* x;
+    int64_t image, channel, row, column;
+    const float *mean, *deviation;
+};
+
+/// A row of images `[columns][in]`.
+inline void take_row(const Images& from, const float* x, int64_t columns, int64_t in, float* to) {
+    constexpr int64_t SOME = 64;
+    for (int64_t first = 0; first < columns; first += SOME) {
+        const int64_t count = std::min(SOME, columns - first);
+        for (int64_t channel = 0; channel < in; ++channel) {
+            const float* start = x + channel * from.channel + first * from.column;
+            float own[SOME];
+            for (int64_t at = 0; at < count; ++at) own[at] = start[at * from.column];
+            if (from.mean != nullptr) {
+                const float mean = from.mean[channel], deviation = from.deviation[channel];
+                for (int64_t at = 0; at < count; ++at) own[at] = (own[at] - mean) / deviation;
+            }
+            float* end = to + first * in + channel;
+            for (int64_t at = 0; at < count; ++at) end[at * in] = own[at];
+        }
+    }
+}
+
+/// Images with zeros around each.
+inline void pad(const Sized& sized, int64_t images, const Images& from, float* to) {
+    const int64_t in = sized.block.in, above = sized.rows.before(), all = sized.rows.needed();
 #pragma omp for schedule(static)
     for (int64_t number = 0; number < images * all; ++number) {
         const int64_t row = number % all - above;
         float* line = to + number * sized.row();
         std::memset(line, 0, sized.row() * sizeof(float));
         if (row < 0 || row >= sized.rows.length) continue;
-        const float* from = x + (number / all * sized.rows.length + row) * count;
-        std::memcpy(line + sized.columns.before() * sized.block.in, from, count * sizeof(float));
+        const float* x = from.x + number / all * from.image + row * from.row;
+        take_row(from, x, sized.columns.length, in, line + sized.columns.before() * in);
     }
 }
 

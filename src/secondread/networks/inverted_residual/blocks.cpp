@@ -11,10 +11,10 @@ EXPORTED int64_t secondread_widest() { return secondread::WIDEST; }
 /// 0, or 1 where memory ran out.
 EXPORTED int secondread_blocks(
     const secondread::Block* blocks, int64_t count, int64_t images, int64_t rows, int64_t columns, int64_t threads,
-    const float* x, float* y
+    const secondread::Images* x, float* y
 ) {
     try {
-        secondread::run_blocks(blocks, count, images, rows, columns, threads, x, y);
+        secondread::run_blocks(blocks, count, images, rows, columns, threads, *x, y);
     } catch (const std::bad_alloc&) {
         return 1;
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from secondread.networks.inverted_residual.layers import Scale
 from secondread.networks.inverted_residual.packed import Packed
 from secondread.networks.native.arguments import check
 from secondread.networks.native.build import Code
@@ -31,21 +33,28 @@ class BlocksKernel:
             size.restype = ctypes.c_int64
         self.lanes, self.widest = found.secondread_lanes(), found.secondread_widest()
         self._blocks = found.secondread_blocks
-        self._blocks.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 5, ctypes.c_void_p, ctypes.c_void_p]
+        self._blocks.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 5, ctypes.c_char_p, ctypes.c_void_p]
 
-    def __call__(self, x: Tensor, blocks: Sequence[Packed]) -> Tensor:
-        """Blocks one after another, of x `[N, C, H, W]` float32 on the CPU; what comes out is in the order
-        channels-last, in which x is read."""
-        images, _, rows, columns = x.shape
+    def __call__(self, x: Tensor, blocks: Sequence[Packed], scale: Scale | None = None) -> Tensor:
+        """Blocks one after another, of x `[N, C, H, W]` float32 on the CPU, or of `scale(x)` where the first
+        block has a dense convolution wider than 1; what comes out is in channels-last order."""
+        if scale is None:
+            x = x.contiguous(memory_format=torch.channels_last)
+        else:
+            x = x.expand(-1, blocks[0].into, -1, -1)
+        images, channels, rows, columns = x.shape
         down, across = rows, columns
         for block in blocks:
             for stride in block.strides:
                 down, across = -(-down // stride), -(-across // stride)
         y = torch.empty((images, blocks[-1].channels, down, across), memory_format=torch.channels_last)
-        x = x.contiguous(memory_format=torch.channels_last)
+        # Where an axis has one entry, its stride may be anything.
+        strides = x.stride() if scale else (rows * columns * channels, 1, columns * channels, channels)
+        moved = (0, 0) if scale is None else (scale.mean.data_ptr(), scale.deviation.data_ptr())
+        given = struct.pack("Q4q2Q", x.data_ptr(), *strides, *moved)
         records = b"".join([block.record for block in blocks])
         sizes = (len(blocks), images, rows, columns, torch.get_num_threads())
-        check(self._blocks(records, *sizes, x.data_ptr(), y.data_ptr()))
+        check(self._blocks(records, *sizes, given, y.data_ptr()))
         return y
 
 

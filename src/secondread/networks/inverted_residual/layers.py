@@ -6,10 +6,22 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from secondread.networks.by_rank import channels_last
 from secondread.networks.fused_convolution import convolve
 
 MOST = 6.0
 """Of ReLU6."""
+
+
+class Scale(NamedTuple):
+    """Images to what a network was trained on, each `[1, C, 1, 1]`."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(x - mean) / deviation, in channels-last order; grey is repeated."""
+        return channels_last((x - self.mean) / self.deviation)
 
 
 class Layer(NamedTuple):

@@ -12,13 +12,12 @@ struct Plan {
     Shares shares;
 };
 
-/// x `[images][rows][columns][in]` to y `[images][..][..][out]`.
+/// Images to y `[images][..][..][out]`. Those of a block that asks for no zeros around them lie in one piece.
 inline void run_blocks(
     const Block* blocks, int64_t count, int64_t images, int64_t rows, int64_t columns, int64_t threads,
-    const float* x, float* y
+    const Images& x, float* y
 ) {
     const int64_t most = std::min(images, std::max(IMAGES, threads));
-    const int64_t given = rows * columns * blocks[0].in;
     std::vector<Plan> plans;
     int64_t each = 0, padded = 0, between = 0, made = 0;
     for (int64_t at = 0; at < count; ++at) {
@@ -36,15 +35,15 @@ inline void run_blocks(
 #pragma omp parallel num_threads(threads)
     for (int64_t first = 0; first < images; first += most) {
         const int64_t some = std::min(most, images - first);
-        const float* from = x + first * given;
+        Images given = x;
+        given.x += first * x.image;
         for (int64_t at = 0; at < count; ++at) {
             float* to = at + 1 < count ? maps[at % 2] : y + first * made;
-            if (plans[at].sized.is_padded()) {
-                pad(plans[at].sized, some, from, image);
-                from = image;
-            }
-            run_block(plans[at].sized, plans[at].shares, some, from, memory, each, to);
-            from = to;
+            const Sized& sized = plans[at].sized;
+            if (sized.is_padded()) pad(sized, some, given, image);
+            run_block(sized, plans[at].shares, some, sized.is_padded() ? image : given.x, memory, each, to);
+            const int64_t channels = blocks[at].out, row = sized.across.out() * channels;
+            given = {to, sized.down.out() * row, 1, row, channels, nullptr, nullptr};
         }
     }
 }

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from secondread.networks.as_graph import written_as_graph
 from secondread.networks.inverted_residual.kernel import CODE, BlocksKernel
-from secondread.networks.inverted_residual.layers import InvertedResidual, Layer
+from secondread.networks.inverted_residual.layers import InvertedResidual, Layer, Scale
 from secondread.networks.inverted_residual.packed import Packed, packed_block
 from secondread.networks.native.trial import gain, is_faster, kept_gain
 
 SINGLE = torch.float32
 
 
-def run_blocks(x: Tensor, blocks: Sequence[InvertedResidual]) -> Tensor:
-    """Blocks one after another.
+def run_blocks(x: Tensor, blocks: Sequence[InvertedResidual], scale: Scale | None = None) -> Tensor:
+    """Blocks one after another, of images as `scale` has them.
 
     Without gradient on a CPU in float32, with norms in eval mode, they are one call of compiled code, if
     there is some and a trial on this machine found it faster; its weights are kept beside the blocks, and
@@ -27,11 +27,26 @@ def run_blocks(x: Tensor, blocks: Sequence[InvertedResidual]) -> Tensor:
     float32, some 1e-6 of a block's largest value.
     """
     kernel = _kernel(x)
-    if kernel is not None and (packed := _packed(x, blocks, kernel)):
-        return kernel(x, packed)
+    if kernel is not None and scale is not None and not _takes(scale, x, blocks[0]):
+        x, scale = scale(x), None
+    if kernel is not None and (packed := _packed(x if scale is None else scale.mean, blocks, kernel)):
+        return kernel(x, packed, scale)
+    x = x if scale is None else scale(x)
     for block in blocks:
         x = block(x)
     return x
+
+
+def _takes(scale: Scale, x: Tensor, block: InvertedResidual) -> bool:
+    """Whether compiled code scales x, as it puts zeros around it."""
+    channels = scale.mean.shape[1]
+    return (
+        block.expand is not None
+        and block.expand.convolution.kernel_size[0] > 1
+        and x.shape[1] in (1, channels)
+        and all(found.dtype is SINGLE and found.numel() == channels for found in scale)
+        and all(found.device.type == "cpu" and found.is_contiguous() for found in scale)
+    )
 
 
 def _kernel(x: Tensor) -> BlocksKernel | None:
