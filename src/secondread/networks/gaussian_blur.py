@@ -21,9 +21,7 @@ def blur_axis(x: Tensor, axis: int, deviation: float, window: int, *, repeat_edg
     Only windows inside the image: the axis shrinks by window - 1. With `repeat_edges` (odd windows) it
     keeps its length, and positions outside have the value of the edge.
     """
-    offsets = torch.arange(window, device=x.device, dtype=torch.float32) - (window - 1) / 2
-    kernel = torch.exp(-0.5 * (offsets / deviation) ** 2)
-    kernel = kernel / kernel.sum()
+    kernel = gaussian(window, deviation, x.device)
     dimension = axis + 2
     if repeat_edges:
         length, reach = x.shape[dimension], window // 2
@@ -46,6 +44,13 @@ def blur_axis(x: Tensor, axis: int, deviation: float, window: int, *, repeat_edg
         parts.append(part @ own.T if last else own @ part)
     blurred = torch.cat(parts, dim=dimension)
     return blurred if last else blurred.unflatten(-1, shape)
+
+
+def gaussian(window: int, deviation: float, device: torch.device | None = None) -> Tensor:
+    """The weights of a window, `[window]` float32; their sum is 1."""
+    offsets = torch.arange(window, device=device, dtype=torch.float32) - (window - 1) / 2
+    kernel = torch.exp(-0.5 * (offsets / deviation) ** 2)
+    return kernel / kernel.sum()
 
 
 def gaussian_blur(x: Tensor, deviation: float) -> Tensor:

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from secondread.networks.as_graph import writing_a_graph
 from secondread.networks.efficientnet_lite import EfficientNetLite
-from secondread.networks.inverted_residual import InvertedResidual, Layer, run_blocks
+from secondread.networks.inverted_residual import InvertedResidual, Layer, Scale, run_blocks
 from secondread.networks.inverted_residual.kernel import CODE, BlocksKernel
 from secondread.networks.native import build
 
@@ -120,6 +120,19 @@ def test_blocks_in_a_row_begin_with_a_dense_convolution_of_an_image(calls, threa
     threads(2)
     assert torch.equal(found, run_blocks(x.contiguous(memory_format=torch.channels_last), blocks))
     assert len(calls) == 2
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("colours", [1, 3])
+def test_images_are_scaled_on_the_way(calls, colours):
+    scale = Scale(torch.rand(1, 3, 1, 1), torch.rand(1, 3, 1, 1) + 0.5)
+    dense = block(10, 0, 6, 3, 1)._replace(expand=layer(3, 10, 3, 2))
+    images = torch.rand(2, colours, 11, 70)
+    found = run_blocks(images, [dense], scale)
+    assert calls[0][-1] is scale
+    assert error(found, exactly(scale(images), [dense])) < TOLERANCE
+    plain = block(3, 12, 6, 3, 1)
+    assert error(run_blocks(images, [plain], scale), exactly(scale(images), [plain])) < TOLERANCE
 
 
 @torch.no_grad()
