@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: user env servers demo test tests test-slow test-all docs processors processors-quick lint types methods notebooks audit clean
+.PHONY: user env servers demo test tests test-slow test-all docs wheel processors processors-quick lint types methods notebooks audit clean
 
 user: $(VENV)/.user
 
@@ -35,6 +35,10 @@ servers:
 
 demo: user
 	$(BIN)/secondread demo --output runs/demo
+
+# A wheel in build/wheels that holds the compiled code for all processors of this machine's kind.
+wheel: env
+	$(BIN)/python deploy/compiled_wheel.py
 
 # The site, in build/site. Needs no network; a dead link or a page that is in no menu ends it.
 docs: env

@@ -11,7 +11,9 @@ import pytest
 from import_statements import imports_of
 
 HERE = Path(__file__).parents[1]
-SCRIPTS = sorted(path for folder in ("benchmarks", "website") for path in (HERE / folder).rglob("*.py"))
+SCRIPTS = sorted(
+    path for folder in ("benchmarks", "deploy", "website") for path in (HERE / folder).rglob("*.py")
+)
 
 
 def given_by(module: Path) -> set[str]:

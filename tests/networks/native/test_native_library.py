@@ -1,10 +1,12 @@
 """The compiled library as a file: built once, kept, and not trusted blindly."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -57,6 +59,44 @@ def test_without_a_compiler_there_is_none(fresh):
     fresh.setenv("PATH", "")
     assert CODE.native(SINGLE) is None
     assert "no C++ compiler" in CODE.why_not(SINGLE)
+
+
+@suitable
+def test_a_library_that_a_wheel_brings_is_used_without_a_compiler_and_its_trial_kept_in_the_caches(
+    fresh, tmp_path
+):
+    if build._compiler() is None:
+        pytest.skip("needs a C++ compiler, to make what a wheel brings")
+    form = find_form(CODE.forms, SINGLE)
+    shipped = tmp_path / "site" / "compiled"
+    shipped.mkdir(parents=True)
+    build.compile_form(form, shipped / build.shipped_name(CODE.name, form))
+    fresh.setattr(build, "SHIPPED", shipped)
+    fresh.setenv("CXX", "false")
+    assert f"by code compiled for {form.name}" in told() or "by torch (code compiled" in told()
+    assert [file.parent for file in tmp_path.rglob("*.*") if file.is_file() and file.suffix != ".so"] == [
+        build.folder()
+    ]
+
+
+@suitable
+def test_a_library_in_a_wheel_that_is_of_other_sources_is_not_used(fresh, tmp_path):
+    form = find_form(CODE.forms, SINGLE)
+    (tmp_path / build.shipped_name(CODE.name, replace(form, flags=("-O2",)))).touch()
+    fresh.setattr(build, "SHIPPED", tmp_path)
+    fresh.delenv("CXX", raising=False)
+    fresh.setenv("PATH", "")
+    assert "no C++ compiler" in CODE.why_not(SINGLE)
+
+
+def test_a_wheel_holds_all_compiled_code_that_there_is():
+    source = build.HEADERS.parents[1]
+    made = [file for file in source.rglob("*.py") if re.search(r"^\w+ = Code\(", file.read_text(), re.M)]
+    script = (source.parents[1] / "deploy" / "compiled_wheel.py").read_text()
+    named = re.findall(r"^from secondread\.(\S+) import", script, re.M)
+    for file in made:
+        place = ".".join(file.relative_to(source).with_suffix("").parts).removesuffix(".__init__")
+        assert place in named
 
 
 @suitable

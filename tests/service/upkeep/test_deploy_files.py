@@ -78,6 +78,14 @@ def test_torch_is_that_of_the_makefile_and_comes_first_and_the_extras_exist() ->
     assert "--constraint" in runs[-1]
 
 
+def test_a_script_that_the_dockerfile_runs_is_copied_before_and_knows_its_options() -> None:
+    (run,) = [rest for rest in said("RUN") if rest.startswith("python /source/")]
+    _, script, *options = run.split()
+    source = script.removeprefix("/source/")
+    assert f"{source} /source/deploy/" in said("COPY")
+    assert set(options) <= set(re.findall(r"\"(--[\w-]+)\"", (ROOT / source).read_text("utf-8")))
+
+
 def test_the_image_runs_a_command_that_exists_as_a_user_of_its_own() -> None:
     assert len(said("FROM")) == 2
     assert said("USER") == ["10001:10001"]

@@ -1,4 +1,4 @@
-"""Compiles a form of some code once per machine, at its first use, and loads it."""
+"""Loads a form of some code: as a wheel ships it, or compiled once per machine, at its first use."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ SWITCH = "SECONDREAD_NATIVE"
 """Set to 0, nothing is compiled and nothing compiled is used; to 1, what is compiled is used without the
 trial (`trial`)."""
 COMPILERS = ("g++", "clang++", "c++")
+SHIPPED = HEADERS / "compiled"
+"""Where a wheel with compiled code (`make wheel`) has the libraries; absent elsewhere."""
 LONGEST_BUILD = 300.0
 """Seconds after which a compiler is given up; three to six are usual."""
 
@@ -67,11 +69,11 @@ class Code(Generic[Kernel]):
         return "" if isinstance(form, str) or self.why_not(precision) else form.name
 
     def stamp(self, precision: torch.dtype) -> Path | None:
-        """A file name beside the library of `native(precision)`, of this library and this processor alone."""
+        """A file in the user's caches, of the library of `native(precision)` and this processor alone."""
         found = self._outcome(precision)
         if isinstance(found, str):
             return None
-        return found[1].with_suffix(f".{_processor()[:12]}")
+        return folder() / f"{found[1].stem}.{_processor()[:12]}"
 
     def _outcome(self, precision: torch.dtype) -> tuple[Kernel, Path] | str:
         if os.environ.get(SWITCH) == "0":
@@ -105,27 +107,43 @@ def _processor() -> str:
 
 
 def compiled_file(name: str, form: Form) -> Path | str:
-    """The shared library, compiled where no earlier process did; or why there can be none."""
-    known = hashlib.sha256(" ".join((*form.flags, platform.machine(), *platform.libc_ver())).encode())
-    own = form.path.parent
-    folders = (HEADERS, own.parent, own)
-    for source in (*(file for each in folders for file in sorted(each.glob("*.h"))), form.path):
-        known.update(source.read_bytes())
-    stem = f"{name}-{known.hexdigest()[:24]}"
+    """The shared library: a wheel's, or compiled where no earlier process did; or why there can be none."""
+    if (shipped := SHIPPED / shipped_name(name, form)).exists():
+        return shipped
+    stem = f"{name}-{_digest(form, platform.machine(), *platform.libc_ver())}"
     for library in folder().glob(f"{stem}-*.so"):
         if _is_own(library) and library.name == _named(stem, library):
             return library
-    compiler = _compiler()
-    if compiler is None:
+    if _compiler() is None:
         return f"no C++ compiler found ({', '.join(COMPILERS)}, or CXX)"
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder()) as scratch:
         made = Path(scratch) / f"{stem}.so"
-        command = [*compiler, *form.flags, *form.includes, str(form.path), "-o", str(made)]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST_BUILD)
+        compile_form(form, made)
         library = folder() / _named(stem, made)
         made.replace(library)  # whole at once: another process may be building or loading the same
     return library
+
+
+def shipped_name(name: str, form: Form) -> str:
+    """Of a library in a wheel, which is of these sources alone."""
+    return f"{name}-{_digest(form, form.machine)}.so"
+
+
+def _digest(form: Form, *of_machine: str) -> str:
+    """Of sources and flags."""
+    known = hashlib.sha256(" ".join((*form.flags, *of_machine)).encode())
+    own = form.path.parent
+    folders = (HEADERS, own.parent, own)
+    for source in (*(file for each in folders for file in sorted(each.glob("*.h"))), form.path):
+        known.update(source.read_bytes())
+    return known.hexdigest()[:24]
+
+
+def compile_form(form: Form, library: Path) -> None:
+    """Raises CalledProcessError with what the compiler said, TimeoutExpired or OSError."""
+    command = [*(_compiler() or ()), *form.flags, *form.includes, str(form.path), "-o", str(library)]
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=LONGEST_BUILD)
 
 
 def _named(stem: str, library: Path) -> str:

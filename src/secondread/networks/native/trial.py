@@ -22,13 +22,14 @@ def is_faster(file: Path | None, trial: Callable[[], float]) -> bool:
 def kept_gain(file: Path | None, trial: Callable[[], float]) -> float:
     """What `trial` gives, torch's time by that of the compiled code.
 
-    Tried once on a machine: the figure is kept in `file` beside the library, so that all later processes, and
+    Tried once on a machine: the figure is kept in `file`, so that all later processes, and
     those that start at once, go the same way. Where it cannot be kept it holds for this process.
     """
     assert file is not None
     if file not in _known:
         try:
             if not file.exists():
+                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _write_once(file, f"{trial():.3f}\n")
             _known[file] = float(file.read_text(encoding="ascii"))
         except (OSError, ValueError):

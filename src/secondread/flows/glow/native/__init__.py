@@ -7,8 +7,8 @@
 The tiles have a source of their own (`amx/`). All vectors are one source (`vectors/`), whose
 vector length and tile of sums are macros of a form (`forms.py`). Each form is a library of its own, compiled
 for its instructions at its first use on a machine and kept with the user's caches (`networks.native`): the
-choice is made where a library is loaded, and none has to choose inside. A wheel could hold the same libraries
-built.
+choice is made where a library is loaded, and none has to choose inside. A wheel may hold the same libraries
+built (`deploy/compiled_wheel.py`).
 Whether what is compiled runs is measured on each machine (`flows.glow.choice`).
 
 `native(precision)` is the network, or None where `why_not(precision)` says why.
