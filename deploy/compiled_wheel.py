@@ -24,8 +24,9 @@ from secondread.networks.convolution3.frozen_kernel import CODE as FROZEN_CONVOL
 from secondread.networks.convolution3.kernel import CODE as CONVOLUTION
 from secondread.networks.inverted_residual.kernel import CODE as BLOCK
 from secondread.networks.native.build import SHIPPED, compile_form, shipped_name
+from secondread.networks.similarity.kernel import CODE as SIMILARITY
 
-CODES = (COUPLING, CONVOLUTION, FROZEN_CONVOLUTION, BLOCK)
+CODES = (COUPLING, CONVOLUTION, FROZEN_CONVOLUTION, BLOCK, SIMILARITY)
 PROJECT = Path(__file__).resolve().parents[1]
 OPENMP = "libgomp.so.1"
 PATHS = re.compile(r"secondread/.*")
