@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -43,6 +44,19 @@ def test_a_damaged_library_is_built_again(fresh):
     library.write_bytes(data[:50] + b"\0" + data[51:])
     fresh.setenv("CXX", shlex.join([sys.executable, "-c", write]))
     assert build.compiled_file(CODE.name, FORM).read_bytes() == data
+
+
+def test_processes_that_start_at_once_compile_it_once(fresh, tmp_path):
+    write = (
+        "import os, sys, time; open(sys.argv[1], 'a').write('x'); time.sleep(0.3); "
+        "open(sys.argv[sys.argv.index('-o') + 1], 'wb').write(b'library')"
+    )
+    fresh.setenv("CXX", shlex.join([sys.executable, "-c", write, str(tmp_path / "times")]))
+    with ThreadPoolExecutor(3) as threads:  # the lock is one of open files, so threads stand for processes
+        found = list(threads.map(lambda _: build.compiled_file(CODE.name, FORM), range(3)))
+    assert len(set(found)) == 1
+    assert (tmp_path / "times").read_text() == "x"
+    assert [file.suffix for file in build.folder().iterdir()] == [".so"]
 
 
 def test_it_can_be_switched_off(fresh):

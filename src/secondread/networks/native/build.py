@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +21,10 @@ from typing import Generic, TypeVar, cast
 
 import torch
 
+from secondread.errors import UserError
 from secondread.networks.native.forms import HEADERS, Form, find_form
+from secondread.outputs.lock import only_one
+from secondread.terminal.events import log_event
 
 SWITCH = "SECONDREAD_NATIVE"
 """Set to 0, nothing is compiled and nothing compiled is used; to 1, what is compiled is used without the
@@ -111,18 +116,30 @@ def compiled_file(name: str, form: Form) -> Path | str:
     if (shipped := SHIPPED / shipped_name(name, form)).exists():
         return shipped
     stem = f"{name}-{_digest(form, platform.machine(), *platform.libc_ver())}"
-    for library in folder().glob(f"{stem}-*.so"):
-        if _is_own(library) and library.name == _named(stem, library):
-            return library
+    if (kept := _kept(stem)) is not None:
+        return kept
     if _compiler() is None:
         return f"no C++ compiler found ({', '.join(COMPILERS)}, or CXX)"
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder()) as scratch:
-        made = Path(scratch) / f"{stem}.so"
+    with ExitStack() as held, tempfile.TemporaryDirectory(dir=folder()) as scratch:
+        with suppress(UserError):  # without a lock, processes that start at once each compile it
+            held.enter_context(only_one(folder() / stem, beside=True, wait_seconds=LONGEST_BUILD))
+        if (kept := _kept(stem)) is not None:
+            return kept
+        made, begun = Path(scratch) / f"{stem}.so", time.monotonic()
         compile_form(form, made)
         library = folder() / _named(stem, made)
-        made.replace(library)  # whole at once: another process may be building or loading the same
+        made.replace(library)  # whole at once: another process may be loading the same
+        log_event("native code compiled", code=name, form=form.name, seconds=time.monotonic() - begun)
     return library
+
+
+def _kept(stem: str) -> Path | None:
+    """The library in the user's caches that is whole and that nobody else could have put there."""
+    for library in folder().glob(f"{stem}-*.so"):
+        if _is_own(library) and library.name == _named(stem, library):
+            return library
+    return None
 
 
 def shipped_name(name: str, form: Form) -> str:
@@ -157,7 +174,6 @@ def folder() -> Path:
 
 
 def _is_own(library: Path) -> bool:
-    """Code that somebody else could have put there is not loaded."""
     return library.stat().st_uid == os.getuid() and not library.parent.stat().st_mode & 0o022
 
 

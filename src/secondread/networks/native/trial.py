@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
+
 from secondread.networks.native.build import SWITCH
 
 ROUNDS = 5
@@ -22,19 +24,31 @@ def is_faster(file: Path | None, trial: Callable[[], float]) -> bool:
 def kept_gain(file: Path | None, trial: Callable[[], float]) -> float:
     """What `trial` gives, torch's time by that of the compiled code.
 
-    Tried once on a machine: the figure is kept in `file`, so that all later processes, and
-    those that start at once, go the same way. Where it cannot be kept it holds for this process.
+    Tried once on a machine: the figure is kept in `file`, so that all later processes, and those that start
+    at once, go the same way. Where it cannot be kept it holds for this process. Whoever asks first notices
+    nothing of it: it runs without gradients, in no mode of the caller's, and torch's generator stands where
+    it stood.
     """
     assert file is not None
     if file not in _known:
         try:
             if not file.exists():
                 file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                _write_once(file, f"{trial():.3f}\n")
+                _write_once(file, f"{_tried(trial):.3f}\n")
             _known[file] = float(file.read_text(encoding="ascii"))
         except (OSError, ValueError):
-            _known[file] = trial()
+            _known[file] = _tried(trial)
     return _known[file]
+
+
+def _tried(trial: Callable[[], float]) -> float:
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast("cpu", enabled=False),
+        torch.random.fork_rng(devices=[]),
+    ):
+        return trial()
 
 
 def gain(contenders: Mapping[bool, Callable[[], object]]) -> float:
