@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, groupby
-from pathlib import PurePosixPath
+from itertools import groupby
 
-from secondread.cohorts.listing.folder_names import stem_of
+from secondread.cohorts.listing.given.mask_files import FIELD, filled, mask_files
 from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.streamed.file_table import FileTable
 from secondread.errors import UserError
@@ -17,8 +14,6 @@ from secondread.outputs.temporary_database import TemporaryDatabase
 from secondread.wording.lists import Counted
 from secondread.wording.numbers import count
 
-_AT_ONCE = 1000
-_FIELD = re.compile(r"\{(\w*)\}|(\*)|(\?)")
 _FIELDS = ("stem", "name", "folder", "parent")
 
 
@@ -98,16 +93,15 @@ def masks_by_patterns(
 
         def fitting(pattern: str = pattern) -> Iterator[tuple[int, str, str]]:
             nonlocal any_fits
-            for number, image in chain.from_iterable(files.numbered(_AT_ONCE)):
-                for path in _fitting(pattern, image, files):
-                    if path != image:
-                        any_fits = True
-                        yield number, image, path
+            for number, image, path in mask_files(pattern, files, database):
+                if path != image:
+                    any_fits = True
+                    yield number, image, path
 
         found.add(fitting())
         first = next(files.paths(), None)
         if not any_fits and first is not None:
-            example = "".join(_filled(pattern, first))
+            example = "".join(filled(pattern, first))
             raise UserError(
                 f"--mask {pattern}: fits no file of {source}; for {first} it would be {example}; fields "
                 f"are {', '.join(f'{{{name}}}' for name in _FIELDS)}"
@@ -117,7 +111,7 @@ def masks_by_patterns(
 
 
 def _check(pattern: str) -> None:
-    names = [found[1] for found in _FIELD.finditer(pattern) if found[1] is not None]
+    names = [found[1] for found in FIELD.finditer(pattern) if found[1] is not None]
     if unknown := [name for name in names if name not in _FIELDS]:
         raise UserError(
             f"--mask {pattern}: {{{unknown[0]}}} is unknown; fields are "
@@ -125,38 +119,3 @@ def _check(pattern: str) -> None:
         )
     if not {"stem", "name", "folder", "parent"} & set(names):
         raise UserError(f"--mask {pattern}: names one file for all images; use {{stem}} for the image's name")
-
-
-def _fitting(pattern: str, image: str, files: FileTable) -> Iterable[str]:
-    """The files that a pattern names for an image."""
-    pieces = _filled(pattern, image)
-    if len(pieces) == 1:
-        return pieces if files.holds(pieces[0]) else []
-    return (path for path in files.beginning(pieces[0]) if _fits(path, pieces))
-
-
-def _fits(path: str, pieces: Sequence[str]) -> bool:
-    """Whether a path is these pieces: texts, and a `*` or `?` between two of them."""
-    text, *rest = pieces
-    if not path.startswith(text):
-        return False
-    path = path[len(text) :]
-    if not rest:
-        return not path
-    mark, *rest = rest
-    name = path.partition("/")[0]
-    lengths = range(len(name) + 1) if mark == "*" else range(1, 1 + bool(name))
-    return any(_fits(path[length:], rest) for length in lengths)
-
-
-def _filled(pattern: str, image: str) -> list[str]:
-    """The path that a pattern names for an image: texts, and a `*` or `?` between two of them."""
-    path = PurePosixPath(image)
-    folder = "" if str(path.parent) == "." else str(path.parent)
-    values = {"stem": stem_of(path), "name": path.name, "folder": folder or ".", "parent": path.parent.name}
-    whole = pattern if "/" in pattern or "{folder}" in pattern else f"{{folder}}/{pattern}"
-    filled = _FIELD.sub(
-        lambda found: f"\0{found[0]}\0" if found[1] is None else values[found[1]],
-        whole,
-    )
-    return posixpath.normpath(filled).split("\0")
