@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
 from types import FunctionType
-from typing import ParamSpec, Protocol, TypeVar, cast
+from typing import ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,14 @@ MOST = 64
 
 P = ParamSpec("P")
 R = TypeVar("R", covariant=True)
+
+
+@runtime_checkable
+class Digested(Protocol):
+    """What says by itself what it holds."""
+
+    @property
+    def digest(self) -> bytes: ...
 
 
 class Remembered(Protocol[P, R]):
@@ -31,8 +39,8 @@ class Remembered(Protocol[P, R]):
 
 
 def remembered(function: Callable[P, R]) -> Remembered[P, R]:
-    """`function`, of arrays, functions and what `repr` tells whole, with its last 64 answers kept by a digest
-    of what it was asked; `forget()` forgets them.
+    """`function`, of arrays, functions, what has a digest and what `repr` tells whole, with its last 64
+    answers kept by a digest of what it was asked; `forget()` forgets them.
 
     It must answer the same question alike, with what nobody changes. Raises TypeError on arrays of Python's
     objects, which their bytes do not tell apart.
@@ -64,6 +72,8 @@ def _digest(*arguments: object) -> bytes:
             made.update(np.ascontiguousarray(argument).data)
         elif isinstance(argument, FunctionType):
             made.update(f"{argument.__module__}.{argument.__qualname__}".encode())
+        elif isinstance(argument, Digested):
+            made.update(argument.digest)
         else:
             made.update(repr(argument).encode())
         made.update(b"\0")

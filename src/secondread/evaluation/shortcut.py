@@ -28,6 +28,7 @@ from secondread.evaluation.estimates import Estimate, Resampling, area_estimate
 from secondread.evaluation.remembered import remembered
 from secondread.metrics.ranks import spearman
 from secondread.metrics.roc import auroc
+from secondread.outputs.rows_on_disk import RowsOnDisk
 from secondread.wording.short import Short
 
 FOLDS = 5
@@ -35,6 +36,7 @@ MOST_CATEGORIES = 12
 LEAST_CASES = 10
 MOST_LEARNED = 20_000
 """Thumbnails that a fold learns from: of more a part is drawn, since all of them need 4 kB each."""
+_SHOWN_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, repr=False)
@@ -205,7 +207,7 @@ def _leaf(n: int) -> int:
 
 @remembered
 def _label_from(  # type: ignore[no-untyped-def]
-    features: NDArray[np.floating],
+    features: NDArray[np.floating] | RowsOnDisk,
     labels: NDArray[np.bool_],
     groups: NDArray[np.int64],
     how: Resampling,
@@ -286,14 +288,19 @@ def _thumbnail_ceiling(
 ) -> Estimate:
     if not thumbnails:
         return Estimate(None, reason="the run has no thumbnails.npz")
-    has = np.fromiter((path in thumbnails for path in paths), bool, len(paths))
-    if not has.any():
+    has = np.zeros(len(paths), bool)
+
+    def shown() -> Iterator[NDArray[np.float32]]:
+        for begin in range(0, len(paths), _SHOWN_AT_ONCE):
+            some = [thumbnails.get(path) for path in paths[begin : begin + _SHOWN_AT_ONCE]]
+            has[begin : begin + len(some)] = [thumbnail is not None for thumbnail in some]
+            there = [thumbnail.ravel() for thumbnail in some if thumbnail is not None]
+            if there:
+                yield np.nan_to_num(np.stack(there, dtype=np.float32), copy=False)
+
+    pixels = RowsOnDisk("thumbnails of labelled images", shown())
+    if not len(pixels):
         return Estimate(None, reason="no test image has a thumbnail")
-    pixels = np.empty((int(has.sum()), thumbnails[paths[int(has.argmax())]].size), np.float32)
-    shown = (thumbnails[path] for path, there in zip(paths, has, strict=True) if there)
-    for picture, thumbnail in zip(pixels, shown, strict=True):
-        picture[:] = thumbnail.ravel()
-    pixels = np.nan_to_num(pixels, copy=False)
     return _label_from(pixels, labels[has], groups[has], how, _linear_classifier, MOST_LEARNED)
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Generic, TypeVar
 
-from secondread.errors import UserError
-from secondread.outputs.whole import NO_ROOM
+from secondread.outputs.temporary import room_for, temporary_file
 from secondread.texts import Places
 
-AT_MOST = 4 << 20
-"""Bytes that stay in memory; more go to a file without a name in the folder for temporary files."""
 _LENGTH = 4
 
 T = TypeVar("T")
@@ -38,23 +33,15 @@ class NamedRecords(Mapping[str, T], Generic[T]):
     def _filled(self) -> IO[bytes]:
         if self._file is not None:
             return self._file
-        file: IO[bytes] = tempfile.SpooledTemporaryFile(AT_MOST)  # noqa: SIM115 - closed with its owner
-        weakref.finalize(self, file.close)
+        file = temporary_file(self)
         ends, hashes, end = array("Q"), array("q"), 0
-        try:
+        with room_for(self._what):
             for name, record in self._fill():
                 key = name.encode("utf-8", "surrogatepass")
                 end += file.write(len(key).to_bytes(_LENGTH, "little") + key + record)
                 ends.append(end)
                 hashes.append(hash(name))
             file.flush()
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            raise UserError(
-                f"{tempfile.gettempdir()}: {self._what}: no room left to write it ({error.strerror}); "
-                "free some space, or set TMPDIR to a folder on another disk, and run again"
-            ) from error
         self._file, self._ends, self._places = file, ends, Places.of_hashes(hashes)
         self._superseded = set(self._places.superseded(lambda at: self._at(file, at)[0]).tolist())
         return file
