@@ -63,6 +63,8 @@ def test_typed_columns_become_what_a_person_would_write(tmp_path: Path) -> None:
         ("path\na\n", ("split=test",), "no row meets split=test"),
         ("path\na\n", ("view=PA",), "no column 'view'"),
         ("path,split\na,tset\n", (), "line 2, column split: 'tset'"),
+        ("path,split\na,\na,\nb,tset\n", (), "line 3, column path: a is already on line 2"),
+        ("path,split\na,\nb,tset\na,\n", (), "line 3, column split"),
     ],
 )
 def test_what_is_wrong_is_told_as_of_a_manifest(tmp_path: Path, text: str, where, words: str) -> None:

@@ -62,7 +62,8 @@ class ManifestFile:
             yield replace(row, path=absolute(self.reference(row)), mask=mask)
 
     def looked_through(self, take: Callable[[Row], None] | None = None) -> Overview:
-        """All rows read once, and refused where one is wrong or a path stands twice.
+        """All rows read once, and refused where one is wrong or a path stands twice; of several errors the
+        first is told.
 
         take   called with each row that meets the conditions
 
@@ -72,14 +73,18 @@ class ManifestFile:
         conditions = self._conditions(found)
         digest, count, first = RowsDigest(found.further), 0, None
         hashes = array("Q")
-        for _, row in found:
-            hashes.append(_hash(row.path))
-            if meets(row, conditions):
-                digest.add(row)
-                if take is not None:
-                    take(row)
-                first = first or row
-                count += 1
+        try:
+            for _, row in found:
+                hashes.append(_hash(row.path))
+                if meets(row, conditions):
+                    digest.add(row)
+                    if take is not None:
+                        take(row)
+                    first = first or row
+                    count += 1
+        except UserError:
+            self._refuse_twice(hashes)
+            raise
         if first is None:
             if not hashes:
                 raise UserError(

@@ -53,19 +53,28 @@ def _csv_lines(path: Path) -> Lines:
 
 
 def parse_rows(path: Path, lines: Lines) -> tuple[PackedRows, tuple[str, ...]]:
-    """The rows, and what is to be said of the columns. Raises UserError for a path that stands twice."""
+    """The rows, and what is to be said of the columns. Raises UserError for a path that stands twice, and for
+    what else is wrong of a line; of several what stands first."""
     found = RowsOfLines(path, lines)
     rows, numbers = PackedRows(found.further), array("Q")
-    for number, row in found:
-        rows.append(row)
-        numbers.append(number)
+    try:
+        for number, row in found:
+            rows.append(row)
+            numbers.append(number)
+    except UserError:
+        _refuse_twice(path, rows, numbers)
+        raise
+    _refuse_twice(path, rows, numbers)
+    return rows, found.notes
+
+
+def _refuse_twice(path: Path, rows: PackedRows, numbers: Sequence[int]) -> None:
     paths = rows.column("path")
     places = Places(paths)
     for at in places.repeated(paths.made).tolist():
         image = paths.made(at)
         earlier = places.first(image, paths) or 0
         raise twice(path, image, numbers[earlier], numbers[at])
-    return rows, found.notes
 
 
 def twice(path: Path, image: str, earlier: int, number: int) -> UserError:
