@@ -3,7 +3,7 @@ from collections import Counter, defaultdict
 import pytest
 
 from secondread.cohorts.manifest import Manifest
-from secondread.cohorts.row import Row
+from secondread.cohorts.row import PackedRows, Row
 from secondread.cohorts.split import split
 from secondread.errors import UserError
 
@@ -33,6 +33,16 @@ def test_a_patient_stays_together_and_labels_spread_alike(tmp_path):
 def test_the_seed_decides(tmp_path):
     assert split(made(tmp_path), seed=1).rows == split(made(tmp_path), seed=1).rows
     assert split(made(tmp_path), seed=1).rows != split(made(tmp_path), seed=2).rows
+
+
+@pytest.mark.parametrize("how", [{}, {"folds": 3}])
+def test_rows_of_a_file_are_split_alike_and_stay_packed(tmp_path, how):
+    manifest = made(tmp_path)
+    read = Manifest.read(manifest.write(tmp_path / "m.csv"))
+    got = split(read, seed=0, **how)
+    assert isinstance(got.rows, PackedRows)
+    assert got.rows == split(manifest, seed=0, **how).rows
+    assert got.rows.column("path") is read.rows.column("path")
 
 
 def test_folds_are_alike_and_fill_their_own_column(tmp_path):

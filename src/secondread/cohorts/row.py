@@ -69,6 +69,19 @@ class PackedRows(Packed[Row]):
             return rows
         return cls(dict.fromkeys(name for row in rows for name in row.extra), rows)
 
+    def with_column(self, name: str, cells: Iterable[str]) -> Self:
+        """The same rows with other cells in one column, which is a further one where it is not there; what
+        they have in common is held once."""
+        found = type(self)(dict.fromkeys((*self.further, *({name} - {*COLUMNS}))))
+        for column in found._columns:
+            if column != name:
+                found._columns[column] = self._columns[column]
+        for cell in cells:
+            found._columns[name].append(cell)
+        found._own = [found._columns[column] for column in COLUMNS]
+        found._extra = [(column, found._columns[column]) for column in found.further]
+        return found
+
     def append(self, row: Row) -> None:
         for name, cells in zip(COLUMNS, self._own, strict=True):
             cells.append(getattr(row, name))
@@ -128,12 +141,17 @@ def patient_of(row: Row) -> str:
     The volumes, pages, frames or slices of one file (`file#frame/N`) are one patient's unless ids say
     otherwise; the images of an npz archive are many patients'.
     """
-    if row.patient_id:
-        return f"patient {row.patient_id}"
-    if row.study_id:
-        return f"study {row.study_id}"
-    whole = shared_file(row.path)
-    return f"file {whole}" if whole else f"image {row.path}"
+    return patient_of_cells(row.patient_id, row.study_id, row.path)
+
+
+def patient_of_cells(patient: str, study: str, path: str) -> str:
+    """`patient_of` a row with these cells."""
+    if patient:
+        return f"patient {patient}"
+    if study:
+        return f"study {study}"
+    whole = shared_file(path)
+    return f"file {whole}" if whole else f"image {path}"
 
 
 def counts_alone(row: Row) -> bool:

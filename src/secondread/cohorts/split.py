@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from itertools import repeat
 
 import numpy as np
+from numpy.typing import NDArray
 
 from secondread.cohorts.columns import COLUMNS
 from secondread.cohorts.manifest import Manifest, ManifestLike
-from secondread.cohorts.row import Row, patient_of
+from secondread.cohorts.row import PackedRows, Row, patient_of_cells
 from secondread.errors import UserError
 from secondread.wording.numbers import count
 
+Numbers = NDArray[np.int64]
 _OF_ONE_IMAGE = ("path", "mask", "patient_id", "study_id", "split")
 """Columns by which nothing can be spread alike."""
 
@@ -48,34 +51,37 @@ def split(
     manifest = Manifest.of(manifest)
     name = manifest.source or "manifest"
     column = "fold" if folds is not None else "split"
-    if not again and any(row.split or (folds is not None and row.extra.get("fold")) for row in manifest.rows):
+    rows = PackedRows.of(manifest.rows)
+    taken = ("split", "fold") if folds is not None and "fold" in rows.further else ("split",)
+    if not again and any(cell for each in taken for cell in rows.column(each)):
         raise UserError(f"{name}: rows already have a split or fold; pass --again to replace it")
     known = {*COLUMNS, *manifest.extra_columns}
     if unknown := [each for each in stratify if each not in known]:
         raise UserError(_no_column(name, unknown[0], manifest))
     parts = _parts(test, validation, folds)
 
-    patients: dict[str, list[Row]] = defaultdict(list)
-    for row in manifest.rows:
-        patients[patient_of(row)].append(row)
-    labelled = {who: rows for who, rows in patients.items() if any(row.label for row in rows)}
-    if not labelled:
-        labelled = dict(patients)
-    if len(labelled) < len(parts):
+    patients = _Patients(rows)
+    if patients.labelled < len(parts):
         raise UserError(
-            f"{name}: {count(len(labelled), 'patient')} with labels cannot fill {len(parts)} parts"
+            f"{name}: {count(patients.labelled, 'patient')} with labels cannot fill {len(parts)} parts"
         )
+    part_of = patients.assigned(parts, [rows.column(each) for each in stratify], np.random.default_rng(seed))
+    names = [*parts, "" if folds is not None else "train"]
+    cells = (names[part] for part in part_of[patients.of_rows].tolist())
+    if manifest.rows is rows:
+        given = rows if column == "split" else rows.with_column("split", repeat("", len(rows)))
+        return replace(manifest, rows=given.with_column(column, cells))
+    if column == "split":
+        return replace(manifest, rows=tuple(map(_in_split, manifest.rows, cells)))
+    return replace(manifest, rows=tuple(map(_in_fold, manifest.rows, cells)))
 
-    part_of = _assign(labelled, parts, stratify, np.random.default_rng(seed))
-    rest = "" if folds is not None else "train"
-    rows = []
-    for row in manifest.rows:
-        part = part_of.get(patient_of(row), rest)
-        if column == "split":
-            rows.append(replace(row, split=part))
-        else:
-            rows.append(replace(row, split="", extra={**row.extra, "fold": part}))
-    return replace(manifest, rows=tuple(rows))
+
+def _in_split(row: Row, part: str) -> Row:
+    return replace(row, split=part)
+
+
+def _in_fold(row: Row, part: str) -> Row:
+    return replace(row, split="", extra={**row.extra, "fold": part})
 
 
 def _no_column(name: str, column: str, manifest: Manifest) -> str:
@@ -105,45 +111,75 @@ def _parts(test: float, validation: float, folds: int | None) -> dict[str, float
     return {part: share for part, share in shares.items() if share > 0}
 
 
-def _assign(
-    patients: dict[str, list[Row]],
-    parts: dict[str, float],
-    stratify: Sequence[str],
-    rng: np.random.Generator,
-) -> dict[str, str]:
-    """Which patient goes to which part.
+class _Patients:
+    """Who must stay together (`patient_of`), by numbers in the order of their names.
 
-    Patients come stratum by stratum in random order; each goes to the part whose images so far fall
-    most short of its share, in its stratum first and then over all, as in error diffusion.
+    of_rows   `[n]` each row's patient
+    labelled  how many are to be parted: those with a labelled image, or all where none has one
     """
-    strata: dict[tuple[tuple[str, ...], ...], list[str]] = defaultdict(list)
-    for who in sorted(patients):
-        strata[tuple(tuple(sorted({row.value(c) for row in patients[who]})) for c in stratify)].append(who)
 
-    names = list(parts)
-    shares = np.array([parts[name] for name in names])
-    short_over_all = np.zeros(len(names))
-    part_of: dict[str, str] = {}
-    for stratum in sorted(strata):
-        members = strata[stratum]
-        short = rng.permutation(len(names)) * 1e-6
-        for i in rng.permutation(len(members)):
-            who = members[i]
-            images = len(patients[who])
-            short += shares * images
-            short_over_all += shares * images
-            taken = int(np.argmax(short + 0.5 * short_over_all))
-            short[taken] -= images
-            short_over_all[taken] -= images
-            part_of[who] = names[taken]
-    _fill_empty_parts(part_of, names, rng)
-    return part_of
+    def __init__(self, rows: PackedRows) -> None:
+        known: dict[str, int] = {}
+        cells = map(patient_of_cells, rows.column("patient_id"), rows.column("study_id"), rows.column("path"))
+        appeared = np.fromiter((known.setdefault(who, len(known)) for who in cells), np.int64, len(rows))
+        place = np.empty(len(known), np.int64)
+        place[[known[who] for who in sorted(known)]] = np.arange(len(known))
+        del known
+        self.of_rows = place[appeared]
+        has_label = np.zeros(len(place), bool)
+        has_label[self.of_rows[np.fromiter(map(bool, rows.column("label")), bool, len(rows))]] = True
+        self._parted = np.flatnonzero(has_label) if has_label.any() else np.arange(len(place))
+        self.labelled = len(self._parted)
+        self._images = np.bincount(self.of_rows, minlength=len(place))
+
+    def assigned(
+        self, parts: dict[str, float], columns: Sequence[Sequence[str]], rng: np.random.Generator
+    ) -> Numbers:
+        """`[patients]` which part each goes to, the number of parts for one that is not parted.
+
+        Patients come stratum by stratum in random order; each goes to the part whose images so far fall
+        most short of its share, in its stratum first and then over all, as in error diffusion.
+        """
+        shares = np.array([*parts.values()])
+        short_over_all = np.zeros(len(parts))
+        part_of = np.full(len(self._images), len(parts))
+        for members in self._strata(columns):
+            short = rng.permutation(len(parts)) * 1e-6
+            for who in members[rng.permutation(len(members))].tolist():
+                images = self._images[who]
+                short += shares * images
+                short_over_all += shares * images
+                taken = int(np.argmax(short + 0.5 * short_over_all))
+                short[taken] -= images
+                short_over_all[taken] -= images
+                part_of[who] = taken
+        _fill_empty_parts(part_of, len(parts), rng)
+        return part_of
+
+    def _strata(self, columns: Sequence[Sequence[str]]) -> list[Numbers]:
+        """The patients that are parted, by the values that their images have in each column."""
+        key_of: list[tuple[tuple[int, ...], ...]] = [()] * self.labelled
+        for cells in columns:
+            values = {value: place for place, value in enumerate(sorted(set(cells)))}
+            value = np.fromiter(map(values.__getitem__, cells), np.int64, len(self.of_rows))
+            pairs = np.unique(self.of_rows * len(values) + value)
+            begins = np.searchsorted(pairs, self._parted * len(values)).tolist()
+            ends = np.searchsorted(pairs, (self._parted + 1) * len(values)).tolist()
+            value_of = (pairs % len(values)).tolist()
+            known: dict[tuple[int, ...], tuple[int, ...]] = {}
+            for at, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+                found = tuple(value_of[begin:end])
+                key_of[at] += (known.setdefault(found, found),)
+        strata: dict[tuple[tuple[int, ...], ...], array[int]] = {}
+        for who, key in zip(self._parted.tolist(), key_of, strict=True):
+            strata.setdefault(key, array("q")).append(who)
+        return [np.array(strata[key]) for key in sorted(strata)]
 
 
-def _fill_empty_parts(part_of: dict[str, str], names: Sequence[str], rng: np.random.Generator) -> None:
+def _fill_empty_parts(part_of: Numbers, parts: int, rng: np.random.Generator) -> None:
     """Give every part at least one patient, taken from the fullest."""
-    for name in names:
-        if name not in part_of.values():
-            fullest = max(names, key=lambda other: sum(part == other for part in part_of.values()))
-            candidates = sorted(who for who, part in part_of.items() if part == fullest)
-            part_of[candidates[int(rng.integers(len(candidates)))]] = name
+    for part in range(parts):
+        held = np.bincount(part_of, minlength=parts)[:parts]
+        if not held[part]:
+            candidates = np.flatnonzero(part_of == np.argmax(held))
+            part_of[candidates[int(rng.integers(len(candidates)))]] = part
