@@ -57,6 +57,7 @@ def _torch() -> Iterator[Finding]:
         f"torch uses {torch.get_num_threads()} ({threads().why})",
     )
     yield _precision(f"; GPU bf16: {torch.cuda.is_bf16_supported()}" if devices else "")
+    from secondread.flows.compiled_coupling import run as couplings
     from secondread.flows.glow import choice
     from secondread.networks import structural_similarity
     from secondread.networks.convolution3 import frozen, winograd
@@ -65,6 +66,7 @@ def _torch() -> Iterator[Finding]:
     yield Finding("native code", f"networks of flows' couplings in {choice.told()}")
     yield Finding("convolutions", f"3×3 in float32 are trained {winograd.told()}")
     yield Finding("frozen convolutions", f"3×3 in float32 are computed {frozen.told()}")
+    yield Finding("couplings", f"of frozen flows on small maps run {couplings.told()}")
     yield Finding("similarity", f"of pictures is computed {structural_similarity.told()}")
     yield Finding("blocks", f"of frozen EfficientNets in float32 run {run.told()}")
 

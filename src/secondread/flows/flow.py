@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from secondread.flows.compiled_coupling.run import compiled_transform
 from secondread.flows.coupling import CouplingBlock, MakeSubnet
 from secondread.flows.elementwise import Elementwise
 from secondread.flows.latent import Latent, UnitGaussian
@@ -79,6 +80,9 @@ class Flow(nn.Module):
         """z `[N, C, *S]` and the log-determinant at each position `[N, 1, *S]`, nats, float32."""
         condition = self._condition(x, condition)
         z = x.float()
+        compiled = compiled_transform(self.blocks, z) if condition is None else None
+        if compiled is not None:
+            return compiled
         total = torch.zeros_like(z[:, :1])
         for block in self.blocks:
             z, log_determinant = block(z, condition)

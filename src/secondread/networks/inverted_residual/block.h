@@ -7,7 +7,6 @@
 
 namespace secondread {
 
-constexpr int64_t AT_ONCE = 192;  // steps of a product, whose weights then stay close
 constexpr int64_t POSITIONS = 256;  // of which unfinished sums are kept
 
 /// Zeros along an axis by which stride s gives ceil(length / s) values: the larger half lies behind.

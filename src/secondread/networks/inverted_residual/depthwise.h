@@ -5,6 +5,13 @@
 
 namespace secondread {
 
+/// min(max(x, 0), 6); what is not a number stays that.
+inline Vec cut_off(Vec value) {
+    const Vec none = Vec{}, most = all(6);
+    const Vec above = value < none ? none : value;
+    return above > most ? most : above;
+}
+
 constexpr int ACROSS = 8;  // columns whose sums stay in registers
 
 /// One row of outputs `[columns][LANES]` of Kernel lines `[..][LANES]`, with weight `[Kernel²][LANES]`.

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from secondread.networks.fused_convolution import folded_parameters, stamp_of
 from secondread.networks.inverted_residual.layers import InvertedResidual
+from secondread.networks.native.grouped import grouped, whole
 
 KEPT = "_packed"
 KERNELS, STRIDES = (3, 5), (1, 2)
@@ -61,12 +60,12 @@ def _made(block: InvertedResidual, stamp: tuple[object, ...], lanes: int, widest
         dense = block.expand.convolution
         into, size, strides = dense.in_channels, dense.kernel_size[0], (dense.stride[0], strides[1])
         weight, bias = folded_parameters(*block.expand)
-        tensors += [_in_groups(weight.permute(2, 3, 1, 0).flatten(0, 2), lanes, widest), _whole(bias, lanes)]
+        tensors += [grouped(weight.permute(2, 3, 1, 0).flatten(0, 2), lanes, widest), whole(bias, lanes)]
     weight, bias = folded_parameters(*block.by_channel)
-    vectors = _whole(weight.flatten(1).t(), lanes).unflatten(1, (-1, lanes)).transpose(0, 1)
-    tensors += [vectors.contiguous(), _whole(bias, lanes)]
+    vectors = whole(weight.flatten(1).t(), lanes).unflatten(1, (-1, lanes)).transpose(0, 1)
+    tensors += [vectors.contiguous(), whole(bias, lanes)]
     weight, bias = folded_parameters(*block.project)
-    tensors += [_in_groups(_whole(weight.flatten(1), lanes).t(), lanes, widest), _whole(bias, lanes)]
+    tensors += [grouped(whole(weight.flatten(1), lanes).t(), lanes, widest), whole(bias, lanes)]
     width, channels = last.in_channels, last.out_channels
     sizes = (into, width, channels, size, strides[0], by_channel.kernel_size[0], strides[1], block.shortcut)
     addresses = [0, 0, *(tensor.data_ptr() for tensor in tensors)][-6:]
@@ -90,17 +89,3 @@ def _is_square(convolution: nn.Conv2d) -> bool:
     """Whether its axes are alike, and it misses no number between its taps."""
     (down, across), (row, column) = convolution.kernel_size, convolution.stride
     return down == across >= row == column and set(convolution.dilation) == {1}
-
-
-def _whole(x: Tensor, lanes: int) -> Tensor:
-    """With zeros behind, so that the last axis is a number of vectors."""
-    return functional.pad(x, (0, -x.shape[-1] % lanes)).contiguous()
-
-
-def _in_groups(weight: Tensor, lanes: int, widest: int) -> Tensor:
-    """`[steps, channels]` as `[groups][steps][channels of the group]`, in the groups of groups.h."""
-    weight = _whole(weight, lanes)
-    vectors = weight.shape[1] // lanes
-    groups = -(-vectors // widest)
-    ends = [vectors * number // groups * lanes for number in range(groups + 1)]
-    return torch.cat([weight[:, begin:end].flatten() for begin, end in pairwise(ends)])

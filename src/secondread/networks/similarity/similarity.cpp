@@ -2,7 +2,7 @@
 
 #include <omp.h>
 
-#include "vectors.h"
+#include "groups.h"
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
@@ -18,20 +18,13 @@ struct Call {
     int64_t out_columns() const { return columns - across + 1; }
 };
 
-constexpr int SUMS = 4;  // of x, y, x² + y², xy
-
-inline Vec load_some(const float* from, int64_t count) {
-    if (count >= LANES) return load(from);
-    float lanes[LANES] = {};
-    std::memcpy(lanes, from, count * sizeof(float));
-    return load(lanes);
-}
+constexpr int KINDS = 4;  // of x, y, x² + y², xy
 
 /// Sums down the rows of a window, for all columns, to lines `apart` from one another.
 inline void sum_down(const Call& call, const float* x, const float* y, float* lines, int64_t apart) {
     for (int64_t column = 0; column < call.columns; column += LANES) {
         const int64_t known = call.columns - column;
-        Vec sums[SUMS] = {};
+        Vec sums[KINDS] = {};
         for (int64_t at = 0; at < call.down; ++at) {
             const Vec weight = all(call.weights_down[at]);
             const Vec a = load_some(x + at * call.columns + column, known);
@@ -41,7 +34,7 @@ inline void sum_down(const Call& call, const float* x, const float* y, float* li
             sums[2] += weight * (a * a + b * b);
             sums[3] += weight * (a * b);
         }
-        for (int sum = 0; sum < SUMS; ++sum) store(lines + sum * apart + column, sums[sum]);
+        for (int sum = 0; sum < KINDS; ++sum) store(lines + sum * apart + column, sums[sum]);
     }
 }
 
@@ -54,7 +47,7 @@ inline Vec similarity(const Call& call, const Vec* sums) {
 }
 
 inline void run(const Call& call, float* to) {
-    const int64_t apart = divide_up(call.columns + call.across, LANES) * LANES + LANES, each = SUMS * apart;
+    const int64_t apart = divide_up(call.columns + call.across, LANES) * LANES + LANES, each = KINDS * apart;
     const int64_t rows = call.out_rows(), columns = call.out_columns(), plane = call.rows * call.columns;
     Arena& arena = Arena::own();
     arena.restart();
@@ -65,16 +58,12 @@ inline void run(const Call& call, float* to) {
         const int64_t start = number / rows * plane + number % rows * call.columns;
         sum_down(call, call.x + start, call.y + start, lines, apart);
         for (int64_t column = 0; column < columns; column += LANES) {
-            Vec sums[SUMS] = {};
+            Vec sums[KINDS] = {};
             for (int64_t at = 0; at < call.across; ++at) {
                 const Vec weight = all(call.weights_across[at]);
-                for (int sum = 0; sum < SUMS; ++sum) sums[sum] += weight * load(lines + sum * apart + column + at);
+                for (int sum = 0; sum < KINDS; ++sum) sums[sum] += weight * load(lines + sum * apart + column + at);
             }
-            const Vec found = similarity(call, sums);
-            float lanes[LANES];
-            store(lanes, found);
-            const int64_t count = std::min<int64_t>(LANES, columns - column);
-            std::memcpy(to + number * columns + column, lanes, count * sizeof(float));
+            store_some(to + number * columns + column, similarity(call, sums), columns - column);
         }
     }
 }

@@ -9,6 +9,7 @@ namespace secondread {
 
 constexpr int WIDEST = LANES == 4 ? 4 : 3;  // vectors of a group
 constexpr int SUMS = LANES == 8 ? 12 : 24;  // vectors of sums, of 16 and of 32 registers
+constexpr int64_t AT_ONCE = 192;  // steps of a product, whose weights then stay close
 
 template <int Wide>
 constexpr int ROWS_OF = SUMS / Wide;
@@ -39,13 +40,6 @@ inline void for_each_halved(int64_t rows, const Work& work, int64_t first = 0) {
     if constexpr (Most > 1) {
         if (first < rows) for_each_halved<Most / 2>(rows, work, first);
     }
-}
-
-/// min(max(x, 0), 6); what is not a number stays that.
-inline Vec cut_off(Vec value) {
-    const Vec none = Vec{}, most = all(6);
-    const Vec above = value < none ? none : value;
-    return above > most ? most : above;
 }
 
 /// Sums that begin with a bias `[Wide vectors]`.

@@ -1,0 +1,55 @@
+"""The compiled couplings, as a function of tensors."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from secondread.networks.native.arguments import check
+from secondread.networks.native.build import Code
+from secondread.networks.native.forms import Form, single
+
+
+class CouplingsKernel:
+    """Couplings that `packed` has brought into order, one after another.
+
+    Each number is summed up in one order, whatever the batch and the number of threads.
+
+    lanes   numbers in a vector
+    widest  vectors in a group of channels
+    """
+
+    def __init__(self, library: Path) -> None:
+        """Raises OSError where the library cannot be loaded."""
+        found = ctypes.CDLL(str(library))
+        for size in (found.secondread_lanes, found.secondread_widest):
+            size.restype = ctypes.c_int64
+        self.lanes, self.widest = found.secondread_lanes(), found.secondread_widest()
+        self._run = found.secondread_couplings
+        self._run.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 5, *[ctypes.c_void_p] * 3]
+
+    def __call__(self, x: Tensor, records: list[bytes]) -> tuple[Tensor, Tensor]:
+        """z `[N, C, H, W]` and the log-determinant `[N, 1, H, W]`, of x `[N, C, H, W]` float32 on the CPU."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        images, _, rows, columns = x.shape
+        z = torch.empty(x.shape, memory_format=torch.channels_last)
+        log_determinant = torch.empty(images, 1, rows, columns)
+        sizes = (len(records), images, rows, columns, torch.get_num_threads())
+        pointers = (tensor.data_ptr() for tensor in (x, z, log_determinant))
+        check(self._run(b"".join(records), *sizes, *pointers))
+        return z, log_determinant
+
+
+def _load(form: Form, library: Path) -> CouplingsKernel:
+    return CouplingsKernel(library)
+
+
+CODE = Code(
+    "couplings",
+    single(Path(__file__).parent / "coupling.cpp"),
+    _load,
+    "compiled couplings are not used, scores of flows take longer",
+)

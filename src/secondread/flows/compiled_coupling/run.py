@@ -1,0 +1,117 @@
+"""Couplings by compiled code, where it suits them and a trial finds it faster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+
+from secondread.flows.compiled_coupling.kernel import CODE, CouplingsKernel
+from secondread.flows.compiled_coupling.packed import packed_coupling
+from secondread.flows.coupling import CouplingBlock
+from secondread.flows.elementwise import Affine
+from secondread.flows.subnets import ConvSubnet
+from secondread.networks.as_graph import written_as_graph
+from secondread.networks.native.trial import gain, is_faster, kept_gain
+
+SINGLE = torch.float32
+FEWEST_POSITIONS = 8
+"""Of a map, below which torch's operations on many maps at once take less."""
+MOST_TILES = 11
+"""Of 4×4 in a map; above, convolutions 3×3 take fewer products (`networks.convolution3.frozen`)."""
+
+
+def compiled_transform(blocks: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """What `Flow.transform` gives without a condition, by one call of compiled code; None where that does not
+    suit or is not faster.
+
+    It is for small maps `[N, C, H, W]` without gradient on a CPU in float32, affine couplings with a
+    `ConvSubnet` and a permutation. Parameters are kept beside the couplings in its order, and made anew when
+    one has changed. An image's numbers are the same bits in every batch and on any number of threads. Both
+    ways agree to the rounding of float32, some 1e-6 of the largest value for each coupling.
+    """
+    kernel = _kernel(x)
+    if kernel is None:
+        return None
+    records = [_record(block, x.shape[1], kernel) for block in blocks]
+    return kernel(x, records) if records and all(records) else None
+
+
+def _kernel(x: Tensor) -> CouplingsKernel | None:
+    suits = (
+        not torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and x.dtype is SINGLE
+        and x.dim() == 4
+        and len(x) > 0
+        and x.shape[2] * x.shape[3] >= FEWEST_POSITIONS
+        and -(-x.shape[2] // 4) * -(-x.shape[3] // 4) <= MOST_TILES
+        and not torch.is_autocast_enabled("cpu")
+        and not written_as_graph()
+        and not torch._C._are_functorch_transforms_active()
+    )
+    kernel = CODE.native(SINGLE) if suits else None
+    if kernel is None or not is_faster(CODE.stamp(SINGLE), partial(_trial, kernel)):
+        return None
+    return kernel
+
+
+def _record(block: nn.Module, channels: int, kernel: CouplingsKernel) -> bytes:
+    """Empty where the block is not such a coupling."""
+    if type(block) is not CouplingBlock or type(block.elementwise) is not Affine:
+        return b""
+    if type(block.subnet) is not ConvSubnet or block.permutation is None:
+        return b""
+    first, _, last = block.subnet
+    if not (_is_centred(first) and _is_centred(last) and first.in_channels == block.halves[0]):
+        return b""
+    if len(block.permutation) != channels:
+        return b""
+    packed = packed_coupling(
+        block,
+        (first, last),
+        block.scale_before_softplus,
+        block.offset,
+        block.permutation,
+        block.elementwise.clamp,
+        block.halves[0],
+        kernel.lanes,
+        kernel.widest,
+    )
+    return packed.record
+
+
+def _is_centred(module: nn.Module) -> TypeGuard[nn.Conv2d]:
+    """A convolution in float32 that keeps a map's size."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and len(set(module.kernel_size)) == 1
+        and module.kernel_size[0] % 2 == 1
+        and module.padding == (module.kernel_size[0] // 2,) * 2
+        and module.stride == module.dilation == (1, 1)
+        and module.groups == 1
+        and module.weight.dtype is SINGLE
+    )
+
+
+def told() -> str:
+    """Whether couplings on small maps are compiled here, or why not."""
+    kernel = CODE.native(SINGLE)
+    if kernel is None:
+        return f"by torch ({CODE.why_not(SINGLE)})"
+    trial = partial(_trial, kernel)
+    faster = kept_gain(CODE.stamp(SINGLE), trial)
+    compiled = f"code compiled for {CODE.form_of(SINGLE)}, {faster:.2f} times as fast as torch here"
+    return f"by {compiled}" if is_faster(CODE.stamp(SINGLE), trial) else f"by torch ({compiled})"
+
+
+@torch.no_grad()
+def _trial(kernel: CouplingsKernel) -> float:
+    """On a coupling of 8×8 cells."""
+    generator = torch.Generator().manual_seed(0)
+    block = CouplingBlock(128, partial(ConvSubnet, 2, hidden=128), generator=generator).requires_grad_(False)
+    x = torch.randn(1, 128, 8, 8, generator=generator).contiguous(memory_format=torch.channels_last)
+    return gain({False: lambda: block(x), True: lambda: kernel(x, [_record(block, 128, kernel)])})
