@@ -6,7 +6,7 @@ from made_readings import Made, make_readings
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from secondread.errors import UserError
-from secondread.evaluation import shortcut
+from secondread.evaluation import groups, shortcut, warnings
 from secondread.evaluation.evaluate import evaluate
 from secondread.evaluation.evaluation import Evaluation
 
@@ -116,6 +116,29 @@ def test_each_finding_meets_all_normals(evaluation):
     found = evaluation.metrics()["per_finding"]
     assert found["bright spot"]["n"] == {"normal": 40, "abnormal": 30}
     assert found["double"]["n"] == {"normal": 40, "abnormal": 10}
+
+
+def test_of_findings_that_all_differ_the_commonest_are_judged(fresh, monkeypatch):
+    sick = [row for row in fresh.rows if row["label"] == "abnormal"]
+    for number, row in enumerate(sick):
+        row["finding"] = f"{number:02d}; common" if number < 2 else f"{number:02d}"
+    every = judged(fresh.write())
+    assert len(every.findings) == 11
+    assert "many_findings" not in {warning.kind for warning in every.warnings}
+
+    judged_ones = []
+    group = groups._group
+    monkeypatch.setattr(groups, "_group", lambda *a, **k: judged_ones.append(a[0]) or group(*a, **k))
+    monkeypatch.setattr(groups, "MOST_FINDINGS", 3)
+    monkeypatch.setattr(groups, "MOST_CURVES", 1)
+    monkeypatch.setattr(warnings, "MOST_FINDINGS", 3)
+    some = judged(fresh)
+    assert [name for name in judged_ones if name not in {"north", "south"}] == ["common", "00", "01"]
+    kept = dict(list(every.metrics()["per_finding"].items())[:3])
+    assert some.metrics()["per_finding"] == kept
+    assert [found.roc is None for found in some.findings] == [False, True, True]
+    (told,) = [warning for warning in some.warnings if warning.kind == "many_findings"]
+    assert "11 findings; the 3 commonest" in told.text
 
 
 def test_columns_with_a_few_values_become_subgroups(evaluation):

@@ -14,7 +14,7 @@ from secondread.evaluation.cases import join
 from secondread.evaluation.comparisons import compare_baselines, compare_complexity
 from secondread.evaluation.estimates import Resampling
 from secondread.evaluation.evaluation import Evaluation
-from secondread.evaluation.groups import per_finding, per_subgroup
+from secondread.evaluation.groups import commonest_findings, per_finding, per_subgroup
 from secondread.evaluation.leaks import refuse_seen
 from secondread.evaluation.levels import image_units, measure, study_units
 from secondread.evaluation.parts import follow_background, judge_parts
@@ -86,6 +86,7 @@ def evaluate(
         readings.thumbnails,
         how,
     )
+    named = commonest_findings(cases)
     pixels = evaluate_pixels(cases, threshold=readings.run.map_threshold, workers=processes, how=how)
     return Evaluation(
         readings=readings,
@@ -94,7 +95,7 @@ def evaluate(
         shared_patients=tuple(shared),
         images=images,
         studies=studies,
-        findings=per_finding(cases, units, promise, how),
+        findings=per_finding(cases, named, units, promise, how),
         subgroups=per_subgroup(cases, units, promise, how),
         baselines=baselines,
         complexity=compare_complexity(cases, units, how),
@@ -105,7 +106,9 @@ def evaluate(
         prevalence=prevalence,
         how=how,
         where=tuple(where),
-        warnings=warnings_of(joined, shared, images, baselines, shortcut, pixels, readings, where),
+        warnings=warnings_of(
+            joined, shared, images, baselines, shortcut, pixels, readings, where, findings=len(named)
+        ),
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from secondread.metrics.roc import RocCurve, YoudenPoint, roc_curve, youden
 from secondread.wording.short import Short
 
 FEWEST_VALUES, MOST_VALUES = 2, 12
+MOST_FINDINGS, MOST_CURVES = 200, 20
+"""Findings that are judged, and that keep their curve, a point for each normal image."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -29,7 +33,8 @@ class Group(Short):
     """One part of the test set.
 
     decisions    at the calibrated threshold, None without one
-    roc, youden  the curve and its oracle, chosen on these labels; None where a label is missing
+    roc, youden  the curve and its oracle, chosen on these labels; None where a label is missing. The curve
+                 also beyond the `MOST_CURVES` commonest findings
     """
 
     name: str
@@ -42,23 +47,40 @@ class Group(Short):
     youden: YoudenPoint | None
 
 
-def per_finding(cases: PackedCases, units: Units, promise: Promise, how: Resampling) -> tuple[Group, ...]:
-    """Each finding of abnormal images against all normals, commonest first; an image may have several."""
+def commonest_findings(cases: PackedCases) -> dict[str, list[int]]:
+    """The findings of abnormal images, commonest first, and which of `PackedCases.findings` hold each; an
+    image may have several. Empty where no image names one."""
     cell, told = cases.findings()
-    held = [found or (UNNAMED,) for found in told]
     count: dict[str, int] = {}
-    for findings, times in zip(held, np.bincount(cell[cases.abnormal], minlength=len(held)), strict=True):
-        for finding in findings if times else ():
-            count[finding] = count.get(finding, 0) + int(times)
+    held_by: dict[str, list[int]] = {}
+    for at, times in enumerate(np.bincount(cell[cases.abnormal], minlength=len(told)).tolist()):
+        for finding in told[at] or (UNNAMED,):
+            held_by.setdefault(finding, []).append(at)
+            if times:
+                count[finding] = count.get(finding, 0) + times
     if set(count) <= {UNNAMED}:
-        return ()
+        return {}
+    return {name: held_by[name] for name in sorted(count, key=lambda name: (-count[name], name))}
 
-    def only(finding: str) -> Units:
-        has = np.array([finding in findings for findings in held], bool)
+
+def per_finding(
+    cases: PackedCases, findings: Mapping[str, list[int]], units: Units, promise: Promise, how: Resampling
+) -> tuple[Group, ...]:
+    """The commonest findings of abnormal images, at most `MOST_FINDINGS`, each against all normals: where
+    every image has another, as free text has, all of them would take a time that grows with the square of
+    their number."""
+    cell, told = cases.findings()
+
+    def only(cells: list[int]) -> Units:
+        has = np.zeros(len(told), bool)
+        has[cells] = True
         return units.only(~cases.abnormal | has[cell])
 
-    ordered = sorted(count, key=lambda name: (-count[name], name))
-    return tuple(_group(finding, only(finding), promise, how) for finding in ordered)
+    judged = islice(findings.items(), MOST_FINDINGS)
+    return tuple(
+        _group(finding, only(cells), promise, how, curve=at < MOST_CURVES)
+        for at, (finding, cells) in enumerate(judged)
+    )
 
 
 def per_subgroup(
@@ -79,7 +101,7 @@ def per_subgroup(
     return tables
 
 
-def _group(name: str, units: Units, promise: Promise, how: Resampling) -> Group:
+def _group(name: str, units: Units, promise: Promise, how: Resampling, *, curve: bool = True) -> Group:
     decisions = None
     if units.flagged is not None:
         decisions = decided(
@@ -101,6 +123,6 @@ def _group(name: str, units: Units, promise: Promise, how: Resampling) -> Group:
         auroc=area_estimate(*given),
         average_precision=precision_estimate(*given),
         decisions=decisions,
-        roc=roc_curve(units.abnormal, units.scores) if both_labels else None,
+        roc=roc_curve(units.abnormal, units.scores) if both_labels and curve else None,
         youden=youden(units.abnormal, units.scores) if both_labels else None,
     )

@@ -9,6 +9,7 @@ from secondread.cohorts.conditions import Condition
 from secondread.cohorts.remarks import remarked
 from secondread.evaluation.cases import Cases
 from secondread.evaluation.comparisons import BASELINES, Baseline
+from secondread.evaluation.groups import MOST_FINDINGS
 from secondread.evaluation.levels import Level
 from secondread.evaluation.pixels import PixelEvaluation
 from secondread.evaluation.shortcut import Shortcut
@@ -41,7 +42,10 @@ def warnings_of(
     pixels: PixelEvaluation | None,
     readings: Readings,
     where: Sequence[str] = (),
+    *,
+    findings: int = 0,
 ) -> tuple[Warning, ...]:
+    """`findings`: how many the abnormal images name."""
     found = [
         _shared(shared_patients),
         _of_the_fit(readings),
@@ -61,6 +65,7 @@ def warnings_of(
         _seen_unknown(readings),
         _copies_unknown(readings),
         _no_split(cases, where),
+        _many_findings(findings),
     ]
     return tuple(warning for warning in found if warning is not None)
 
@@ -295,4 +300,15 @@ def _no_split(cases: Cases, where: Sequence[str]) -> Warning | None:
         "no_split",
         "No split in the manifest",
         "The manifest names no split, so all its labelled rows count as test rows.",
+    )
+
+
+def _many_findings(findings: int) -> Warning | None:
+    if findings <= MOST_FINDINGS:
+        return None
+    return Warning(
+        "many_findings",
+        "Not every finding is judged by itself",
+        f"The abnormal images name {findings:,} findings; the {MOST_FINDINGS} commonest are judged one by "
+        "one. Free text in the column finding names a new one for nearly every image.",
     )
