@@ -1,4 +1,4 @@
-"""The compiled coupling network for AVX-512, AVX-512 with bf16 and AMX, run by an emulator against float64.
+"""The compiled code for AVX-512, AVX-512 with bf16 and AMX, run by an emulator.
 
     apt-get install g++ bochs bochs-term
     python benchmarks/machines/emulated/avx512.py
@@ -13,7 +13,8 @@ Bochs is a whole machine in software. In place of a BIOS and a system it gets so
 the form's own flags. Its Skylake-X has AVX-512 without bf16, its Sapphire Rapids bf16 and tiles. Correctness
 alone, in one thread; that Linux grants the tile registers is not shown, nor vcvtne2ps2bf16, which Bochs 3.0
 computes wrongly: the tiles' form is compiled with two conversions in its place (`two_conversions.h`).
-Ends with 1 where a result is not what `kernel_driver.py` asks.
+Couplings are compared with float64 (`kernel_driver.py`), the other code with this machine in the same lengths
+(`replay.py`, `--forms replayed`). Ends with 1 where a result is not what is asked.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import replay
 from kernel_driver import SOURCES, build, check
 
 from secondread.flows.glow.native.forms import FORMS
@@ -132,7 +135,8 @@ def in_terminal(command: list[str], folder: Path, root: Path | None) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--root", type=Path, help="a folder with a system that has bochs (as root)")
-    parser.add_argument("--forms", nargs="+", choices=list(MODELS), default=list(MODELS), metavar="FORM")
+    choices = [*MODELS, "replayed"]
+    parser.add_argument("--forms", nargs="+", choices=choices, default=choices, metavar="FORM")
     given = parser.parse_args()
     root = given.root.resolve() if given.root else None
     good = True
@@ -145,6 +149,13 @@ def main() -> None:
             program = in_memory(build(form, folder, [COMPILER], *more))
             run = partial(emulate, MODELS[form.name], program, folder, root)
             good &= check(form, run)
+
+        def runner(make: Callable[..., Path]) -> Callable[[bytes], bytes]:
+            program = in_memory(make([COMPILER], str(system), "-no-pie", place))
+            return partial(emulate, MODELS["AVX-512"], program, folder, root)
+
+        if "replayed" in given.forms:
+            good &= replay.check("AVX-512", folder, runner)
     sys.exit(not good)
 
 

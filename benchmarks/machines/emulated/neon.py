@@ -1,9 +1,11 @@
-"""The compiled coupling network for ARM, cross-compiled and run by an emulator against float64.
+"""The compiled code for ARM, cross-compiled and run by an emulator.
 
     apt-get install g++-aarch64-linux-gnu qemu-user
     python benchmarks/machines/emulated/neon.py
 
-Both NEON forms (float32; bfloat16 by its own instruction) on what `kernel_driver.py` asks of them.
+Both NEON forms of couplings (float32; bfloat16 by its own instruction) on what `kernel_driver.py` asks of
+them, against float64; the other code on what its tests ask, against this machine in the same lengths
+(`replay.py`).
 Correctness alone: no speed is told. Ends with 1 where a result is not what it has to be.
 """
 
@@ -12,8 +14,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import replay
 from kernel_driver import build, check
 
 from secondread.flows.glow.native.forms import FORMS
@@ -26,14 +30,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
-        def run(calls: bytes) -> bytes:
-            (folder / "in").write_bytes(calls)
-            subprocess.run([*EMULATOR, str(program), str(folder / "in"), str(folder / "out")], check=True)
-            return (folder / "out").read_bytes()
+        def runner(program: Path) -> Callable[[bytes], bytes]:
+            def run(calls: bytes) -> bytes:
+                (folder / "in").write_bytes(calls)
+                subprocess.run([*EMULATOR, str(program), str(folder / "in"), str(folder / "out")], check=True)
+                return (folder / "out").read_bytes()
+
+            return run
 
         for form in (form for form in FORMS if form.machine == "aarch64"):
-            program = build(form, folder, [COMPILER])
-            good &= check(form, run)
+            good &= check(form, runner(build(form, folder, [COMPILER])))
+        good &= replay.check("NEON", folder, lambda make: runner(make([COMPILER])))
     sys.exit(not good)
 
 
