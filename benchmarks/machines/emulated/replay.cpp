@@ -19,6 +19,8 @@
 extern "C" int omp_get_thread_num() noexcept { return 0; }
 extern "C" int omp_get_num_threads() noexcept { return 1; }
 
+typedef int64_t N;
+constexpr int MOST = 10;  // arguments
 static FILE *in, *out;
 
 static bool number(int64_t& to) { return fread(&to, 8, 1, in) == 1; }
@@ -33,7 +35,8 @@ struct Buffer {
 static bool one_call() {
     int64_t function, count, buffers;
     if (!number(function) || !number(count) || !number(buffers)) return false;
-    int64_t arguments[8] = {}, places[8];
+    int64_t arguments[MOST] = {}, places[MOST];
+    if (count > MOST) exit(3);
     for (int64_t at = 0; at < count; ++at) number(places[at]), number(arguments[at]);
     std::vector<Buffer> given(buffers);
     for (Buffer& buffer : given) {
@@ -54,10 +57,10 @@ static bool one_call() {
     for (int64_t at = 0; at < count; ++at) {
         if (places[at] >= 0) arguments[at] += int64_t(given[places[at]].bytes);
     }
-    typedef int64_t Function(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t);
+    typedef int64_t Function(N, N, N, N, N, N, N, N, N, N);
     static void* const functions[] = {FUNCTIONS};
     const int64_t* a = arguments;
-    const int64_t found = ((Function*)functions[function])(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]);
+    const int64_t found = ((Function*)functions[function])(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9]);
     fwrite(&found, 8, 1, out);
     for (Buffer& buffer : given) {
         if (buffer.wanted) fwrite(buffer.bytes, 1, buffer.length, out);

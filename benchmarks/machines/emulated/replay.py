@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 
+from secondread.flows.compiled_coupling.kernel import CODE as COUPLINGS
 from secondread.networks.convolution3.frozen_kernel import CODE as FROZEN
 from secondread.networks.convolution3.kernel import CODE as CONVOLUTION
 from secondread.networks.inverted_residual.kernel import CODE as BLOCKS
@@ -30,14 +31,15 @@ from secondread.networks.native.build import SWITCH, Code, compile_form
 from secondread.networks.native.forms import Form
 from secondread.networks.similarity.kernel import CODE as SIMILARITY
 
-TESTS = Path(__file__).resolve().parents[3] / "tests" / "networks"
+TESTS = Path(__file__).resolve().parents[3] / "tests"
 ASKED = {
-    CONVOLUTION: "convolution3/test_winograd.py",
-    FROZEN: "convolution3/test_frozen_convolution.py",
-    BLOCKS: "inverted_residual/test_compiled_blocks.py",
-    SIMILARITY: "similarity/test_compiled_similarity.py",
+    CONVOLUTION: "networks/convolution3/test_winograd.py",
+    FROZEN: "networks/convolution3/test_frozen_convolution.py",
+    BLOCKS: "networks/inverted_residual/test_compiled_blocks.py",
+    SIMILARITY: "networks/similarity/test_compiled_similarity.py",
+    COUPLINGS: "flows/compiled_coupling/test_compiled_couplings.py",
 }
-MOST = {CONVOLUTION: 1e-5, FROZEN: 1e-5, BLOCKS: 2e-6, SIMILARITY: 2e-6}
+MOST = {CONVOLUTION: 1e-5, FROZEN: 1e-5, BLOCKS: 2e-6, SIMILARITY: 2e-6, COUPLINGS: 2e-6}
 """Of the largest value of a buffer. Winograd's sums are ten times as coarse as others: their own tests allow
 3e-5 beside float64."""
 AT_ONCE = 8_000_000
