@@ -77,7 +77,7 @@ class FeatureNormalisation(nn.Module):
         with full_precision(h):
             rows = h.movedim(1, -1) - self.mean.movedim(0, -1).contiguous()
             rows = rows / self.scale.movedim(0, -1).contiguous()
-            return (rows if self.matrix is None else rows @ self.matrix.T).movedim(-1, 1)
+            return (rows if self.matrix is None else nn.functional.linear(rows, self.matrix)).movedim(-1, 1)
 
     def fit(self, maps: Iterable[tuple[Tensor, Tensor | None]], generator: torch.Generator) -> None:
         """From feature maps `[N, C, *S]`, each with its valid positions `[N, 1, *S]` or None."""

@@ -7,6 +7,7 @@ import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -79,11 +80,16 @@ def memory_format(rank: int) -> torch.memory_format:
     return torch.channels_last if rank == 2 else torch.channels_last_3d
 
 
+_is_cpu = attrgetter("is_cpu")
+
+
 def place(module: nn.Module, device: torch.device) -> None:
     """The module on the device, its convolution weights in channels-last order. What is so already is left
     alone: a detector is placed before every batch that it scores."""
     parts = parts_of(module)
-    if {tensor.device for part in parts for tensor in _tensors(part)} - {device}:
+    tensors = [tensor for part in parts for tensor in _tensors(part)]
+    on_cpu = device.type == "cpu"
+    if not all(map(_is_cpu, tensors) if on_cpu else (tensor.device == device for tensor in tensors)):
         module.to(device)
     for part in parts:
         if isinstance(part, nn.modules.conv._ConvNd) and not all(map(_in_order, _tensors(part))):
@@ -110,8 +116,10 @@ def _in_order(tensor: Tensor) -> bool:
     are the same numbers, among which libraries still choose by the strides."""
     if tensor.ndim < 4:
         return True
-    if tensor.ndim == 4 and min(tensor.shape) > 1:
-        return tensor.is_contiguous(memory_format=torch.channels_last)
+    if tensor.ndim == 4:
+        _, channels, _, columns = tensor.shape
+        row = columns * channels
+        return tensor.stride() == (tensor.shape[2] * row, 1, row, channels)
     _, channels, *spatial = tensor.shape
     strides = [channels]
     for length in reversed(spatial):

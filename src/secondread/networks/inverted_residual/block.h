@@ -192,9 +192,7 @@ inline void project(
 }
 
 constexpr int64_t PARTIAL = POSITIONS * WIDEST * LANES;
-#ifndef CLOSE
-#define CLOSE (1 << 17)
-#endif
+constexpr int64_t CLOSE = 1 << 18;  // numbers of the map between of a strip
 
 /// How the work on a block's maps is shared: strips of rows, each by one thread, or an image by all of them.
 struct Shares {

@@ -1,0 +1,91 @@
+"""What compiled code saves of a score: one image at a time with it and without, in turns in one process.
+
+    OMP_NUM_THREADS=1 python benchmarks/speed/compiled_scoring.py aeflow padim --rounds 20
+
+Processor time, the least of the rounds, of `Scorer.batch` with its maps and of the encoder alone; without is
+SECONDREAD_NATIVE=0. The rate of a convolution is taken in the same rounds, and for `aeflow` the share of its
+arithmetic's floor that this makes. Detectors are untrained but for a step or two: enough for speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from throughput import operations
+from torch.nn import functional
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "machines"))
+from one_at_a_time import fitted, smooth_noise
+
+from secondread.detectors.flows.aeflow import AEFlow
+from secondread.networks.native.build import SWITCH
+from secondread.recipes.recipe import Recipe
+from secondread.scoring.bf16_speed import processor_name
+from secondread.scoring.scorer import Scorer
+
+WAYS = {"with": "1", "without": "0"}
+
+
+def measure(recipe: Recipe, rounds: int) -> tuple[dict[str, float], float, float | None]:
+    """Least seconds, the rate of a convolution, and the operations of a score where they are counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        detector = fitted(recipe, Path(folder)).eval()
+    source, order = smooth_noise(1, detector.channels, detector.size, 9), torch.channels_last
+    x, weight = torch.randn(1, 256, 64, 64).contiguous(memory_format=order), torch.randn(256, 256, 3, 3)
+    weight = weight.contiguous(memory_format=order)
+    scorer = Scorer(detector, precision="float32")
+    image = torch.from_numpy(source.images)
+    encoder = getattr(detector, "encoder", None)
+    work: dict[str, Callable[[], object]] = {
+        "score": lambda: scorer.batch(source.images, None, source.digests)
+    }
+    if encoder is not None:
+        work["encoder"] = lambda: encoder(image)
+    least: dict[str, float] = {}
+
+    def timed(name: str, run: Callable[[], object]) -> None:
+        begun = time.process_time()
+        run()
+        least[name] = min(least.get(name, 1e9), time.process_time() - begun)
+
+    for _ in range(rounds):
+        for way, switch in WAYS.items():
+            os.environ[SWITCH] = switch
+            with torch.inference_mode():
+                for name, run in work.items():
+                    timed(f"{name}, {way}", run)
+                timed("convolution", lambda: functional.conv2d(x, weight, padding=1))
+    rate = 2 * 9 * 256**2 * 64**2 / least.pop("convolution")
+    counted = sum(operations(detector, image).values()) if isinstance(detector, AEFlow) else None
+    return least, rate, counted
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("presets", nargs="+")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    print(f"{processor_name()}, float32, {given.threads} thread(s), least of {given.rounds} rounds")
+    for preset in given.presets:
+        least, rate, counted = measure(Recipe.load(preset, set=given.set), given.rounds)
+        print(f"{preset}: a convolution at {rate / 1e9:.0f} Gflop per CPU second")
+        for name in sorted({name.partition(",")[0] for name in least}):
+            compiled, plain = (least[f"{name}, {way}"] for way in WAYS)
+            print(f"  {name:8s} {1000 * plain:6.1f} ms to {1000 * compiled:6.1f}, {plain / compiled:.2f}")
+        if counted is not None:
+            shares = [counted / rate / least[f"score, {way}"] for way in reversed(WAYS)]
+            print(f"  of the floor, {1000 * counted / rate:.1f} ms: {shares[0]:.1%} to {shares[1]:.1%}")
+
+
+if __name__ == "__main__":
+    main()
