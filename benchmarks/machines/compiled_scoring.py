@@ -1,6 +1,6 @@
 """What compiled code saves of a score: one image at a time with it and without, in turns in one process.
 
-    OMP_NUM_THREADS=1 python benchmarks/speed/compiled_scoring.py aeflow padim --rounds 20
+    OMP_NUM_THREADS=1 python benchmarks/machines/compiled_scoring.py aeflow padim --rounds 20
 
 Processor time, the least of the rounds, of `Scorer.batch` with its maps and of the encoder alone; without is
 SECONDREAD_NATIVE=0. The rate of a convolution is taken in the same rounds, and for `aeflow` the share of its
