@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from throughput import operations
+from one_at_a_time import fitted, smooth_noise
 from torch.nn import functional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "machines"))
-from one_at_a_time import fitted, smooth_noise
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speed"))
+from throughput import operations
 
 from secondread.detectors.flows.aeflow import AEFlow
 from secondread.networks.native.build import SWITCH
