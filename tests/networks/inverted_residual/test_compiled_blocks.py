@@ -22,6 +22,7 @@ CASES = [  # channels, width (0 = no expansion), channels out, kernel, stride, b
     (3, 20, 40, 5, 2, 11, 5, 4),
     (4, 240, 4, 5, 1, 1, 1, 1),
     (17, 130, 17, 3, 1, 1, 33, 40),
+    (1, 8, 1, 3, 2, 4, 512, 400),  # more than pass at once
 ]
 
 

@@ -5,7 +5,7 @@
 
 namespace secondread {
 
-constexpr int64_t IMAGES = 8;  // of a batch that pass all blocks before the next do
+constexpr int64_t PIXELS = 1 << 19;  // of images of a batch that pass all blocks before the next do
 
 struct Plan {
     Sized sized;
@@ -17,7 +17,7 @@ inline void run_blocks(
     const Block* blocks, int64_t count, int64_t images, int64_t rows, int64_t columns, int64_t threads,
     const Images& x, float* y
 ) {
-    const int64_t most = std::min(images, std::max(IMAGES, threads));
+    const int64_t most = std::min(images, std::max(PIXELS / (rows * columns), threads));
     std::vector<Plan> plans;
     int64_t each = 0, padded = 0, between = 0, made = 0;
     for (int64_t at = 0; at < count; ++at) {
