@@ -51,6 +51,10 @@ def act(item: object) -> NDArray[np.int64] | str | float | bool | None:
         return _prepared
     if item == "torch":
         return "torch" in sys.modules
+    if item == "pydicom":
+        from pydicom.data import download
+
+        return download.HAVE_REQUESTS
     if item == "array":
         return np.arange(3_000_000)
     if item == "unsendable":

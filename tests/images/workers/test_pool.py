@@ -155,9 +155,11 @@ def test_the_initializer_runs_in_every_worker() -> None:
     assert all(isinstance(result, Done) and result.value == 7 for result in results)
 
 
-def test_workers_hold_no_torch_and_say_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    results = list(map_in_workers(pool_tasks.act, ["torch", "noise"], workers=1))
-    assert results[0] == Done(0, False)
+def test_workers_hold_no_torch_and_nothing_that_fetches_and_say_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    results = list(map_in_workers(pool_tasks.act, ["torch", "pydicom", "noise"], workers=1))
+    assert results[:2] == [Done(0, False), Done(1, False)]
     assert "noise" not in capfd.readouterr().err
 
 
