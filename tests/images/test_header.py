@@ -60,6 +60,7 @@ def test_headers_agree_with_images(tmp_path: Path, make_dicom: Callable[..., Pat
             assert header.spacing == pytest.approx(image.geometry.spacing)
 
 
+@pytest.mark.slow
 def test_every_file_of_the_zoo_gives_a_header_or_a_line(shared_data: Path) -> None:
     headers = 0
     for path in (shared_data / "dicom-zoo").rglob("*"):

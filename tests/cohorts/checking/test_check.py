@@ -140,6 +140,7 @@ def test_progress_is_told(tmp_path):
     assert seen == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_leak_of_the_web_ct_slices_is_found(shared_data):
     findings = check(Manifest.read(shared_data / "head-ct" / "manifest.csv"), workers=2)
     (leak,) = [finding for finding in findings if "RGBA" in finding.line]

@@ -215,6 +215,7 @@ def test_archives_become_rows_with_their_split_and_labels(tmp_path, shared_data)
     assert read_image(result.manifest.reference(result.manifest.rows[5])).size == (28, 28)
 
 
+@pytest.mark.slow
 def test_real_series_become_volumes(tmp_path, shared_data):
     result = index(
         shared_data / "dicom-series", manifest_path=tmp_path / "m.csv", keep_derived=True, workers=2

@@ -121,6 +121,7 @@ def test_a_singular_affine_is_refused(tmp_path: Path) -> None:
         read_image(path)
 
 
+@pytest.mark.slow
 def test_real_volumes_agree_with_nibabel(shared_data: Path) -> None:
     for path in [
         *sorted((shared_data / "hippocampus-mr").glob("*.nii.gz"))[:2],

@@ -142,6 +142,7 @@ def test_edges_are_repeated_beyond_the_image_and_marked():
     assert inside_of((20, 20), matrix)[5:].all()
 
 
+@pytest.mark.slow
 def test_real_chest_films_come_nearer_to_each_other(shared_data):
     folder = shared_data / "kermany-cxr" / "train" / "normal"
     paths = sorted(folder.glob("*.jp*g"))[:600:6]

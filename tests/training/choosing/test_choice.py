@@ -114,15 +114,26 @@ def test_watching_changes_nothing_in_the_fit(images, tmp_path):
     assert all(set(epoch.measured) == set(RULES) for epoch in log.epochs)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted():
+    """What a fit came to that nobody killed, by its rule."""
+    return {}
+
+
 @each_pair(
     seconds=[0.0, 1e9], after=[1, 4, 6, 10], rule=RULES
 )  # at every round, or at the end of stages only
-def test_a_killed_fit_resumes_to_the_same_choice_and_curve(images, tmp_path, rule, after, seconds):
+def test_a_killed_fit_resumes_to_the_same_choice_and_curve(
+    images, uninterrupted, tmp_path, rule, after, seconds
+):
     settings = stage(
         epochs=5, keep=rule, watch=RULES, moving_average=0.7, early_stop=EarlyStopSettings(patience=3)
     )
-    whole, resumed = build(BUSY), build(BUSY)
-    expected = fit(whole, images, settings, tmp_path / "whole")
+    if rule not in uninterrupted:
+        detector = build(BUSY)
+        uninterrupted[rule] = detector, fit(detector, images, settings, tmp_path / "whole")
+    whole, expected = uninterrupted[rule]
+    resumed = build(BUSY)
     with pytest.raises(Killed):
         fit(
             build(BUSY), images, settings, tmp_path / "cut",
