@@ -4,6 +4,7 @@ import gc
 import random
 import sys
 from collections.abc import Generator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -204,6 +205,21 @@ def mapping_bundle(phantoms: Manifest, tmp_path_factory: pytest.TempPathFactory)
         ],
     )  # fmt: skip
     return fit(recipe, phantoms, folder / "bundle", cache=folder / "cache", workers=0, progress=False)
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyOD's loops as they stand in Python, where it is installed: to compile one takes some seconds."""
+    if find_spec("pyod") is None:
+        return
+    from pyod.models import hbos
+    from pyod.utils import stat_models
+
+    for module, name in (
+        (hbos, "_calculate_outlier_scores"),
+        (stat_models, "_pairwise_distances_no_broadcast_helper"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name).py_func)
 
 
 @pytest.fixture

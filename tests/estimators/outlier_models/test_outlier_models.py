@@ -91,8 +91,19 @@ def arrays_of(kind, normals=NORMALS):
     return load(save({name: np.array(values, order="C") for name, values in found.items()}))
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_it_scores_as_its_library_does(name):
+@pytest.mark.parametrize(
+    ("name", "compiled"),
+    [
+        *(pytest.param(name, False, id=name) for name in MODELS),
+        *(
+            pytest.param(name, True, id=f"{name}-compiled", marks=pytest.mark.slow)
+            for name in ("hbos", "cblof")
+        ),
+    ],
+)
+def test_it_scores_as_its_library_does(name, compiled, request):
+    if not compiled:
+        request.getfixturevalue("uncompiled")
     kind = made(name)
     arrays = arrays_of(kind)
     assert {key: values.ndim for key, values in arrays.items()} == {
@@ -111,6 +122,7 @@ def test_a_mixture_with_other_covariances_keeps_them(covariance):
     np.testing.assert_allclose(kind.judge(arrays_of(kind))(NEW), -reference.score_samples(NEW), rtol=1e-12)
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_the_distance_to_the_last_neighbour_alone_and_clusters_by_weight_are_the_librarys_too():
     from pyod.models.cblof import CBLOF
     from pyod.models.knn import KNN
@@ -153,6 +165,7 @@ def test_trees_that_would_be_walked_out_of_are_refused(told):
         kind.judge(arrays)(NEW)
 
 
+@pytest.mark.usefixtures("uncompiled")
 @pytest.mark.parametrize(
     ("name", "fault", "told"),
     [
