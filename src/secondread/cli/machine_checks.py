@@ -64,11 +64,11 @@ def _torch() -> Iterator[Finding]:
     from secondread.networks.inverted_residual import run
 
     yield Finding("native code", f"networks of flows' couplings in {choice.told()}")
-    yield Finding("convolutions", f"3×3 in float32 are trained {winograd.told()}")
-    yield Finding("frozen convolutions", f"3×3 in float32 are computed {frozen.told()}")
-    yield Finding("couplings", f"of frozen flows on small maps run {couplings.told()}")
-    yield Finding("similarity", f"of pictures is computed {structural_similarity.told()}")
-    yield Finding("blocks", f"of frozen EfficientNets in float32 run {run.told()}")
+    yield Finding("convolutions", f"3×3 in float32 are trained {winograd.CHOICE.told()}")
+    yield Finding("frozen convolutions", f"3×3 in float32 are computed {frozen.CHOICE.told()}")
+    yield Finding("couplings", f"of frozen flows on small maps run {couplings.CHOICE.told()}")
+    yield Finding("similarity", f"of pictures is computed {structural_similarity.CHOICE.told()}")
+    yield Finding("blocks", f"of frozen EfficientNets in float32 run {run.CHOICE.told()}")
 
 
 def _precision(gpu: str) -> Finding:

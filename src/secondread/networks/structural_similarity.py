@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from secondread.networks.as_graph import written_as_graph
 from secondread.networks.by_rank import halved
 from secondread.networks.gaussian_blur import blur_axis, gaussian
-from secondread.networks.native.trial import gain, is_faster, kept_gain
+from secondread.networks.native.choice import Choice, is_plain
+from secondread.networks.native.trial import gain
 from secondread.networks.precision import full_precision
 from secondread.networks.similarity.kernel import CODE, SimilarityKernel
 
@@ -95,19 +95,8 @@ def _similarity(x: Tensor, y: Tensor, data_range: float, window: int, deviation:
 
 def _kernel(x: Tensor, y: Tensor) -> SimilarityKernel | None:
     """The compiled code, where it suits pictures and is faster."""
-    suits = (
-        not torch.is_grad_enabled()
-        and x.device.type == y.device.type == "cpu"
-        and x.dim() == 4
-        and x.shape == y.shape
-        and x.numel() > 0
-        and not written_as_graph()
-        and not torch._C._are_functorch_transforms_active()
-    )
-    kernel = CODE.native(torch.float32) if suits else None
-    if kernel is None or not is_faster(CODE.stamp(torch.float32), partial(_trial, kernel)):
-        return None
-    return kernel
+    suits = is_plain(x) and is_plain(y) and x.dim() == 4 and x.shape == y.shape
+    return CHOICE.kernel() if suits and not torch.is_grad_enabled() else None
 
 
 def _compiled(
@@ -122,17 +111,6 @@ def _weights(window: int, deviation: float) -> Tensor:
     return gaussian(window, deviation)
 
 
-def told() -> str:
-    """Whether similarity is compiled here, or why not."""
-    kernel = CODE.native(torch.float32)
-    if kernel is None:
-        return f"by torch ({CODE.why_not(torch.float32)})"
-    trial = partial(_trial, kernel)
-    faster = kept_gain(CODE.stamp(torch.float32), trial)
-    compiled = f"code compiled for {CODE.form_of(torch.float32)}, {faster:.2f} times as fast as torch here"
-    return f"by {compiled}" if is_faster(CODE.stamp(torch.float32), trial) else f"by torch ({compiled})"
-
-
 @torch.no_grad()
 def _trial(kernel: SimilarityKernel) -> float:
     x, y = torch.rand(2, 1, 1, 128, 128, generator=torch.Generator().manual_seed(0)).unbind()
@@ -142,6 +120,9 @@ def _trial(kernel: SimilarityKernel) -> float:
             True: lambda: _compiled(x, y, 1.0, 11, 1.5, kernel),
         }
     )
+
+
+CHOICE = Choice(CODE, _trial)
 
 
 def _constants(data_range: float) -> tuple[float, float]:

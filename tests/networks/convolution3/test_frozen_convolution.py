@@ -161,6 +161,6 @@ def test_where_it_cannot_stand_for_torch_it_does_not(calls):
 
 
 def test_it_is_told(monkeypatch, kernel):
-    assert "times as fast as oneDNN here" in frozen.told()
+    assert "times as fast as oneDNN here" in frozen.CHOICE.told()
     monkeypatch.setenv(build.SWITCH, "0")
-    assert frozen.told() == "by oneDNN (switched off by SECONDREAD_NATIVE=0)"
+    assert frozen.CHOICE.told() == "by oneDNN (switched off by SECONDREAD_NATIVE=0)"

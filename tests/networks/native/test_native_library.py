@@ -14,7 +14,7 @@ import torch
 
 from secondread.networks.convolution3 import frozen_kernel
 from secondread.networks.convolution3.kernel import CODE
-from secondread.networks.convolution3.winograd import told
+from secondread.networks.convolution3.winograd import CHOICE
 from secondread.networks.native import build
 from secondread.networks.native.forms import find_form
 
@@ -64,7 +64,7 @@ def test_it_can_be_switched_off(fresh):
     assert CODE.native(SINGLE) is None
     assert CODE.why_not(SINGLE) == "switched off by SECONDREAD_NATIVE=0"
     assert CODE.form_of(SINGLE) == ""
-    assert told() == "by torch (switched off by SECONDREAD_NATIVE=0)"
+    assert CHOICE.told() == "by torch (switched off by SECONDREAD_NATIVE=0)"
 
 
 @suitable
@@ -87,7 +87,7 @@ def test_a_library_that_a_wheel_brings_is_used_without_a_compiler_and_its_trial_
     build.compile_form(form, shipped / build.shipped_name(CODE.name, form))
     fresh.setattr(build, "SHIPPED", shipped)
     fresh.setenv("CXX", "false")
-    assert f"by code compiled for {form.name}" in told() or "by torch (code compiled" in told()
+    assert f"by code compiled for {form.name}" in CHOICE.told() or "by torch (code compiled" in CHOICE.told()
     assert [file.parent for file in tmp_path.rglob("*.*") if file.is_file() and file.suffix != ".so"] == [
         build.folder()
     ]

@@ -14,10 +14,9 @@ from secondread.flows.compiled_coupling.packed import packed_coupling
 from secondread.flows.coupling import CouplingBlock
 from secondread.flows.elementwise import Affine
 from secondread.flows.subnets import ConvSubnet
-from secondread.networks.as_graph import written_as_graph
-from secondread.networks.native.trial import gain, is_faster, kept_gain
+from secondread.networks.native.choice import SINGLE, Choice, is_plain
+from secondread.networks.native.trial import gain
 
-SINGLE = torch.float32
 FEWEST_POSITIONS = 8
 """Of a map, below which torch's operations on many maps at once take less."""
 MOST_TILES = 11
@@ -33,30 +32,21 @@ def compiled_transform(blocks: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, 
     one has changed. An image's numbers are the same bits in every batch and on any number of threads. Both
     ways agree to the rounding of float32, some 1e-6 of the largest value for each coupling.
     """
-    kernel = _kernel(x)
+    kernel = CHOICE.kernel() if _suits(x) else None
     if kernel is None:
         return None
     records = [_record(block, x.shape[1], kernel) for block in blocks]
     return kernel(x, records) if records and all(records) else None
 
 
-def _kernel(x: Tensor) -> CouplingsKernel | None:
-    suits = (
+def _suits(x: Tensor) -> bool:
+    return (
         not torch.is_grad_enabled()
-        and x.device.type == "cpu"
-        and x.dtype is SINGLE
+        and is_plain(x)
         and x.dim() == 4
-        and len(x) > 0
         and x.shape[2] * x.shape[3] >= FEWEST_POSITIONS
         and -(-x.shape[2] // 4) * -(-x.shape[3] // 4) <= MOST_TILES
-        and not torch.is_autocast_enabled("cpu")
-        and not written_as_graph()
-        and not torch._C._are_functorch_transforms_active()
     )
-    kernel = CODE.native(SINGLE) if suits else None
-    if kernel is None or not is_faster(CODE.stamp(SINGLE), partial(_trial, kernel)):
-        return None
-    return kernel
 
 
 def _record(block: nn.Module, channels: int, kernel: CouplingsKernel) -> bytes:
@@ -97,17 +87,6 @@ def _is_centred(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     )
 
 
-def told() -> str:
-    """Whether couplings on small maps are compiled here, or why not."""
-    kernel = CODE.native(SINGLE)
-    if kernel is None:
-        return f"by torch ({CODE.why_not(SINGLE)})"
-    trial = partial(_trial, kernel)
-    faster = kept_gain(CODE.stamp(SINGLE), trial)
-    compiled = f"code compiled for {CODE.form_of(SINGLE)}, {faster:.2f} times as fast as torch here"
-    return f"by {compiled}" if is_faster(CODE.stamp(SINGLE), trial) else f"by torch ({compiled})"
-
-
 @torch.no_grad()
 def _trial(kernel: CouplingsKernel) -> float:
     """On a coupling of 8×8 cells."""
@@ -115,3 +94,6 @@ def _trial(kernel: CouplingsKernel) -> float:
     block = CouplingBlock(128, partial(ConvSubnet, 2, hidden=128), generator=generator).requires_grad_(False)
     x = torch.randn(1, 128, 8, 8, generator=generator).contiguous(memory_format=torch.channels_last)
     return gain({False: lambda: block(x), True: lambda: kernel(x, [_record(block, 128, kernel)])})
+
+
+CHOICE = Choice(CODE, _trial)

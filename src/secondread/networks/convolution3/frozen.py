@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
 from secondread.networks.convolution3.frozen_kernel import CODE, FEWEST_CHANNELS, FrozenKernel
-from secondread.networks.native.trial import gain, is_faster, kept_gain
+from secondread.networks.native.choice import Choice, is_plain
+from secondread.networks.native.trial import gain
 
 FEWEST_TILES = 12
 """Of 4×4 in an image, from which products take longer than the spread kernels, four times as large as plain
 ones, from memory. A batch has no say: an image's bits are the same in any."""
 FEWEST_FILLED = 10
 """Positions of a tile that the map has, on average."""
-SINGLE = torch.float32
 
 
 def frozen_kernel(x: Tensor, convolution: nn.Conv2d, relu: bool | float) -> FrozenKernel | None:
@@ -23,8 +21,7 @@ def frozen_kernel(x: Tensor, convolution: nn.Conv2d, relu: bool | float) -> Froz
     this machine found it faster than oneDNN's. It agrees with that to some 1e-5 of the largest value."""
     if not _suits(x, convolution) or not (relu is True or not relu):
         return None
-    kernel = CODE.native(SINGLE)
-    return kernel if kernel is not None and is_faster(CODE.stamp(SINGLE), partial(_trial, kernel)) else None
+    return CHOICE.kernel()
 
 
 def _suits(x: Tensor, convolution: nn.Conv2d) -> bool:
@@ -35,28 +32,15 @@ def _suits(x: Tensor, convolution: nn.Conv2d) -> bool:
         and min(convolution.in_channels, convolution.out_channels) >= FEWEST_CHANNELS
         and x.dim() == 4
         and _enough(*x.shape[2:])
-        and len(x) > 0
-        and x.dtype == convolution.weight.dtype == SINGLE
-        and not torch.is_autocast_enabled("cpu")
+        and is_plain(x)
+        and convolution.weight.dtype is x.dtype
         and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch._C._are_functorch_transforms_active()
     )
 
 
 def _enough(rows: int, columns: int) -> bool:
     tiles = -(-rows // 4) * -(-columns // 4)
     return tiles >= FEWEST_TILES and rows * columns >= FEWEST_FILLED * tiles
-
-
-def told() -> str:
-    """Whether the compiled convolution stands for frozen ones here, or why not."""
-    kernel = CODE.native(SINGLE)
-    if kernel is None:
-        return f"by oneDNN ({CODE.why_not(SINGLE)})"
-    trial = partial(_trial, kernel)
-    faster = kept_gain(CODE.stamp(SINGLE), trial)
-    compiled = f"code compiled for {CODE.form_of(SINGLE)}, {faster:.2f} times as fast as oneDNN here"
-    return f"by {compiled}" if is_faster(CODE.stamp(SINGLE), trial) else f"by oneDNN ({compiled})"
 
 
 @torch.no_grad()
@@ -75,3 +59,6 @@ def _trial(kernel: FrozenKernel) -> float:
         torch.ops.mkldnn._convolution_pointwise(x, packed, bias, *geometry, "relu", [], "")
 
     return gain({False: direct, True: lambda: kernel.convolve(x, spread, None, relu=True)})
+
+
+CHOICE = Choice(CODE, _trial, without="by oneDNN")

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.as_graph import written_as_graph
 from secondread.networks.convolution3.kernel import CODE, WinogradKernel
-from secondread.networks.native.trial import gain, is_faster, kept_gain
+from secondread.networks.native.choice import Choice, is_plain
+from secondread.networks.native.trial import gain
 
 FEWEST_CHANNELS = 32
 """On both sides, from which products take longer than transforms."""
 FEWEST_TILES = 128
 """Of 4×4 in a batch, from which they take longer than the transforms of weights."""
-SINGLE = torch.float32
 
 
 class Convolution3(nn.Conv2d):
@@ -31,8 +29,8 @@ class Convolution3(nn.Conv2d):
         super().__init__(channels_in, channels_out, 3, padding=1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = CODE.native(SINGLE) if self._suits(x) else None
-        if kernel is None or not is_faster(CODE.stamp(SINGLE), partial(_trial, kernel)):
+        kernel = CHOICE.kernel() if self._suits(x) else None
+        if kernel is None:
             return super().forward(x)
         y: Tensor = _Compiled.apply(x, self.weight, self.bias, kernel)
         return y
@@ -40,14 +38,11 @@ class Convolution3(nn.Conv2d):
     def _suits(self, x: Tensor) -> bool:
         return (
             torch.is_grad_enabled()
-            and x.device.type == "cpu"
-            and x.dtype == self.weight.dtype == SINGLE
-            and not torch.is_autocast_enabled("cpu")
+            and is_plain(x)
+            and self.weight.dtype is x.dtype
             and min(self.weight.shape[:2]) >= FEWEST_CHANNELS
             and x.dim() == 4
             and len(x) * (x.shape[2] // 4) * (x.shape[3] // 4) >= FEWEST_TILES
-            and not written_as_graph()
-            and not torch._C._are_functorch_transforms_active()
         )
 
 
@@ -79,17 +74,6 @@ class _Compiled(torch.autograd.Function):
         )
 
 
-def told() -> str:
-    """Whether the compiled convolution trains networks here, or why not."""
-    kernel = CODE.native(SINGLE)
-    if kernel is None:
-        return f"by torch ({CODE.why_not(SINGLE)})"
-    trial = partial(_trial, kernel)
-    faster = kept_gain(CODE.stamp(SINGLE), trial)
-    compiled = f"code compiled for {CODE.form_of(SINGLE)}, {faster:.2f} times as fast as torch here"
-    return f"by {compiled}" if is_faster(CODE.stamp(SINGLE), trial) else f"by torch ({compiled})"
-
-
 @torch.no_grad()
 def _trial(kernel: WinogradKernel) -> float:
     """On both passes of a layer between middling ones."""
@@ -110,3 +94,6 @@ def _trial(kernel: WinogradKernel) -> float:
         kernel.to_weight(x, gradient)
 
     return gain({False: direct, True: compiled})
+
+
+CHOICE = Choice(CODE, _trial)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.as_graph import written_as_graph
 from secondread.networks.inverted_residual.kernel import CODE, BlocksKernel
 from secondread.networks.inverted_residual.layers import InvertedResidual, Layer, Scale
 from secondread.networks.inverted_residual.packed import Packed, packed_block
-from secondread.networks.native.trial import gain, is_faster, kept_gain
-
-SINGLE = torch.float32
+from secondread.networks.native.choice import SINGLE, Choice, is_plain
+from secondread.networks.native.trial import gain
 
 
 def run_blocks(x: Tensor, blocks: Sequence[InvertedResidual], scale: Scale | None = None) -> Tensor:
@@ -26,7 +23,8 @@ def run_blocks(x: Tensor, blocks: Sequence[InvertedResidual], scale: Scale | Non
     number of threads. Elsewhere, and in a graph, layers run one after another. Both agree to the rounding of
     float32, some 1e-6 of a block's largest value.
     """
-    kernel = _kernel(x)
+    suits = is_plain(x) and x.dim() == 4 and not torch.is_grad_enabled()
+    kernel = CHOICE.kernel() if suits else None
     if kernel is not None and scale is not None and not _takes(scale, x, blocks[0]):
         x, scale = scale(x), None
     if kernel is not None and (packed := _packed(x if scale is None else scale.mean, blocks, kernel)):
@@ -49,24 +47,6 @@ def _takes(scale: Scale, x: Tensor, block: InvertedResidual) -> bool:
     )
 
 
-def _kernel(x: Tensor) -> BlocksKernel | None:
-    """The compiled code, where it suits x and is faster."""
-    suits = (
-        not torch.is_grad_enabled()
-        and x.device.type == "cpu"
-        and x.dtype is SINGLE
-        and x.dim() == 4
-        and x.numel() > 0
-        and not torch.is_autocast_enabled("cpu")
-        and not written_as_graph()
-        and not torch._C._are_functorch_transforms_active()
-    )
-    kernel = CODE.native(SINGLE) if suits else None
-    if kernel is None or not is_faster(CODE.stamp(SINGLE), partial(_trial, kernel)):
-        return None
-    return kernel
-
-
 def _packed(x: Tensor, blocks: Sequence[InvertedResidual], kernel: BlocksKernel) -> list[Packed]:
     """The blocks' weights; none where one of them is not compiled, or does not take x."""
     found = []
@@ -78,17 +58,6 @@ def _packed(x: Tensor, blocks: Sequence[InvertedResidual], kernel: BlocksKernel)
         channels = packed.channels
         found.append(packed)
     return found
-
-
-def told() -> str:
-    """Whether blocks run compiled here, or why not."""
-    kernel = CODE.native(SINGLE)
-    if kernel is None:
-        return f"layer by layer ({CODE.why_not(SINGLE)})"
-    trial = partial(_trial, kernel)
-    faster = kept_gain(CODE.stamp(SINGLE), trial)
-    compiled = f"code compiled for {CODE.form_of(SINGLE)}, {faster:.2f} times as fast as layer by layer here"
-    return f"by {compiled}" if is_faster(CODE.stamp(SINGLE), trial) else f"layer by layer ({compiled})"
 
 
 @torch.no_grad()
@@ -122,3 +91,6 @@ def _block(channels: int, size: int) -> InvertedResidual:
         for before, after, kernel, groups in shapes
     ]
     return InvertedResidual(layers[0], layers[1], layers[2], shortcut=True)
+
+
+CHOICE = Choice(CODE, _trial, without="layer by layer")

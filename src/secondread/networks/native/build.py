@@ -37,8 +37,8 @@ LONGEST_BUILD = 300.0
 
 Kernel = TypeVar("Kernel")
 _lock = threading.Lock()
-_found: dict[str, tuple[object, Path] | str] = {}
-"""By the names of code and form."""
+_found: dict[tuple[str, torch.dtype], tuple[object, Path] | str] = {}
+"""By code and precision."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +78,16 @@ class Code(Generic[Kernel]):
         found = self._outcome(precision)
         if isinstance(found, str):
             return None
-        return folder() / f"{found[1].stem}.{_processor()[:12]}"
+        return _stamp(found[1], folder())
 
     def _outcome(self, precision: torch.dtype) -> tuple[Kernel, Path] | str:
         if os.environ.get(SWITCH) == "0":
             return f"switched off by {SWITCH}=0"
-        form = find_form(self.forms, precision)
-        if isinstance(form, str):
-            return form
-        key = f"{self.name} {form.name}"
+        key = (self.name, precision)
         with _lock:
             if key not in _found:
-                _found[key] = self.built(form)
+                form = find_form(self.forms, precision)
+                _found[key] = form if isinstance(form, str) else self.built(form)
             return cast("tuple[Kernel, Path] | str", _found[key])
 
     def built(self, form: Form) -> tuple[Kernel, Path] | str:
@@ -103,6 +101,11 @@ class Code(Generic[Kernel]):
             problem = f"the build failed: {' '.join(str(error).split())[:300]}"
         warnings.warn(f"{self.without}: {problem}", RuntimeWarning, stacklevel=5)
         return problem
+
+
+@cache
+def _stamp(library: Path, place: Path) -> Path:
+    return place / f"{library.stem}.{_processor()[:12]}"
 
 
 @cache
@@ -170,7 +173,12 @@ def _named(stem: str, library: Path) -> str:
 
 def folder() -> Path:
     """Where libraries are kept: the user's own caches, not `SECONDREAD_CACHE`, which users may share."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secondread-native"
+    return _folder(os.environ.get("XDG_CACHE_HOME"), os.environ.get("HOME"))
+
+
+@cache
+def _folder(caches: str | None, _home: str | None) -> Path:
+    return Path(caches or Path.home() / ".cache") / "secondread-native"
 
 
 def _is_own(library: Path) -> bool:
