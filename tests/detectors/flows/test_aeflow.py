@@ -49,7 +49,7 @@ def test_the_paper_has_its_shapes_and_parameter_counts():
     assert sum(p.numel() for p in detector.flow.parameters()) == 8 * (subnet + 2 * 1024)
 
 
-@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("rank", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_few_steps_reduce_every_stage_s_loss(rank):
     detector = tiny(rank)
     history = fit(detector, blobs(16, detector.size), steps=30)

@@ -19,7 +19,7 @@ def make(rank=2, **changes):
     return GlowPosterior(settings, 1, SIZES[rank])
 
 
-@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("rank", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_it_learns_and_a_score_does_not_depend_on_the_batch(rank):
     detector, shape = make(rank, draws=2), SIZES[rank]
     others = {"unlabelled": blobs(12, shape, seed=3, lesion=True)}
