@@ -83,6 +83,8 @@ def _is_centred(module: nn.Module) -> TypeGuard[nn.Conv2d]:
         and module.padding == (module.kernel_size[0] // 2,) * 2
         and module.stride == module.dilation == (1, 1)
         and module.groups == 1
+        and module.padding_mode == "zeros"
+        and module.weight.is_cpu
         and module.weight.dtype is SINGLE
     )
 

@@ -73,15 +73,18 @@ def _made(block: InvertedResidual, stamp: tuple[object, ...], lanes: int, widest
 
 
 def _is_compiled(block: InvertedResidual) -> bool:
-    by_channel = block.by_channel.convolution
+    by_channel, project = block.by_channel.convolution, block.project.convolution
     dense = [] if block.expand is None else [block.expand.convolution]
+    weights = [layer.convolution.weight for layer in block.layers]
     return (
-        all(map(_is_square, [by_channel, *dense]))
+        all(map(_is_square, [by_channel, project, *dense]))
+        and project.kernel_size[0] == 1
+        and all(convolution.groups == 1 for convolution in (project, *dense))
         and by_channel.kernel_size[0] in KERNELS
         and by_channel.stride[0] in STRIDES
         and by_channel.groups == by_channel.out_channels == by_channel.in_channels
         and not (block.shortcut and any(convolution.kernel_size[0] > 1 for convolution in dense))
-        and all(layer.convolution.weight.dtype is torch.float32 for layer in block.layers)
+        and all(weight.is_cpu and weight.dtype is torch.float32 for weight in weights)
     )
 
 
