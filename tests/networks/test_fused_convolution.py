@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from secondread.networks.encoders import ENCODERS
-from secondread.networks.fused_convolution import convolve
+from secondread.networks.fused_convolution import FusedSequence, convolve
 from secondread.networks.pretrained import PretrainedEncoder
 
 
@@ -117,3 +117,26 @@ def test_statistics_that_training_moved_are_folded_anew():
     norm.train()
     convolve(x, convolution, norm)
     torch.testing.assert_close(*folded_and_plain())
+
+
+def test_a_sequence_gives_what_its_layers_give_one_by_one(monkeypatch):
+    monkeypatch.setenv("SECONDREAD_NATIVE", "1")
+    layers = [nn.Conv2d(2, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(inplace=True)]
+    layers += [nn.Conv2d(16, 16, 3, padding=1), nn.GroupNorm(2, 16), nn.SiLU()]
+    layers += [
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(16, 8, 2, 2),
+        nn.Conv2d(8, 1, 1),
+    ]
+    plain, fused = nn.Sequential(*layers).eval(), FusedSequence(*layers).eval()
+    x = torch.rand(2, 2, 16, 16)
+    before = x.clone()
+    expected = plain(x)
+    assert torch.equal(fused(x), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(fused(x), expected)
+        fused.train()
+        torch.testing.assert_close(fused(x), plain.train()(x))
+    assert torch.equal(x, before)
+    assert list(fused.state_dict()) == list(plain.state_dict())

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from secondread.networks.by_rank import BATCH_NORM
 from secondread.networks.convolution3 import convolution3
+from secondread.networks.fused_convolution import FusedSequence
 
 
 class Refiner(nn.Module):
@@ -22,7 +23,7 @@ class Refiner(nn.Module):
     def __init__(self, rank: int, channels: int, width: int = 128) -> None:
         super().__init__()
         norm = BATCH_NORM[rank]
-        self.network = nn.Sequential(
+        self.network = FusedSequence(
             convolution3(rank, channels, width),
             norm(width),
             nn.ReLU(inplace=True),

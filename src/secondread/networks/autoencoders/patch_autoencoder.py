@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, TRANSPOSED_CONVOLUTION
+from secondread.networks.fused_convolution import FusedSequence
 from secondread.wording.sizes import times
 
 
@@ -33,11 +34,11 @@ class PatchAutoencoder(nn.Module):
         for before, after in zip((channels, *widths), widths, strict=False):
             for channels_in, side, stride in ((before, 3, 1), (after, 4, 2)):
                 down += [convolution(channels_in, after, side, stride, 1, bias=False), norm(after), nn.ReLU()]
-        self.encoder = nn.Sequential(*down, convolution(widths[-1], code, 1))
+        self.encoder = FusedSequence(*down, convolution(widths[-1], code, 1))
         up: list[nn.Module] = []
         for before, after in zip((code, *widths[::-1]), widths[::-1], strict=False):
             up += [TRANSPOSED_CONVOLUTION[rank](before, after, 4, 2, 1, bias=False), norm(after), nn.ReLU()]
-        self.decoder = nn.Sequential(*up, convolution(widths[0], channels, 3, 1, 1))
+        self.decoder = FusedSequence(*up, convolution(widths[0], channels, 3, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder(x))

@@ -29,12 +29,19 @@ def finer(rank: int, channels_in: int, channels_out: int, strides: Sequence[int]
 
 
 def normalised(
-    x: Tensor, layer: nn.Module, norm: nn.Module, *, relu: bool, add: Tensor | None = None
+    x: Tensor,
+    layer: nn.Module,
+    norm: nn.Module | None,
+    *,
+    relu: bool,
+    add: Tensor | None = None,
+    fold: bool = True,
 ) -> Tensor:
-    """relu(norm(layer(x)) + add)."""
-    if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-        return convolve(x, layer, norm, add=add, relu=relu)
-    x = norm(layer(x))
+    """relu(norm(layer(x)) + add), as `convolve` has it."""
+    if isinstance(layer, nn.Conv2d) and (norm is None or isinstance(norm, nn.BatchNorm2d)):
+        return convolve(x, layer, norm, add=add, relu=relu, fold=fold)
+    x = layer(x)
+    x = x if norm is None else norm(x)
     x = x if add is None else x + add
     return x.relu() if relu else x
 

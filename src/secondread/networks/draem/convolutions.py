@@ -9,13 +9,14 @@ from torch import Tensor, nn
 
 from secondread.networks.by_rank import BATCH_NORM, INTERPOLATION, MAX_POOL
 from secondread.networks.convolution3 import convolution3
+from secondread.networks.fused_convolution import FusedSequence
 
 WIDEST = 8
 """Channels of the deeper levels, in widths."""
 DEVIATION = 0.02
 
 
-def convolutions(rank: int, *channels: int) -> nn.Sequential:
+def convolutions(rank: int, *channels: int) -> FusedSequence:
     """From each number of channels to the next: 3×3 convolution, batch normalisation, ReLU."""
     steps: list[nn.Module] = []
     for before, after in pairwise(channels):
@@ -24,7 +25,7 @@ def convolutions(rank: int, *channels: int) -> nn.Sequential:
             BATCH_NORM[rank](after),
             nn.ReLU(inplace=True),
         ]
-    return nn.Sequential(*steps)
+    return FusedSequence(*steps)
 
 
 def enlarged(rank: int, before: int, after: int) -> nn.Sequential:

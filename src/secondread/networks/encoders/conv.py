@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from secondread.networks.by_rank import CONVOLUTION, channels_last
 from secondread.networks.encoder import Encoder, EncoderSettings
+from secondread.networks.fused_convolution import FusedSequence
 
 
 class ConvEncoder(Encoder):
@@ -54,7 +55,7 @@ class ConvEncoder(Encoder):
                 ]
             previous, planes = planes, min(2 * planes, widest)
         steps.append(convolution(previous, code, 1))
-        self.network = nn.Sequential(*steps)
+        self.network = FusedSequence(*steps)
         self.stride = stride
         self.linear: nn.Module | None = None
         if linear:

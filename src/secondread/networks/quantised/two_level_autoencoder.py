@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import CONVOLUTION, TRANSPOSED_CONVOLUTION, channels_last
+from secondread.networks.fused_convolution import FusedSequence
 from secondread.networks.quantised.codebook import Codebook
 
 STRIDE = 8
@@ -67,7 +68,7 @@ class TwoLevelAutoencoder(nn.Module):
             )
         convolution, half = CONVOLUTION[rank], max(1, width // 2)
         residual = (width, residual_width, blocks)
-        self.encode_bottom = nn.Sequential(
+        self.encode_bottom = FusedSequence(
             convolution(channels, half, 4, 2, 1),
             nn.ReLU(),
             convolution(half, width, 4, 2, 1),
@@ -75,7 +76,7 @@ class TwoLevelAutoencoder(nn.Module):
             convolution(width, width, 3, padding=1),
             *residual_blocks(rank, *residual),
         )
-        self.encode_top = nn.Sequential(
+        self.encode_top = FusedSequence(
             convolution(width, half, 4, 2, 1),
             nn.ReLU(),
             convolution(half, width, 3, padding=1),
@@ -86,13 +87,13 @@ class TwoLevelAutoencoder(nn.Module):
         self.top = Codebook(codes, code_width, decay=decay, dead_below=dead_below)
         self.bottom = Codebook(codes, code_width, decay=decay, dead_below=dead_below)
         grow = TRANSPOSED_CONVOLUTION[rank]
-        self.decode_top = nn.Sequential(
+        self.decode_top = FusedSequence(
             convolution(code_width, width, 3, padding=1),
             *residual_blocks(rank, *residual),
             grow(width, code_width, 4, 2, 1),
         )
         self.spread = grow(code_width, code_width, 4, 2, 1)
-        self.decode = nn.Sequential(
+        self.decode = FusedSequence(
             convolution(2 * code_width, width, 3, padding=1),
             *residual_blocks(rank, *residual),
             grow(width, half, 4, 2, 1),
@@ -137,7 +138,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, rank: int, width: int, hidden: int) -> None:
         super().__init__()
         convolution = CONVOLUTION[rank]
-        self.change = nn.Sequential(
+        self.change = FusedSequence(
             nn.ReLU(), convolution(width, hidden, 3, padding=1), nn.ReLU(), convolution(hidden, width, 1)
         )
 

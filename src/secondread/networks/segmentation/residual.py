@@ -18,6 +18,7 @@ from secondread.networks.by_rank import (
     convolution,
     transposed_convolution,
 )
+from secondread.networks.distillation.residual_block import normalised
 from secondread.wording.sizes import times
 
 BLOCKS = 2
@@ -126,5 +127,5 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if same else nn.Sequential(changed(1), norm(after))
 
     def forward(self, x: Tensor) -> Tensor:
-        inner = functional.relu(self.norm1(self.conv1(x)))
-        return functional.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))
+        inner = normalised(x, self.conv1, self.norm1, relu=True, fold=False)
+        return normalised(inner, self.conv2, self.norm2, relu=True, add=self.shortcut(x), fold=False)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, channels_last, convolution, halved
+from secondread.networks.distillation.residual_block import normalised
 from secondread.wording.sizes import times
 
 FIRST = 16
@@ -116,11 +117,14 @@ class PreActivatedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         active = functional.relu(self.norm1(x))
-        inner = self.conv1(active)
         short = x if self.shortcut is None else self.shortcut(active)
         if self.change == "double":
-            inner, short = (functional.interpolate(part, scale_factor=2.0) for part in (inner, short))
-        elif self.change == "half" and self.shortcut is None:
-            short = halved(short)
-        found: Tensor = self.conv2(functional.relu(self.norm2(inner))) + short
-        return found
+            inner, short = (
+                functional.interpolate(part, scale_factor=2.0)
+                for part in (normalised(active, self.conv1, None, relu=False, fold=False), short)
+            )
+            inner = functional.relu(self.norm2(inner))
+        else:
+            inner = normalised(active, self.conv1, self.norm2, relu=True, fold=False)
+            short = halved(short) if self.change == "half" and self.shortcut is None else short
+        return normalised(inner, self.conv2, None, relu=False, add=short, fold=False)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, INTERPOLATION
+from secondread.networks.fused_convolution import FusedSequence
 
 
 def hidden_patches(count: int, grid: Sequence[int], share: float, generator: torch.Generator) -> Tensor:
@@ -45,7 +46,7 @@ class PatchDecoder(nn.Module):
     def __init__(self, rank: int, channels: Sequence[int], width: int, values: int) -> None:
         super().__init__()
         convolution, norm = CONVOLUTION[rank], BATCH_NORM[rank]
-        self.layers = nn.Sequential(
+        self.layers = FusedSequence(
             convolution(sum(channels), width, 1, bias=False),
             norm(width),
             nn.ReLU(),
