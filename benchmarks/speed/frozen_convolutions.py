@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"{processor_name()}; frozen convolutions {frozen.told()}")
+    print(f"{processor_name()}; frozen convolutions {frozen.CHOICE.told()}")
     for name in given.encoders:
         print(measure_encoder(name, given.size, given.rounds), flush=True)
     for name in given.layers:

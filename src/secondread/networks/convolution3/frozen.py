@@ -29,6 +29,7 @@ def _suits(x: Tensor, convolution: nn.Conv2d) -> bool:
         convolution.kernel_size == (3, 3)
         and convolution.stride == convolution.padding == convolution.dilation == (1, 1)
         and convolution.groups == 1
+        and convolution.padding_mode == "zeros"
         and min(convolution.in_channels, convolution.out_channels) >= FEWEST_CHANNELS
         and x.dim() == 4
         and _enough(*x.shape[2:])
