@@ -75,3 +75,8 @@ def test_each_file_of_a_large_folder_is_compared_with_few_images(
     ]
     assert len(fitting(pattern, paths)) >= 400
     assert counted() < 2 * len(paths)
+
+
+def test_many_stars_beside_a_name_that_nearly_fits_cost_no_more_than_their_number() -> None:
+    assert not mask_files.fits("a" * 200 + "b", ["", *["*", "a"] * 60, "*", "c"])
+    assert mask_files.fits("a" * 200 + "c", ["", *["*", "a"] * 60, "*", "c"])

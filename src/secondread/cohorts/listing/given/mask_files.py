@@ -51,17 +51,21 @@ def filled(pattern: str, image: str) -> list[str]:
 
 
 def fits(path: str, pieces: Sequence[str]) -> bool:
-    """Whether a path is these pieces: texts, and a `*` or `?` between two of them."""
-    return path.startswith(pieces[0]) and _goes_on(path[len(pieces[0]) :], pieces[1:])
+    """Whether a path is these pieces: texts, and a `*` or `?` between two of them. Where a text may end is
+    found from left to right, so that many marks cost no more than their number."""
+    first, *more = pieces
+    ends = {len(first)} if path.startswith(first) else set()
+    for mark, text in zip(more[::2], more[1::2], strict=True):
+        begins = {begin for end in ends for begin in _passed(path, end, mark)}
+        ends = {begin + len(text) for begin in begins if path.startswith(text, begin)}
+    return len(path) in ends
 
 
-def _goes_on(path: str, marks_and_texts: Sequence[str]) -> bool:
-    if not marks_and_texts:
-        return not path
-    mark, text, *more = marks_and_texts
-    name = path.partition("/")[0]
-    lengths = range(len(name) + 1) if mark == "*" else range(1, 1 + bool(name))
-    return any(path.startswith(text, n) and _goes_on(path[n + len(text) :], more) for n in lengths)
+def _passed(path: str, end: int, mark: str) -> range:
+    """Where a mark that begins at `end` may end, within one name."""
+    last = path.find("/", end)
+    rest = (len(path) if last < 0 else last) - end
+    return range(end, end + rest + 1) if mark == "*" else range(end + 1, end + 1 + bool(rest))
 
 
 def _anchor(pattern: str) -> tuple[int, int]:
