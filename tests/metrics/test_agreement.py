@@ -77,6 +77,14 @@ def test_weighted_areas_equal_scikit_learn(case):
         assert precision == pytest.approx(expected, abs=EXACT)
 
 
+def test_a_resample_without_normals_has_no_areas_however_its_weights_are_rounded():
+    labels, scores = np.array([1, 1, 1, 1, 0], bool), np.array([0.0, -1.0, 1.0, -2.0, 0.5])
+    weights = np.random.default_rng(0).random((500, 5))
+    weights[:, 4] = 0.0
+    assert np.isnan(weighted_auroc(labels, scores, weights)).all()
+    assert np.isnan(weighted_average_precision(labels, scores, weights)).all()
+
+
 @settings(deadline=None, max_examples=100)
 @given(cases(), st.sampled_from([0.05, 0.1, 0.3, 0.5, 0.99]))
 def test_partial_area_equals_scikit_learns_before_it_is_standardised(case, limit):

@@ -65,7 +65,8 @@ class WeightedAveragePrecision:
         self._gaining, self._begins = np.unique(np.searchsorted(starts, ill, "right") - 1, return_index=True)
         self._last = np.append(starts[1:], values.size)[self._gaining] - 1
         self._distinct = starts.size
-        self._all, self._ill = (found if columns is None else columns[found] for found in (order, order[ill]))
+        found = (order, order[ill], np.flatnonzero(~abnormal))
+        self._all, self._ill, self._normal = (one if columns is None else columns[one] for one in found)
 
     def __call__(self, weights: ArrayLike) -> Floats:
         given = np.asarray(weights, dtype=np.float64)
@@ -77,7 +78,7 @@ class WeightedAveragePrecision:
         steps = np.zeros((*given.shape[:-1], self._distinct))
         steps[..., self._gaining] = gained * precision
         total = found[..., -1]
-        defined = (total > 0) & (every[..., -1] > total)
+        defined = (total > 0) & given.take(self._normal, axis=-1).any(axis=-1)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(defined, steps.sum(-1) / total, np.nan)
 

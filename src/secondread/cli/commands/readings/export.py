@@ -61,7 +61,8 @@ def export(
         raise UserError(f"{source}: is a bundle, which is written as onnx; for {chosen} give readings")
     if not fitted and not (source.is_file() or (source / "readings.csv").is_file()):
         raise UserError(
-            f"{source}: neither a bundle nor readings; give the folder that `fit -o` or `score -o` wrote"
+            f"{source}: neither a bundle nor readings (no bundle.json, no readings.csv); give the folder "
+            "that `fit -o` or `score -o` wrote"
         )
     if chosen == "onnx" and not fitted:
         raise UserError(f"{source}: is no bundle, and readings are written as dicom or fhir")
