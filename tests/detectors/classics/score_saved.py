@@ -12,6 +12,7 @@ import numpy as np
 
 from secondread.bundles.declared import DeclaredFile, TensorFile
 from secondread.bundles.fitted import plan_fitted
+from secondread.bundles.tensors import read_tensors
 from secondread.detectors.classics.classic import Classic, ClassicSettings
 from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer
@@ -27,7 +28,7 @@ for own in sorted(path for path in folder.iterdir() if path.is_dir()):
         return Classic(settings, images.shape[1], images.shape[2:], pretrained=False)
 
     plan_fitted(make, file.forms)
-    detector = make().load_fitted(file.read())
+    detector = make().load_fitted(read_tensors(file))
     (raw,) = Scorer(detector, precision="float32").set(ArraySource(images))
     maps = {f"map {name}": values for name, values in (raw.maps or {}).items()}
     np.savez(own / "scores.npz", **raw.parts, **maps)
