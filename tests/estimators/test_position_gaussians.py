@@ -5,8 +5,10 @@ import copy
 import pytest
 import torch
 
-from secondread.estimators.position_gaussians import PositionGaussians
+from secondread.estimators.compiled_distances.kernel import CODE
+from secondread.estimators.position_gaussians import CHOICE, PositionGaussians
 from secondread.networks.as_graph import writing_a_graph
+from secondread.networks.native import build
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,40 @@ def test_a_graph_gets_products_of_bands_with_the_same_distances(fitted, features
     with writing_a_graph():
         plain = fitted(features)
     torch.testing.assert_close(fitted(features), plain, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("dimensions", "positions"), [(1, 1), (5, 9), (17, 4100), (3, 8192)])
+def test_compiled_distances_agree_with_float64_whatever_the_threads(monkeypatch, dimensions, positions):
+    monkeypatch.setenv(build.SWITCH, "1")
+    kernel = CHOICE.kernel()
+    if kernel is None:
+        pytest.skip(CODE.why_not(torch.float32))
+    planes, x = torch.randn(dimensions, dimensions, positions), torch.randn(2, dimensions, positions)
+    lower = planes.double() * torch.ones(dimensions, dimensions).tril()[..., None]
+    whitened = torch.einsum("ijp,njp->nip", lower, x.double())
+    expected = whitened.square().sum(dim=1).sqrt()
+    found = kernel(planes, x)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-5)
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 3):
+            torch.set_num_threads(threads)
+            assert torch.equal(kernel(planes, x), found)
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(kernel(planes, x[1:]), found[1:])
+    x[0, 0, 0] = torch.nan
+    assert kernel(planes, x).isnan().sum() == 1
+
+
+@torch.no_grad()
+def test_with_compiled_code_and_without_distances_agree(monkeypatch, fitted, features):
+    found = []
+    for switch in "01":
+        monkeypatch.setenv(build.SWITCH, switch)
+        found.append(fitted(features))
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-6)
 
 
 def test_an_images_distances_are_the_same_bits_alone_and_among_others(fitted, features):

@@ -57,6 +57,7 @@ def _torch() -> Iterator[Finding]:
         f"torch uses {torch.get_num_threads()} ({threads().why})",
     )
     yield _precision(f"; GPU bf16: {torch.cuda.is_bf16_supported()}" if devices else "")
+    from secondread.estimators import position_gaussians
     from secondread.flows.compiled_coupling import run as couplings
     from secondread.flows.glow import choice
     from secondread.networks import structural_similarity
@@ -68,6 +69,7 @@ def _torch() -> Iterator[Finding]:
     yield Finding("frozen convolutions", f"3×3 in float32 are computed {frozen.CHOICE.told()}")
     yield Finding("couplings", f"of frozen flows on small maps run {couplings.CHOICE.told()}")
     yield Finding("similarity", f"of pictures is computed {structural_similarity.CHOICE.told()}")
+    yield Finding("distances", f"at positions, as PaDiM has them, run {position_gaussians.CHOICE.told()}")
     yield Finding("blocks", f"of frozen EfficientNets in float32 run {run.CHOICE.told()}")
 
 
