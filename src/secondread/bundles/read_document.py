@@ -28,33 +28,42 @@ SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
 
 def expect_bundle(path: Path) -> None:
     """UserError where neither a bundle's folder nor a file, which may be an archive of one, is at `path`."""
-    if path.is_file() or (path / FILE).exists():
+    if not os.path.isfile(path):
+        _expect_folder(path)
+
+
+def _expect_folder(path: Path) -> None:
+    if os.path.exists(path / FILE):
         return
-    if (path / EXPORTED).exists():
+    if os.path.exists(path / EXPORTED):
         raise UserError(
             f"{path}: is an exported bundle, which `score` alone takes; give the bundle that it was made of"
         )
-    folder, why = (path, f"it has no {FILE}") if path.is_dir() else (path.parent, "there is no such folder")
-    near = _bundles_in(folder) if path.is_dir() else get_close_matches(path.name, _bundles_in(folder))
+    if os.path.isdir(path):
+        folder, near = path, _bundles_in(path)
+        why = f"it has no {FILE}" if os.access(path, os.R_OK | os.X_OK) else "it cannot be read"
+    else:
+        folder, near = path.parent, get_close_matches(path.name, _bundles_in(path.parent))
+        why = "there is no such folder"
     meant = " or ".join(str(folder / name) for name in near[:3])
     remedy = f"did you mean {meant}?" if near else "give the folder that `fit -o` wrote"
     raise UserError(f"{path}: no bundle here ({why}); {remedy}")
 
 
 def _bundles_in(folder: Path) -> list[str]:
-    """Names of the bundles and exported bundles in a folder; none of one that cannot be listed."""
+    """Names of the bundles and exported bundles in a folder; none of what cannot be looked at."""
     try:
         inside = [each.name for each in os.scandir(folder) if each.is_dir()]
     except OSError:
         return []
     files = (FILE, EXPORTED)
-    return sorted(name for name in inside if any((folder / name / file).is_file() for file in files))
+    return sorted(name for name in inside if any(os.path.isfile(folder / name / file) for file in files))
 
 
 def read_document(path: Path) -> tuple[BundleDocument, str]:
     """`bundle.json` of the folder `path`, of this format or an earlier one, checked against the schema, and
     its SHA-256."""
-    expect_bundle(path)
+    _expect_folder(path)
     file = path / FILE
     try:
         text = read_plain(file, DOCUMENT.length, links=False)

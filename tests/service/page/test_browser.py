@@ -250,7 +250,7 @@ def test_the_list_works_without_script(browser: Any, address: str) -> None:
     page.click("form.filter button.main")
     assert page.locator("tr[data-study]").count() == 1
     page.click("tr[data-study] th a")
-    assert page.locator("#fallback").is_visible()
+    page.locator("#fallback").wait_for(state="visible")  # a picture has no size until it is there
     assert not page.locator("#controls").is_visible()
     page.click("#compare")
     assert page.locator(".normals li").count() > 3
