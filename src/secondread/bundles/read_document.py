@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from secondread.bundles.bundle_document import FILES, BundleDocument
-from secondread.bundles.declared import read_declared
+from secondread.bundles.declared import BUNDLE, read_declared
 from secondread.bundles.other_version import CHANGED, versions_in, why_unreadable
 from secondread.bundles.seen import Seen
 from secondread.bundles.upgrades import upgraded
@@ -19,7 +19,6 @@ from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
 
-FILE = "bundle.json"
 EXPORTED = "export.json"
 """By which the folder of an exported bundle is told."""
 SEEN = Limits(length=256 << 20, values=4_000_000, text=64)
@@ -33,7 +32,7 @@ def expect_bundle(path: Path) -> None:
 
 
 def _expect_folder(path: Path) -> None:
-    if os.path.exists(path / FILE):
+    if os.path.exists(path / BUNDLE):
         return
     if os.path.exists(path / EXPORTED):
         raise UserError(
@@ -41,7 +40,7 @@ def _expect_folder(path: Path) -> None:
         )
     if os.path.isdir(path):
         folder, near = path, _bundles_in(path)
-        why = f"it has no {FILE}" if os.access(path, os.R_OK | os.X_OK) else "it cannot be read"
+        why = f"it has no {BUNDLE}" if os.access(path, os.R_OK | os.X_OK) else "it cannot be read"
     else:
         folder, near = path.parent, get_close_matches(path.name, _bundles_in(path.parent))
         why = "there is no such folder"
@@ -56,7 +55,7 @@ def _bundles_in(folder: Path) -> list[str]:
         inside = [each.name for each in os.scandir(folder) if each.is_dir()]
     except OSError:
         return []
-    files = (FILE, EXPORTED)
+    files = (BUNDLE, EXPORTED)
     return sorted(name for name in inside if any(os.path.isfile(folder / name / file) for file in files))
 
 
@@ -64,7 +63,7 @@ def read_document(path: Path) -> tuple[BundleDocument, str]:
     """`bundle.json` of the folder `path`, of this format or an earlier one, checked against the schema, and
     its SHA-256."""
     _expect_folder(path)
-    file = path / FILE
+    file = path / BUNDLE
     try:
         text = read_plain(file, DOCUMENT.length, links=False)
         said = parse_json(text, DOCUMENT)

@@ -33,6 +33,7 @@ from secondread.exporting.export_document import (
 )
 from secondread.exporting.exported import Exported
 from secondread.exporting.graph import export_detector
+from secondread.exporting.onnx_graph import MODEL_FILE
 from secondread.exporting.spot_check import agreement_with_torch
 from secondread.outputs.folders import output_bundle, refuse_inputs
 from secondread.outputs.run_record import now, versions
@@ -40,8 +41,6 @@ from secondread.outputs.whole import remove_folder, whole_folder
 from secondread.recipes.without_places import without_places
 from secondread.terminal.events import log_event
 from secondread.wording.sizes import in_words
-
-MODEL = "model.onnx"
 
 
 def export(bundle: Bundle | str | Path, out: str | Path, *, force: bool = False) -> Exported:
@@ -103,8 +102,8 @@ def _in_place_of(out: Path) -> Iterator[Path]:
 
 def _write(bundle: Bundle, folder: Path) -> None:
     """The files of an exported bundle, into a folder that is there already."""
-    graph = _graph(bundle.detector, folder, MODEL, precision=bundle.precision)
-    found = agreement_with_torch(bundle, folder / MODEL, graph)
+    graph = _graph(bundle.detector, folder, MODEL_FILE, precision=bundle.precision)
+    found = agreement_with_torch(bundle, folder / MODEL_FILE, graph)
     refuse_disagreement(found, str(bundle.recipe.detector["name"]))
     graph = graph.model_copy(update={"remarks": (*graph.remarks, str(found))})
     calibration, arrays = bundle.calibration.state()

@@ -16,6 +16,7 @@ from secondread.detectors.contract import Batch, Detector, Scores, ScoringNoise
 from secondread.errors import UserError
 from secondread.exporting.draws import Draw
 from secondread.exporting.no_graph import NoGraphError
+from secondread.exporting.onnx_graph import MODEL_FILE, OPSET
 from secondread.networks.as_graph import writing_a_graph
 from secondread.scoring.device import memory_format, place
 from secondread.wording.extras import install_command
@@ -59,7 +60,7 @@ def refuse_without_graph(detector: Detector) -> None:
 
 
 def export_detector(
-    detector: Detector, folder: Path, *, file: str = "model.onnx", precision: str = "float32"
+    detector: Detector, folder: Path, *, file: str = MODEL_FILE, precision: str = "float32"
 ) -> GraphFacts:
     """Write the graph of a fitted detector into an existing folder, which whoever calls makes whole.
 
@@ -81,7 +82,6 @@ def export_detector(
 
 
 def _written(detector: Detector, folder: Path, file: str, precision: str) -> GraphFacts:
-    from secondread.exporting.onnx_graph import OPSET
     from secondread.exporting.tape import Tape
 
     detector.eval()

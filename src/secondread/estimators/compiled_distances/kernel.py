@@ -10,7 +10,8 @@ from torch import Tensor
 
 from secondread.networks.native.arguments import check, expect
 from secondread.networks.native.build import Code
-from secondread.networks.native.forms import Form, single
+from secondread.networks.native.forms import single
+from secondread.networks.native.library import for_any_form, opened
 
 
 class _Call(ctypes.Structure):
@@ -31,12 +32,9 @@ class DistancesKernel:
 
     def __init__(self, library: Path) -> None:
         """Raises OSError where the library cannot be loaded."""
-        found = ctypes.CDLL(str(library))
+        found = opened(library, _Call)
         self._run = found.secondread_distances
         self._run.argtypes = [ctypes.c_void_p]
-        found.secondread_call_size.restype = ctypes.c_int64
-        if found.secondread_call_size() != ctypes.sizeof(_Call):
-            raise OSError(f"{library} is of another version")
 
     def __call__(self, planes: Tensor, x: Tensor) -> Tensor:
         images, dimensions, positions = x.shape
@@ -50,13 +48,9 @@ class DistancesKernel:
         return found
 
 
-def _load(form: Form, library: Path) -> DistancesKernel:
-    return DistancesKernel(library)
-
-
 CODE = Code(
     "distances",
     single(Path(__file__).parent / "distances.cpp"),
-    _load,
+    for_any_form(DistancesKernel),
     "compiled distances are not used, scores of PaDiM take longer",
 )

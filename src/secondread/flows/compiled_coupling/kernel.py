@@ -10,7 +10,8 @@ from torch import Tensor
 
 from secondread.networks.native.arguments import check
 from secondread.networks.native.build import Code
-from secondread.networks.native.forms import Form, single
+from secondread.networks.native.forms import single
+from secondread.networks.native.library import for_any_form, lanes_and_widest
 
 
 class CouplingsKernel:
@@ -25,9 +26,7 @@ class CouplingsKernel:
     def __init__(self, library: Path) -> None:
         """Raises OSError where the library cannot be loaded."""
         found = ctypes.CDLL(str(library))
-        for size in (found.secondread_lanes, found.secondread_widest):
-            size.restype = ctypes.c_int64
-        self.lanes, self.widest = found.secondread_lanes(), found.secondread_widest()
+        self.lanes, self.widest = lanes_and_widest(found)
         self._run = found.secondread_couplings
         self._run.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 5, *[ctypes.c_void_p] * 3]
 
@@ -43,13 +42,9 @@ class CouplingsKernel:
         return z, log_determinant
 
 
-def _load(form: Form, library: Path) -> CouplingsKernel:
-    return CouplingsKernel(library)
-
-
 CODE = Code(
     "couplings",
     single(Path(__file__).parent / "coupling.cpp"),
-    _load,
+    for_any_form(CouplingsKernel),
     "compiled couplings are not used, scores of flows take longer",
 )

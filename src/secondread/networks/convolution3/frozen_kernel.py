@@ -11,7 +11,8 @@ from torch import Tensor
 
 from secondread.networks.native.arguments import address, check, expect
 from secondread.networks.native.build import Code
-from secondread.networks.native.forms import Form, single
+from secondread.networks.native.forms import single
+from secondread.networks.native.library import for_any_form, opened
 
 FEWEST_CHANNELS = 16
 """On both sides: a vector of the longest form."""
@@ -46,16 +47,13 @@ class FrozenKernel:
 
     def __init__(self, library: Path) -> None:
         """Raises OSError where the library cannot be loaded."""
-        found = ctypes.CDLL(str(library))
+        found = opened(library, _Call)
         pointer = ctypes.c_void_p
         self._length, self._spread = found.secondread_spread_length, found.secondread_spread
         self._length.argtypes, self._length.restype = [pointer], ctypes.c_int64
         self._spread.argtypes, self._spread.restype = [pointer] * 3, None
         self._convolve = found.secondread_convolve
         self._convolve.argtypes = [pointer] * 6
-        found.secondread_call_size.restype = ctypes.c_int64
-        if found.secondread_call_size() != ctypes.sizeof(_Call):
-            raise OSError(f"{library} is of another version")
 
     def spread(self, weight: Tensor, bias: Tensor) -> Spread:
         """Once for all calls; the weight in any order."""
@@ -91,13 +89,9 @@ def _expect_last(name: str, found: Tensor, shape: tuple[int, ...]) -> None:
     expect(name, found.permute(0, 2, 3, 1), torch.float32, (shape[0], *shape[2:], shape[1]))
 
 
-def _load(form: Form, library: Path) -> FrozenKernel:
-    return FrozenKernel(library)
-
-
 CODE = Code(
     "frozen-convolution",
     single(Path(__file__).parent / "frozen.cpp"),
-    _load,
+    for_any_form(FrozenKernel),
     "the compiled convolution is not used, scores take longer",
 )

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from secondread.networks.native.arguments import address, check, expect
 from secondread.networks.native.build import Code
-from secondread.networks.native.forms import Form, single
+from secondread.networks.native.forms import single
+from secondread.networks.native.library import for_any_form, opened
 
 
 class _Call(ctypes.Structure):
@@ -29,14 +30,11 @@ class WinogradKernel:
 
     def __init__(self, library: Path) -> None:
         """Raises OSError where the library cannot be loaded."""
-        found = ctypes.CDLL(str(library))
+        found = opened(library, _Call)
         pointer = ctypes.c_void_p
         self._convolve, self._to_weight = found.secondread_convolve, found.secondread_gradient_of_kernels
         self._convolve.argtypes = [pointer] * 4 + [ctypes.c_int, pointer]
         self._to_weight.argtypes = [pointer] * 4
-        found.secondread_call_size.restype = ctypes.c_int64
-        if found.secondread_call_size() != ctypes.sizeof(_Call):
-            raise OSError(f"{library} is of another version")
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """y."""
@@ -76,13 +74,9 @@ def _call(x: Tensor, weight: Tensor, outs: int, ins: int, *, turned: bool = Fals
     return _Call(images, ins, outs, rows, columns, torch.get_num_threads())
 
 
-def _load(form: Form, library: Path) -> WinogradKernel:
-    return WinogradKernel(library)
-
-
 CODE = Code(
     "winograd",
     single(Path(__file__).parent / "convolution.cpp"),
-    _load,
+    for_any_form(WinogradKernel),
     "the compiled convolution is not used, fits take longer",
 )

@@ -14,7 +14,8 @@ from secondread.networks.inverted_residual.layers import Scale
 from secondread.networks.inverted_residual.packed import Packed
 from secondread.networks.native.arguments import check
 from secondread.networks.native.build import Code
-from secondread.networks.native.forms import Form, single
+from secondread.networks.native.forms import single
+from secondread.networks.native.library import for_any_form, lanes_and_widest
 
 
 class BlocksKernel:
@@ -29,9 +30,7 @@ class BlocksKernel:
     def __init__(self, library: Path) -> None:
         """Raises OSError where the library cannot be loaded."""
         found = ctypes.CDLL(str(library))
-        for size in (found.secondread_lanes, found.secondread_widest):
-            size.restype = ctypes.c_int64
-        self.lanes, self.widest = found.secondread_lanes(), found.secondread_widest()
+        self.lanes, self.widest = lanes_and_widest(found)
         self._blocks = found.secondread_blocks
         self._blocks.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 5, ctypes.c_char_p, ctypes.c_void_p]
 
@@ -58,13 +57,9 @@ class BlocksKernel:
         return y
 
 
-def _load(form: Form, library: Path) -> BlocksKernel:
-    return BlocksKernel(library)
-
-
 CODE = Code(
     "inverted-residual",
     single(Path(__file__).parent / "blocks.cpp"),
-    _load,
+    for_any_form(BlocksKernel),
     "compiled blocks are not used, encoders of EfficientNet take longer",
 )

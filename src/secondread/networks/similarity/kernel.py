@@ -10,7 +10,8 @@ from torch import Tensor
 
 from secondread.networks.native.arguments import check, expect
 from secondread.networks.native.build import Code
-from secondread.networks.native.forms import Form, single
+from secondread.networks.native.forms import single
+from secondread.networks.native.library import for_any_form, opened
 
 
 class _Call(ctypes.Structure):
@@ -31,12 +32,9 @@ class SimilarityKernel:
 
     def __init__(self, library: Path) -> None:
         """Raises OSError where the library cannot be loaded."""
-        found = ctypes.CDLL(str(library))
+        found = opened(library, _Call)
         self._run = found.secondread_similarity
         self._run.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-        found.secondread_call_size.restype = ctypes.c_int64
-        if found.secondread_call_size() != ctypes.sizeof(_Call):
-            raise OSError(f"{library} is of another version")
 
     def __call__(
         self, x: Tensor, y: Tensor, weights: tuple[Tensor, Tensor], constants: tuple[float, float]
@@ -56,13 +54,9 @@ class SimilarityKernel:
         return found
 
 
-def _load(form: Form, library: Path) -> SimilarityKernel:
-    return SimilarityKernel(library)
-
-
 CODE = Code(
     "similarity",
     single(Path(__file__).parent / "similarity.cpp"),
-    _load,
+    for_any_form(SimilarityKernel),
     "the compiled structural similarity is not used, scores that have one take longer",
 )

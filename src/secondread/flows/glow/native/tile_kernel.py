@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from secondread.networks.native.arguments import address, check, expect
+from secondread.networks.native.library import opened
 
 
 class _Call(ctypes.Structure):
@@ -46,12 +47,10 @@ class TileKernel:
 
     def __init__(self, library: Path) -> None:
         """Raises OSError where the library cannot be loaded or the system keeps the tile registers back."""
-        found = ctypes.CDLL(str(library))
+        found = opened(library, _Call)
         self._forward, self._backward = found.secondread_forward, found.secondread_backward
         self._forward.argtypes = [ctypes.c_void_p] * 2
         self._backward.argtypes = [ctypes.c_void_p] * 3
-        if found.secondread_call_size() != ctypes.sizeof(_Call):
-            raise OSError(f"{library} is of another version")
         if found.secondread_permission() != 0:
             raise OSError("the system does not grant the AMX tile registers")
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from secondread.networks.native.arguments import address, check, expect
+from secondread.networks.native.library import opened
 
 _NAMES: tuple[str, ...] = ("first", "first_bias", "first_gain", "middle", "middle_bias", "middle_gain")
 _NAMES += ("last", "last_bias", "last_gain", "border")
@@ -45,13 +46,10 @@ class VectorKernel:
 
     def __init__(self, library: Path) -> None:
         """Raises OSError where the library cannot be loaded."""
-        found = ctypes.CDLL(str(library))
+        found = opened(library, _Call)
         self._forward, self._backward = found.secondread_forward, found.secondread_backward
         self._forward.argtypes = [ctypes.c_void_p] * 2
         self._backward.argtypes = [ctypes.c_void_p] * 3
-        found.secondread_call_size.restype = ctypes.c_int64
-        if found.secondread_call_size() != ctypes.sizeof(_Call):
-            raise OSError(f"{library} is of another version")
 
     def forward(self, x: Tensor, values: Sequence[Tensor]) -> Tensor:
         """The network's output `[channels_out, N, *S]` float32."""
