@@ -14,6 +14,7 @@ from secondread.networks.as_graph import written_as_graph
 from secondread.networks.by_rank import channels_last
 from secondread.networks.convolution3.frozen import frozen_kernel
 from secondread.networks.convolution3.frozen_kernel import FrozenKernel, Spread
+from secondread.networks.native.state import state_of
 from secondread.networks.precision import onednn_takes
 
 
@@ -221,16 +222,9 @@ def _spread(kernel: FrozenKernel, convolution: nn.Conv2d, norm: nn.BatchNorm2d |
     return kernels
 
 
-def stamp_of(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[tuple[int, int], ...]:
+def stamp_of(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[int, ...]:
     """Which changes whenever `folded_parameters` do."""
-    found: list[tuple[int, int]] = []
-    for module in (convolution,) if norm is None else (convolution, norm):
-        # Training moves the running statistics without a new version of them; of the count it makes one.
-        tensors = [*module._parameters.values(), *module._buffers.values()]
-        if "weight" not in module._parameters:  # which then follows from others
-            tensors += [module.weight, module.bias]
-        found += [(tensor.data_ptr(), tensor._version) for tensor in tensors if tensor is not None]
-    return tuple(found)
+    return state_of((convolution,) if norm is None else (convolution, norm)).numbers
 
 
 def folded_parameters(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:

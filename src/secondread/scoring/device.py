@@ -7,6 +7,7 @@ import logging
 import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal
 
@@ -83,16 +84,25 @@ def memory_format(rank: int) -> torch.memory_format:
 _is_cpu = attrgetter("is_cpu")
 
 
-def place(module: nn.Module, device: torch.device) -> None:
+def place(module: nn.Module, device: torch.device, parts: list[nn.Module] | None = None) -> None:
     """The module on the device, its convolution weights in channels-last order. What is so already is left
-    alone: a detector is placed before every batch that it scores."""
-    parts = parts_of(module)
-    tensors = [tensor for part in parts for tensor in _tensors(part)]
+    alone: a detector is placed before every batch that it scores.
+
+    parts  `parts_of(module)`, where they are known
+    """
+    parts = parts_of(module) if parts is None else parts
+    tensors: list[Tensor | None] = []
+    for part in parts:
+        if part._parameters:
+            tensors.extend(part._parameters.values())
+        if part._buffers:
+            tensors.extend(part._buffers.values())
+    found = [tensor for tensor in tensors if tensor is not None]
     on_cpu = device.type == "cpu"
-    if not all(map(_is_cpu, tensors) if on_cpu else (tensor.device == device for tensor in tensors)):
+    if not all(map(_is_cpu, found) if on_cpu else (tensor.device == device for tensor in found)):
         module.to(device)
     for part in parts:
-        if isinstance(part, nn.modules.conv._ConvNd) and not all(map(_in_order, _tensors(part))):
+        if isinstance(part, _Convolution) and not _in_order(part):
             part.to(memory_format=memory_format(part.weight.ndim - 2))  # type: ignore[call-overload]
 
 
@@ -101,30 +111,32 @@ def parts_of(module: nn.Module) -> list[nn.Module]:
     `module.modules()`, which every image that comes alone would wait for."""
     found = [module]
     for part in found:
-        found.extend(child for child in part._modules.values() if child is not None)
+        if part._modules:
+            found.extend([child for child in part._modules.values() if child is not None])
     return found
 
 
-def _tensors(part: nn.Module) -> list[Tensor]:
-    """Its own, without those of its parts."""
-    own = (*part._parameters.values(), *part._buffers.values())
-    return [tensor for tensor in own if tensor is not None]
+_Convolution = nn.modules.conv._ConvNd
 
 
-def _in_order(tensor: Tensor) -> bool:
-    """Whether it is in channels-last order to the last stride; where an axis has one entry, several orders
-    are the same numbers, among which libraries still choose by the strides."""
-    if tensor.ndim < 4:
-        return True
-    if tensor.ndim == 4:
-        _, channels, _, columns = tensor.shape
-        row = columns * channels
-        return tensor.stride() == (tensor.shape[2] * row, 1, row, channels)
-    _, channels, *spatial = tensor.shape
+def _in_order(part: nn.Module) -> bool:
+    """Whether its own tensors are in channels-last order to the last stride; where an axis has one entry,
+    several orders are the same numbers, among which libraries still choose by the strides."""
+    for own in (part._parameters, part._buffers):
+        for tensor in own.values():
+            if tensor is not None and tensor.ndim > 3 and tensor.stride() != _strides(tensor.shape):
+                return False
+    return True
+
+
+@cache
+def _strides(shape: torch.Size) -> tuple[int, ...]:
+    """Of a contiguous tensor in channels-last order."""
+    _, channels, *spatial = shape
     strides = [channels]
     for length in reversed(spatial):
         strides.insert(0, strides[0] * length)
-    return tensor.stride() == (strides[0], 1, *strides[1:])
+    return (strides[0], 1, *strides[1:])
 
 
 def moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,8 @@ from secondread.scoring.image_source import ImageSource
 from secondread.scoring.own_modes import own_modes
 from secondread.tiling.tile_scores import Score, TileScores
 from secondread.tiling.window_settings import WindowSettings
+
+_is_training = attrgetter("training")
 
 
 def noise_for(digests: Sequence[str], device: torch.device | str = "cpu") -> ScoringNoise:
@@ -116,9 +119,10 @@ class Scorer:
         maps: bool,
     ) -> RawScores:
         """`batch` before maps are processed."""
-        if any(part.training for part in parts_of(self.detector)):
+        parts = parts_of(self.detector)
+        if any(map(_is_training, parts)):
             self.detector.eval()
-        place(self.detector, self.device)
+        place(self.detector, self.device, parts)
         batch = Batch(
             torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)),
             None if valid is None else torch.from_numpy(np.ascontiguousarray(valid)),

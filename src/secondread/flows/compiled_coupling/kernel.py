@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ class CouplingsKernel:
         self._run = found.secondread_couplings
         self._run.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 5, *[ctypes.c_void_p] * 3]
 
-    def __call__(self, x: Tensor, records: list[bytes]) -> tuple[Tensor, Tensor]:
+    def __call__(self, x: Tensor, records: Sequence[bytes]) -> tuple[Tensor, Tensor]:
         """z `[N, C, H, W]` and the log-determinant `[N, 1, H, W]`, of x `[N, C, H, W]` float32 on the CPU."""
         x = x.contiguous(memory_format=torch.channels_last)
         images, _, rows, columns = x.shape

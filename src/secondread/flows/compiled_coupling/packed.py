@@ -9,22 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.fused_convolution import folded_parameters, stamp_of
+from secondread.networks.fused_convolution import folded_parameters
 from secondread.networks.native.grouped import grouped, whole
+from secondread.networks.native.state import State
 
 KEPT = "_packed"
 
 
 @dataclass(frozen=True)
 class Packed:
-    """No copy is made of it with its module, whose parameters have other places then.
+    """Of couplings one after another. No copy is made of it with a module, whose parameters have other places
+    then.
 
-    record   sizes and addresses, as coupling.cpp reads them
+    records  sizes and addresses, as coupling.cpp reads them
     tensors  what lies at these
     """
 
-    stamp: tuple[object, ...] = ()
-    record: bytes = b""
+    form: tuple[object, ...] = ()
+    state: State | None = None
+    records: tuple[bytes, ...] = ()
     tensors: tuple[Tensor, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -32,7 +35,6 @@ class Packed:
 
 
 def packed_coupling(
-    place: nn.Module,
     convolutions: tuple[nn.Conv2d, nn.Conv2d],
     scale: nn.Parameter,
     offset: nn.Parameter,
@@ -41,13 +43,8 @@ def packed_coupling(
     first: int,
     lanes: int,
     widest: int,
-) -> Packed:
-    """Of the coupling `place`; made anew when a parameter has changed. `scale` is that before softplus."""
-    own = tuple((tensor.data_ptr(), tensor._version) for tensor in (scale, offset, permutation))
-    stamp = (lanes, widest, clamp, *own, *(stamp_of(each, None) for each in convolutions))
-    kept = place.__dict__.get(KEPT)
-    if isinstance(kept, Packed) and kept.stamp == stamp:
-        return kept
+) -> tuple[bytes, list[Tensor]]:
+    """A coupling's record, and what it needs. `scale` is that before softplus."""
     tensors: list[Tensor] = []
     record = struct.pack("2q", len(scale), first)
     for convolution in convolutions:
@@ -59,6 +56,4 @@ def packed_coupling(
     positive = 0.1 * torch.nn.functional.softplus(scale.detach(), beta=0.5)
     last = [positive[permutation], offset.detach()[permutation], permutation.clone()]
     record += struct.pack("3Q2f", *(tensor.data_ptr() for tensor in last), clamp, float(positive.log().sum()))
-    packed = Packed(stamp, record, (*tensors, *last))
-    place.__dict__[KEPT] = packed
-    return packed
+    return record, tensors + last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TypeGuard
 
@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from secondread.flows.compiled_coupling.kernel import CODE, CouplingsKernel
-from secondread.flows.compiled_coupling.packed import packed_coupling
+from secondread.flows.compiled_coupling.packed import KEPT, Packed, packed_coupling
 from secondread.flows.coupling import CouplingBlock
 from secondread.flows.elementwise import Affine
 from secondread.flows.subnets import ConvSubnet
 from secondread.networks.native.choice import SINGLE, Choice, is_plain
+from secondread.networks.native.state import state_of
 from secondread.networks.native.trial import gain
 
 FEWEST_POSITIONS = 8
@@ -35,8 +36,8 @@ def compiled_transform(blocks: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, 
     kernel = CHOICE.kernel() if _suits(x) else None
     if kernel is None:
         return None
-    records = [_record(block, x.shape[1], kernel) for block in blocks]
-    return kernel(x, records) if records and all(records) else None
+    records = _records(list(blocks), x.shape[1], kernel)
+    return kernel(x, records) if records else None
 
 
 def _suits(x: Tensor) -> bool:
@@ -49,29 +50,54 @@ def _suits(x: Tensor) -> bool:
     )
 
 
-def _record(block: nn.Module, channels: int, kernel: CouplingsKernel) -> bytes:
-    """Empty where the block is not such a coupling."""
-    if type(block) is not CouplingBlock or type(block.elementwise) is not Affine:
-        return b""
-    if type(block.subnet) is not ConvSubnet or block.permutation is None:
-        return b""
-    first, _, last = block.subnet
-    if not (_is_centred(first) and _is_centred(last) and first.in_channels == block.halves[0]):
-        return b""
-    if len(block.permutation) != channels:
-        return b""
-    packed = packed_coupling(
-        block,
-        (first, last),
-        block.scale_before_softplus,
-        block.offset,
-        block.permutation,
-        block.elementwise.clamp,
-        block.halves[0],
-        kernel.lanes,
-        kernel.widest,
-    )
-    return packed.record
+def _records(blocks: list[nn.Module], channels: int, kernel: CouplingsKernel) -> Sequence[bytes]:
+    """The couplings', of which one is kept for all beside the last; none where one is no such coupling."""
+    modules: list[nn.Module] = []
+    form: list[object] = [channels, kernel.lanes, kernel.widest]
+    for block in blocks:
+        if type(block) is not CouplingBlock or type(block.elementwise) is not Affine:
+            return ()
+        if type(block.subnet) is not ConvSubnet or block.permutation is None:
+            return ()
+        modules += [block, *block.subnet._modules.values()]
+        form.append(block.elementwise.clamp)
+    if not blocks:
+        return ()
+    kept, state = blocks[-1].__dict__.get(KEPT), state_of(modules)
+    if not (isinstance(kept, Packed) and kept.form == tuple(form) and kept.state == state):
+        kept = Packed(tuple(form), state.held(), *_made(blocks, channels, kernel))
+        blocks[-1].__dict__[KEPT] = kept
+    return kept.records
+
+
+def _made(
+    blocks: list[nn.Module], channels: int, kernel: CouplingsKernel
+) -> tuple[tuple[bytes, ...], tuple[Tensor, ...]]:
+    """The records and what they need; nothing where a block is not such a coupling."""
+    records: list[bytes] = []
+    tensors: list[Tensor] = []
+    for block in blocks:
+        assert isinstance(block, CouplingBlock)
+        assert isinstance(block.subnet, ConvSubnet)
+        assert isinstance(block.elementwise, Affine)
+        first, _, last = block.subnet
+        if not (_is_centred(first) and _is_centred(last) and first.in_channels == block.halves[0]):
+            return (), ()
+        if block.permutation is None or len(block.permutation) != channels:
+            return (), ()
+        record, needed = packed_coupling(
+            (first, last),
+            block.scale_before_softplus,
+            block.offset,
+            block.permutation,
+            block.elementwise.clamp,
+            block.halves[0],
+            kernel.lanes,
+            kernel.widest,
+        )
+        records.append(record)
+        tensors += needed
+    return tuple(records), tuple(tensors)
 
 
 def _is_centred(module: nn.Module) -> TypeGuard[nn.Conv2d]:
@@ -95,7 +121,7 @@ def _trial(kernel: CouplingsKernel) -> float:
     generator = torch.Generator().manual_seed(0)
     block = CouplingBlock(128, partial(ConvSubnet, 2, hidden=128), generator=generator).requires_grad_(False)
     x = torch.randn(1, 128, 8, 8, generator=generator).contiguous(memory_format=torch.channels_last)
-    return gain({False: lambda: block(x), True: lambda: kernel(x, [_record(block, 128, kernel)])})
+    return gain({False: lambda: block(x), True: lambda: kernel(x, _records([block], 128, kernel))})
 
 
 CHOICE = Choice(CODE, _trial)

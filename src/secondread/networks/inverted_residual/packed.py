@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from torch import Tensor, nn
 from secondread.networks.fused_convolution import folded_parameters, stamp_of
 from secondread.networks.inverted_residual.layers import InvertedResidual
 from secondread.networks.native.grouped import grouped, whole
+from secondread.networks.native.state import State, state_of
 
 KEPT = "_packed"
+KEPT_RUN = "_packed_run"
 KERNELS, STRIDES = (3, 5), (1, 2)
 """Of convolutions by channel, that are compiled."""
 
@@ -38,6 +41,32 @@ class Packed:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Packed, ()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Likewise of a run of blocks."""
+
+    form: tuple[object, ...] = ()
+    state: State | None = None
+    blocks: tuple[Packed, ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Run, ()
+
+
+def packed_run(blocks: Sequence[InvertedResidual], lanes: int, widest: int) -> tuple[Packed, ...]:
+    """The weights of blocks one after another; looked through anew when a parameter has changed."""
+    place = blocks[-1].project.convolution
+    layers = [block.layers for block in blocks]
+    form = (lanes, widest, [block.shortcut for block in blocks], [len(each) for each in layers])
+    state = state_of([module for each in layers for layer in each for module in layer])
+    kept = place.__dict__.get(KEPT_RUN)
+    if isinstance(kept, _Run) and kept.form == form and kept.state == state:
+        return kept.blocks
+    packed = tuple(packed_block(block, lanes, widest) for block in blocks)
+    place.__dict__[KEPT_RUN] = _Run(form, state.held(), packed)
+    return packed
 
 
 def packed_block(block: InvertedResidual, lanes: int, widest: int) -> Packed:

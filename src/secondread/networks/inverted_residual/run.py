@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from secondread.networks.inverted_residual.kernel import CODE, BlocksKernel
 from secondread.networks.inverted_residual.layers import InvertedResidual, Layer, Scale
-from secondread.networks.inverted_residual.packed import Packed, packed_block
+from secondread.networks.inverted_residual.packed import Packed, packed_run
 from secondread.networks.native.choice import SINGLE, Choice, is_plain
 from secondread.networks.native.trial import gain
 
@@ -47,16 +47,15 @@ def _takes(scale: Scale, x: Tensor, block: InvertedResidual) -> bool:
     )
 
 
-def _packed(x: Tensor, blocks: Sequence[InvertedResidual], kernel: BlocksKernel) -> list[Packed]:
+def _packed(x: Tensor, blocks: Sequence[InvertedResidual], kernel: BlocksKernel) -> Sequence[Packed]:
     """The blocks' weights; none where one of them is not compiled, or does not take x."""
-    found = []
-    channels = x.shape[1]
-    for block in blocks:
-        packed = packed_block(block, kernel.lanes, kernel.widest)
-        if packed.into != channels or any(layer.norm.training for layer in block.layers):
-            return []
+    if any(layer.norm.training for block in blocks for layer in block.layers):
+        return ()
+    found, channels = packed_run(blocks, kernel.lanes, kernel.widest), x.shape[1]
+    for packed in found:
+        if packed.into != channels:
+            return ()
         channels = packed.channels
-        found.append(packed)
     return found
 
 
