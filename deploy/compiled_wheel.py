@@ -22,13 +22,14 @@ from pathlib import Path
 from secondread.estimators.compiled_distances.kernel import CODE as DISTANCES
 from secondread.flows.compiled_coupling.kernel import CODE as FROZEN_COUPLINGS
 from secondread.flows.glow.native import COUPLING
+from secondread.networks.convolution3.doublings.kernel import CODE as DOUBLINGS
 from secondread.networks.convolution3.frozen_kernel import CODE as FROZEN_CONVOLUTION
 from secondread.networks.convolution3.kernel import CODE as CONVOLUTION
 from secondread.networks.inverted_residual.kernel import CODE as BLOCK
 from secondread.networks.native.build import SHIPPED, compile_form, shipped_name
 from secondread.networks.similarity.kernel import CODE as SIMILARITY
 
-CODES = (COUPLING, FROZEN_COUPLINGS, CONVOLUTION, FROZEN_CONVOLUTION, BLOCK, SIMILARITY, DISTANCES)
+CODES = (COUPLING, FROZEN_COUPLINGS, CONVOLUTION, FROZEN_CONVOLUTION, BLOCK, SIMILARITY, DISTANCES, DOUBLINGS)
 PROJECT = Path(__file__).resolve().parents[1]
 OPENMP = "libgomp.so.1"
 PATHS = re.compile(r"secondread/.*")

@@ -25,6 +25,7 @@ import torch
 
 from secondread.estimators.compiled_distances.kernel import CODE as DISTANCES
 from secondread.flows.compiled_coupling.kernel import CODE as COUPLINGS
+from secondread.networks.convolution3.doublings.kernel import CODE as DOUBLINGS
 from secondread.networks.convolution3.frozen_kernel import CODE as FROZEN
 from secondread.networks.convolution3.kernel import CODE as CONVOLUTION
 from secondread.networks.inverted_residual.kernel import CODE as BLOCKS
@@ -36,12 +37,21 @@ TESTS = Path(__file__).resolve().parents[3] / "tests"
 ASKED = {
     CONVOLUTION: "networks/convolution3/test_winograd.py",
     FROZEN: "networks/convolution3/test_frozen_convolution.py",
+    DOUBLINGS: "networks/convolution3/test_doublings.py",
     BLOCKS: "networks/inverted_residual/test_compiled_blocks.py",
     SIMILARITY: "networks/similarity/test_compiled_similarity.py",
     DISTANCES: "estimators/test_position_gaussians.py",
     COUPLINGS: "flows/compiled_coupling/test_compiled_couplings.py",
 }
-MOST = {CONVOLUTION: 1e-5, FROZEN: 1e-5, BLOCKS: 2e-6, SIMILARITY: 2e-6, COUPLINGS: 2e-6, DISTANCES: 2e-6}
+MOST = {
+    CONVOLUTION: 1e-5,
+    FROZEN: 1e-5,
+    DOUBLINGS: 1e-5,
+    BLOCKS: 2e-6,
+    SIMILARITY: 2e-6,
+    COUPLINGS: 2e-6,
+    DISTANCES: 2e-6,
+}
 """Of the largest value of a buffer. Winograd's sums are ten times as coarse as others: their own tests allow
 3e-5 beside float64."""
 AT_ONCE = 8_000_000

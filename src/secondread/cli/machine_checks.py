@@ -62,11 +62,13 @@ def _torch() -> Iterator[Finding]:
     from secondread.flows.glow import choice
     from secondread.networks import structural_similarity
     from secondread.networks.convolution3 import frozen, winograd
+    from secondread.networks.convolution3.doublings import run as doublings
     from secondread.networks.inverted_residual import run
 
     yield Finding("native code", f"networks of flows' couplings in {choice.told()}")
     yield Finding("convolutions", f"3×3 in float32 are trained {winograd.CHOICE.told()}")
     yield Finding("frozen convolutions", f"3×3 in float32 are computed {frozen.CHOICE.told()}")
+    yield Finding("decoders", f"that double frozen maps in float32 run {doublings.CHOICE.told()}")
     yield Finding("couplings", f"of frozen flows on small maps run {couplings.CHOICE.told()}")
     yield Finding("similarity", f"of pictures is computed {structural_similarity.CHOICE.told()}")
     yield Finding("distances", f"at positions, as PaDiM has them, run {position_gaussians.CHOICE.told()}")

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import CONVOLUTION, TRANSPOSED_CONVOLUTION, channels_last, resize
+from secondread.networks.convolution3.doublings import run_layers
 from secondread.networks.fused_convolution import convolve
+
+TANH = nn.Tanh()
 
 
 class Decoder(nn.Module):
@@ -16,7 +19,8 @@ class Decoder(nn.Module):
     One block for each doubling: a transposed convolution 2×2 of stride 2; in every block but the last
     then ReLU, a 3×3 convolution of the same width and ReLU; tanh at the end. The paper's widths are
     1024 -> 512 -> 256 -> 64 -> 3 (Zhao, Ding, Zhang, AE-FLOW, ICLR 2023). Where the doublings do not
-    end at `size` (SqueezeNet's 15×15), linear interpolation before tanh does the rest.
+    end at `size` (SqueezeNet's 15×15), linear interpolation before tanh does the rest. Frozen, and without
+    gradient on a CPU, it is one call of compiled code where that is faster (`convolution3.doublings`).
 
     Args:
         hidden: the widths between the map and the image; `len(hidden) + 1` blocks.
@@ -36,6 +40,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.size = tuple(size)
+        self.doublings = len(hidden) + 1
         steps: list[nn.Module] = []
         previous = channels_in
         for width in hidden:
@@ -49,8 +54,12 @@ class Decoder(nn.Module):
         self.network = nn.Sequential(*steps)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = channels_last(z)
         steps = list(self.network)
+        ends = tuple(length << self.doublings for length in z.shape[2:]) == self.size
+        found = run_layers(z, [*steps, TANH] if ends else steps)
+        if found is not None:
+            return found if ends else resize(found, self.size).tanh()
+        x = channels_last(z)
         while steps:
             step = steps.pop(0)
             if isinstance(step, nn.Conv2d):  # ReLU follows

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from secondread.networks.convolution3 import frozen_kernel
+from secondread.networks.convolution3.doublings.kernel import CODE as DOUBLINGS
 from secondread.networks.convolution3.kernel import CODE
 from secondread.networks.convolution3.winograd import CHOICE
 from secondread.networks.native import build
@@ -149,7 +150,7 @@ def test_every_x86_form_compiles():
     compiler = build._compiler()
     if compiler is None or os.uname().machine != "x86_64":
         pytest.skip("needs a C++ compiler for x86-64")
-    for form in (*CODE.forms, *frozen_kernel.CODE.forms):
+    for form in (*CODE.forms, *frozen_kernel.CODE.forms, *DOUBLINGS.forms):
         if form.machine == "x86_64":
             flags = [flag for flag in form.flags if flag not in ("-O3", "-shared", "-w")]
             flags += [*form.includes, "-Wall", "-Wno-unknown-pragmas", "-fsyntax-only"]

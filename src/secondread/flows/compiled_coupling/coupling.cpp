@@ -3,6 +3,7 @@
 
 #include <omp.h>
 
+#include "exponential.h"
 #include "groups.h"
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
@@ -31,23 +32,6 @@ struct Map {
     int64_t positions() const { return rows * columns; }
     int64_t padded(int64_t kernel) const { return (rows + kernel - 1) * (columns + kernel - 1); }
 };
-
-/// exp(x), within 2e-7 of it; what is not a number stays that.
-inline Vec exp_of(Vec x) {
-    const Vec least = all(-87), most = all(88), turn = all(12582912);  // 1.5 · 2^23: its last bit counts ones
-    x = x < least ? least : x;
-    x = x > most ? most : x;
-    const Vec turned = x * all(1.44269504f) + turn, whole = turned - turn;
-    const Vec rest = x - whole * all(0.693359375f) + whole * all(2.12194440e-4f);
-    Vec sum = all(1.9875691500e-4f);
-    for (float each : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) {
-        sum = sum * rest + all(each);
-    }
-    const Bits power = ((Bits)turned - 0x4b400000 + 127) << 23;
-    return (sum * rest * rest + rest + all(1)) * (Vec)power;
-}
-
-inline Vec tanh_of(Vec x) { return all(1) - all(2) / (exp_of(x + x) + all(1)); }
 
 /// A map `[positions][..]` whose positions lie `apart`, `in` numbers of each, with a border of zeros; by all threads.
 inline void pad(const Map& map, const float* x, int64_t apart, int64_t in, int64_t kernel, float* to) {

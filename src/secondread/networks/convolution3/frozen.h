@@ -79,36 +79,51 @@ inline int64_t block_tiles(const FrozenCall& call) {
     return divide_up(call.tiles(), blocks);
 }
 
+/// How the tiles of a call are shared out, and the memory that this needs.
+struct FrozenShares {
+    int64_t count, blocks, from_apart, to_apart, each;
+
+    explicit FrozenShares(const FrozenCall& call) : count(block_tiles(call)), blocks(divide_up(call.tiles(), count)) {
+        // Places lie apart by no power of two, so that they do not share the cache's sets.
+        from_apart = divide_up(count * call.ins, 16) * 16 + 16, to_apart = count * call.groups() * SPAN + 16;
+        each = PLACES * (from_apart + to_apart);
+    }
+};
+
+/// By each of the threads at once, which each have `memory`, `each` numbers from one another; `zeros` has as many as
+/// channels go in.
+inline void convolve_blocks(
+    const FrozenCall& call, const FrozenShares& shares, const float* x, const float* spread, const float* bias,
+    const float* add, const float* zeros, float* memory, int64_t each, float* y
+) {
+    const int64_t wide = call.groups() * SPAN;
+    float *from = memory + omp_get_thread_num() * each, *to = from + PLACES * shares.from_apart;
+#pragma omp for schedule(static)
+    for (int64_t block = 0; block < shares.blocks; ++block) {
+        const int64_t first = block * shares.count, tiles = std::min(shares.count, call.tiles() - first);
+        for (int64_t tile = 0; tile < tiles; ++tile) {
+            take_tile(call, Tile(call, first + tile), x, zeros, from + tile * call.ins, shares.from_apart);
+        }
+        for (int64_t place = 0; place < PLACES; ++place) {
+            const float* kernels = spread + place * call.groups() * call.ins * SPAN;
+            multiply_place(call, from + place * shares.from_apart, tiles, kernels, to + place * shares.to_apart);
+        }
+        for (int64_t tile = 0; tile < tiles; ++tile) {
+            give_tile(call, Tile(call, first + tile), to + tile * wide, shares.to_apart, bias, add, y);
+        }
+    }
+}
+
 inline void convolve_frozen(
     const FrozenCall& call, const float* x, const float* spread, const float* bias, const float* add, float* y
 ) {
-    const int64_t count = block_tiles(call), blocks = divide_up(call.tiles(), count);
-    const int64_t wide = call.groups() * SPAN;
-    // Places lie apart by no power of two, so that they do not share the cache's sets.
-    const int64_t from_apart = divide_up(count * call.ins, 16) * 16 + 16, to_apart = count * wide + 16;
-    const int64_t each = PLACES * (from_apart + to_apart);
+    const FrozenShares shares(call);
     Arena& arena = Arena::own();
     arena.restart();
     const float* zeros = arena.take_zeros<float>(call.ins);
-    float* memory = arena.take<float>(call.threads * each);
+    float* memory = arena.take<float>(call.threads * shares.each);
 #pragma omp parallel num_threads(call.threads)
-    {
-        float *from = memory + omp_get_thread_num() * each, *to = from + PLACES * from_apart;
-#pragma omp for schedule(static)
-        for (int64_t block = 0; block < blocks; ++block) {
-            const int64_t first = block * count, tiles = std::min(count, call.tiles() - first);
-            for (int64_t tile = 0; tile < tiles; ++tile) {
-                take_tile(call, Tile(call, first + tile), x, zeros, from + tile * call.ins, from_apart);
-            }
-            for (int64_t place = 0; place < PLACES; ++place) {
-                const float* kernels = spread + place * call.groups() * call.ins * SPAN;
-                multiply_place(call, from + place * from_apart, tiles, kernels, to + place * to_apart);
-            }
-            for (int64_t tile = 0; tile < tiles; ++tile) {
-                give_tile(call, Tile(call, first + tile), to + tile * wide, to_apart, bias, add, y);
-            }
-        }
-    }
+    convolve_blocks(call, shares, x, spread, bias, add, zeros, memory, shares.each, y);
 }
 
 }  // namespace secondread

@@ -32,14 +32,15 @@ def _suits(x: Tensor, convolution: nn.Conv2d) -> bool:
         and convolution.padding_mode == "zeros"
         and min(convolution.in_channels, convolution.out_channels) >= FEWEST_CHANNELS
         and x.dim() == 4
-        and _enough(*x.shape[2:])
+        and is_worth_it(*x.shape[2:])
         and is_plain(x)
         and convolution.weight.dtype is x.dtype
         and x.is_contiguous(memory_format=torch.channels_last)
     )
 
 
-def _enough(rows: int, columns: int) -> bool:
+def is_worth_it(rows: int, columns: int) -> bool:
+    """Whether a map of this size has so many tiles, and is so much of them, that it takes less so."""
     tiles = -(-rows // 4) * -(-columns // 4)
     return tiles >= FEWEST_TILES and rows * columns >= FEWEST_FILLED * tiles
 
