@@ -56,9 +56,9 @@ class Decoder(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         steps = list(self.network)
         ends = tuple(length << self.doublings for length in z.shape[2:]) == self.size
-        found = run_layers(z, [*steps, TANH] if ends else steps)
+        found = run_layers(z, [*steps, TANH]) if ends else run_layers(z, steps, self.size)
         if found is not None:
-            return found if ends else resize(found, self.size).tanh()
+            return found
         x = channels_last(z)
         while steps:
             step = steps.pop(0)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from secondread.networks.as_graph import writing_a_graph
 from secondread.networks.convolution3.doublings import run_layers
@@ -89,6 +90,20 @@ def test_a_decoder_is_one_call(calls, size, monkeypatch):
     assert len(calls) == 1
     monkeypatch.setenv(build.SWITCH, "0")
     torch.testing.assert_close(found, decoder(z), rtol=0, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("channels", "size"), [(1, (64, 48)), (2, (19, 37)), (3, (24, 7)), (1, (12, 13))])
+def test_what_comes_out_is_interpolated(calls, threads, channels, size):
+    steps, x = layers(16, (16,), channels)[:-1], torch.randn(3, 16, 6, 8)
+    found = run_layers(x, steps, size)
+    exact = functional.interpolate(exactly(x, steps), size, mode="bilinear", align_corners=False).tanh()
+    assert found.shape == exact.shape
+    assert error(found, exact) < TOLERANCE
+    threads(3)
+    assert torch.equal(found, run_layers(x, steps, size))
+    assert torch.equal(found[1:2], run_layers(x[1:2], steps, size))
+    assert len(calls) == 3
 
 
 @torch.no_grad()

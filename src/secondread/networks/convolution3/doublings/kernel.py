@@ -32,7 +32,7 @@ class LayersKernel:
         self._spread.argtypes = [*[ctypes.c_int64] * 2, *[ctypes.c_void_p] * 2]
         self._spread.restype = None
         self._run = found.secondread_layers
-        self._run.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 5, *[ctypes.c_void_p] * 2]
+        self._run.argtypes = [ctypes.c_char_p, *[ctypes.c_int64] * 7, *[ctypes.c_void_p] * 2]
 
     def spread(self, weight: Tensor) -> Tensor:
         """Kernels `[O, I, 3, 3]` as the products of a convolution take them."""
@@ -42,14 +42,22 @@ class LayersKernel:
         self._spread(ins, outs, weight.data_ptr(), numbers.data_ptr())
         return numbers
 
-    def __call__(self, x: Tensor, record: bytes, count: int, channels: int, growth: int) -> Tensor:
+    def __call__(
+        self,
+        x: Tensor,
+        record: bytes,
+        count: int,
+        channels: int,
+        growth: int,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
         """y `[N, channels, growth H, growth W]` of x `[N, C, H, W]` float32 on the CPU, by `count` layers; it
-        is in channels-last order."""
+        is in channels-last order. Where `size` is given, tanh of y, brought to it by linear interpolation."""
         x = x.contiguous(memory_format=torch.channels_last)
         images, _, rows, columns = x.shape
-        shape = (images, channels, growth * rows, growth * columns)
-        y = torch.empty(shape, memory_format=torch.channels_last)
-        sizes = (count, images, rows, columns, torch.get_num_threads())
+        shape = (growth * rows, growth * columns) if size is None else size
+        y = torch.empty((images, channels, *shape), memory_format=torch.channels_last)
+        sizes = (count, images, rows, columns, *(size or (0, 0)), torch.get_num_threads())
         check(self._run(record, *sizes, x.data_ptr(), y.data_ptr()))
         return y
 

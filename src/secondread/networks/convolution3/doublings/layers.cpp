@@ -19,11 +19,11 @@ EXPORTED void secondread_spread(int64_t ins, int64_t outs, const float* kernels,
 
 /// 0, or 1 where memory ran out.
 EXPORTED int secondread_layers(
-    const secondread::Layer* layers, int64_t count, int64_t images, int64_t rows, int64_t columns, int64_t threads,
-    const float* x, float* y
+    const secondread::Layer* layers, int64_t count, int64_t images, int64_t rows, int64_t columns, int64_t end_rows,
+    int64_t end_columns, int64_t threads, const float* x, float* y
 ) {
     try {
-        secondread::run_layers(layers, count, images, rows, columns, threads, x, y);
+        secondread::run_layers(layers, count, images, rows, columns, end_rows, end_columns, threads, x, y);
     } catch (const std::bad_alloc&) {
         return 1;
     }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "../frozen.h"
-#include "transposed.h"
+#include "interpolated.h"
 
 namespace secondread {
 
@@ -16,10 +16,11 @@ struct Layer {
     bool doubles() const { return kernel == 2; }
 };
 
-/// Images x `[images][rows][columns][ins]` to y, `[images][..][..][outs]`.
+/// Images x `[images][rows][columns][ins]` to y, `[images][..][..][outs]`; where `end_rows` is not 0, to tanh of that,
+/// brought to this size by linear interpolation.
 inline void run_layers(
-    const Layer* layers, int64_t count, int64_t images, int64_t rows, int64_t columns, int64_t threads, const float* x,
-    float* y
+    const Layer* layers, int64_t count, int64_t images, int64_t rows, int64_t columns, int64_t end_rows,
+    int64_t end_columns, int64_t threads, const float* x, float* y
 ) {
     const int64_t from = rows * columns * layers[0].ins;
     int64_t largest = from, to = from, channels = layers[0].ins;
@@ -44,6 +45,10 @@ inline void run_layers(
             }
         }
     }
+    const int64_t outs = layers[count - 1].outs, end = end_rows ? end_rows * end_columns * outs : to;
+    if (end_rows) each = std::max(each, interpolation_line(across, outs));
+    std::vector<Between> downs(end_rows), acrosses(end_columns);
+    find_between(down, end_rows, downs.data()), find_between(across, end_columns, acrosses.data());
     Arena& arena = Arena::own();
     arena.restart();
     const float* zeros = arena.take_zeros<float>(channels);
@@ -55,7 +60,7 @@ inline void run_layers(
         const float* source = x + first * from;
         for (int64_t at = 0; at < count; ++at) {
             const Layer& layer = layers[at];
-            float* target = at + 1 < count ? maps[at % 2] : y + first * to;
+            float* target = at + 1 < count || end_rows ? maps[at % 2] : y + first * end;
             FrozenCall call = calls[at];
             call.images = some;
             if (layer.doubles()) {
@@ -69,6 +74,11 @@ inline void run_layers(
             }
             source = target;
         }
+        if (end_rows == 0) continue;
+        interpolate(
+            downs.data(), acrosses.data(), some, down, across, outs, end_rows, end_columns, source, memory, each,
+            y + first * end
+        );
     }
 }
 
