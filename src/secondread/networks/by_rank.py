@@ -112,6 +112,11 @@ def area_resize(x: Tensor, size: tuple[int, ...]) -> Tensor:
     return _ADAPTIVE_MEAN[len(size)](x, size)
 
 
+def channel_mean(x: Tensor) -> Tensor:
+    """The mean of `[N, C, *S]` over its channels, `[N, 1, *S]`; `x` itself where it has one."""
+    return x if x.shape[1] == 1 else x.mean(dim=1, keepdim=True)
+
+
 def halved(x: Tensor) -> Tensor:
     """`[N, C, *spatial]` on a grid half as fine, by means of 2 along each axis; an odd length loses its last
     position."""

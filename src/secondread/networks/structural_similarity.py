@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from secondread.networks.by_rank import halved
+from secondread.networks.by_rank import channel_mean, halved
 from secondread.networks.gaussian_blur import blur_axis, gaussian
 from secondread.networks.native.choice import Choice, is_plain
 from secondread.networks.native.trial import gain
@@ -39,7 +39,7 @@ def structural_similarity_map(
         x, y = x.float(), y.float()
         kernel = _kernel(x, y)
         if kernel is not None:
-            return _compiled(x, y, data_range, window, deviation, kernel).mean(dim=1, keepdim=True)
+            return channel_mean(_compiled(x, y, data_range, window, deviation, kernel))
         chunk = max(1, CHUNK // x[0].numel())
         return torch.cat(
             [
@@ -90,7 +90,7 @@ def multiscale_similarity(
 
 def _similarity(x: Tensor, y: Tensor, data_range: float, window: int, deviation: float) -> Tensor:
     luminance, structure = _factors(x, y, data_range, window, deviation)
-    return (luminance * structure).mean(dim=1, keepdim=True)
+    return channel_mean(luminance * structure)
 
 
 def _kernel(x: Tensor, y: Tensor) -> SimilarityKernel | None:

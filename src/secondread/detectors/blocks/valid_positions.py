@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from secondread.networks.as_graph import written_as_graph
-from secondread.networks.by_rank import area_resize
+from secondread.networks.by_rank import area_resize, channel_mean
 
 
 def valid_on(valid: Tensor | None, size: tuple[int, ...]) -> Tensor | None:
@@ -40,8 +40,7 @@ def or_everywhere(foreground: Tensor) -> Tensor:
 
 def mean_over(values: Tensor, valid: Tensor | None) -> Tensor:
     """Mean of `[N, C, *S]` over channels and valid positions (`[N, 1, *S]` or None = all): `[N]`."""
-    values = values.float()
-    values = values if values.shape[1] == 1 else values.mean(dim=1, keepdim=True)
+    values = channel_mean(values.float())
     if valid is None:
         return values.flatten(1).mean(dim=1)
     weight = valid.float()
@@ -54,10 +53,13 @@ def highest_over(values: Tensor, valid: Tensor | None, share: float) -> Tensor:
     `share` = 0 gives the maximum.
     """
     flat = values.float().flatten(1)
+    if valid is not None:
+        flat = flat.masked_fill(~valid.flatten(1), -torch.inf)
+    if share == 0:
+        return flat.amax(dim=1)
     if valid is None:
         kept = torch.full((len(flat),), flat.shape[1], device=flat.device)
     else:
-        flat = flat.masked_fill(~valid.flatten(1), -torch.inf)
         kept = valid.flatten(1).sum(dim=1)
     count = (kept * share).ceil().long().clamp_min(1)
     longest = max(1, math.ceil(flat.shape[1] * share)) if written_as_graph() else int(count.max())

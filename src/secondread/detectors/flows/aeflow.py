@@ -31,6 +31,7 @@ from secondread.detectors.contract import (
     Tiny,
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+from secondread.networks.by_rank import channel_mean
 from secondread.networks.cells import place
 from secondread.networks.decoder import Decoder
 from secondread.networks.encoder import EncoderSettings, chosen_channels, map_places
@@ -251,8 +252,8 @@ class AEFlow(Detector):
         decoded = self.decoder(z)
         positions = valid_on(batch.valid, self.map_size)
         target = self._target(batch)
-        residual = (decoded - target).abs().mean(dim=1, keepdim=True) / 2
-        similarity = structural_similarity((decoded + 1) / 2, (target + 1) / 2, batch.valid)
+        residual = channel_mean((decoded - target).abs()) / 2
+        similarity = structural_similarity((decoded + 1) / 2, batch.images.float().clamp(0, 1), batch.valid)
         values = {
             "likelihood": self._likelihood(per_channel, positions, z.shape[1]),
             "reconstruction": -similarity,
