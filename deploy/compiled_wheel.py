@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 from secondread.estimators.compiled_distances.kernel import CODE as DISTANCES
+from secondread.estimators.compiled_normalisation.kernel import CODE as NORMALISATION
 from secondread.flows.compiled_coupling.kernel import CODE as FROZEN_COUPLINGS
 from secondread.flows.glow.native import COUPLING
 from secondread.networks.convolution3.doublings.kernel import CODE as DOUBLINGS
@@ -29,7 +30,17 @@ from secondread.networks.inverted_residual.kernel import CODE as BLOCK
 from secondread.networks.native.build import SHIPPED, compile_form, shipped_name
 from secondread.networks.similarity.kernel import CODE as SIMILARITY
 
-CODES = (COUPLING, FROZEN_COUPLINGS, CONVOLUTION, FROZEN_CONVOLUTION, BLOCK, SIMILARITY, DISTANCES, DOUBLINGS)
+CODES = (
+    COUPLING,
+    FROZEN_COUPLINGS,
+    CONVOLUTION,
+    FROZEN_CONVOLUTION,
+    BLOCK,
+    SIMILARITY,
+    DISTANCES,
+    DOUBLINGS,
+    NORMALISATION,
+)
 PROJECT = Path(__file__).resolve().parents[1]
 OPENMP = "libgomp.so.1"
 PATHS = re.compile(r"secondread/.*")

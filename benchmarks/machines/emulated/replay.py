@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from secondread.estimators.compiled_distances.kernel import CODE as DISTANCES
+from secondread.estimators.compiled_normalisation.kernel import CODE as NORMALISATION
 from secondread.flows.compiled_coupling.kernel import CODE as COUPLINGS
 from secondread.networks.convolution3.doublings.kernel import CODE as DOUBLINGS
 from secondread.networks.convolution3.frozen_kernel import CODE as FROZEN
@@ -40,6 +41,7 @@ ASKED = {
     DOUBLINGS: "networks/convolution3/test_doublings.py",
     BLOCKS: "networks/inverted_residual/test_compiled_blocks.py",
     SIMILARITY: "networks/similarity/test_compiled_similarity.py",
+    NORMALISATION: "estimators/test_compiled_normalisation.py",
     DISTANCES: "estimators/test_position_gaussians.py",
     COUPLINGS: "flows/compiled_coupling/test_compiled_couplings.py",
 }

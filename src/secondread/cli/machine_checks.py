@@ -58,6 +58,7 @@ def _torch() -> Iterator[Finding]:
     )
     yield _precision(f"; GPU bf16: {torch.cuda.is_bf16_supported()}" if devices else "")
     from secondread.estimators import position_gaussians
+    from secondread.estimators.compiled_normalisation import run as normalisation
     from secondread.flows.compiled_coupling import run as couplings
     from secondread.flows.glow import choice
     from secondread.networks import structural_similarity
@@ -69,6 +70,7 @@ def _torch() -> Iterator[Finding]:
     yield Finding("convolutions", f"3×3 in float32 are trained {winograd.CHOICE.told()}")
     yield Finding("frozen convolutions", f"3×3 in float32 are computed {frozen.CHOICE.told()}")
     yield Finding("decoders", f"that double frozen maps in float32 run {doublings.CHOICE.told()}")
+    yield Finding("features", f"of small maps are normalised {normalisation.CHOICE.told()}")
     yield Finding("couplings", f"of frozen flows on small maps run {couplings.CHOICE.told()}")
     yield Finding("similarity", f"of pictures is computed {structural_similarity.CHOICE.told()}")
     yield Finding("distances", f"at positions, as PaDiM has them, run {position_gaussians.CHOICE.told()}")

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from secondread.estimators.compiled_normalisation import compiled_normalisation
 from secondread.networks.precision import full_precision
 
 FLOOR = 0.05
@@ -71,6 +72,12 @@ class FeatureNormalisation(nn.Module):
         return self.standardise != "none" or self.matrix is not None
 
     def forward(self, h: Tensor) -> Tensor:
+        if self.matrix is not None:
+            found = compiled_normalisation(
+                h, self, self.mean, self.scale, self.matrix, compress=self.compress
+            )
+            if found is not None:
+                return found
         h = self._compressed(h)
         if not self.needs_fit:
             return h

@@ -62,8 +62,8 @@ def resample(x: Tensor, source: Cells, target: Cells, size: Sequence[int]) -> Te
     """A map `[N, C, *S]` of the cells `source`, at the `size` cells `target`: `[N, C, *size]`.
 
     Linear interpolation along each axis where the target's stride is not the larger one, else the mean over
-    what a target cell covers, of the linear interpolation; clamped to the outermost centres. The last axis comes
-    first: along the others, whole rows are looked up.
+    what a target cell covers, of the linear interpolation; clamped to the outermost centres. The last axis
+    comes first: along the others, whole rows are looked up.
     """
     for axis, length in reversed(list(enumerate(size))):
         stride = target.stride[axis] / source.stride[axis]

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from secondread.estimators.compiled_normalisation.kernel import CODE as NORMALISATION
 from secondread.networks.convolution3 import frozen_kernel
 from secondread.networks.convolution3.doublings.kernel import CODE as DOUBLINGS
 from secondread.networks.convolution3.kernel import CODE
@@ -150,7 +151,7 @@ def test_every_x86_form_compiles():
     compiler = build._compiler()
     if compiler is None or os.uname().machine != "x86_64":
         pytest.skip("needs a C++ compiler for x86-64")
-    for form in (*CODE.forms, *frozen_kernel.CODE.forms, *DOUBLINGS.forms):
+    for form in (*CODE.forms, *frozen_kernel.CODE.forms, *DOUBLINGS.forms, *NORMALISATION.forms):
         if form.machine == "x86_64":
             flags = [flag for flag in form.flags if flag not in ("-O3", "-shared", "-w")]
             flags += [*form.includes, "-Wall", "-Wno-unknown-pragmas", "-fsyntax-only"]

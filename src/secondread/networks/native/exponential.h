@@ -1,4 +1,4 @@
-// Exponential functions of vectors.
+// Exponential functions of vectors, and a logarithm.
 #pragma once
 
 #include "vectors.h"
@@ -21,5 +21,29 @@ inline Vec exp_of(Vec x) {
 }
 
 inline Vec tanh_of(Vec x) { return all(1) - all(2) / (exp_of(x + x) + all(1)); }
+
+/// log(x) of x from 1 to the largest number, within 1e-7 of it.
+inline Vec log_of(Vec x) {
+    const Bits bits = (Bits)x, shifted = bits - 0x3f3504f3;  // of the root of one half
+    const Whole power = (Whole)shifted >> 23;
+    const Vec whole = __builtin_convertvector(power, Vec);
+    const Vec rest = (Vec)(bits - ((Bits)power << 23)) - all(1), square = rest * rest;
+    Vec sum = all(7.0376836292e-2f);
+    for (float each : {-1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f, -1.6668057665e-1f,
+                       2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f}) {
+        sum = sum * rest + all(each);
+    }
+    const Vec small = sum * rest * square + whole * all(-2.12194440e-4f) - all(0.5f) * square;
+    return rest + small + whole * all(0.693359375f);
+}
+
+/// sign(x) log(1 + |x|), within 2e-7 of it; what is not a number stays that.
+inline Vec compressed(Vec x) {
+    const Bits sign = (Bits)x & 0x80000000;
+    const Vec size = (Vec)((Bits)x & 0x7fffffff), next = size + all(1);
+    const Vec found = log_of(next) + (size - (next - all(1))) / next + (size - size);
+    const Vec most = all(3.4028234664e38f);
+    return (Vec)((Bits)(size > most ? size : found) | sign);
+}
 
 }  // namespace secondread
