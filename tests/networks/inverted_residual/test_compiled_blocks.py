@@ -137,6 +137,22 @@ def test_images_are_scaled_on_the_way(calls, colours):
 
 
 @torch.no_grad()
+def test_of_grey_images_that_are_scaled_alike_one_channel_is_seen(calls):
+    scale = Scale(torch.full((1, 3, 1, 1), 0.4), torch.full((1, 3, 1, 1), 0.7))
+    dense = block(10, 0, 6, 3, 1)._replace(expand=layer(3, 10, 3, 2))
+    images = torch.rand(2, 1, 11, 70)
+    found = run_blocks(images, [dense], scale)
+    assert calls[0][2][0].into == 1
+    assert error(found, exactly(scale(images), [dense])) < TOLERANCE
+    in_colour = run_blocks(images.repeat(1, 3, 1, 1), [dense], scale)
+    assert calls[1][2][0].into == 3
+    assert error(in_colour, exactly(scale(images), [dense])) < TOLERANCE
+    scale.deviation[0, 1] = 0.8
+    assert error(run_blocks(images, [dense], scale), exactly(scale(images), [dense])) < TOLERANCE
+    assert calls[2][2][0].into == 3
+
+
+@torch.no_grad()
 def test_what_is_not_a_number_spreads_as_it_does_layer_by_layer(calls):
     made = block(8, 48, 8, 3, 1)
     x = torch.randn(1, 8, 9, 9)

@@ -23,6 +23,11 @@ class Scale(NamedTuple):
         """(x - mean) / deviation, in channels-last order; grey is repeated."""
         return channels_last((x - self.mean) / self.deviation)
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether it is the same for all channels, so that those of grey images stay alike."""
+        return all(len(set(values.flatten().tolist())) == 1 for values in self)
+
 
 class Layer(NamedTuple):
     """A convolution without padding of its own, and the batch normalisation behind it."""

@@ -55,33 +55,42 @@ class _Run:
         return _Run, ()
 
 
-def packed_run(blocks: Sequence[InvertedResidual], lanes: int, widest: int) -> tuple[Packed, ...]:
-    """The weights of blocks one after another; looked through anew when a parameter has changed."""
+def packed_run(
+    blocks: Sequence[InvertedResidual], lanes: int, widest: int, *, grey: bool = False
+) -> tuple[Packed, ...]:
+    """The weights of blocks one after another; looked through anew when a parameter has changed.
+
+    grey  of images whose channels are alike: the first block takes one of them, by the sum of its kernels
+    """
     place = blocks[-1].project.convolution
     layers = [block.layers for block in blocks]
-    form = (lanes, widest, [block.shortcut for block in blocks], [len(each) for each in layers])
+    form = (lanes, widest, grey, [block.shortcut for block in blocks], [len(each) for each in layers])
     state = state_of([module for each in layers for layer in each for module in layer])
     kept = place.__dict__.get(KEPT_RUN)
     if isinstance(kept, _Run) and kept.form == form and kept.state == state:
         return kept.blocks
-    packed = tuple(packed_block(block, lanes, widest) for block in blocks)
+    packed = tuple(
+        packed_block(block, lanes, widest, grey=grey and at == 0) for at, block in enumerate(blocks)
+    )
     place.__dict__[KEPT_RUN] = _Run(form, state.held(), packed)
     return packed
 
 
-def packed_block(block: InvertedResidual, lanes: int, widest: int) -> Packed:
+def packed_block(block: InvertedResidual, lanes: int, widest: int, *, grey: bool = False) -> Packed:
     """A block's weights, of `folded_parameters`; made anew when a parameter has changed."""
     place = block.project.convolution
-    stamp = (lanes, widest, block.shortcut, *(stamp_of(*layer) for layer in block.layers))
+    stamp = (lanes, widest, grey, block.shortcut, *(stamp_of(*layer) for layer in block.layers))
     kept = place.__dict__.get(KEPT)
     if isinstance(kept, Packed) and kept.stamp == stamp:
         return kept
-    packed = _made(block, stamp, lanes, widest) if _is_compiled(block) else Packed(stamp)
+    packed = _made(block, stamp, lanes, widest, grey=grey) if _is_compiled(block) else Packed(stamp)
     place.__dict__[KEPT] = packed
     return packed
 
 
-def _made(block: InvertedResidual, stamp: tuple[object, ...], lanes: int, widest: int) -> Packed:
+def _made(
+    block: InvertedResidual, stamp: tuple[object, ...], lanes: int, widest: int, *, grey: bool
+) -> Packed:
     by_channel, last = block.by_channel.convolution, block.project.convolution
     into, size, strides = last.in_channels, 1, (1, by_channel.stride[0])
     tensors: list[Tensor] = []
@@ -89,6 +98,8 @@ def _made(block: InvertedResidual, stamp: tuple[object, ...], lanes: int, widest
         dense = block.expand.convolution
         into, size, strides = dense.in_channels, dense.kernel_size[0], (dense.stride[0], strides[1])
         weight, bias = folded_parameters(*block.expand)
+        if grey:
+            into, weight = 1, weight.sum(dim=1, keepdim=True)
         tensors += [grouped(weight.permute(2, 3, 1, 0).flatten(0, 2), lanes, widest), whole(bias, lanes)]
     weight, bias = folded_parameters(*block.by_channel)
     vectors = whole(weight.flatten(1).t(), lanes).unflatten(1, (-1, lanes)).transpose(0, 1)

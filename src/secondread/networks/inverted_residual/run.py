@@ -20,14 +20,15 @@ def run_blocks(x: Tensor, blocks: Sequence[InvertedResidual], scale: Scale | Non
     Without gradient on a CPU in float32, with norms in eval mode, they are one call of compiled code, if
     there is some and a trial on this machine found it faster; its weights are kept beside the blocks, and
     made anew when a parameter has changed. An image's numbers are the same bits in every batch and on any
-    number of threads. Elsewhere, and in a graph, layers run one after another. Both agree to the rounding of
-    float32, some 1e-6 of a block's largest value.
+    number of threads. Of grey images that are scaled alike, the first convolution sees one channel.
+    Elsewhere, and in a graph, layers run one after another. Both agree to the rounding of float32, some 1e-6
+    of a block's largest value.
     """
     suits = is_plain(x) and x.dim() == 4 and not torch.is_grad_enabled()
     kernel = CHOICE.kernel() if suits else None
     if kernel is not None and scale is not None and not _takes(scale, x, blocks[0]):
         x, scale = scale(x), None
-    if kernel is not None and (packed := _packed(x if scale is None else scale.mean, blocks, kernel)):
+    if kernel is not None and (packed := _packed(x, blocks, kernel, scale)):
         return kernel(x, packed, scale)
     x = x if scale is None else scale(x)
     for block in blocks:
@@ -47,11 +48,15 @@ def _takes(scale: Scale, x: Tensor, block: InvertedResidual) -> bool:
     )
 
 
-def _packed(x: Tensor, blocks: Sequence[InvertedResidual], kernel: BlocksKernel) -> Sequence[Packed]:
+def _packed(
+    x: Tensor, blocks: Sequence[InvertedResidual], kernel: BlocksKernel, scale: Scale | None = None
+) -> Sequence[Packed]:
     """The blocks' weights; none where one of them is not compiled, or does not take x."""
     if any(layer.norm.training for block in blocks for layer in block.layers):
         return ()
-    found, channels = packed_run(blocks, kernel.lanes, kernel.widest), x.shape[1]
+    grey = scale is not None and x.shape[1] == 1 and scale.is_grey
+    channels = x.shape[1] if scale is None or grey else scale.mean.shape[1]
+    found = packed_run(blocks, kernel.lanes, kernel.widest, grey=grey)
     for packed in found:
         if packed.into != channels:
             return ()
