@@ -251,9 +251,9 @@ class AEFlow(Detector):
         """From the latent map `[N, K, *S]`, its log-determinant and -log p / K per position `[N, 1, *S]`."""
         decoded = self.decoder(z)
         positions = valid_on(batch.valid, self.map_size)
-        target = self._target(batch)
-        residual = channel_mean((decoded - target).abs()) / 2
-        similarity = structural_similarity((decoded + 1) / 2, batch.images.float().clamp(0, 1), batch.valid)
+        rebuilt, image = decoded.mul(0.5).add_(0.5), batch.images.float().clamp(0, 1)
+        residual = channel_mean((rebuilt - image).abs_())
+        similarity = structural_similarity(rebuilt, image, batch.valid)
         values = {
             "likelihood": self._likelihood(per_channel, positions, z.shape[1]),
             "reconstruction": -similarity,
