@@ -45,15 +45,8 @@ ASKED = {
     DISTANCES: "estimators/test_position_gaussians.py",
     COUPLINGS: "flows/compiled_coupling/test_compiled_couplings.py",
 }
-MOST = {
-    CONVOLUTION: 1e-5,
-    FROZEN: 1e-5,
-    DOUBLINGS: 1e-5,
-    BLOCKS: 2e-6,
-    SIMILARITY: 2e-6,
-    COUPLINGS: 2e-6,
-    DISTANCES: 2e-6,
-}
+MOST = dict.fromkeys((CONVOLUTION, FROZEN, DOUBLINGS), 1e-5)
+MOST |= dict.fromkeys((BLOCKS, SIMILARITY, COUPLINGS, DISTANCES, NORMALISATION), 2e-6)
 """Of the largest value of a buffer. Winograd's sums are ten times as coarse as others: their own tests allow
 3e-5 beside float64."""
 AT_ONCE = 8_000_000
