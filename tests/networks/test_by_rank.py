@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from secondread.networks.by_rank import channels_last, convolution, transposed_convolution
+from secondread.networks.by_rank import channel_mean, channels_last, convolution, transposed_convolution
 
 
 @pytest.mark.parametrize("channels", range(1, 10))
@@ -55,3 +55,10 @@ def test_a_strided_transposed_pointwise_convolution_is_that_of_double_precision(
         torch.testing.assert_close(x.grad.double(), there.grad, rtol=1e-4, atol=1e-4)
         for one, other in zip(layer.parameters(), exact.parameters(), strict=True):
             torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-4, atol=1e-3)
+
+
+def test_the_mean_of_one_channel_is_that_channel():
+    x = torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(channel_mean(x), x.mean(dim=1, keepdim=True))
+    assert channel_mean(x[:, :1]).shape == (2, 1, 4, 5)
+    assert torch.equal(channel_mean(x[:, :1]), x[:, :1])
