@@ -1,12 +1,14 @@
 """Compiled couplings against those of torch."""
 
 import copy
+import weakref
 from functools import partial
 
 import pytest
 import torch
 
 from secondread.flows.compiled_coupling.kernel import CODE, CouplingsKernel
+from secondread.flows.compiled_coupling.packed import KEPT
 from secondread.flows.elementwise import Additive
 from secondread.flows.flow import Flow
 from secondread.flows.subnets import ConvSubnet
@@ -92,6 +94,24 @@ def test_a_parameter_that_changes_counts_at_once(calls, monkeypatch):
     monkeypatch.setenv(build.SWITCH, "1")
     assert not torch.equal(copied.transform(x)[0], found[0])
     assert len(calls) == 5
+
+
+@torch.no_grad()
+def test_what_a_call_reads_lives_as_long_whatever_another_thread_packs_meanwhile(calls, monkeypatch):
+    made, x = flow(), torch.randn(1, 6, 4, 4)
+    expected, run = made.transform(x), CouplingsKernel.__call__
+    read = []
+
+    def meanwhile(*given):
+        kept = [part.__dict__.pop(KEPT) for part in made.modules() if KEPT in part.__dict__]
+        read.extend(weakref.ref(tensor) for packed in kept for tensor in packed.tensors)
+        del kept
+        assert all(tensor() is not None for tensor in read)
+        return run(*given)
+
+    monkeypatch.setattr(CouplingsKernel, "__call__", meanwhile)
+    assert all(map(torch.equal, made.transform(x), expected))
+    assert read
 
 
 def test_torch_runs_where_compiled_code_does_not_suit(calls):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from typing import TypeGuard
 
@@ -36,8 +36,13 @@ def compiled_transform(blocks: Iterable[nn.Module], x: Tensor) -> tuple[Tensor, 
     kernel = CHOICE.kernel() if _suits(x) else None
     if kernel is None:
         return None
-    records = _records(list(blocks), x.shape[1], kernel)
-    return kernel(x, records) if records else None
+    packed = _packed(list(blocks), x.shape[1], kernel)
+    return _run(kernel, x, packed) if packed.records else None
+
+
+def _run(kernel: CouplingsKernel, x: Tensor, packed: Packed) -> tuple[Tensor, Tensor]:
+    """Holds what the records point to: another thread may meanwhile put its own in the place of it."""
+    return kernel(x, packed.records)
 
 
 def _suits(x: Tensor) -> bool:
@@ -50,24 +55,24 @@ def _suits(x: Tensor) -> bool:
     )
 
 
-def _records(blocks: list[nn.Module], channels: int, kernel: CouplingsKernel) -> Sequence[bytes]:
-    """The couplings', of which one is kept for all beside the last; none where one is no such coupling."""
+def _packed(blocks: list[nn.Module], channels: int, kernel: CouplingsKernel) -> Packed:
+    """The couplings', kept beside the last; no records where one is no such coupling."""
     modules: list[nn.Module] = []
     form: list[object] = [channels, kernel.lanes, kernel.widest]
     for block in blocks:
         if type(block) is not CouplingBlock or type(block.elementwise) is not Affine:
-            return ()
+            return Packed()
         if type(block.subnet) is not ConvSubnet or block.permutation is None:
-            return ()
+            return Packed()
         modules += [block, *block.subnet._modules.values()]
         form.append(block.elementwise.clamp)
     if not blocks:
-        return ()
+        return Packed()
     kept, state = blocks[-1].__dict__.get(KEPT), state_of(modules)
     if not (isinstance(kept, Packed) and kept.form == tuple(form) and kept.state == state):
         kept = Packed(tuple(form), state.held(), *_made(blocks, channels, kernel))
         blocks[-1].__dict__[KEPT] = kept
-    return kept.records
+    return kept
 
 
 def _made(
@@ -121,7 +126,7 @@ def _trial(kernel: CouplingsKernel) -> float:
     generator = torch.Generator().manual_seed(0)
     block = CouplingBlock(128, partial(ConvSubnet, 2, hidden=128), generator=generator).requires_grad_(False)
     x = torch.randn(1, 128, 8, 8, generator=generator).contiguous(memory_format=torch.channels_last)
-    return gain({False: lambda: block(x), True: lambda: kernel(x, _records([block], 128, kernel))})
+    return gain({False: lambda: block(x), True: lambda: _run(kernel, x, _packed([block], 128, kernel))})
 
 
 CHOICE = Choice(CODE, _trial)
