@@ -19,7 +19,7 @@ from secondread.wording.extras import install_command
 
 SUFFIXES = (".parquet", ".pq")
 MAGIC = b"PAR1"
-_ROWS_AT_ONCE = 8192
+ROWS_AT_ONCE = 8192
 """In memory, of a file that is read or written."""
 
 
@@ -47,8 +47,8 @@ def lines(path: Path) -> Iterator[tuple[int, list[str]]]:
         with parquet.ParquetFile(path, pre_buffer=False) as file:
             yield 1, [str(name) for name in file.schema_arrow.names]
             number = 1
-            for batch in file.iter_batches(_ROWS_AT_ONCE, use_threads=False):
-                columns = [[text_of(value) for value in column.to_pylist()] for column in batch.columns]
+            for batch in file.iter_batches(ROWS_AT_ONCE, use_threads=False):
+                columns = [_texts(column.to_pylist()) for column in batch.columns]
                 for cells in zip(*columns, strict=True):
                     number += 1
                     yield number, list(cells)
@@ -73,16 +73,25 @@ def write(file: BinaryIO, columns: Mapping[str, str], rows: Iterable[Sequence[An
 
     None is a missing value. Raises UserError where pyarrow is missing.
     """
+    waiting = iter(rows)
+    groups = iter(lambda: list(islice(waiting, ROWS_AT_ONCE)), [])
+    write_columns(file, columns, (list(zip(*group, strict=True)) for group in groups), of=of)
+
+
+def write_columns(
+    file: BinaryIO, columns: Mapping[str, str], groups: Iterable[Sequence[Sequence[Any]]], *, of: Path
+) -> None:
+    """As `write`, of rows that are given by their columns, `ROWS_AT_ONCE` of them at once."""
     arrow = _pyarrow(of)
     schema = arrow.schema([(name, arrow.type_for_alias(kind)) for name, kind in columns.items()])
-    waiting = iter(rows)
     with arrow.parquet.ParquetWriter(file, schema) as writer:
-        while group := list(islice(waiting, _ROWS_AT_ONCE)):
-            cells = zip(*group, strict=True)
-            arrays = [
-                arrow.array([*map(_cell, c)], field.type) for c, field in zip(cells, schema, strict=True)
-            ]
+        for cells in groups:
+            arrays = [arrow.array(_cells(c), field.type) for c, field in zip(cells, schema, strict=True)]
             writer.write_table(arrow.Table.from_arrays(arrays, schema=schema))
+
+
+def _texts(column: Sequence[Any]) -> Sequence[str]:
+    return [value if type(value) is str and not value.startswith("'") else text_of(value) for value in column]
 
 
 def text_of(value: Any) -> str:
@@ -102,6 +111,12 @@ def text_of(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "|".join(text_of(each) for each in value)
     return str(value)
+
+
+def _cells(column: Sequence[Any]) -> Sequence[Any]:
+    if set(map(type, column)) == {str} and tables.as_written(column):
+        return column
+    return [*map(_cell, column)]
 
 
 def _cell(value: Any) -> Any:

@@ -23,6 +23,8 @@ from urllib.parse import unquote_to_bytes
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-](inf|nan)")
 _ESCAPED = re.compile(r"'*[\s\ufeff=+\-@＝＋－＠]|'+%")
+_APART = "\0"
+_TO_ESCAPE = re.compile(f"{_APART}(?:{_ESCAPED.pattern})")
 _LIST = ";"
 OF_IMAGES = {
     "path": {"path"},
@@ -47,6 +49,22 @@ def plain_name(name: str) -> str:
 def line(cells: Iterable[str]) -> str:
     """One line of a table, with its end."""
     return _joined([cell_of(text) for text in cells], ",") + "\n"
+
+
+def lines(columns: Sequence[Sequence[str]]) -> str:
+    """`line` of each row of a table that is given by its columns, of one length above nothing: one text, in a
+    fraction of the time."""
+    cells = [_cells(column) for column in columns]
+    if len(cells) == 1:
+        cells = [[cell or '""' for cell in cells[0]]]
+    return "\n".join(map(",".join, zip(*cells, strict=True))) + "\n"
+
+
+def as_written(texts: Sequence[str]) -> bool:
+    """Whether `cell_of` changes none of these texts, told of all at once; False where that takes a look at
+    each."""
+    together = _APART + _APART.join(texts)
+    return together.count(_APART) == len(texts) and _is_utf8(together) and not _TO_ESCAPE.search(together)
 
 
 def line_with_list(cells: Iterable[str], texts: Iterable[str]) -> Iterator[str]:
@@ -81,8 +99,9 @@ def read(lines: Iterable[str], *, strict: bool = False) -> Iterator[tuple[int, l
     """
     reader = csv.reader(lines, strict=strict)
     for row in reader:
-        if any(cell.strip() for cell in row):
-            yield reader.line_num, [text_of(cell) for cell in row]
+        together = "".join(row)
+        if together.strip():
+            yield reader.line_num, [text_of(cell) for cell in row] if "'" in together else row
 
 
 def read_text(text: str) -> list[list[str]]:
@@ -142,6 +161,15 @@ def _joined(cells: Sequence[str], delimiter: str) -> str:
     if len(cells) == 1 and not cells[0]:
         return '""'
     return delimiter.join(_quoted(cell, delimiter) for cell in cells)
+
+
+def _cells(column: Sequence[str]) -> Sequence[str]:
+    """The cells of one column, each as it stands in a line."""
+    together = "".join(column)
+    quoted = any(mark in together for mark in ',"\n\r')
+    if as_written(column):
+        return [_quoted(cell, ",") for cell in column] if quoted else column
+    return [_quoted(cell_of(cell), ",") for cell in column]
 
 
 def _quoted(cell: str, delimiter: str) -> str:

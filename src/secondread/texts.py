@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain
 from typing import Self
 
 import numpy as np
@@ -14,6 +15,7 @@ from secondread.packed import Packed
 
 _MOST_WORDS = 4096
 """Different texts from which on a column holds each text by itself."""
+_DECODED_AT_ONCE = 256
 
 
 class Texts(Packed[str]):
@@ -32,6 +34,18 @@ class Texts(Packed[str]):
         self._block += text.encode("utf-8", "surrogatepass")
         self._ends.append(len(self._block))
 
+    def extend(self, texts: Sequence[str]) -> None:
+        """Add several at once, in a fraction of the time."""
+        together, before = "".join(texts), len(self._block)
+        if together.isascii():
+            lengths: Iterable[int] = map(len, texts)
+        else:
+            lengths = [len(text.encode("utf-8", "surrogatepass")) for text in texts]
+        self._block += together.encode("utf-8", "surrogatepass")
+        ends = accumulate(lengths, initial=before)
+        next(ends)
+        self._ends.extend(ends)
+
     def __len__(self) -> int:
         return len(self._ends)
 
@@ -40,10 +54,27 @@ class Texts(Packed[str]):
         return self._block[begin : self._ends[at]].decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:
-        begin = 0
-        for end in self._ends:
-            yield self._block[begin:end].decode("utf-8", "surrogatepass")
-            begin = end
+        return chain.from_iterable(self._in_lists())
+
+    def _in_lists(self) -> Iterator[list[str]]:
+        begin = at = 0
+        while at < len(self._ends):
+            ends = self._ends[at : at + _DECODED_AT_ONCE]
+            at += len(ends)
+            block = bytes(memoryview(self._block)[begin : ends[-1]])
+            places = (np.frombuffer(ends, np.uint64) - np.uint64(begin)).tolist()
+            cuts = zip([0, *places[:-1]], places, strict=True)
+            begin = ends[-1]
+            if block.isascii():
+                text = block.decode("ascii")
+                yield [text[start:end] for start, end in cuts]
+            else:
+                yield [block[start:end].decode("utf-8", "surrogatepass") for start, end in cuts]
+
+    @property
+    def filled(self) -> bool:
+        """Whether one of them is not empty."""
+        return len(self._block) > 0
 
 
 class Words(Packed[str]):
@@ -62,6 +93,14 @@ class Words(Packed[str]):
             self._words.append(text)
         self._of.append(code)
 
+    def extend(self, texts: Iterable[str]) -> None:
+        """Add several at once, in a fraction of the time."""
+        texts = list(texts)
+        for text in dict.fromkeys(texts):
+            if self._codes.setdefault(text, len(self._words)) == len(self._words):
+                self._words.append(text)
+        self._of.extend(map(self._codes.__getitem__, texts))
+
     def __len__(self) -> int:
         return len(self._of)
 
@@ -69,7 +108,12 @@ class Words(Packed[str]):
         return self._words[self._of[at]]
 
     def __iter__(self) -> Iterator[str]:
-        return (self._words[code] for code in self._of)
+        return map(self._words.__getitem__, self._of)
+
+    @property
+    def filled(self) -> bool:
+        """Whether one of them is not empty."""
+        return any(self._words)
 
     @property
     def different(self) -> int:
@@ -87,11 +131,24 @@ class Cells(Packed[str]):
 
     def append(self, text: str) -> None:
         self._held.append(text)
+        self._mind()
+
+    def extend(self, texts: Sequence[str]) -> None:
+        """Add several at once, in a fraction of the time."""
+        self._held.extend(texts)
+        self._mind()
+
+    def _mind(self) -> None:
         if isinstance(self._held, Words) and self._held.different > _MOST_WORDS:
             self._held = Texts(self._held)
 
     def __len__(self) -> int:
         return len(self._held)
+
+    @property
+    def filled(self) -> bool:
+        """Whether one of them is not empty."""
+        return self._held.filled
 
     def made(self, at: int) -> str:
         return self._held.made(at)

@@ -6,9 +6,10 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 from secondread.cohorts.columns import COLUMNS
-from secondread.cohorts.row import Row
+from secondread.cohorts.row import Columns, Row
 from secondread.errors import UserError
 
 _ORDERS: dict[str, Callable[[float, float], bool]] = {
@@ -70,6 +71,21 @@ def parsed(texts: Sequence[str], further: Iterable[str], source: str) -> tuple[C
 def meets(row: Row, conditions: Iterable[Condition]) -> bool:
     """Whether a row meets every condition."""
     return all(condition.holds(row.value(condition.column)) for condition in conditions)
+
+
+def which_meet(columns: Columns, conditions: Iterable[Condition]) -> list[bool]:
+    """Of each row whether it `meets` every condition."""
+    found = [True] * len(columns["path"])
+    for condition in conditions:
+        cells = columns.get(condition.column) or [""] * len(found)
+        holds = {cell: condition.holds(cell) for cell in set(cells)}
+        found = [before and holds[cell] for before, cell in zip(found, cells, strict=True)]
+    return found
+
+
+def some_of(columns: Columns, which: Sequence[bool]) -> Columns:
+    """The rows that are chosen; none at all where no one is."""
+    return columns if all(which) else {name: list(compress(cells, which)) for name, cells in columns.items()}
 
 
 def none_meets(texts: Sequence[str], source: str) -> UserError:

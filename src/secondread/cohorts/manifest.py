@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
 from secondread.cohorts.columns import COLUMNS, LABELS
+from secondread.cohorts.conditions import none_meets, parsed, some_of, which_meet
 from secondread.cohorts.manifest_table import parse_rows, read_rows
 from secondread.cohorts.manifest_writing import rows_where, write_manifest
-from secondread.cohorts.row import PackedRows, Row, RowsDigest
+from secondread.cohorts.row import ROWS_AT_ONCE, PackedRows, Row, RowsDigest, columns_of
 from secondread.errors import UserError
 from secondread.images.several_files import absolute, under
 from secondread.outputs.temporary import TemporaryFolder
@@ -172,8 +173,16 @@ class Manifest:
         """
         if not conditions:
             return self
-        rows = rows_where(lambda: self.rows, conditions, self.source or "manifest")
-        return replace(self, rows=self._held(rows()))
+        source = self.source or "manifest"
+        if not isinstance(self.rows, PackedRows):
+            return replace(self, rows=tuple(rows_where(lambda: self.rows, conditions, source)()))
+        wanted = parsed(conditions, self.extra_columns, source)
+        rows = PackedRows(self.rows.further)
+        for some in self.rows.in_columns(ROWS_AT_ONCE):
+            rows.extend(some_of(some, which_meet(some, wanted)))
+        if not rows:
+            raise none_meets(conditions, source)
+        return replace(self, rows=rows)
 
     def with_fold(self, fold: int) -> Manifest:
         """Split by the column `fold`: rows of this fold become `test`, all others `train`."""
@@ -195,6 +204,6 @@ class Manifest:
     def digest(self) -> str:
         """Hex BLAKE2b-160 of all cells: equal for manifests that say the same."""
         digest = RowsDigest(self.extra_columns)
-        for row in self.rows:
-            digest.add(row)
+        for some in columns_of(self.rows, ROWS_AT_ONCE):
+            digest.add_columns(some)
         return digest.hex

@@ -5,17 +5,15 @@ What reads a manifest of ten million rows goes through this; a `Manifest` holds 
 
 from __future__ import annotations
 
-import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
-import numpy as np
-
-from secondread.cohorts.conditions import Condition, meets, none_meets, parsed
-from secondread.cohorts.manifest_table import RowsOfLines, lines_of, twice
-from secondread.cohorts.row import Row, RowsDigest
+from secondread.cohorts.conditions import Condition, none_meets, parsed, some_of, which_meet
+from secondread.cohorts.manifest_table import RowsOfLines, lines_of, repeated, twice
+from secondread.cohorts.row import Columns, Row, RowsDigest, rows_of
 from secondread.errors import UserError
 from secondread.images.several_files import absolute, under
 
@@ -53,7 +51,7 @@ class ManifestFile:
         """The rows in the file's order; whether a path stands twice is not looked at."""
         found = self._open()
         conditions = self._conditions(found)
-        return (row for _, row in found if meets(row, conditions))
+        return chain.from_iterable(rows_of(columns) for _, columns in _met(found, conditions))
 
     def with_absolute_paths(self) -> Iterator[Row]:
         """The rows with paths that hold from anywhere."""
@@ -72,16 +70,18 @@ class ManifestFile:
         found = self._open()
         conditions = self._conditions(found)
         digest, count, first = RowsDigest(found.further), 0, None
-        hashes = array("Q")
+        hashes = array("q")
         try:
-            for _, row in found:
-                hashes.append(_hash(row.path))
-                if meets(row, conditions):
-                    digest.add(row)
-                    if take is not None:
+            for paths, columns in _met(found, conditions):
+                hashes.extend(map(hash, paths))
+                if not columns["path"]:
+                    continue
+                digest.add_columns(columns)
+                if take is not None:
+                    for row in rows_of(columns):
                         take(row)
-                    first = first or row
-                    count += 1
+                first = first or next(rows_of(columns))
+                count += len(columns["path"])
         except UserError:
             self._refuse_twice(hashes)
             raise
@@ -101,16 +101,17 @@ class ManifestFile:
         return parsed(self.where, found.further, str(self.path))
 
     def _refuse_twice(self, hashes: array[int]) -> None:
-        ordered = np.sort(np.frombuffer(hashes, np.uint64))
-        alike = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+        alike = set(repeated(hashes).tolist())
         if not alike:
             return
         seen: dict[str, int] = {}
         for number, row in self._open():
-            if _hash(row.path) in alike and (earlier := seen.setdefault(row.path, number)) != number:
+            if hash(row.path) in alike and (earlier := seen.setdefault(row.path, number)) != number:
                 raise twice(self.path, row.path, earlier, number)
 
 
-def _hash(path: str) -> int:
-    data = path.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+def _met(found: RowsOfLines, conditions: Sequence[Condition]) -> Iterator[tuple[Sequence[str], Columns]]:
+    """The paths of thousands of rows at once, and those rows that meet the conditions, perhaps none."""
+    for _, columns in found.in_columns():
+        met = some_of(columns, which_meet(columns, conditions)) if conditions else columns
+        yield columns["path"], met

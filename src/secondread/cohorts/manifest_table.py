@@ -5,12 +5,17 @@ from __future__ import annotations
 import csv
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from secondread import parquet, tables
 from secondread.cohorts import not_a_manifest
 from secondread.cohorts.columns import COLUMNS, LABELS, SPLITS, Header, refuse_other_length
-from secondread.cohorts.row import PackedRows, Row
+from secondread.cohorts.row import ROWS_AT_ONCE, Columns, PackedRows, Row, rows_of
 from secondread.cohorts.vector_rows import Lines, as_rows_of_images
 from secondread.errors import UserError
 from secondread.parquet import is_parquet
@@ -19,6 +24,9 @@ from secondread.texts import Places
 _PATHS = ("path", "mask")
 _MOST_WORDS = 12
 """A column with more different values says neither splits nor labels."""
+
+
+Line: TypeAlias = tuple[int, list[str]]
 
 
 def read_rows(path: Path) -> tuple[PackedRows, tuple[str, ...]]:
@@ -58,9 +66,9 @@ def parse_rows(path: Path, lines: Lines) -> tuple[PackedRows, tuple[str, ...]]:
     found = RowsOfLines(path, lines)
     rows, numbers = PackedRows(found.further), array("Q")
     try:
-        for number, row in found:
-            rows.append(row)
-            numbers.append(number)
+        for some, columns in found.in_columns():
+            rows.extend(columns)
+            numbers.extend(some)
     except UserError:
         _refuse_twice(path, rows, numbers)
         raise
@@ -70,11 +78,20 @@ def parse_rows(path: Path, lines: Lines) -> tuple[PackedRows, tuple[str, ...]]:
 
 def _refuse_twice(path: Path, rows: PackedRows, numbers: Sequence[int]) -> None:
     paths = rows.column("path")
+    if not len(repeated(array("q", map(hash, paths)))):
+        return
     places = Places(paths)
     for at in places.repeated(paths.made).tolist():
         image = paths.made(at)
         earlier = places.first(image, paths) or 0
         raise twice(path, image, numbers[earlier], numbers[at])
+
+
+def repeated(hashes: array[int]) -> NDArray[np.int64]:
+    """What stands more than once among the numbers, which are put into order."""
+    ordered = np.frombuffer(hashes, np.int64)
+    ordered.sort()
+    return np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
 
 
 def twice(path: Path, image: str, earlier: int, number: int) -> UserError:
@@ -96,6 +113,9 @@ class RowsOfLines:
         self.header = Header.of(str(path), self._written)
         _check_path(path, self.header.names)
         self.further: dict[str, set[str]] = {name: set() for name in self.header.names if name not in COLUMNS}
+        self._checked = [
+            pair for pair in (("split", SPLITS), ("label", LABELS)) if pair[0] in self.header.names
+        ]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -103,26 +123,73 @@ class RowsOfLines:
         return self.header.notes(str(self.path), self.further)
 
     def __iter__(self) -> Iterator[tuple[int, Row]]:
-        path, header, further = self.path, self.header, self.further
-        checked = [pair for pair in (("split", SPLITS), ("label", LABELS)) if pair[0] in header.names]
-        known_here = [name for name in COLUMNS if name in header.names]
-        for number, cells in self._lines:
-            refuse_other_length(str(path), number, cells, self._written)
-            values = {
-                name: cell if name in _PATHS else cell.strip()
-                for name, cell in zip(header.names, cells, strict=True)
-            }
-            known = {name: values[name] for name in known_here}
-            for column, allowed in checked:
-                known[column] = known[column].lower()
-                _check_word(path, number, header.as_written(column), known[column], allowed)
-                known[column] = allowed[allowed.index(known[column])]  # one text for all rows
-            if not known["path"]:
-                raise UserError(f"{path}, line {number}, column path: empty; every row names an image")
-            for name, values_there in further.items():
-                if len(values_there) < _MOST_WORDS:
-                    values_there.add(values[name].lower())
-            yield number, Row(**known, extra={name: values[name] for name in further})
+        for numbers, columns in self.in_columns():
+            yield from zip(numbers, rows_of(columns), strict=True)
+
+    def in_columns(self) -> Iterator[tuple[Sequence[int], Columns]]:
+        """The rows thousands at once, with the numbers of their lines."""
+        for lines, error in self._groups():
+            right = len(lines)
+            if lines and not self._right(lines):
+                right, error = self._first_wrong(lines)
+            if right:
+                yield self._columns(lines[:right])
+            if error is not None:
+                raise error
+
+    def _groups(self) -> Iterator[tuple[list[Line], UserError | None]]:
+        """The lines that are left, thousands at once, and why there are no more."""
+        while True:
+            lines: list[Line] = []
+            try:
+                lines.extend(islice(self._lines, ROWS_AT_ONCE))  # which keeps what came before an error
+            except UserError as error:
+                yield lines, error
+                return
+            if not lines:
+                return
+            yield lines, None
+
+    def _right(self, lines: Sequence[Line]) -> bool:
+        """Whether nothing is wrong with any of the lines."""
+        if {len(cells) for _, cells in lines} != {len(self._written)}:
+            return False
+        columns = dict(zip(self.header.names, zip(*(cells for _, cells in lines), strict=True), strict=True))
+        return all(columns["path"]) and all(
+            {cell.strip().lower() for cell in set(columns[name])} <= {*allowed}
+            for name, allowed in self._checked
+        )
+
+    def _first_wrong(self, lines: Sequence[Line]) -> tuple[int, UserError]:
+        """The place of the first line with which something is wrong, and what."""
+        for at, (number, cells) in enumerate(lines):
+            try:
+                self._refuse_wrong(number, cells)
+            except UserError as error:
+                return at, error
+        raise AssertionError("one of the lines is wrong")
+
+    def _refuse_wrong(self, number: int, cells: Sequence[str]) -> None:
+        path = self.path
+        refuse_other_length(str(path), number, cells, self._written)
+        values = dict(zip(self.header.names, cells, strict=True))
+        for name, allowed in self._checked:
+            _check_word(path, number, self.header.as_written(name), values[name].strip().lower(), allowed)
+        if not values["path"]:
+            raise UserError(f"{path}, line {number}, column path: empty; every row names an image")
+
+    def _columns(self, lines: Sequence[Line]) -> tuple[Sequence[int], Columns]:
+        numbers, cells = zip(*lines, strict=True)
+        columns: dict[str, Sequence[str]] = {name: [""] * len(lines) for name in COLUMNS}
+        for name, found in zip(self.header.names, zip(*cells, strict=True), strict=True):
+            columns[name] = found if name in _PATHS else list(map(str.strip, found))
+        for name, allowed in self._checked:
+            said = {cell: allowed[allowed.index(cell.lower())] for cell in set(columns[name])}
+            columns[name] = list(map(said.__getitem__, columns[name]))  # one text for all rows
+        for name, known in self.further.items():
+            if len(known) < _MOST_WORDS:
+                known.update(islice(dict.fromkeys(map(str.lower, columns[name])), _MOST_WORDS))
+        return numbers, columns
 
 
 def _check_twice(path: Path, written: Sequence[str]) -> None:

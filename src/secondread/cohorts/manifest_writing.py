@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
 
 from secondread import parquet, tables
 from secondread.cohorts.columns import COLUMNS
 from secondread.cohorts.conditions import meets, none_meets, parsed
-from secondread.cohorts.row import Row, RowsDigest
+from secondread.cohorts.row import PackedRows, Row, RowsDigest, columns_of
 from secondread.images.several_files import SEPARATOR, files_of
 from secondread.outputs.whole import whole_output
 
@@ -45,33 +44,45 @@ def write_manifest(path: Path, rows: Rows, base: Path) -> WrittenManifest:
 
     Raises UserError where Parquet needs pyarrow, and for a full disk.
     """
-    filled: set[str] = {"path"}
-    further: dict[str, None] = {}
-    count = 0
-    for row in rows():
-        count += 1
-        filled.update(name for name in COLUMNS if name not in filled and row.value(name))
-        further.update(dict.fromkeys(row.extra))
+    count, filled, further = _looked_through(rows())
     columns = [*(name for name in COLUMNS if name in filled), *further]
     digest = RowsDigest(further)
     target = path.resolve().parent
 
-    def cells() -> Iterator[list[str]]:
-        for row in rows():
-            digest.add(row)
-            moved = replace(row, path=_moved(row.path, base, target), mask=_moved(row.mask, base, target))
-            yield [moved.value(name) for name in columns]
+    def cells() -> Iterator[list[Sequence[str]]]:
+        for some in columns_of(rows(), parquet.ROWS_AT_ONCE):
+            digest.add_columns(some)
+            empty = [""] * len(some["path"])
+            found = {name: some.get(name, empty) for name in columns}
+            if target != base:
+                for name in {"path", "mask"} & found.keys():
+                    found[name] = [_moved(cell, base, target) for cell in found[name]]
+            yield [*found.values()]
 
     with whole_output(path) as file:
         if parquet.named_parquet(path):
-            parquet.write(file, dict.fromkeys(columns, "string"), cells(), of=path)
+            parquet.write_columns(file, dict.fromkeys(columns, "string"), cells(), of=path)
         else:
-            file.writelines(tables.line(line).encode() for line in chain([columns], cells()))
+            file.write(tables.line(columns).encode())
+            file.writelines(tables.lines(some).encode() for some in cells())
     return WrittenManifest(count, digest.hex)
 
 
+def _looked_through(rows: Iterable[Row]) -> tuple[int, set[str], Iterable[str]]:
+    """How many rows there are, which of the project's columns say something, and the further columns."""
+    if isinstance(rows, PackedRows):
+        return len(rows), {"path", *(name for name in COLUMNS if rows.column(name).filled)}, rows.further
+    filled, count = {"path"}, 0
+    further: dict[str, None] = {}
+    for some in columns_of(rows, parquet.ROWS_AT_ONCE):
+        count += len(some["path"])
+        filled.update(name for name in COLUMNS if name not in filled and any(some[name]))
+        further.update(dict.fromkeys(name for name in some if name not in COLUMNS))
+    return count, filled, further
+
+
 def _moved(reference: str, base: Path, target: Path) -> str:
-    if not reference or target == base:
+    if not reference:
         return reference
     return SEPARATOR.join(
         file if os.path.isabs(file) else Path(os.path.relpath(base / file, target)).as_posix()

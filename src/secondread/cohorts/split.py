@@ -120,7 +120,8 @@ class _Patients:
 
     def __init__(self, rows: PackedRows) -> None:
         known: dict[str, int] = {}
-        cells = map(patient_of_cells, rows.column("patient_id"), rows.column("study_id"), rows.column("path"))
+        of_rows = zip(rows.column("patient_id"), rows.column("study_id"), rows.column("path"), strict=True)
+        cells = (f"patient {ids[0]}" if ids[0] else patient_of_cells(*ids) for ids in of_rows)
         appeared = np.fromiter((known.setdefault(who, len(known)) for who in cells), np.int64, len(rows))
         place = np.empty(len(known), np.int64)
         place[[known[who] for who in sorted(known)]] = np.arange(len(known))
@@ -140,19 +141,25 @@ class _Patients:
         Patients come stratum by stratum in random order; each goes to the part whose images so far fall
         most short of its share, in its stratum first and then over all, as in error diffusion.
         """
-        shares = np.array([*parts.values()])
-        short_over_all = np.zeros(len(parts))
+        shares = [*parts.values()]
+        short_over_all = [0.0] * len(parts)
         part_of = np.full(len(self._images), len(parts))
         for members in self._strata(columns):
-            short = rng.permutation(len(parts)) * 1e-6
-            for who in members[rng.permutation(len(members))].tolist():
-                images = self._images[who]
-                short += shares * images
-                short_over_all += shares * images
-                taken = int(np.argmax(short + 0.5 * short_over_all))
+            short = (rng.permutation(len(parts)) * 1e-6).tolist()
+            members = members[rng.permutation(len(members))]
+            goes_to = array("q")
+            for images in self._images[members].tolist():
+                most, taken = -np.inf, 0
+                for part, share in enumerate(shares):
+                    short[part] += share * images
+                    short_over_all[part] += share * images
+                    lacks = short[part] + 0.5 * short_over_all[part]
+                    if lacks > most:
+                        most, taken = lacks, part
                 short[taken] -= images
                 short_over_all[taken] -= images
-                part_of[who] = taken
+                goes_to.append(taken)
+            part_of[members] = np.frombuffer(goes_to, np.int64)
         _fill_empty_parts(part_of, len(parts), rng)
         return part_of
 

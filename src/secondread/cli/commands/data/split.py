@@ -44,7 +44,8 @@ def split(
     """
     from collections import Counter
 
-    from secondread.cohorts.row import counts_alone
+    from secondread.cohorts.manifest_writing import write_manifest
+    from secondread.cohorts.row import PackedRows, counts_alone
     from secondread.cohorts.split import split as split_manifest
 
     place = TableOutput("split", output, ("path",), "manifest", manifest, force=force)
@@ -58,20 +59,24 @@ def split(
         stratify=tuple(stratify or ("label",)),
         again=again,
     )
-    result.write(output)
+    written = write_manifest(output, lambda: result.rows, result.base)
     column = "split" if folds is None else "fold"
-    counts = Counter((row.value(column) or "none", row.label or "unlabelled") for row in result.rows)
-    without = sum(map(counts_alone, result.rows))
+    rows = PackedRows.of(result.rows)
+    counts = Counter(
+        (part or "none", label or "unlabelled")
+        for part, label in zip(rows.column(column), rows.column("label"), strict=True)
+    )
+    without = 0 if all(rows.column("patient_id")) else sum(map(counts_alone, rows))
     place.written(
         seed=seed,
-        digests={"manifest": source.digest, "result": result.digest},
-        rows=len(result.rows),
+        digests={"manifest": source.digest, "result": written.digest},
+        rows=written.rows,
         without_patient=without,
     )
     if not quiet:
         if without:
             say(
-                f"note: {without} of {len(result.rows)} images have neither patient id nor study id (columns "
+                f"note: {without} of {written.rows} images have neither patient id nor study id (columns "
                 "patient_id, study_id): each counts as its own patient, and one patient may stand in several "
                 "parts"
             )
