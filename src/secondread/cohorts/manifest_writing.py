@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from secondread import parquet, tables
@@ -14,6 +15,9 @@ from secondread.cohorts.row import PackedRows, Row, RowsDigest, columns_of
 from secondread.images.several_files import SEPARATOR, files_of
 from secondread.outputs.whole import whole_output
 
+_NOT_PLAIN = (SEPARATOR, "//", "/.", "/\0", "\0/", "\0.")
+"""In references one after the other, with a zero around each: several files, an absolute path, or a path that
+is not in its shortest form (or has a hidden name in it)."""
 Rows = Callable[[], Iterable[Row]]
 
 
@@ -48,6 +52,7 @@ def write_manifest(path: Path, rows: Rows, base: Path) -> WrittenManifest:
     columns = [*(name for name in COLUMNS if name in filled), *further]
     digest = RowsDigest(further)
     target = path.resolve().parent
+    moved = _Moved(base, target)
 
     def cells() -> Iterator[list[Sequence[str]]]:
         for some in columns_of(rows(), parquet.ROWS_AT_ONCE):
@@ -56,7 +61,7 @@ def write_manifest(path: Path, rows: Rows, base: Path) -> WrittenManifest:
             found = {name: some.get(name, empty) for name in columns}
             if target != base:
                 for name in {"path", "mask"} & found.keys():
-                    found[name] = [_moved(cell, base, target) for cell in found[name]]
+                    found[name] = moved(found[name])
             yield [*found.values()]
 
     with whole_output(path) as file:
@@ -81,10 +86,28 @@ def _looked_through(rows: Iterable[Row]) -> tuple[int, set[str], Iterable[str]]:
     return count, filled, further
 
 
-def _moved(reference: str, base: Path, target: Path) -> str:
-    if not reference:
-        return reference
-    return SEPARATOR.join(
-        file if os.path.isabs(file) else Path(os.path.relpath(base / file, target)).as_posix()
-        for file in files_of(reference, base)
-    )
+class _Moved:
+    """References that are relative to one folder as those that hold from another."""
+
+    def __init__(self, base: Path, target: Path) -> None:
+        self._base, self._target = base, target
+        came, goes = (Path(os.path.abspath(folder)).parts for folder in (base, target))
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(came, goes, strict=False)))
+        self._before = "".join(f"{name}/" for name in ("..",) * (len(goes) - shared) + (*came[shared:],))
+        within = goes[shared] if shared == len(came) < len(goes) else ""
+        self._unlike = (*_NOT_PLAIN, *((f"\0{within}/", f"\0{within}\0") if within else ()))
+        """What stands in no reference that is moved by what is put before it alone."""
+
+    def __call__(self, references: Sequence[str]) -> list[str]:
+        together = "\0".join(("", *references, ""))
+        if any(mark in together for mark in self._unlike):
+            return list(map(self._each, references))
+        return [reference and self._before + reference for reference in references]
+
+    def _each(self, reference: str) -> str:
+        if not reference:
+            return reference
+        return SEPARATOR.join(
+            file if os.path.isabs(file) else Path(os.path.relpath(self._base / file, self._target)).as_posix()
+            for file in files_of(reference, self._base)
+        )
