@@ -132,3 +132,18 @@ def test_any_name_goes_through_the_tables_of_readings(tmp_path):
     assert set(readings.acquisition) == set(readings.thumbnails) == set(ODD)
     assert readings.acquisition["=1+1.png"] == {"model": "=HYPERLINK(1)"}
     assert ",-0.5," in (tmp_path / "readings.csv").read_text(encoding="utf-8")
+
+
+def test_lines_of_columns_are_those_of_rows():
+    plain = [f"{number}.png" for number in range(len(ODD))]
+    for columns in (
+        [ODD],
+        [plain],
+        [plain, ODD],
+        [ODD, ["", *plain[1:]], plain],
+        [["", "a"]],
+        [["", "a"]] * 2,
+    ):
+        assert tables.lines(columns) == tables.table(zip(*columns, strict=True))
+    for text in ODD:
+        assert not tables.as_written([text, "a"]) or tables.cell_of(text) == text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from secondread import texts
-from secondread.texts import Cells, Places, Texts
+from secondread.texts import Cells, Places, Texts, Words
 
 SEVERAL = ["a.png", "", "ä\n\x00", "caf\udce9.png", "a.png"]
 
@@ -34,3 +34,24 @@ def test_cells_come_back_whether_few_or_many_are_different(monkeypatch: pytest.M
     monkeypatch.setattr(texts, "_MOST_WORDS", 2)
     cells = Cells(SEVERAL)
     assert (list(cells), cells[3], cells[-1]) == (SEVERAL, SEVERAL[3], "a.png")
+
+
+@pytest.mark.parametrize("kind", [Texts, Words, Cells])
+def test_texts_that_are_added_together_are_those_added_one_by_one(kind: type[Texts | Words | Cells]) -> None:
+    many = [f"{number}.png" for number in range(700)]
+    found = kind(SEVERAL)
+    found.extend(many)
+    found.extend([])
+    found.extend(SEVERAL)
+    assert list(found) == [*SEVERAL, *many, *SEVERAL]
+    assert found.filled
+    assert not kind(["", ""]).filled
+
+
+def test_cells_that_are_added_together_become_texts_where_many_differ(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(texts, "_MOST_WORDS", 3)
+    found = Cells(["a", "b"])
+    found.extend(SEVERAL)
+    assert list(found) == ["a", "b", *SEVERAL]

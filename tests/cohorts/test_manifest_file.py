@@ -97,3 +97,69 @@ def test_rows_are_not_held(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 600 << 10
+
+
+def many(lines: int) -> list[str]:
+    """Of a CSV file that is read in several goes."""
+    return ["path,split,site", *(f"{number}.png,Train,site {number % 20}" for number in range(lines))]
+
+
+@pytest.mark.parametrize(
+    ("faults", "words"),
+    [
+        ({300: "300.png,trian,x", 600: "1"}, "line 301, column split: 'trian' is none of train"),
+        ({300: "300.png", 301: ",,"}, "line 301: 1 cells where the header has 3 columns"),
+        ({700: ",train,x"}, "line 701, column path: empty"),
+        ({400: "7.png,,"}, "line 401, column path: 7.png is already on line 9"),
+        ({299: '"x', 310: "310.png,nothing,"}, "after line 299: not readable as CSV"),
+    ],
+)
+def test_of_many_lines_the_first_that_is_wrong_is_told(
+    tmp_path: Path, faults: dict[int, str], words: str
+) -> None:
+    path, lines = tmp_path / "m.csv", many(800)
+    for at, line in faults.items():
+        lines[at] = line
+    path.write_text("\n".join(lines))
+    first = min(faults) - 1
+    for read in (Manifest.read, lambda path: ManifestFile(path).looked_through()):
+        with pytest.raises(UserError, match=words):
+            read(path)
+    if "already" in words:
+        return
+    seen: list[Row] = []
+    with pytest.raises(UserError, match=words):
+        seen.extend(ManifestFile(path).rows())
+    assert [row.path for row in seen] == [f"{number}.png" for number in range(first)]
+
+
+def test_a_long_manifest_says_the_same_in_columns_and_in_rows(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(many(800)))
+    packed = Manifest.read(path)
+    rows = Manifest(tuple(packed.rows), packed.base)
+    assert packed.digest == rows.digest
+    assert packed.where("site=site 3|site 4").rows == rows.where("site=site 3|site 4").rows
+    seen = ManifestFile(path, ("site=site 3|site 4",)).looked_through()
+    assert (seen.rows, seen.first.path) == (80, "3.png")
+    for place in ("out.csv", "out.parquet", "deep/out.csv"):
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        written = packed.write(tmp_path / place).read_bytes()
+        assert rows.write(tmp_path / place).read_bytes() == written
+
+
+@pytest.mark.parametrize("folder", ["", "a", "a/b", "a/b/c", "z", "../z"])
+@pytest.mark.parametrize("base", ["", "a", "a/b"])
+def test_paths_that_move_together_are_those_that_move_alone(tmp_path: Path, base: str, folder: str) -> None:
+    """A hidden name has each path of a file looked at by itself."""
+    paths = ["x.png", "a/x.png", "b/x.png", "a/b/x.png", "b", "x.npz#images/3"]
+    target = tmp_path / "here" / folder / "m.csv"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    found = []
+    for hidden in ("x", ".x"):
+        rows = tuple(Row(path) for path in (*paths, hidden))
+        Manifest(rows, tmp_path / "here" / base).write(target)
+        found.append([row.path for row in Manifest.read(target).rows][:-1])
+    assert found[0] == found[1]
+    where = [(target.parent / path).resolve() for path in found[0]]
+    assert where == [tmp_path / "here" / base / path for path in paths]
