@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from secondread import texts
+from secondread.packed import Chosen
 from secondread.texts import Cells, Places, Texts, Words
 
 SEVERAL = ["a.png", "", "ä\n\x00", "caf\udce9.png", "a.png"]
@@ -55,3 +57,10 @@ def test_cells_that_are_added_together_become_texts_where_many_differ(
     found = Cells(["a", "b"])
     found.extend(SEVERAL)
     assert list(found) == ["a", "b", *SEVERAL]
+
+
+@pytest.mark.parametrize("numbers", [[], [3], [0, 1, 3, 4], [0, 1, 2, 3, 4], [4, 3, 2, 1], [1, 1, 1, 2]])
+def test_chosen_texts_are_those_with_the_numbers(numbers: list[int]) -> None:
+    for among in (SEVERAL, Texts(SEVERAL), Cells(SEVERAL)):
+        chosen = Chosen(among, np.array(numbers, np.int64))
+        assert list(chosen) == [SEVERAL[at] for at in numbers] == chosen[:]

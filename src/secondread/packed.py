@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import TypeVar, overload
 
 import numpy as np
@@ -44,4 +45,9 @@ class Chosen(Packed[T]):
         return self._among[int(self._numbers[at])]
 
     def __iter__(self) -> Iterator[T]:
-        return map(self._among.__getitem__, self._numbers.tolist())
+        among, numbers = self._among, self._numbers
+        if 2 * len(numbers) > len(among) and bool(np.all(numbers[1:] > numbers[:-1])):
+            taken = np.zeros(len(among), np.uint8)
+            taken[numbers] = 1
+            return compress(among, taken.tobytes())  # going through all is faster than asking for each
+        return map(among.made if isinstance(among, Packed) else among.__getitem__, numbers.tolist())
