@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
 
-.PHONY: user env servers demo test tests test-slow test-all docs wheel processors processors-quick lint types methods notebooks audit clean
+.PHONY: user env servers demo test tests test-slow test-all docs wheel processors processors-quick sanitized lint types methods notebooks audit clean
 
 user: $(VENV)/.user
 
@@ -81,6 +81,10 @@ processors: env
 # A part of the numerical tests in one form.
 processors-quick: env
 	$(BIN)/python benchmarks/machines/processors.py --quick
+
+# The compiled code under the compiler's sanitizers.
+sanitized: env
+	$(BIN)/python benchmarks/machines/sanitized/check.py
 
 # The list of methods in docs/presets.md, from the presets, and that of data sets.
 methods: env

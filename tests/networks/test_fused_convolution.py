@@ -140,3 +140,13 @@ def test_a_sequence_gives_what_its_layers_give_one_by_one(monkeypatch):
         torch.testing.assert_close(fused(x), plain.train()(x))
     assert torch.equal(x, before)
     assert list(fused.state_dict()) == list(plain.state_dict())
+
+
+@torch.no_grad()
+def test_no_new_weight_comes_to_lie_where_a_folded_one_lay():
+    convolution = nn.Conv2d(3, 8, 3)
+    convolve(torch.randn(1, 3, 9, 9), convolution)
+    place = convolution.weight.data_ptr()
+    convolution.weight.data = torch.randn(8, 3, 3, 3)
+    state = convolution.__dict__["_folded"].state
+    assert place in [tensor.data_ptr() for tensor in state.tensors]

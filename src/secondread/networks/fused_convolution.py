@@ -14,7 +14,7 @@ from secondread.networks.as_graph import written_as_graph
 from secondread.networks.by_rank import channels_last
 from secondread.networks.convolution3.frozen import frozen_kernel
 from secondread.networks.convolution3.frozen_kernel import FrozenKernel, Spread
-from secondread.networks.native.state import state_of
+from secondread.networks.native.state import State, state_of
 from secondread.networks.precision import onednn_takes
 
 
@@ -26,7 +26,8 @@ class _Folded:
     dtype  in which numbers are multiplied
     """
 
-    stamp: tuple[object, ...] = ()
+    form: tuple[object, ...] = ()
+    state: State | None = None
     weight: Tensor | None = None
     bias: Tensor | None = None
     dtype: torch.dtype = torch.float32
@@ -39,7 +40,7 @@ class _Folded:
 class _Spread:
     """Likewise as the compiled convolution takes them."""
 
-    stamp: tuple[object, ...] = ()
+    state: State | None = None
     kernels: Spread | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -198,33 +199,33 @@ def _fold(
     geometry: tuple[Any, ...],
 ) -> _Folded:
     """`folded_parameters`, the weight with zeros `before` its rows and columns and in oneDNN's order."""
-    stamp = (dtype, before, *stamp_of(convolution, norm))
+    form, state = (dtype, before), stamp_of(convolution, norm)
     kept = convolution.__dict__.get("_folded")
-    if isinstance(kept, _Folded) and kept.stamp == stamp:
+    if isinstance(kept, _Folded) and kept.form == form and kept.state == state:
         return kept
     weight, bias = folded_parameters(convolution, norm)
     computed = _computed_in(dtype) or dtype
     weight = functional.pad(weight, (before[1], 0, before[0], 0))
     weight = weight.to(dtype).to(computed).contiguous(memory_format=torch.channels_last)
     packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, x.shape)
-    folded = _Folded(stamp, packed, bias.to(dtype).to(computed), computed)
+    folded = _Folded(form, state.held(), packed, bias.to(dtype).to(computed), computed)
     convolution.__dict__["_folded"] = folded
     return folded
 
 
 def _spread(kernel: FrozenKernel, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> Spread:
-    stamp = stamp_of(convolution, norm)
+    state = stamp_of(convolution, norm)
     kept = convolution.__dict__.get("_spread")
-    if isinstance(kept, _Spread) and kept.stamp == stamp and kept.kernels is not None:
+    if isinstance(kept, _Spread) and kept.state == state and kept.kernels is not None:
         return kept.kernels
     kernels = kernel.spread(*folded_parameters(convolution, norm))
-    convolution.__dict__["_spread"] = _Spread(stamp, kernels)
+    convolution.__dict__["_spread"] = _Spread(state.held(), kernels)
     return kernels
 
 
-def stamp_of(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[int, ...]:
+def stamp_of(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> State:
     """Which changes whenever `folded_parameters` do."""
-    return state_of((convolution,) if norm is None else (convolution, norm)).numbers
+    return state_of((convolution,) if norm is None else (convolution, norm))
 
 
 def folded_parameters(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[Tensor, Tensor]:

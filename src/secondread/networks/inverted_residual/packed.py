@@ -79,10 +79,12 @@ def packed_run(
 def packed_block(block: InvertedResidual, lanes: int, widest: int, *, grey: bool = False) -> Packed:
     """A block's weights, of `folded_parameters`; made anew when a parameter has changed."""
     place = block.project.convolution
-    stamp = (lanes, widest, grey, block.shortcut, *(stamp_of(*layer) for layer in block.layers))
+    states = [stamp_of(*layer) for layer in block.layers]
+    stamp: tuple[object, ...] = (lanes, widest, grey, block.shortcut, *states)
     kept = place.__dict__.get(KEPT)
     if isinstance(kept, Packed) and kept.stamp == stamp:
         return kept
+    stamp = (lanes, widest, grey, block.shortcut, *(state.held() for state in states))
     packed = _made(block, stamp, lanes, widest, grey=grey) if _is_compiled(block) else Packed(stamp)
     place.__dict__[KEPT] = packed
     return packed
