@@ -4,12 +4,12 @@ C++ leaves undefined, and threads that do not wait for one another.
     make sanitized
     python benchmarks/machines/sanitized/check.py [--sanitizers address thread] [--forms AVX2 NEON AVX-512]
 
-Each library is built for each sanitizer in the vector lengths of each form (`in_lengths.py`), with all pieces
-of its own memory apart (`APART` of arena.h), and its tests and calls on drawn shapes (`odd_calls.py`) run
-with the sanitizer's runtime before all others. First the sanitizers show that they see planted faults
-(`planted.cpp`). It needs g++ and its sanitizers, on x86 with AVX2; some half an hour on one idle core. Ends with 1
-where one found something. The tiles of AMX need a processor that has them, and are not
-in it.
+Each library is built for each sanitizer in the vector lengths of each form (`in_lengths.py`), with all
+pieces of its own memory apart (`APART` of arena.h). Its tests and calls on drawn shapes (`odd_calls.py`) run
+with the sanitizer's runtime before all other libraries. First the sanitizers show that they see planted
+faults (`planted.cpp`). It needs g++ and its sanitizers, on x86 with AVX2, and some half an hour on one idle
+core. It ends with 1 where one found something. The tiles of AMX need a processor that has them, and are
+not in it.
 """
 
 from __future__ import annotations
