@@ -8,6 +8,7 @@ there; one without it is told by what only one command writes.
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import json
 import os
@@ -159,7 +160,8 @@ def _refuse_other_file(output: Path, columns: Collection[str], what: str) -> Non
 
 
 def refuse_no_folder(output: Path) -> None:
-    """Raises UserError where what `output` should lie in is no folder, or none in which one may write."""
+    """Raises UserError where what `output` should lie in is no folder, or none in which one may write, and
+    where `output` is a symbolic link to itself."""
     parent = output.absolute().parent
     while not os.path.lexists(parent) and parent != parent.parent:
         parent = parent.parent
@@ -167,6 +169,13 @@ def refuse_no_folder(output: Path) -> None:
         raise UserError(f"{output}: {parent} is no folder; choose another place with -o")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise UserError(f"{output}: you may not write in {parent}; choose another place with -o")
+    try:
+        output.stat()
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # Python 3.13 resolves it without an error
+            raise UserError(
+                f"{output}: a symbolic link that leads to itself; choose another place with -o"
+            ) from error
 
 
 def digest_of_table(path: Path) -> str:
