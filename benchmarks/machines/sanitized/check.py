@@ -32,6 +32,7 @@ TESTS = (
     "tests/networks/inverted_residual",
     "tests/networks/similarity",
     "tests/estimators/test_position_gaussians.py",
+    "tests/estimators/test_compiled_normalisation.py",
     "tests/flows/compiled_coupling",
     "tests/flows/glow/test_vector_kernel.py",
     "tests/flows/glow/test_gradients.py",

@@ -30,6 +30,7 @@ import test_compiled_couplings as of_couplings
 import test_vector_kernel as of_networks
 
 from secondread.estimators.compiled_distances.kernel import CODE as DISTANCES
+from secondread.estimators.compiled_normalisation.kernel import CODE as NORMALISATION
 from secondread.flows.glow.native import COUPLING
 from secondread.networks.convolution3.doublings import run_layers
 from secondread.networks.convolution3.doublings.kernel import CODE as DOUBLINGS
@@ -172,6 +173,21 @@ def distances(draw: Random) -> str:
     return difference(kernel(planes, x), whitened.square().sum(dim=1).sqrt(), 1e-5, spoilt=spoilt)
 
 
+def features(draw: Random) -> str:
+    kernel = NORMALISATION.native(SINGLE)
+    assert kernel is not None, NORMALISATION.why_not(SINGLE)
+    channels, rows, columns = side(draw, 150), side(draw, 12), side(draw, 12)
+    x = torch.randn(side(draw, 4), channels, rows, columns)
+    spoilt = spoil(draw, x)
+    own = draw.choice([(channels, 1, 1), (channels, rows, columns)])
+    mean, scale, matrix = torch.randn(own), 0.1 + torch.rand(own), torch.randn(side(draw, 140), channels)
+    compress = draw.random() < 0.5
+    found = kernel(x, kernel.pack(mean, scale, matrix), compress=compress)
+    wide = x.double().abs().log1p().copysign(x) if compress else x.double()
+    exact = torch.einsum("kc,nchw->nkhw", matrix.double(), (wide - mean) / scale)
+    return difference(found, exact, 1e-5, spoilt=spoilt)
+
+
 def couplings(draw: Random) -> str:
     channels, hidden = draw.randint(2, 40), side(draw, 140)
     kernels = draw.choice([(3, 1), (1, 1), (3, 3), (1, 3), (5, 1)])
@@ -211,9 +227,9 @@ def of_torch(run: Callable[[], Tensor]) -> Tensor:
         os.environ[SWITCH] = "1"
 
 
-KINDS = (convolutions, frozen_convolutions, decoders, blocks, similarities, distances, couplings, networks)
-PRIVATE = (convolutions, frozen_convolutions, decoders, blocks, distances, networks)
-"""Those that leave the switch, which is the whole process's, alone."""
+PRIVATE = (convolutions, frozen_convolutions, decoders, blocks, distances, features, networks)
+KINDS = (*PRIVATE, similarities, couplings)
+"""PRIVATE are those that leave the switch, which is the whole process's, alone."""
 
 
 def ask(kind: Callable[[Random], str], seed: int, threads: int | None = None) -> bool:

@@ -109,7 +109,7 @@ class Glow(ImageFlow):
         self._levels = nn.ModuleList(made)
         self.initialised: Tensor
         self.register_buffer("initialised", torch.tensor(False))
-        self._kept: tuple[object, list[Prepared]] | None = None
+        self._kept: tuple[object, list[Prepared], list[Tensor]] | None = None
         self._flat: list[nn.Parameter] = []
 
     def __getstate__(self) -> dict[str, Any]:
@@ -270,14 +270,17 @@ class Glow(ImageFlow):
 
     @torch.no_grad()
     def _prepared(self, dtype: torch.dtype) -> list[Prepared]:
-        """Weights ready for use and constants, kept until a parameter changes."""
+        """Weights ready for use and constants, kept until a parameter changes, with the memory of the
+        parameters, so that nothing else comes to lie there. Another thread may put its own in their place."""
         parameters = self._all_parameters()
         # fused optimisers do not count their changes, so that two sums must tell
         sums = [float(p.detach().sum()) for p in (parameters[0], parameters[-1])]
         stamp = (dtype, written_as_graph(), sums, [(p.data_ptr(), p._version) for p in parameters])
-        if self._kept is None or self._kept[0] != stamp:
-            self._kept = (stamp, [level.prepare(dtype) for level in self.levels])
-        return self._kept[1]
+        kept = self._kept
+        if kept is None or kept[0] != stamp:
+            made = [level.prepare(dtype) for level in self.levels]
+            self._kept = kept = (stamp, made, [p.detach() for p in parameters])
+        return kept[1]
 
     def _all_parameters(self) -> list[nn.Parameter]:
         """As a flat list, without the walk through every module; new where a parameter was replaced."""

@@ -153,7 +153,7 @@ class ResidualFlow(ImageFlow):
         self.random_numbers = (count, self.dimensions + 1)
         self.initialised: Tensor
         self.register_buffer("initialised", torch.tensor(False))
-        self._kept: tuple[object, list[Weights]] | None = None
+        self._kept: tuple[object, list[Weights], list[Tensor]] | None = None
 
     @property
     def levels(self) -> list[Level]:
@@ -331,12 +331,15 @@ class ResidualFlow(ImageFlow):
 
     @torch.no_grad()
     def _by_level(self) -> list[list[Weights]]:
-        """The normalised weights of every block, kept until a parameter changes."""
+        """The normalised weights of every block, kept until a parameter changes, with the memory of the
+        parameters, so that nothing else comes to lie there. Another thread may put its own in their place."""
         parameters = list(self.parameters())
         # fused optimisers do not count their changes, so that two sums must tell
         sums = [float(p.detach().sum()) for p in (parameters[0], parameters[-1])]
         stamp = (sums, [(p.data_ptr(), p._version) for p in parameters])
-        if self._kept is None or self._kept[0] != stamp:
-            self._kept = (stamp, [block.weights(update=False) for block in self.blocks])
-        weights = iter(self._kept[1])
+        kept = self._kept
+        if kept is None or kept[0] != stamp:
+            made = [block.weights(update=False) for block in self.blocks]
+            self._kept = kept = (stamp, made, [p.detach() for p in parameters])
+        weights = iter(kept[1])
         return [[next(weights) for _ in level.blocks] for level in self.levels]
