@@ -51,27 +51,35 @@ def read_studies(
     for reading in readings:
         if reading.study_id:
             grouped.setdefault((whose.get(reading.path, ""), reading.study_id), []).append(reading)
-    return [read_study(study, images, calibration) for (_, study), images in grouped.items()]
-
-
-def read_study(study_id: str, images: list[Reading], calibration: Calibration) -> StudyReading:
-    scored = [image for image in images if image.score is not None]
-    failed = len(images) - len(scored)
-    if not scored:
-        return StudyReading(study_id, None, None, None, len(images), failed, "", images[0].error)
-    scores = [image.score for image in scored if image.score is not None]
-    grouped = study_scores(scores, [study_id] * len(scored))
-    score, worst = grouped.scores, scored[grouped.highest[0]]
-    judged = calibration.studies is not None
-    return StudyReading(
-        study_id,
-        worst.score,
-        float(calibration.study_p_values(score)[0]) if judged else None,
-        bool(calibration.flag_studies(score)[0]) if calibration.flags_studies else None,
-        len(images),
-        failed,
-        worst.path,
+    scored = [image for images in grouped.values() for image in images if image.score is not None]
+    found = study_scores(
+        [image.score for image in scored if image.score is not None],
+        [image.study_id for image in scored],
+        [whose.get(image.path, "") for image in scored],
     )
+    nothing = [None] * len(found.scores)
+    p_values = nothing if calibration.studies is None else calibration.study_p_values(found.scores).tolist()
+    flags = calibration.flag_studies(found.scores).tolist() if calibration.flags_studies else nothing
+    judged = zip(found.highest.tolist(), p_values, flags, strict=True)
+    return [
+        _with_score(study, images, scored, *next(judged))
+        if any(image.score is not None for image in images)
+        else StudyReading(study, None, None, None, len(images), len(images), "", images[0].error)
+        for (_, study), images in grouped.items()
+    ]
+
+
+def _with_score(
+    study_id: str,
+    images: list[Reading],
+    scored: list[Reading],
+    highest: int,
+    p_value: float | None,
+    flagged: bool | None,
+) -> StudyReading:
+    """A study whose worst image stands at `highest` among all that are `scored`."""
+    worst, failed = scored[highest], sum(image.score is None for image in images)
+    return StudyReading(study_id, worst.score, p_value, flagged, len(images), failed, worst.path)
 
 
 def ranked(studies: Iterable[StudyReading]) -> list[StudyReading]:
