@@ -23,7 +23,9 @@ inline void find_between(int64_t known, int64_t length, Between* to) {
 }
 
 /// Numbers of memory that a thread needs.
-inline int64_t interpolation_line(int64_t columns, int64_t channels) { return divide_up(columns * channels, 16) * 16 + 16; }
+inline int64_t interpolation_line(int64_t columns, int64_t channels) {
+    return divide_up(columns * channels, 16) * 16 + 16;
+}
 
 /// Images x `[images][rows][columns][channels]` to tanh of what lies between, y `[images][down][across][channels]`; by
 /// each of the threads at once, which each have `memory`, `each` numbers from one another.
@@ -40,7 +42,8 @@ inline void interpolate(
         const float *above = image + row.first * length, *below = image + row.second * length;
         for (int64_t at = 0; at < length; at += LANES) {
             const int64_t count = length - at;
-            store_some(line + at, all(row.own) * load_some(above + at, count) + all(row.other) * load_some(below + at, count), count);
+            const Vec first = load_some(above + at, count), second = load_some(below + at, count);
+            store_some(line + at, all(row.own) * first + all(row.other) * second, count);
         }
         float* to = y + number * across * channels;
         if (channels == 1) {
