@@ -18,7 +18,7 @@ from receiving import caller, receiving, refusal, send
 
 from secondread.errors import UserError
 from secondread.service.intake.certificates import ListenerCertificates
-from secondread.service.settings.tls import TlsSettings
+from secondread.service.settings.tls import TlsSettings, trusting
 
 NOW = datetime.now(UTC)
 
@@ -75,11 +75,18 @@ def listening(authority: Authority, days: int = 30) -> TlsSettings:
 
 def spoken(authority: Authority, days: int | None) -> dict[str, object]:
     """How a sender speaks TLS, with a certificate of its own or without."""
-    context = ssl.create_default_context(cafile=str(authority.file))
+    context = trusting(authority.file)
     context.check_hostname = False
     if days is not None:
         context.load_cert_chain(*authority.sign(f"sender{days}", days))
     return {"tls_args": (context, "localhost")}
+
+
+def test_a_named_authority_is_asked_for_the_same_on_every_python(authority):
+    context = trusting(authority.file)
+    assert not context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
 
 
 @pytest.mark.parametrize(

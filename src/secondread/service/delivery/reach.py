@@ -8,16 +8,16 @@ import ssl
 from pathlib import Path
 
 from secondread.service.delivery.outcome import Away
-from secondread.service.settings.tls import TlsSettings
+from secondread.service.settings.tls import TlsSettings, trusting
 
 
 def tls_context(
     authority: Path | None = None, certificate: Path | None = None, key: Path | None = None
 ) -> ssl.SSLContext:
-    """For a client: TLS 1.2 at least, the other side's certificate and host name are checked, against the
-    system's authorities where `authority` names no other. Raises Away where a file cannot be used."""
+    """For a client, as `trusting`, with TLS 1.2 at least and a certificate of its own, where there is one.
+    Raises Away where a file cannot be used."""
     try:
-        context = ssl.create_default_context(cafile=authority)
+        context = trusting(authority)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if certificate is not None:
             context.load_cert_chain(certificate, key)

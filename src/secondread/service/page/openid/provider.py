@@ -22,6 +22,7 @@ from secondread.errors import UserError
 from secondread.service.page.openid.identity import Refused, UnknownKey, claims_of, name_of, role_of
 from secondread.service.page.people.sessions import digest_of
 from secondread.service.settings.page import OpenIdSettings, Role, is_loopback
+from secondread.service.settings.tls import trusting
 from secondread.terminal.events import log_event
 
 LOGIN_S = 600.0
@@ -208,7 +209,7 @@ def is_protected(url: str) -> bool:
 
 def _trusted(settings: OpenIdSettings) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=settings.authority)
+        return trusting(settings.authority)
     except OSError as error:
         raise UserError(
             f"{settings.authority}: no certificates ({error.strerror}); page.open_id.authority is a PEM file"
