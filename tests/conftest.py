@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collecting import InTurn, in_order
+from compiled_code import calls, compiled, threads  # noqa: F401  (fixtures)
 from shares import share_of
 from temporary import write_in_memory
 from work_units import ByFile, long_units_first

@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 
-from secondread.estimators.compiled_normalisation.kernel import CODE, NormalisationKernel
+from secondread.estimators.compiled_normalisation.kernel import CODE
 from secondread.estimators.feature_normalisation import FeatureNormalisation
 from secondread.networks.native import build
 
+COMPILED = CODE
 TOLERANCE = 2e-6
 """Of the largest value."""
 CASES = [  # channels, directions, batch, rows, columns
@@ -16,29 +17,6 @@ CASES = [  # channels, directions, batch, rows, columns
     (40, 33, 2, 5, 4),
     (130, 64, 1, 1, 1),
 ]
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """Each call of compiled code."""
-    monkeypatch.setenv(build.SWITCH, "1")
-    if CODE.native(torch.float32) is None:
-        pytest.skip(CODE.why_not(torch.float32))
-    made, run = [], NormalisationKernel.__call__
-
-    def noted(*given, **named):
-        made.append(given)
-        return run(*given, **named)
-
-    monkeypatch.setattr(NormalisationKernel, "__call__", noted)
-    return made
-
-
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 def normalisation(channels, directions, size, standardise="position", compress=True):

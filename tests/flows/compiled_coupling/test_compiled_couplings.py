@@ -14,22 +14,12 @@ from secondread.flows.flow import Flow
 from secondread.flows.subnets import ConvSubnet
 from secondread.networks.native import build
 
+COMPILED = CODE
 CASES = [  # channels, hidden, kernels, batch, rows, columns
     (7, 9, (3, 1), 3, 5, 6),
     (16, 40, (3, 3), 2, 1, 9),
     (33, 130, (1, 1), 1, 4, 2),
 ]
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """Each call of compiled code."""
-    monkeypatch.setenv(build.SWITCH, "1")
-    if CODE.native(torch.float32) is None:
-        pytest.skip(CODE.why_not(torch.float32))
-    made, run = [], CouplingsKernel.__call__
-    monkeypatch.setattr(CouplingsKernel, "__call__", lambda *given: made.append(given) or run(*given))
-    return made
 
 
 def flow(channels=6, hidden=8, kernels=(3, 1), **settings):

@@ -9,10 +9,12 @@ from torch.nn import functional
 
 from secondread.networks.as_graph import writing_a_graph
 from secondread.networks.convolution3.doublings import run_layers
-from secondread.networks.convolution3.doublings.kernel import CODE, LayersKernel
+from secondread.networks.convolution3.doublings.kernel import CODE
 from secondread.networks.decoder import Decoder
 from secondread.networks.native import build
 
+COMPILED = CODE
+pytestmark = pytest.mark.usefixtures("compiled")
 TOLERANCE = 1e-5
 """Of the largest value."""
 CASES = [  # channels, widths, channels out, batch, rows, columns
@@ -24,28 +26,6 @@ CASES = [  # channels, widths, channels out, batch, rows, columns
     (20, (), 9, 5, 3, 2),
     (16, (16,), 1, 3, 300, 200),  # more than pass at once
 ]
-
-
-@pytest.fixture(autouse=True)
-def without_a_trial(monkeypatch):
-    monkeypatch.setenv(build.SWITCH, "1")
-    if CODE.native(torch.float32) is None:
-        pytest.skip(CODE.why_not(torch.float32))
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """Each call of compiled code."""
-    made, run = [], LayersKernel.__call__
-    monkeypatch.setattr(LayersKernel, "__call__", lambda *given: made.append(given) or run(*given))
-    return made
-
-
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 def layers(channels, widths, channels_out):

@@ -10,9 +10,10 @@ from torch.nn import functional
 from secondread.networks.as_graph import writing_a_graph
 from secondread.networks.efficientnet_lite import EfficientNetLite
 from secondread.networks.inverted_residual import InvertedResidual, Layer, Scale, run_blocks
-from secondread.networks.inverted_residual.kernel import CODE, BlocksKernel
-from secondread.networks.native import build
+from secondread.networks.inverted_residual.kernel import CODE
 
+COMPILED = CODE
+pytestmark = pytest.mark.usefixtures("compiled")
 TOLERANCE = 3e-6
 """Of the largest value."""
 CASES = [  # channels, width (0 = no expansion), channels out, kernel, stride, batch, rows, columns
@@ -24,21 +25,6 @@ CASES = [  # channels, width (0 = no expansion), channels out, kernel, stride, b
     (17, 130, 17, 3, 1, 1, 33, 40),
     (1, 8, 1, 3, 2, 4, 512, 400),  # more than pass at once
 ]
-
-
-@pytest.fixture(autouse=True)
-def without_a_trial(monkeypatch):
-    monkeypatch.setenv(build.SWITCH, "1")
-    if CODE.native(torch.float32) is None:
-        pytest.skip(CODE.why_not(torch.float32))
-
-
-@pytest.fixture
-def calls(monkeypatch):
-    """Each call of compiled code."""
-    made, run = [], BlocksKernel.__call__
-    monkeypatch.setattr(BlocksKernel, "__call__", lambda *given: made.append(given) or run(*given))
-    return made
 
 
 def layer(channels_in, channels_out, kernel=1, stride=1, groups=1, bias=False):
@@ -101,13 +87,6 @@ def test_a_block_agrees_with_float64_whatever_the_threads_and_the_batch(case, ca
         assert torch.equal(found, run_blocks(x, [made]))
         assert torch.equal(found[:1], run_blocks(x[:1], [made]))
     assert len(calls) == 6
-
-
-@pytest.fixture
-def threads():
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 @torch.no_grad()

@@ -4,19 +4,10 @@ import pytest
 import torch
 
 from secondread.networks.native import build
-from secondread.networks.similarity.kernel import CODE, SimilarityKernel
+from secondread.networks.similarity.kernel import CODE
 from secondread.networks.structural_similarity import structural_similarity_map
 
-
-@pytest.fixture
-def calls(monkeypatch):
-    """Each call of compiled code."""
-    monkeypatch.setenv(build.SWITCH, "1")
-    if CODE.native(torch.float32) is None:
-        pytest.skip(CODE.why_not(torch.float32))
-    made, run = [], SimilarityKernel.__call__
-    monkeypatch.setattr(SimilarityKernel, "__call__", lambda *given: made.append(given) or run(*given))
-    return made
+COMPILED = CODE
 
 
 def pictures(*shape):

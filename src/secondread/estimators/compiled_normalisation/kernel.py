@@ -14,7 +14,7 @@ from secondread.networks.native.arguments import check, expect
 from secondread.networks.native.build import Code
 from secondread.networks.native.forms import single
 from secondread.networks.native.grouped import grouped
-from secondread.networks.native.library import for_any_form, lanes_and_widest, opened
+from secondread.networks.native.shared_library import for_any_form, lanes_and_widest, opened
 from secondread.networks.native.state import State
 
 

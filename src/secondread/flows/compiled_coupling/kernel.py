@@ -12,7 +12,7 @@ from torch import Tensor
 from secondread.networks.native.arguments import check
 from secondread.networks.native.build import Code
 from secondread.networks.native.forms import single
-from secondread.networks.native.library import for_any_form, lanes_and_widest
+from secondread.networks.native.shared_library import for_any_form, lanes_and_widest
 
 
 class CouplingsKernel:

@@ -12,7 +12,7 @@ from torch import Tensor
 from secondread.networks.native.arguments import address, check, expect
 from secondread.networks.native.build import Code
 from secondread.networks.native.forms import single
-from secondread.networks.native.library import for_any_form, opened
+from secondread.networks.native.shared_library import for_any_form, opened
 
 FEWEST_CHANNELS = 16
 """On both sides: a vector of the longest form."""

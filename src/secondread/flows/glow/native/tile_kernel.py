@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from secondread.networks.native.arguments import address, check, expect
-from secondread.networks.native.library import opened
+from secondread.networks.native.shared_library import opened
 
 
 class _Call(ctypes.Structure):

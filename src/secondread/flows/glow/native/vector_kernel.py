@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from secondread.networks.native.arguments import address, check, expect
-from secondread.networks.native.library import opened
+from secondread.networks.native.shared_library import opened
 
 _NAMES: tuple[str, ...] = ("first", "first_bias", "first_gain", "middle", "middle_bias", "middle_gain")
 _NAMES += ("last", "last_bias", "last_gain", "border")
