@@ -1,7 +1,7 @@
 """Memory and processor time of commands that go through a manifest of very many rows.
 
-    python benchmarks/machines/manifest_rows.py FOLDER --rows 10000000
-    python benchmarks/machines/manifest_rows.py FOLDER --source BEFORE/src --source src --only split
+    python benchmarks/machines/before_and_since/manifest_rows.py FOLDER --rows 10000000
+    python .../manifest_rows.py FOLDER --source BEFORE/src --source src --only split
 
 Writes, once and line by line, a made-up manifest of seven columns, four images a patient, as CSV and as
 Parquet. The look is what `score`, `check` and `index --ray` do before the first image; shards are cut as
@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+
+from in_turns import Measured, add_arguments, table, used
 
 COLUMNS = ("path", "label", "finding", "patient_id", "study_id", "site", "age")
 SPLIT = ("split", "{rows}.csv", "--seed", "1")
@@ -94,8 +96,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--source", action="append", type=Path, help="where the package lies (default: src)")
-    parser.add_argument("--rounds", type=int, default=1)
+    add_arguments(parser)
     parser.add_argument("--only", nargs="*", help=f"beginnings of {', '.join(COMMANDS)}")
     given = parser.parse_args()
     folder = given.folder.resolve()
@@ -103,41 +104,25 @@ def main() -> None:
     if not (folder / f"{given.rows}.parquet").exists():
         # by another process, since what this one has held counts for those that it starts
         subprocess.run([sys.executable, __file__, "--make", folder, str(given.rows)], check=True)
-    sources = [source.resolve() for source in given.source or [Path("src")]]
-    heads = [f"{source.parent.name}, MiB | s" for source in sources]
-    print(f"| {given.rows:,} rows | {' | '.join(heads)} | same |\n|---|" + "---|---|" * len(sources) + "---|")
-    for name in COMMANDS:
-        if given.only and not name.startswith(tuple(given.only)):
-            continue
-        turns = [[run(folder, given.rows, name, source) for source in sources] for _ in range(given.rounds)]
-        told = [
-            f"{min(t[at][0] for t in turns):.0f} | {min(t[at][1] for t in turns):.1f}"
-            for at in range(len(sources))
-        ]
-        same = "yes" if len({one[2] for turn in turns for one in turn}) == 1 else "NO"
-        print(f"| {name} | {' | '.join(told)} | {same} |", flush=True)
+    beginnings = tuple(given.only or ("",))
+    names = [name for name in COMMANDS if name.startswith(beginnings)]
+    table(f"{given.rows:,} rows", names, partial(run, folder, given.rows), given)
 
 
-def run(folder: Path, rows: int, name: str, source: Path) -> tuple[float, float, str]:
+def run(folder: Path, rows: int, name: str, source: Path) -> Measured:
     """MiB, seconds, and a digest of what it wrote and said."""
-    digest = hashlib.sha256()
     with tempfile.TemporaryDirectory(dir=folder) as there:
         places = {"rows": folder / str(rows), "out": Path(there) / "out"}
         command = [sys.executable, __file__, "--inside", *(one.format(**places) for one in COMMANDS[name])]
-        with (Path(there) / "said").open("wb") as said:
-            process = subprocess.Popen(
-                command, env={**os.environ, "PYTHONPATH": str(source)}, stdout=said, stderr=subprocess.STDOUT
-            )
-            _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        digest.update((Path(there) / "said").read_bytes().replace(there.encode(), b""))
+        memory, seconds, said, status = used(command, source, Path(there))
+        digest = hashlib.sha256(said)
         for output in sorted(Path(there).glob("out.*")):
             if output.suffix in (".csv", ".parquet"):
                 with output.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())
-        if process.returncode:
-            sys.exit(f"{name}: {(Path(there) / 'said').read_text()}")
-    return used.ru_maxrss / 2**10, used.ru_utime + used.ru_stime, digest.hexdigest()
+        if status:
+            sys.exit(f"{name}: {said.decode()}")
+    return memory, seconds, digest.hexdigest()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Memory and processor time of `index` with each option that says more of files than their names.
 
-    python benchmarks/machines/index_options.py FOLDER --files 20000
-    python benchmarks/machines/index_options.py FOLDER --source BEFORE/src --source src --rounds 2
+    python benchmarks/machines/before_and_since/index_options.py FOLDER --files 20000
+    python .../index_options.py FOLDER --source BEFORE/src --source src --rounds 2
 
 Makes, once, folders of pictures that are links to a few files, tables of labels and a split file, and lists
 them. Headers are made up, so this is the part of the process that walks, pairs and writes. Prints the largest
@@ -14,12 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from in_turns import Measured, add_arguments, table, used
 
 FOLDER_OF = 1000
 """Pictures in one folder."""
@@ -84,25 +86,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--files", type=int, default=20_000)
-    parser.add_argument("--source", action="append", type=Path, help="where the package lies (default: src)")
-    parser.add_argument("--rounds", type=int, default=1)
+    add_arguments(parser)
     parser.add_argument("--only", nargs="*", help=f"of {', '.join(COMMANDS)}")
     given = parser.parse_args()
     folder = given.folder.resolve() / str(given.files)
     if not folder.exists():
         make(folder, given.files)
-    sources = [source.resolve() for source in given.source or [Path("src")]]
-    heads = [f"{source.parent.name} MiB | s" for source in sources]
-    print(f"| {given.files:,} files | {' | '.join(heads)} | same |")
-    print("|---|" + "---|---|" * len(sources) + "---|")
-    for name in given.only or COMMANDS:
-        seen = [[run(folder, name, source) for source in sources] for _ in range(given.rounds)]
-        cells = []
-        for place in range(len(sources)):
-            cells.append(f"{min(one[place][0] for one in seen):.0f}")
-            cells.append(f"{min(one[place][1] for one in seen):.1f}")
-        same = len({one[2] for turn in seen for one in turn}) == 1
-        print(f"| {name} | " + " | ".join(cells) + f" | {'yes' if same else 'NO'} |", flush=True)
+    table(f"{given.files:,} files", given.only or COMMANDS, partial(run, folder), given)
 
 
 def make(folder: Path, files: int) -> None:
@@ -153,23 +143,18 @@ def link(folder: Path, file: int, to: Path) -> None:
     os.link(own, to)
 
 
-def run(folder: Path, name: str, source: Path) -> tuple[float, float, tuple[bytes, bytes]]:
+def run(folder: Path, name: str, source: Path) -> Measured:
     """MiB, seconds, and what it wrote and said."""
     kind, options = COMMANDS[name]
-    environment = {**os.environ, "PYTHONPATH": str(source)}
     with tempfile.TemporaryDirectory(dir=folder) as there:
         output = Path(there) / "manifest.csv"
         command = [
             *(sys.executable, __file__, "--index", str(folder / kind), "-o", str(output)),
             *(one.format(folder=folder) for one in options),
         ]
-        with (Path(there) / "said").open("wb") as said:
-            process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
-            _, _, used = os.wait4(process.pid, 0)
-        process.returncode = 0
-        told = (Path(there) / "said").read_bytes().replace(there.encode(), b"")
+        memory, seconds, said, _ = used(command, source, Path(there))
         written = output.read_bytes() if output.exists() else b""
-    return used.ru_maxrss / 2**10, used.ru_utime + used.ru_stime, (written, told)
+    return memory, seconds, (written, said)
 
 
 if __name__ == "__main__":
