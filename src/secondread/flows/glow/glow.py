@@ -18,6 +18,7 @@ from secondread.flows.glow.priors import ConditionalGaussian, LearnedGaussian
 from secondread.flows.glow.scales import Scale
 from secondread.flows.glow.step import Memory, Step
 from secondread.flows.image_flow import ImageFlow
+from secondread.flows.kept_weights import KeptWeights
 from secondread.flows.latent import Latent, UnitGaussian
 from secondread.networks.as_graph import written_as_graph
 from secondread.networks.precision import full_precision
@@ -109,12 +110,12 @@ class Glow(ImageFlow):
         self._levels = nn.ModuleList(made)
         self.initialised: Tensor
         self.register_buffer("initialised", torch.tensor(False))
-        self._kept: tuple[object, list[Prepared], list[Tensor]] | None = None
+        self._kept: KeptWeights[list[Prepared]] = KeptWeights()
         self._flat: list[nn.Parameter] = []
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy, and another process, make ready for themselves what is computed from parameters."""
-        return {**self.__dict__, "_kept": None, "_flat": []}
+        """A copy has parameters of its own."""
+        return {**self.__dict__, "_flat": []}
 
     @property
     def levels(self) -> list[Level]:
@@ -226,7 +227,7 @@ class Glow(ImageFlow):
             x.requires_grad or any(parameter.requires_grad for parameter in self.parameters())
         )
         if learning:
-            self._kept = None
+            self._kept.forget()
         prepared = None if learning else self._prepared(dtype)
         state = to_planes(x)
         leaving: list[Leaving] = []
@@ -270,17 +271,12 @@ class Glow(ImageFlow):
 
     @torch.no_grad()
     def _prepared(self, dtype: torch.dtype) -> list[Prepared]:
-        """Weights ready for use and constants, kept until a parameter changes, with the memory of the
-        parameters, so that nothing else comes to lie there. Another thread may put its own in their place."""
-        parameters = self._all_parameters()
-        # fused optimisers do not count their changes, so that two sums must tell
-        sums = [float(p.detach().sum()) for p in (parameters[0], parameters[-1])]
-        stamp = (dtype, written_as_graph(), sums, [(p.data_ptr(), p._version) for p in parameters])
-        kept = self._kept
-        if kept is None or kept[0] != stamp:
-            made = [level.prepare(dtype) for level in self.levels]
-            self._kept = kept = (stamp, made, [p.detach() for p in parameters])
-        return kept[1]
+        """Weights ready for use and constants, kept until a parameter changes."""
+
+        def make() -> list[Prepared]:
+            return [level.prepare(dtype) for level in self.levels]
+
+        return self._kept.of(self._all_parameters(), make, dtype, written_as_graph())
 
     def _all_parameters(self) -> list[nn.Parameter]:
         """As a flat list, without the walk through every module; new where a parameter was replaced."""

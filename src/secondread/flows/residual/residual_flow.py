@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from secondread.flows.glow.planes import from_planes, squeeze, to_planes, unsqueeze
 from secondread.flows.image_flow import ImageFlow
+from secondread.flows.kept_weights import KeptWeights
 from secondread.flows.latent import UnitGaussian
 from secondread.flows.residual.activations import Activation
 from secondread.flows.residual.block import ResidualBlock
@@ -153,7 +154,7 @@ class ResidualFlow(ImageFlow):
         self.random_numbers = (count, self.dimensions + 1)
         self.initialised: Tensor
         self.register_buffer("initialised", torch.tensor(False))
-        self._kept: tuple[object, list[Weights], list[Tensor]] | None = None
+        self._kept: KeptWeights[list[Weights]] = KeptWeights()
 
     @property
     def levels(self) -> list[Level]:
@@ -236,7 +237,7 @@ class ResidualFlow(ImageFlow):
 
     def _learnt(self, x: Tensor, u: Tensor) -> Tensor:
         """log p with gradient."""
-        self._kept = None
+        self._kept.forget()
         state, entered = self._entered(x)
         total = entered.flatten(1).sum(dim=1, dtype=torch.float64)
         place = 0
@@ -331,15 +332,10 @@ class ResidualFlow(ImageFlow):
 
     @torch.no_grad()
     def _by_level(self) -> list[list[Weights]]:
-        """The normalised weights of every block, kept until a parameter changes, with the memory of the
-        parameters, so that nothing else comes to lie there. Another thread may put its own in their place."""
-        parameters = list(self.parameters())
-        # fused optimisers do not count their changes, so that two sums must tell
-        sums = [float(p.detach().sum()) for p in (parameters[0], parameters[-1])]
-        stamp = (sums, [(p.data_ptr(), p._version) for p in parameters])
-        kept = self._kept
-        if kept is None or kept[0] != stamp:
-            made = [block.weights(update=False) for block in self.blocks]
-            self._kept = kept = (stamp, made, [p.detach() for p in parameters])
-        weights = iter(kept[1])
+        """The normalised weights of every block, kept until a parameter changes."""
+
+        def make() -> list[Weights]:
+            return [block.weights(update=False) for block in self.blocks]
+
+        weights = iter(self._kept.of(list(self.parameters()), make))
         return [[next(weights) for _ in level.blocks] for level in self.levels]
