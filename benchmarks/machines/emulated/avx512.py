@@ -3,9 +3,12 @@
     apt-get install g++ bochs bochs-term
     python benchmarks/machines/emulated/avx512.py
 
-Bochs has to be 3.0 with AMX, as Debian 13 has it. It may also lie in a folder that holds a Debian 13, as
-`debootstrap --include=bochs,bochs-term trixie FOLDER` makes one:
+Bochs has to be 3.0 with AMX, as Debian 13 has it. On another system it may lie in a folder that holds a
+Debian 13; this makes one, as root, in some minutes (configuring packages of a desktop may fail there, and
+does not matter):
 
+    apt-get install debootstrap
+    debootstrap --variant=minbase --include=bochs,bochs-term trixie FOLDER
     python benchmarks/machines/emulated/avx512.py --root FOLDER
 
 Bochs is a whole machine in software. In place of a BIOS and a system it gets some 250 lines of ours
@@ -14,7 +17,8 @@ the form's own flags. Its Skylake-X has AVX-512 without bf16, its Sapphire Rapid
 alone, in one thread; that Linux grants the tile registers is not shown, nor vcvtne2ps2bf16, which Bochs 3.0
 computes wrongly: the tiles' form is compiled with two conversions in its place (`two_conversions.h`).
 Couplings are compared with float64 (`kernel_driver.py`), the other code with this machine in the same lengths
-(`replay.py`, `--forms replayed`). Ends with 1 where a result is not what is asked.
+(`replay.py`, `--forms replayed`, `--codes`). All of it takes some ten minutes of one core. Ends with 1 where
+a result is not what is asked.
 """
 
 from __future__ import annotations
@@ -137,6 +141,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="a folder with a system that has bochs (as root)")
     choices = [*MODELS, "replayed"]
     parser.add_argument("--forms", nargs="+", choices=choices, default=choices, metavar="FORM")
+    replay.asking(parser)
     given = parser.parse_args()
     root = given.root.resolve() if given.root else None
     good = True
@@ -155,7 +160,7 @@ def main() -> None:
             return partial(emulate, MODELS["AVX-512"], program, folder, root)
 
         if "replayed" in given.forms:
-            good &= replay.check("AVX-512", folder, runner)
+            good &= replay.check("AVX-512", folder, runner, given.drawn, given.codes)
     sys.exit(not good)
 
 

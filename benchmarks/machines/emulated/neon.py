@@ -11,6 +11,7 @@ Correctness alone: no speed is told. Ends with 1 where a result is not what it h
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,9 @@ COMPILER, EMULATOR = "aarch64-linux-gnu-g++", ("qemu-aarch64", "-cpu", "max")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    replay.asking(parser)
+    given = parser.parse_args()
     good = True
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -40,7 +44,7 @@ def main() -> None:
 
         for form in (form for form in FORMS if form.machine == "aarch64"):
             good &= check(form, runner(build(form, folder, [COMPILER])))
-        good &= replay.check("NEON", folder, lambda make: runner(make([COMPILER])))
+        good &= replay.check("NEON", folder, lambda make: runner(make([COMPILER])), given.drawn, given.codes)
     sys.exit(not good)
 
 

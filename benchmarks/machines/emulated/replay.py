@@ -2,19 +2,20 @@
 
 A form for AVX-512 or NEON is vectors of some length, and the compiler builds the same lengths for AVX2, too.
 So the tests run on this machine with the code in the lengths of that form, and compare it with float64; each
-call of its functions is recorded with all memory that it may see. Then `replay.cpp`, compiled for that
-processor, asks the same of it, and what it gives back has to be what this machine gave, but for rounding.
+call of its functions is recorded (`recorder.py`), and so are calls on drawn shapes, mostly odd ones
+(`odd_calls.py`). Then `replay.cpp`, compiled for that processor, asks the same of it, and what it gives back
+has to be what this machine gave, but for rounding.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import os
 import struct
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -34,6 +35,11 @@ from secondread.networks.native.build import SWITCH, Code, compile_form
 from secondread.networks.native.forms import Form
 from secondread.networks.similarity.kernel import CODE as SIMILARITY
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sanitized"))
+import odd_calls
+from lengths import in_its_lengths
+from recorder import Call, Library, Recorder
+
 TESTS = Path(__file__).resolve().parents[3] / "tests"
 ASKED = {
     CONVOLUTION: "networks/convolution3/test_winograd.py",
@@ -45,154 +51,28 @@ ASKED = {
     DISTANCES: "estimators/test_position_gaussians.py",
     COUPLINGS: "flows/compiled_coupling/test_compiled_couplings.py",
 }
+DRAWN = {
+    CONVOLUTION: odd_calls.convolutions,
+    FROZEN: odd_calls.frozen_convolutions,
+    DOUBLINGS: odd_calls.decoders,
+    BLOCKS: odd_calls.blocks,
+    SIMILARITY: odd_calls.similarities,
+    NORMALISATION: odd_calls.features,
+    DISTANCES: odd_calls.distances,
+    COUPLINGS: odd_calls.couplings,
+}
 MOST = dict.fromkeys((CONVOLUTION, FROZEN, DOUBLINGS), 1e-5)
 MOST |= dict.fromkeys((BLOCKS, SIMILARITY, COUPLINGS, DISTANCES, NORMALISATION), 2e-6)
 """Of the largest value of a buffer. Winograd's sums are ten times as coarse as others: their own tests allow
 3e-5 beside float64."""
 AT_ONCE = 8_000_000
 """Bytes of calls in one run; a call that has more is left out."""
-ADDRESS = 1 << 32
-"""No number that is no address is as large."""
 NOT_STATIC = ("-shared", "-fPIC", "-fopenmp")
 SOURCE = Path(__file__).with_name("replay.cpp")
 
 
-@dataclass
-class Buffer:
-    """Memory that a call may see. pointers: offset in it, number of a buffer, offset in that."""
-
-    before: bytes
-    pointers: list[tuple[int, int, int]] = field(default_factory=list)
-    after: bytes = b""
-
-    @property
-    def wanted(self) -> bool:
-        return self.after != self.before
-
-
-@dataclass
-class Call:
-    """arguments: number of a buffer, or -1, and an offset in it, or a value. found: what came back, if that
-    is a number."""
-
-    function: str
-    arguments: list[tuple[int, int]]
-    buffers: list[Buffer]
-    found: int | None = None
-
-    def written(self, functions: Sequence[str]) -> bytes:
-        parts = [struct.pack("3q", functions.index(self.function), len(self.arguments), len(self.buffers))]
-        parts += [struct.pack("2q", *argument) for argument in self.arguments]
-        for one in self.buffers:
-            parts.append(struct.pack("3q", len(one.before), len(one.pointers), one.wanted))
-            parts += [struct.pack("3q", *pointer) for pointer in one.pointers]
-            parts.append(one.before)
-        return b"".join(parts)
-
-
-class Recorder:
-    """Knows where the memory lies that Python gave addresses of, and keeps it there."""
-
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.known: dict[int, tuple[int, object]] = {}
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        of_tensor, of_structure = torch.Tensor.data_ptr, ctypes.addressof
-
-        def data_ptr(tensor: torch.Tensor) -> int:
-            storage = tensor.untyped_storage()
-            self.known[storage.data_ptr()] = (storage.nbytes(), storage)
-            return of_tensor(tensor)
-
-        def addressof(structure: Any) -> int:
-            self.known[of_structure(structure)] = (ctypes.sizeof(structure), structure)
-            return of_structure(structure)
-
-        with (
-            mock.patch.object(torch.Tensor, "data_ptr", data_ptr),
-            mock.patch.object(ctypes, "addressof", addressof),
-        ):
-            yield
-
-    def at(self, address: int) -> int | None:
-        """Where the memory begins that an address lies in."""
-        return next(
-            (base for base, (length, _) in self.known.items() if base <= address < base + length), None
-        )
-
-    def call(self, name: str, function: Any, given: Sequence[Any]) -> Any:
-        numbers: dict[int, int] = {}
-        buffers: list[Buffer] = []
-
-        def number_of(address: int, base: int) -> int:
-            if base not in numbers:
-                numbers[base] = len(buffers)
-                length, owner = self.known[base]
-                buffers.append(Buffer(ctypes.string_at(base, length)))
-                if isinstance(owner, ctypes.Structure):
-                    follow(buffers[-1])
-            return numbers[base]
-
-        def follow(buffer: Buffer) -> None:
-            for offset in range(0, len(buffer.before) - 7, 8):
-                (word,) = struct.unpack_from("Q", buffer.before, offset)
-                base = self.at(word) if word >= ADDRESS else None
-                if base is not None:
-                    buffer.pointers.append((offset, number_of(word, base), word - base))
-
-        arguments = []
-        for value in given:
-            if isinstance(value, bytes):
-                own = Buffer(value, after=value)
-                buffers.append(own)
-                arguments.append((len(buffers) - 1, 0))
-                follow(own)
-            elif value is None or value < ADDRESS:
-                arguments.append((-1, int(value or 0)))
-            else:
-                base = self.at(value)
-                if base is None:
-                    raise ValueError(f"{name} takes an address that is not known")
-                arguments.append((number_of(value, base), value - base))
-        found = function(*given)
-        for base, number in numbers.items():
-            buffers[number].after = ctypes.string_at(base, len(buffers[number].before))
-        self.calls.append(Call(name, arguments, buffers, None if function.restype is None else int(found)))
-        return found
-
-
-class Library:
-    """A library whose calls are recorded."""
-
-    def __init__(self, path: str, recorder: Recorder, load: Callable[[str], Any]) -> None:
-        self._library, self._recorder = load(path), recorder
-        self._functions: dict[str, Any] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return self._functions.setdefault(name, Function(name, getattr(self._library, name), self._recorder))
-
-
-class Function:
-    def __init__(self, name: str, function: Any, recorder: Recorder) -> None:
-        self.__dict__.update(name=name, function=function, recorder=recorder)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self.function, name, value)
-
-    def __call__(self, *given: Any) -> Any:
-        return self.recorder.call(self.name, self.function, given)
-
-
-def in_its_lengths(form: Form) -> Form:
-    """A form's lengths, for AVX2."""
-    flags = [flag for flag in form.flags if not flag.startswith("-mavx512")]
-    return replace(form, flags=(*flags, "-mavx2", "-mfma"))
-
-
-def recorded(code: Code[Any], form: Form, folder: Path) -> list[Call]:
-    """What the code's tests ask of it. SystemExit where one of them fails."""
+def recorded(code: Code[Any], form: Form, folder: Path, drawn: int) -> list[Call]:
+    """What the code's tests ask of it, and so many drawn calls. SystemExit where one of them fails."""
     library, recorder, load = folder / f"{code.name}.so", Recorder(), ctypes.CDLL
     compile_form(in_its_lengths(form), library)
     with mock.patch.object(ctypes, "CDLL", lambda path: Library(path, recorder, load)):
@@ -208,6 +88,9 @@ def recorded(code: Code[Any], form: Form, folder: Path) -> list[Call]:
         options = ["-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
         if pytest.main([*options, "--override-ini=addopts=", str(TESTS / ASKED[code])]):
             raise SystemExit(f"the tests of {code.name} fail in the lengths of {form.name}")
+        threads = 1 if code is CONVOLUTION else None  # there, one sums up gradients that here several did
+        if not all(odd_calls.ask(DRAWN[code], seed, threads) for seed in range(drawn)):
+            raise SystemExit(f"drawn calls of {code.name} fail in the lengths of {form.name}")
     if len(recorder.calls) < 2:
         raise SystemExit(f"the tests of {code.name} asked nothing of it")
     return recorder.calls
@@ -224,19 +107,30 @@ def build(form: Form, functions: Sequence[str], folder: Path, compiler: Sequence
     return program
 
 
+def asking(parser: argparse.ArgumentParser) -> None:
+    """Adds options, `check`'s last arguments."""
+    names = [code.name for code in ASKED]
+    parser.add_argument("--codes", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
+    parser.add_argument("--drawn", type=int, default=20, help="calls of each code on drawn shapes")
+
+
 def check(
     form_name: str,
     folder: Path,
     runner: Callable[[Callable[..., Path]], Callable[[bytes], bytes]],
+    drawn: int,
+    names: Sequence[str] | None = None,
 ) -> bool:
     """Whether each code's form of that name gives back elsewhere what it gives here; told line by line.
 
+    drawn   calls on drawn shapes, beside those of the tests
+    names   of codes, in place of all
     runner  of a function that builds the program, given a compiler and more arguments: what runs it on calls
     """
     good = True
-    for code in ASKED:
+    for code in (code for code in ASKED if names is None or code.name in names):
         form = next(form for form in code.forms if form.name == form_name)
-        calls = recorded(code, form, folder)
+        calls = recorded(code, form, folder, drawn)
         functions = sorted({call.function for call in calls})
         run = runner(lambda *given, form=form, functions=functions: build(form, functions, folder, *given))
         worst, asked = 0.0, 0
@@ -268,7 +162,8 @@ def in_parts(calls: Sequence[Call], functions: Sequence[str]) -> Iterator[list[C
 
 
 def difference(calls: Sequence[Call], found: bytes) -> float:
-    """The largest, as a share of the largest number of its buffer; infinite where something else differs."""
+    """The largest, as a share of the largest number of its buffer; infinite where something else differs. Of
+    each buffer that counts which was written, here or there."""
     at, worst = 0, 0.0
     for call in calls:
         (back,) = struct.unpack_from("q", found, at)
@@ -276,12 +171,20 @@ def difference(calls: Sequence[Call], found: bytes) -> float:
         if call.found is not None and (back - call.found) % (1 << 32):
             return float("inf")
         for buffer in (one for one in call.buffers if one.wanted):
-            expected = np.frombuffer(buffer.after, np.float32)
-            own = np.frombuffer(found, np.float32, len(expected), at)
-            at += len(buffer.after)
-            if not np.array_equal(np.isnan(own), np.isnan(expected)):
+            length = len(buffer.after)
+            before, after, there = (
+                np.frombuffer(bits, np.uint32)
+                for bits in (buffer.before, buffer.after, found[at : at + length])
+            )
+            at += length
+            written = (before != after) | (before != there)
+            expected, own = after[written].view(np.float32), there[written].view(np.float32)
+            finite = np.isfinite(expected)
+            if not np.array_equal(expected[~finite], own[~finite], equal_nan=True):
                 return float("inf")
-            with np.errstate(invalid="ignore"):  # of what a function leaves alone
-                apart = np.nanmax(np.abs(own - expected), initial=0.0)
-            worst = max(worst, float(apart / max(np.nanmax(np.abs(expected), initial=0.0), 1e-30)))
+            if not np.isfinite(own[finite]).all():
+                return float("inf")
+            expected, own = expected[finite].astype(np.float64), own[finite].astype(np.float64)
+            largest = max(np.abs(expected).max(initial=0.0), 1e-30)
+            worst = max(worst, float(np.abs(own - expected).max(initial=0.0) / largest))
     return worst if at == len(found) else float("inf")

@@ -3,9 +3,9 @@ a tile, channels beside a multiple of a vector, more threads than work, several 
 
     python benchmarks/machines/sanitized/odd_calls.py [--count 40] [--seed 0] [--callers 1]
 
-`check.py` runs it under sanitizers. Where float64 finds no finite number, neither may compiled code: every
-third call has one that is none, or is infinite, in its input. Ends with 1 where something is not as it should
-be, and tells the call by its seed.
+`check.py` runs it under sanitizers; `emulated/replay.py` asks its calls of emulated processors. Where float64
+finds no finite number, neither may compiled code: every third call has one that is none, or is infinite, in
+its input. Ends with 1 where something is not as it should be, and tells the call by its seed.
 """
 
 from __future__ import annotations

@@ -46,37 +46,49 @@ inline void give_both(Vec value, int64_t side, float* above, float* below) {
     for (int64_t at = 0; at < side; ++at) above[at] = lanes[at], below[at] = lanes[side + at];
 }
 
+/// Sums `[positions][Wide vectors]` of positions from `first` on to where they belong in `y`. By a loop that is not
+/// unrolled with that of the sums: for 24 of these, compilers take a minute.
+template <int Wide>
+inline void give_group(
+    const Transposed& layer, Group group, int64_t columns, int64_t first, int64_t positions, const float* sums, float* y
+) {
+    const int64_t side = layer.side(), line = columns * side, above = layer.vectors() / 2;
+    const bool rectify = layer.activation == RELU, in_one = layer.in_one();
+    int64_t places[Wide], counts[Wide];
+    for (int64_t wide = 0; wide < Wide && !in_one; ++wide) {
+        const int64_t vector = group.first + wide, begin = vector % above * LANES;
+        places[wide] = vector / above * line + begin, counts[wide] = side - begin;
+    }
+    int64_t row = first / columns, column = first % columns;
+    for (int64_t at = 0; at < positions; ++at, sums += Wide * LANES) {
+        float* place = y + 2 * row * line + column * side;
+        if (in_one) {
+            give_both(activated(load(sums), rectify), side, place, place + line);
+        } else {
+            for (int64_t wide = 0; wide < Wide; ++wide) {
+                const Vec value = activated(load(sums + wide * LANES), rectify);
+                store_some(place + places[wide], value, counts[wide]);
+            }
+        }
+        if (++column == columns) column = 0, ++row;
+    }
+}
+
 /// A group of outputs of positions from `first` on; `y` is that of the image, `[2 rows][2 columns][outs]`.
 template <int Wide>
 inline void double_group(
     const Transposed& layer, Group group, int64_t columns, int64_t first, int64_t positions, const float* x, float* y
 ) {
-    const int64_t side = layer.side(), line = columns * side, above = layer.vectors() / 2;
     const float* weight = layer.weight + group.first * layer.ins * LANES;
-    const bool rectify = layer.activation == RELU;
     for_each_halved<ROWS_OF<Wide>>(positions, [&](int64_t position, auto constant) {
         constexpr int Rows = decltype(constant)::value;
         Sums<Rows, Wide> sums;
         begin_sums<Rows, Wide>(layer.bias + group.first * LANES, sums);
         const float* from = x + (first + position) * layer.ins;
         accumulate<Rows, Wide>(from, layer.ins, 1, weight, Wide * LANES, layer.ins, sums);
-        int64_t row = (first + position) / columns, column = (first + position) % columns;
-#pragma GCC unroll 32
-        for (int at = 0; at < Rows; ++at) {
-            float* place = y + 2 * row * line + column * side;
-#pragma GCC unroll 8
-            for (int wide = 0; wide < Wide; ++wide) {
-                const Vec value = activated(sums[at][wide], rectify);
-                if (layer.in_one()) {
-                    give_both(value, side, place, place + line);
-                } else {
-                    const int64_t vector = group.first + wide, below = vector / above;
-                    const int64_t begin = vector % above * LANES;
-                    store_some(place + below * line + begin, value, side - begin);
-                }
-            }
-            if (++column == columns) column = 0, ++row;
-        }
+        float found[Rows * Wide * LANES];
+        store_sums<Rows, Wide>(sums, found, Wide * LANES);
+        give_group<Wide>(layer, group, columns, first + position, Rows, found, y);
     });
 }
 
