@@ -143,6 +143,15 @@ def test_what_is_not_a_number_spreads_as_it_does_layer_by_layer(calls):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("width", [13, 24])
+def test_what_is_infinite_is_cut_off_whatever_the_length_of_vectors(calls, width):
+    made, x = block(8, width, 8, 3, 2), torch.randn(1, 8, 9, 9)
+    x[0, 3, 4, 5] = torch.inf
+    assert error(run_blocks(x, [made]), exactly(x, [made])) < TOLERANCE
+    assert len(calls) == 1
+
+
+@torch.no_grad()
 def test_a_parameter_that_changes_counts_at_once(calls):
     made, x = block(4, 24, 4, 3, 1), torch.randn(1, 4, 8, 8)
     before = run_blocks(x, [made])

@@ -94,6 +94,13 @@ inline void copy_row(const Block& block, Group group, const float* x, int64_t co
     }
 }
 
+/// Zeros in place of what is no channel, in vectors of which so many are: there, 0 · ∞ was no number.
+inline void clear_behind(int64_t known, int64_t columns, float* vectors) {
+    for (int64_t at = 0; at < columns && known < LANES; ++at) {
+        for (int64_t lane = known; lane < LANES; ++lane) vectors[at * LANES + lane] = 0;
+    }
+}
+
 /// Rows `begin` to `end` of a group's map by channel, of an image of x, to `[vectors][.., LANES]`,
 /// vectors `apart` from one another. The ring has zeros beside its lines.
 inline void expand_and_convolve(
@@ -129,11 +136,12 @@ inline void expand_and_convolve(
                 lines[at] = known ? ring + (wide * kernel + source % kernel) * line : zeros;
             }
             const int64_t vector = group.first + wide;
+            float* made = to + vector * apart + (row - begin) * across * LANES;
             convolve_line(
                 kernel, block.stride, lines, block.depthwise + vector * kernel * kernel * LANES,
-                block.depthwise_bias + vector * LANES, across,
-                to + vector * apart + (row - begin) * across * LANES
+                block.depthwise_bias + vector * LANES, across, made
             );
+            clear_behind(block.width - vector * LANES, across, made);
         }
     }
 }
