@@ -9,6 +9,7 @@ from torch.nn.functional import softplus
 from secondread.detectors.blocks.class_mixture import Latents
 from secondread.detectors.contract import Batch, Generative, ScoringNoise
 from secondread.detectors.detector_settings import OptimiserSettings, StageSettings
+from secondread.detectors.flows import glow_posterior
 from secondread.detectors.flows.glow_gmm import GlowGMM, GlowGMMSettings
 from secondread.flows.glow.dequantisation import Dequantisation
 from secondread.metrics.roc import auroc
@@ -105,6 +106,19 @@ def test_the_posterior_is_of_the_mean_log_odds_over_draws():
     parts = score(detector, images).parts
     torch.testing.assert_close(parts["odds"].values, mean, atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(parts["posterior"].values, softplus(mean), atol=1e-3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("map_", ["posterior", "likelihood"])
+def test_draws_that_go_through_the_flow_one_by_one_give_the_same(map_, monkeypatch):
+    changes = {"map": map_} if map_ == "posterior" else {**ALL, "flow": UNIT}
+    detector = fitted(draws=3, **changes)
+    images = blobs(2, detector.size, seed=3)
+    together = score(detector, images)
+    monkeypatch.setattr(glow_posterior, "ELEMENTS_TOGETHER", 1)
+    one_by_one = score(detector, images)
+    for name, part in together.parts.items():
+        torch.testing.assert_close(part.values, one_by_one.parts[name].values)
+    torch.testing.assert_close(together.maps, one_by_one.maps)
 
 
 def test_the_loss_is_that_of_the_mixture_in_nats_of_the_levels_per_dimension():

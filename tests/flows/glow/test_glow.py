@@ -199,3 +199,14 @@ def test_a_size_that_cannot_be_halved_is_refused():
         Glow(2, 1, (16, 20), levels=3)
     with pytest.raises(ValueError, match="multiple of 2"):
         Glow(3, 1, (16, 16), levels=1)
+
+
+def test_one_pass_gives_density_map_and_latents():
+    glow = make_glow()
+    x = images(glow)
+    density, by_place, latents = glow.density_map_and_latents(x)
+    with torch.no_grad():
+        expected, variables = glow.density_and_latents(x)
+    assert torch.equal(density, expected)
+    assert torch.equal(by_place, glow.log_density_map(x))
+    assert all(torch.equal(one, other) for one, other in zip(latents, variables, strict=True))

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch.nn import functional
@@ -48,3 +50,31 @@ def test_what_the_first_level_had_reaches_the_output_directly():
 def test_sizes_that_do_not_halve_often_enough_are_refused(size):
     with pytest.raises(ValueError, match=r"multiples of 8 and at least 16.*lower depth"):
         UNet(2, 1, 1, size, width=2, depth=4)
+
+
+def test_a_convolution_without_gradient_is_the_one_with_gradient():
+    layer = StandardisedConvolution2d(32, 48, 3, padding=1, padding_mode="reflect")
+    x = torch.rand(2, 32, 16, 16)
+    expected, drawn = layer(x).detach(), torch.get_rng_state()
+    rounding = {"atol": 1e-5 * expected.abs().max().item(), "rtol": 0}
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(x), expected, **rounding)
+        torch.testing.assert_close(layer(x), expected, **rounding)
+    with torch.no_grad():
+        torch.testing.assert_close(copy.deepcopy(layer)(x), expected, **rounding)
+    assert torch.equal(torch.get_rng_state(), drawn)
+
+
+def test_standardised_weights_are_kept_until_a_parameter_changes():
+    layer = StandardisedConvolution2d(2, 3, 3, padding=1, bias=False)
+    x = torch.rand(1, 2, 8, 8)
+    with torch.no_grad():
+        before = layer(x)
+        layer.weight[:, 0] += 1
+        after = layer(x)
+        assert not torch.allclose(before, after)
+        torch.testing.assert_close(after, functional.conv2d(x, standardised(layer.weight), padding=1))
+        layer.weight.data = torch.randn_like(layer.weight)
+        torch.testing.assert_close(layer(x), functional.conv2d(x, standardised(layer.weight), padding=1))
+    layer(x).sum().backward()
+    assert layer.weight.grad is not None

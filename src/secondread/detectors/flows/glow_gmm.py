@@ -18,7 +18,7 @@ from secondread.detectors.blocks.image_flow.architecture import GlowFlowSettings
 from secondread.detectors.blocks.valid_positions import mean_over
 from secondread.detectors.contract import Batch, Batches, Part, Scores, ScoringNoise, Stage, Step, Tiny
 from secondread.detectors.detector_settings import StageSettings
-from secondread.detectors.flows.glow_posterior import DIVERGED, GlowPosterior
+from secondread.detectors.flows.glow_posterior import DIVERGED, GlowPosterior, together
 from secondread.flows.glow.glow import Glow
 from secondread.networks.by_rank import resize
 from secondread.networks.gaussian_blur import gaussian_blur
@@ -153,17 +153,21 @@ class GlowGMM(GlowPosterior):
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         images = batch.images.float()
-        odds, bits, shown = [], [], []
+        draws = [noise.uniform(images.shape[1:]) for _ in range(self.settings.draws)]
+        odds: list[Tensor] = []
+        bits: list[Tensor] = []
+        shown: list[Tensor] = []
         with full_precision(images):
-            for _ in range(self.settings.draws):
-                y = self.dequantisation.noisy(images, noise.uniform(images.shape[1:]))
-                base, latents = self.normal.density_and_latents(y)
+            noisy = [self.dequantisation.noisy(images, u) for u in draws]
+            for some in together(noisy):
+                count = len(noisy[some])
+                base, by_place, latents = self.normal.density_map_and_latents(torch.cat(noisy[some]))
                 s = self._s(latents)
-                odds.append(self.classes.log_odds(s))
+                odds += self.classes.log_odds(s).chunk(count)
                 nats = base + self.classes.mixture.class_log_ratio(s)[:, 0]
-                bits.append(self.dequantisation.bits_per_dimension(nats, self.normal.dimensions))
+                bits += self.dequantisation.bits_per_dimension(nats, self.normal.dimensions).chunk(count)
                 if maps and self.settings.map != "none":
-                    shown.append(self._map(y, latents))
+                    shown += self._map(by_place, latents).chunk(count)
         mean_odds = torch.stack(odds).mean(dim=0)
         empty = (self.dequantisation.levels(images) == 0).float().mean(dim=1, keepdim=True)
         parts = {
@@ -226,8 +230,9 @@ class GlowGMM(GlowPosterior):
             return torch.cat([z.flatten(1) for z in latents], dim=1)
         return self.classes.pool.pooled(latents[-1])
 
-    def _map(self, y: Tensor, latents: list[Tensor]) -> Tensor:
+    def _map(self, by_place: Tensor, latents: list[Tensor]) -> Tensor:
+        """By place: -log2 P per channel of nats by place, or the log odds."""
         if self.settings.map == "likelihood":
-            return self._bits(y)[0]
+            return self._bits_of(by_place)
         # its cells are blocks of the image, so the corners of both grids meet
         return resize(self.classes.log_odds_map(latents[-1], None), self.size)

@@ -262,18 +262,18 @@ class GlowPosterior(Detector):
     def _bits(self, y: Tensor, u: Tensor | None = None) -> Tensor:
         """-log2 P by place, per channel, of each model: `[1 or 2, N, 1, *size]`, float32."""
         models = [self.normal] if self.second is None else [self.normal, self.second]
-        nats = torch.stack([model.log_density_map(y, u) for model in models])
+        return self._bits_of(torch.stack([model.log_density_map(y, u) for model in models]))
+
+    def _bits_of(self, nats: Tensor) -> Tensor:
         return self.settings.bits - nats / (self.channels * math.log(2))
 
     def _mean_bits(self, noisy: list[Tensor], numbers: list[Tensor | None]) -> Tensor:
-        """`_bits`, the mean over draws of the noise: small images of all draws at once, which one image alone
-        does not make worth a pass."""
-        together = max(1, ELEMENTS_TOGETHER // noisy[0].numel())
+        """`_bits`, the mean over draws of the noise."""
         found: list[Tensor] = []
-        for at in range(0, len(noisy), together):
-            drawn = [u for u in numbers[at : at + together] if u is not None]
-            bits = self._bits(torch.cat(noisy[at : at + together]), torch.cat(drawn) if drawn else None)
-            found += bits.chunk(len(noisy[at : at + together]), dim=1)
+        for some in together(noisy):
+            drawn = [u for u in numbers[some] if u is not None]
+            bits = self._bits(torch.cat(noisy[some]), torch.cat(drawn) if drawn else None)
+            found += bits.chunk(len(noisy[some]), dim=1)
         return torch.stack(found).mean(dim=0)
 
     def _scored(self, first: Tensor, *second: Tensor) -> Tensor:
@@ -306,6 +306,14 @@ class GlowPosterior(Detector):
 
     def _precision(self, images: Tensor) -> AbstractContextManager[object]:
         return nullcontext() if bool(self.half_precision) else full_precision(images)
+
+
+def together(noisy: list[Tensor]) -> Iterator[slice]:
+    """Which draws of a batch a flow is given at once: several of small images, of which one alone is not
+    worth a pass."""
+    count = max(1, ELEMENTS_TOGETHER // noisy[0].numel())
+    for at in range(0, len(noisy), count):
+        yield slice(at, at + count)
 
 
 def _first(batches: Iterator[Batches], cohort: str, count: int) -> Iterator[Tensor]:

@@ -30,11 +30,13 @@ Give = Callable[[int, Sequence[int], Tensor | None], Tensor]
 @dataclass
 class Leaving:
     """What a level gives away: its latent variables z `[N, c, *S]`, the context that stays `[N, c, *S]`
-    (None at the last level), and the level's log-determinant, `[N]` or per position `[N, 1, *S]`."""
+    (None at the last level), the level's log-determinant, `[N]`, and without gradient the same per position,
+    `[N, 1, *S]`."""
 
     z: Tensor
     context: Tensor | None
     log_determinant: Tensor
+    by_place: Tensor | None
 
 
 class Glow(ImageFlow):
@@ -130,7 +132,7 @@ class Glow(ImageFlow):
 
     def transform(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """The latent variables that leave at each level, `[N, c, *S]`, and log |det dz/dx|, `[N]`."""
-        leaving = self._descend(x, per_position=False)
+        leaving = self._descend(x)
         log_determinant = torch.stack([part.log_determinant for part in leaving]).sum(dim=0)
         return [part.z for part in leaving], log_determinant
 
@@ -144,12 +146,14 @@ class Glow(ImageFlow):
 
     def density_and_latents(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """log p(x) and, from the same pass, the latent variables that leave at each level."""
-        total = x.new_zeros(len(x), dtype=torch.float64)
-        leaving = self._descend(x, per_position=False)
-        for level, part in zip(self.levels, leaving, strict=True):
-            terms = level.prior.log_density_map(part.z, part.context)
-            total = total + terms.flatten(1).sum(dim=1, dtype=torch.float64) + part.log_determinant
-        return total, [part.z for part in leaving]
+        leaving = self._descend(x)
+        return self._density(x, leaving), [part.z for part in leaving]
+
+    @torch.no_grad()
+    def density_map_and_latents(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """`density_and_latents` and between them `log_density_map`, all from one pass, without gradient."""
+        leaving = self._descend(x)
+        return self._density(x, leaving), self._density_map(x, leaving), [part.z for part in leaving]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.log_density(x)
@@ -161,9 +165,20 @@ class Glow(ImageFlow):
         Each level's terms at a position (log-density of what leaves there, log-determinant of its steps)
         are spread evenly over the pixels of that position's cell. Without gradient.
         """
+        return self._density_map(x, self._descend(x))
+
+    def _density(self, x: Tensor, leaving: list[Leaving]) -> Tensor:
+        total = x.new_zeros(len(x), dtype=torch.float64)
+        for level, part in zip(self.levels, leaving, strict=True):
+            terms = level.prior.log_density_map(part.z, part.context)
+            total = total + terms.flatten(1).sum(dim=1, dtype=torch.float64) + part.log_determinant
+        return total
+
+    def _density_map(self, x: Tensor, leaving: list[Leaving]) -> Tensor:
         total = x.new_zeros((len(x), 1, *self.size))
-        for level, part in zip(self.levels, self._descend(x, per_position=True), strict=True):
-            terms = level.prior.log_density_map(part.z, part.context) + part.log_determinant
+        for level, part in zip(self.levels, leaving, strict=True):
+            assert part.by_place is not None
+            terms = level.prior.log_density_map(part.z, part.context) + part.by_place
             cell = self.size[0] // terms.shape[2]
             for axis in range(2, 2 + self.rank):
                 terms = terms.repeat_interleave(cell, dim=axis)
@@ -212,7 +227,7 @@ class Glow(ImageFlow):
                     state = state[: len(state) // 2]
         self.initialised.fill_(True)
 
-    def _descend(self, x: Tensor, *, per_position: bool) -> list[Leaving]:
+    def _descend(self, x: Tensor) -> list[Leaving]:
         if not len(x) or tuple(x.shape[1:]) != (self.channels, *self.size):
             raise ValueError(
                 f"this Glow takes [N, {self.channels}, {', '.join(map(str, self.size))}] with N at least 1, "
@@ -220,9 +235,9 @@ class Glow(ImageFlow):
             )
         dtype = working_dtype(x)
         with full_precision(x):
-            return self._levels_of(x, dtype, per_position=per_position)
+            return self._levels_of(x, dtype)
 
-    def _levels_of(self, x: Tensor, dtype: torch.dtype, *, per_position: bool) -> list[Leaving]:
+    def _levels_of(self, x: Tensor, dtype: torch.dtype) -> list[Leaving]:
         learning = torch.is_grad_enabled() and (
             x.requires_grad or any(parameter.requires_grad for parameter in self.parameters())
         )
@@ -233,23 +248,21 @@ class Glow(ImageFlow):
         leaving: list[Leaving] = []
         for number, level in enumerate(self.levels):
             state = squeeze(state)
-            positions = math.prod(state.shape[2:])
+            positions, by_place = math.prod(state.shape[2:]), None
             if prepared is None:
                 state, each, constant = level.learn(state, dtype, self.memory, self.anchors)
                 log = each.double() + positions * constant
             else:
                 state, terms = level.run(state, prepared[number])
                 constant = prepared[number].constant
-                if per_position:
-                    log = terms[:, None] + constant.to(terms.dtype)
-                else:
-                    log = terms.flatten(1).sum(dim=1, dtype=torch.float64) + positions * constant
+                by_place = terms[:, None] + constant.to(terms.dtype)
+                log = terms.flatten(1).sum(dim=1, dtype=torch.float64) + positions * constant
             if number == len(self.levels) - 1:
-                leaving.append(Leaving(from_planes(state), None, log))
+                leaving.append(Leaving(from_planes(state), None, log, by_place))
             else:
                 half = len(state) // 2
                 state, away = state[:half], state[half:]
-                leaving.append(Leaving(from_planes(away), from_planes(state), log))
+                leaving.append(Leaving(from_planes(away), from_planes(state), log, by_place))
         return leaving
 
     def _ascend(self, give: Give, n: int) -> Tensor:

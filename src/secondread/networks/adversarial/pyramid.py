@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, cat, nn
 
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, TRANSPOSED_CONVOLUTION
+from secondread.networks.one_place import from_one_place, to_one_place
 
 COARSEST = 4
 SLOPE = 0.2
@@ -59,7 +60,7 @@ class DownPyramid(nn.Module):
                 )
             )
         grid = tuple(length // 2**count for length in size)
-        self.last = convolution(widths[-1], outputs, grid, bias=False)
+        self.last = to_one_place(rank, widths[-1], outputs, grid, bias=False)
         start(self)
 
     def maps(self, x: Tensor) -> list[Tensor]:
@@ -112,7 +113,7 @@ class UpPyramid(nn.Module):
         grid = tuple(length // 2**count for length in size)
         norm = BATCH_NORM[rank]
         self.first = nn.Sequential(
-            transposed(latent, widths[-1], grid, bias=False), norm(widths[-1]), nn.ReLU()
+            from_one_place(rank, latent, widths[-1], grid, bias=False), norm(widths[-1]), nn.ReLU()
         )
         self.levels = nn.ModuleList()
         for level in range(count - 1, 0, -1):

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+import torch
 from torch import Tensor, nn
+from torch.nn import functional
+
+from secondread.networks.as_graph import written_as_graph
+from secondread.networks.by_rank import channels_last
+from secondread.networks.fused_convolution import convolve
+from secondread.networks.native.state import State, state_of
 
 EPSILON = 1e-5
 
@@ -10,16 +20,22 @@ EPSILON = 1e-5
 class StandardisedConvolution2d(nn.Conv2d):
     """w' = (w - mean w) / (sd w + 1e-5), over each output channel's weights, in place of w.
 
-    The standard deviation is the unbiased one. Source: S. Qiao, H. Wang, C. Liu, W. Shen, A. Yuille, Weight
-    standardization, arXiv 1903.10520.
+    The standard deviation is the unbiased one. Without gradient w' is kept until a parameter changes, on a
+    CPU in the order in which it is multiplied (`fused_convolution`).
+
+    Source: S. Qiao, H. Wang, C. Liu, W. Shen, A. Yuille, Weight standardization, arXiv 1903.10520.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, standardised(self.weight), self.bias)
+        if torch.is_grad_enabled() or written_as_graph():
+            return self._conv_forward(input, standardised(self.weight), self.bias)
+        if self.padding_mode != "zeros":
+            input = functional.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
+        return convolve(channels_last(input), _plain(self), relu=False)
 
 
 class StandardisedConvolution3d(nn.Conv3d):
-    """The same for volumes."""
+    """The same for volumes, whose weights are made anew at each call."""
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, standardised(self.weight), self.bias)
@@ -36,3 +52,40 @@ def standardised(weight: Tensor) -> Tensor:
     flat = weight.float().flatten(1)
     centred = flat - flat.mean(dim=1, keepdim=True)
     return (centred / (flat.std(dim=1, keepdim=True) + EPSILON)).view_as(weight)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A plain convolution of w'. No copy is made of it with the one that it stands for."""
+
+    state: State | None = None
+    plain: nn.Conv2d | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Kept, ()
+
+
+def _plain(convolution: StandardisedConvolution2d) -> nn.Conv2d:
+    state = state_of((convolution,))
+    kept = convolution.__dict__.get("_kept")
+    if isinstance(kept, _Kept) and kept.plain is not None and kept.state == state:
+        return kept.plain
+    bias = convolution.bias
+    with torch.inference_mode(False), torch.no_grad():  # whose tensors tell whether they have changed
+        plain: nn.Conv2d = nn.utils.skip_init(  # which draws no random numbers
+            nn.Conv2d,
+            convolution.in_channels,
+            convolution.out_channels,
+            convolution.kernel_size,
+            convolution.stride,
+            convolution.padding if convolution.padding_mode == "zeros" else 0,
+            convolution.dilation,
+            convolution.groups,
+            bias is not None,
+        )
+        weight = standardised(convolution.weight).contiguous(memory_format=torch.channels_last)
+        plain.weight = nn.Parameter(weight, requires_grad=False)
+        if bias is not None:
+            plain.bias = nn.Parameter(bias.detach(), requires_grad=False)
+    convolution.__dict__["_kept"] = _Kept(state.held(), plain)
+    return plain

@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import CONVOLUTION, TRANSPOSED_CONVOLUTION
+from secondread.networks.one_place import from_one_place, to_one_place
 
 
 class ConvolutionalVAE(nn.Module):
@@ -37,8 +38,12 @@ class ConvolutionalVAE(nn.Module):
         layers: list[nn.Module] = []
         for before, after in pairwise((channels, *widths)):
             layers += [down(before, after, 4, 2, 1, bias=False), nn.LeakyReLU()]
-        self.encoder = nn.Sequential(*layers, down(widths[-1], 2 * latent, left, bias=False))
-        layers = [nn.Unflatten(1, (latent, *one)), up(latent, widths[-1], left, bias=False), nn.LeakyReLU()]
+        self.encoder = nn.Sequential(*layers, to_one_place(rank, widths[-1], 2 * latent, left, bias=False))
+        layers = [
+            nn.Unflatten(1, (latent, *one)),
+            from_one_place(rank, latent, widths[-1], left, bias=False),
+            nn.LeakyReLU(),
+        ]
         for before, after in pairwise(reversed(widths)):
             layers += [up(before, after, 4, 2, 1, bias=False), nn.LeakyReLU()]
         self.decoder = nn.Sequential(*layers, up(widths[0], channels, 4, 2, 1, bias=False))
