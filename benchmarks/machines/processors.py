@@ -32,7 +32,7 @@ EMULATED = {
     "avx512.py": ("x86_64-linux-gnu-g++", "bochs"),
     "neon.py": ("aarch64-linux-gnu-g++", "qemu-aarch64"),
 }
-"""Scripts in `emulated` that run the compiled coupling network in an emulator, and what they need."""
+"""Scripts in `emulated` that run the compiled code in an emulator, and what they need."""
 QUICK_FORM = "older CPU"
 QUICK = ("tests/laws/test_laws.py", "tests/flows/glow/test_gradients.py", "tests/readings/test_score.py")
 QUICK_TESTS = "not (test_2 or test_3 or test_4 or test_5 or test_6 or test_7 or test_8 or 3d or bf16)"
