@@ -44,11 +44,24 @@ class Archive:
             return int(association.send_c_echo().Status)
 
     def send(self, files: Iterable[Path]) -> dict[Path, int]:
-        """C-STORE of every file as it is; the status of each, 0 is success."""
+        """C-STORE of every file as it is; the status of each, 0 is success.
+
+        Where an answer is lost a file is sent once more, as archives do: pynetdicom's own thread may take an
+        answer from under the call that waits for it ("Received unexpected C-STORE service message").
+        """
         read = {file: pydicom.dcmread(file) for file in files}
         contexts = {(str(one.SOPClassUID), str(one.file_meta.TransferSyntaxUID)) for one in read.values()}
-        with self._associated(contexts) as association:
-            return {file: int(association.send_c_store(one).Status) for file, one in read.items()}
+        found: dict[Path, int] = {}
+        for attempt in range(2):
+            with self._associated(contexts) as association:
+                for file in [file for file in read if file not in found]:
+                    answer = association.send_c_store(read[file])
+                    if "Status" not in answer and not attempt:
+                        break
+                    found[file] = int(answer.Status)
+            if len(found) == len(read):
+                break
+        return found
 
     def post(self, files: Iterable[Path]) -> list[str]:
         """STOW-RS; the UIDs of the instances that the server has stored by it."""
