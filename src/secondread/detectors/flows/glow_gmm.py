@@ -161,7 +161,11 @@ class GlowGMM(GlowPosterior):
             noisy = [self.dequantisation.noisy(images, u) for u in draws]
             for some in together(noisy):
                 count = len(noisy[some])
-                base, by_place, latents = self.normal.density_map_and_latents(torch.cat(noisy[some]))
+                y, by_place = torch.cat(noisy[some]), None
+                if maps and self.settings.map == "likelihood":
+                    base, by_place, latents = self.normal.density_map_and_latents(y)
+                else:
+                    base, latents = self.normal.density_and_latents(y)
                 s = self._s(latents)
                 odds += self.classes.log_odds(s).chunk(count)
                 nats = base + self.classes.mixture.class_log_ratio(s)[:, 0]
@@ -230,9 +234,9 @@ class GlowGMM(GlowPosterior):
             return torch.cat([z.flatten(1) for z in latents], dim=1)
         return self.classes.pool.pooled(latents[-1])
 
-    def _map(self, by_place: Tensor, latents: list[Tensor]) -> Tensor:
-        """By place: -log2 P per channel of nats by place, or the log odds."""
-        if self.settings.map == "likelihood":
+    def _map(self, by_place: Tensor | None, latents: list[Tensor]) -> Tensor:
+        """-log2 P per channel of the nats by place, where there are any; else the log odds by place."""
+        if by_place is not None:
             return self._bits_of(by_place)
         # its cells are blocks of the image, so the corners of both grids meet
         return resize(self.classes.log_odds_map(latents[-1], None), self.size)

@@ -147,13 +147,15 @@ class Glow(ImageFlow):
     def density_and_latents(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """log p(x) and, from the same pass, the latent variables that leave at each level."""
         leaving = self._descend(x)
-        return self._density(x, leaving), [part.z for part in leaving]
+        return _density(x, leaving, self._terms(leaving)), [part.z for part in leaving]
 
     @torch.no_grad()
     def density_map_and_latents(self, x: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """`density_and_latents` and between them `log_density_map`, all from one pass, without gradient."""
         leaving = self._descend(x)
-        return self._density(x, leaving), self._density_map(x, leaving), [part.z for part in leaving]
+        terms = self._terms(leaving)
+        density, by_place = _density(x, leaving, terms), self._density_map(x, leaving, terms)
+        return density, by_place, [part.z for part in leaving]
 
     def forward(self, x: Tensor) -> Tensor:
         return self.log_density(x)
@@ -165,20 +167,21 @@ class Glow(ImageFlow):
         Each level's terms at a position (log-density of what leaves there, log-determinant of its steps)
         are spread evenly over the pixels of that position's cell. Without gradient.
         """
-        return self._density_map(x, self._descend(x))
+        leaving = self._descend(x)
+        return self._density_map(x, leaving, self._terms(leaving))
 
-    def _density(self, x: Tensor, leaving: list[Leaving]) -> Tensor:
-        total = x.new_zeros(len(x), dtype=torch.float64)
-        for level, part in zip(self.levels, leaving, strict=True):
-            terms = level.prior.log_density_map(part.z, part.context)
-            total = total + terms.flatten(1).sum(dim=1, dtype=torch.float64) + part.log_determinant
-        return total
+    def _terms(self, leaving: list[Leaving]) -> list[Tensor]:
+        """The log-density of what leaves at each level, per position, `[N, 1, *S]`."""
+        return [
+            level.prior.log_density_map(part.z, part.context)
+            for level, part in zip(self.levels, leaving, strict=True)
+        ]
 
-    def _density_map(self, x: Tensor, leaving: list[Leaving]) -> Tensor:
+    def _density_map(self, x: Tensor, leaving: list[Leaving], log_densities: list[Tensor]) -> Tensor:
         total = x.new_zeros((len(x), 1, *self.size))
-        for level, part in zip(self.levels, leaving, strict=True):
+        for part, log_density in zip(leaving, log_densities, strict=True):
             assert part.by_place is not None
-            terms = level.prior.log_density_map(part.z, part.context) + part.by_place
+            terms = log_density + part.by_place
             cell = self.size[0] // terms.shape[2]
             for axis in range(2, 2 + self.rank):
                 terms = terms.repeat_interleave(cell, dim=axis)
@@ -296,3 +299,10 @@ class Glow(ImageFlow):
         if not self._flat or self._flat[0] is not self.levels[0].steps[0].mixing.bias:
             self._flat = list(self.parameters())
         return self._flat
+
+
+def _density(x: Tensor, leaving: list[Leaving], log_densities: list[Tensor]) -> Tensor:
+    total = x.new_zeros(len(x), dtype=torch.float64)
+    for part, terms in zip(leaving, log_densities, strict=True):
+        total = total + terms.flatten(1).sum(dim=1, dtype=torch.float64) + part.log_determinant
+    return total
