@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/machines/compiled_scoring.py aeflow padim --rounds 20
 
 Processor time of one image (by the clock with `--wall`, for more than one thread on an idle machine), the
-least of the rounds, of `Scorer.batch` with its maps and of the encoder
-alone; without is SECONDREAD_NATIVE=0. A batch has one image, or `--images` of them, each of which goes
-through the detector alone; `score` gives 8 of 256×256. The rate of a convolution is taken in the same rounds,
-and for `aeflow` the share of its arithmetic's floor that this makes. Detectors are untrained but for a step
-or two: enough for speed.
+least of the rounds, of `Scorer.batch` with its maps and of the encoder alone; without is
+SECONDREAD_NATIVE=0. A batch has one image, or `--images` of them, each of which goes through the detector
+alone; `score` gives 8 of 256×256. The rate of a convolution is taken in the same rounds, and for `aeflow` the
+share of its arithmetic's floor that this makes. Detectors are untrained but for a step or two: enough for
+speed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from pathlib import Path
 
 import torch
 from one_at_a_time import fitted, smooth_noise
-from torch.nn import functional
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speed"))
-from throughput import operations
+from throughput import contenders, operations
 
 from secondread.detectors.flows.aeflow import AEFlow
 from secondread.networks.native.build import SWITCH
@@ -43,9 +42,8 @@ def measure(
     counted."""
     with tempfile.TemporaryDirectory() as folder:
         detector = fitted(recipe, Path(folder)).eval()
-    source, order = smooth_noise(images, detector.channels, detector.size, 9), torch.channels_last
-    x, weight = torch.randn(1, 256, 64, 64).contiguous(memory_format=order), torch.randn(256, 256, 3, 3)
-    weight = weight.contiguous(memory_format=order)
+    source = smooth_noise(images, detector.channels, detector.size, 9)
+    operations_of_one, convolution = contenders(torch.float32)["convolution"]
     scorer = Scorer(detector, precision="float32")
     image = torch.from_numpy(source.images[:1])
     encoder = getattr(detector, "encoder", None)
@@ -69,8 +67,8 @@ def measure(
             with torch.inference_mode():
                 for name, run in work.items():
                     timed(f"{name}, {way}", run)
-                timed("convolution", lambda: functional.conv2d(x, weight, padding=1))
-    rate = 2 * 9 * 256**2 * 64**2 / least.pop("convolution")
+                timed("convolution", convolution)
+    rate = operations_of_one / least.pop("convolution")
     counted = sum(operations(detector, image).values()) if isinstance(detector, AEFlow) else None
     return least, rate, counted
 

@@ -21,22 +21,25 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from one_at_a_time import fitted, smooth_noise
-from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speed"))
+from throughput import contenders, cpu_seconds
 
 from secondread.detectors.contract import Batch, Detector
 from secondread.errors import UserError
 from secondread.networks.native.build import SWITCH
 from secondread.recipes.recipe import Recipe, presets
 from secondread.scoring.bf16_speed import processor_name
+from secondread.scoring.image_source import ArraySource
 from secondread.scoring.scorer import Scorer, noise_for
 
 LARGE = ("paper", "shibata-bct", "shibata-bct-sampling", "shibata-cxr")
@@ -83,7 +86,7 @@ class Work(TorchDispatchMode):
         held = [*detector.parameters(), *detector.buffers()]
         self._held = {tensor.untyped_storage().data_ptr() for tensor in held if tensor.numel()}
         self.weights = sum(tensor.numel() * tensor.element_size() for tensor in held)
-        self.calls: list[tuple[str, int, int]] = []
+        self.calls: list[tuple[int, int]] = []
         self._read: set[tuple[int, int]] = set()
 
     def __torch_dispatch__(
@@ -95,7 +98,7 @@ class Work(TorchDispatchMode):
         if formula is not None:
             count = formula(*args, **(kwargs or {}), out_val=found)
             read = sum(self._fresh(one) for one in args if isinstance(one, torch.Tensor))
-            self.calls.append((str(packet), int(count), read))
+            self.calls.append((int(count), read))
         return found
 
     def _fresh(self, tensor: torch.Tensor) -> int:
@@ -111,85 +114,46 @@ class Work(TorchDispatchMode):
         return tensor.numel() * tensor.element_size()
 
 
-def work_of(detector: Detector, source: Any) -> Work:
+def work_of(detector: Detector, source: ArraySource) -> Work:
     """What a score of one image asks, with all layers plain: gradients are on, nothing is compiled, and the
     copy has kept no weights in another order."""
     detector = deepcopy(detector)
     batch = Batch(torch.from_numpy(source.images[:1]), digests=(source.digests[0],))
-    before, os.environ[SWITCH] = os.environ.get(SWITCH), "0"
-    try:
-        with torch.enable_grad(), Work(detector) as work:
-            detector.score(batch, noise_for([source.digests[0]]), maps=True)
-    finally:
-        os.environ.pop(SWITCH)
-        if before is not None:
-            os.environ[SWITCH] = before
+    with mock.patch.dict(os.environ, {SWITCH: "0"}), torch.enable_grad(), Work(detector) as work:
+        detector.score(batch, noise_for([source.digests[0]]), maps=True)
     return work
 
 
-def rates() -> dict[str, Callable[[], float]]:
-    """Calls that count: operations of a convolution and of a product, and bytes that are read."""
-    order = torch.channels_last
-    x = torch.randn(1, 256, 64, 64).contiguous(memory_format=order)
-    weight = torch.randn(256, 256, 3, 3).contiguous(memory_format=order)
-    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+def measure(detector: Detector, source: ArraySource, seconds: float) -> dict[str, float]:
+    images, scorer = len(source), Scorer(detector, precision="float32")
     far = torch.ones(64 * 2**20)
-
-    def convolution() -> float:
-        functional.conv2d(x, weight, padding=1)
-        return 2 * 9 * 256**2 * 64**2
-
-    def product() -> float:
-        functional.linear(a, b)
-        return 2 * 1024**3
-
-    def memory() -> float:
-        far.sum()
-        return far.numel() * 4
-
-    return {"convolution": convolution, "product": product, "memory": memory}
-
-
-def measure(recipe: Recipe, seconds: float, images: int) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        detector = fitted(recipe, Path(folder)).eval()
-    source = smooth_noise(images, detector.channels, detector.size, 9)
-    scorer = Scorer(detector, precision="float32")
-    measured, least, reached = rates(), float("inf"), dict.fromkeys(("convolution", "product", "memory"), 0.0)
+    counted = {**contenders(torch.float32), "memory": (far.numel() * far.element_size(), far.sum)}
+    least, reached = float("inf"), dict.fromkeys(counted, 0.0)
     until, rounds = time.monotonic() + seconds, 0
     while rounds < 3 or (time.monotonic() < until and rounds < 25):
-        begun = time.process_time()
-        scorer.batch(source.images, None, source.digests)
-        least, rounds = min(least, (time.process_time() - begun) / images), rounds + 1
+        taken = cpu_seconds(lambda: scorer.batch(source.images, None, source.digests))
+        least, rounds = min(least, taken / images), rounds + 1
         with torch.inference_mode():
-            for name, call in measured.items():
-                begun = time.process_time()
-                count = call()
-                reached[name] = max(reached[name], count / (time.process_time() - begun))
-    work = work_of(detector, source)
-    rate = max(reached["convolution"], reached["product"])
-    far = work.weights > CACHED
-    floor = sum(max(count / rate, read / reached["memory"] if far else 0) for _, count, read in work.calls)
+            for name, (count, call) in counted.items():
+                reached[name] = max(reached[name], count / cpu_seconds(call))
+    work, memory = work_of(detector, source), reached.pop("memory")
+    rate, is_far = max(reached.values()), work.weights > CACHED
+    floor = sum(max(count / rate, read / memory if is_far else 0) for count, read in work.calls)
     return {
         "milliseconds": 1000 * least,
         "floor": 1000 * floor,
         "share": floor / least,
-        "gflop": sum(count for _, count, _ in work.calls) / 1e9,
+        "gflop": sum(count for count, _ in work.calls) / 1e9,
         "rate": rate / 1e9,
-        "memory": reached["memory"] / 1e9,
+        "memory": memory / 1e9,
         "weights": work.weights / 1e6,
         "rounds": rounds,
     }
 
 
-def parts(recipe: Recipe, rows: int) -> str:
-    """Where the profiler sees the time of ten scores."""
-    with tempfile.TemporaryDirectory() as folder:
-        detector = fitted(recipe, Path(folder)).eval()
-    source = smooth_noise(1, detector.channels, detector.size, 9)
+def parts(detector: Detector, source: ArraySource, rows: int) -> str:
+    """Where the profiler sees the time of ten batches."""
     scorer = Scorer(detector, precision="float32")
-    for _ in range(3):
-        scorer.batch(source.images, None, source.digests)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
         for _ in range(10):
             scorer.batch(source.images, None, source.digests)
@@ -210,8 +174,10 @@ def main() -> None:
     names = given.presets or [one.name for one in presets() if not one.name.endswith(LARGE)]
     for name in names:
         try:
-            recipe = Recipe.load(name, set=given.set)
-            found = measure(recipe, given.seconds, given.images)
+            with tempfile.TemporaryDirectory() as folder:
+                detector = fitted(Recipe.load(name, set=given.set), Path(folder)).eval()
+            source = smooth_noise(given.images, detector.channels, detector.size, 9)
+            found = measure(detector, source, given.seconds)
         except UserError as error:
             print(f"{name:24s} {error}", file=sys.stderr, flush=True)
             continue
@@ -229,7 +195,7 @@ def main() -> None:
                     writer.writeheader()
                 writer.writerow({"preset": name, **{key: round(value, 4) for key, value in found.items()}})
         if given.parts:
-            print(parts(recipe, given.parts), flush=True)
+            print(parts(detector, source, given.parts), flush=True)
 
 
 if __name__ == "__main__":

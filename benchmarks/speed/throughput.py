@@ -53,20 +53,25 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - begun
 
 
-@torch.inference_mode()
-def rates(dtype: torch.dtype, size: int = 1024, rounds: int = 10) -> dict[str, float]:
-    """Floating-point operations per CPU second of each library's best case, on this thread count."""
+def contenders(dtype: torch.dtype, size: int = 1024) -> dict[str, tuple[float, Callable[[], object]]]:
+    """Each library's best case: its floating-point operations, and what makes them."""
     a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
     order = torch.channels_last
     x = torch.randn(1, 256, 64, 64).to(dtype).contiguous(memory_format=order)
     weight = torch.randn(256, 256, 3, 3).to(dtype).contiguous(memory_format=order)
-    contenders: dict[str, tuple[float, Callable[[], object]]] = {
+    return {
         "matrix product": (2 * size**3, lambda: torch.nn.functional.linear(a, b)),
         "convolution": (2 * 9 * 256**2 * 64**2, lambda: torch.nn.functional.conv2d(x, weight, padding=1)),
     }
-    found = dict.fromkeys(contenders, 0.0)
+
+
+@torch.inference_mode()
+def rates(dtype: torch.dtype, rounds: int = 10) -> dict[str, float]:
+    """Floating-point operations per CPU second of `contenders`, on this thread count."""
+    made = contenders(dtype)
+    found = dict.fromkeys(made, 0.0)
     for _ in range(rounds):
-        for name, (count, work) in contenders.items():
+        for name, (count, work) in made.items():
             found[name] = max(found[name], count / cpu_seconds(work))
     return found
 
