@@ -14,6 +14,7 @@ from secondread.networks.as_graph import written_as_graph
 from secondread.networks.by_rank import channels_last
 from secondread.networks.convolution3.frozen import frozen_kernel
 from secondread.networks.convolution3.frozen_kernel import FrozenKernel, Spread
+from secondread.networks.native.kept import kept
 from secondread.networks.native.state import State, state_of
 from secondread.networks.precision import onednn_takes
 
@@ -21,30 +22,14 @@ from secondread.networks.precision import onednn_takes
 @dataclass(frozen=True)
 class _Folded:
     """A weight in the order in which oneDNN multiplies it, which it would be brought into at each call, and a
-    bias. No copy is made of it with its convolution: such a tensor cannot be copied.
+    bias.
 
     dtype  in which numbers are multiplied
     """
 
-    form: tuple[object, ...] = ()
-    state: State | None = None
-    weight: Tensor | None = None
-    bias: Tensor | None = None
-    dtype: torch.dtype = torch.float32
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Folded, ()
-
-
-@dataclass(frozen=True)
-class _Spread:
-    """Likewise as the compiled convolution takes them."""
-
-    state: State | None = None
-    kernels: Spread | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Spread, ()
+    weight: Tensor
+    bias: Tensor
+    dtype: torch.dtype
 
 
 def convolve(
@@ -199,28 +184,25 @@ def _fold(
     geometry: tuple[Any, ...],
 ) -> _Folded:
     """`folded_parameters`, the weight with zeros `before` its rows and columns and in oneDNN's order."""
-    form, state = (dtype, before), stamp_of(convolution, norm)
-    kept = convolution.__dict__.get("_folded")
-    if isinstance(kept, _Folded) and kept.form == form and kept.state == state:
-        return kept
-    weight, bias = folded_parameters(convolution, norm)
-    computed = _computed_in(dtype) or dtype
-    weight = functional.pad(weight, (before[1], 0, before[0], 0))
-    weight = weight.to(dtype).to(computed).contiguous(memory_format=torch.channels_last)
-    packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, x.shape)
-    folded = _Folded(form, state.held(), packed, bias.to(dtype).to(computed), computed)
-    convolution.__dict__["_folded"] = folded
-    return folded
+
+    def make() -> _Folded:
+        weight, bias = folded_parameters(convolution, norm)
+        computed = _computed_in(dtype) or dtype
+        weight = functional.pad(weight, (before[1], 0, before[0], 0))
+        weight = weight.to(dtype).to(computed).contiguous(memory_format=torch.channels_last)
+        packed = torch.ops.mkldnn._reorder_convolution_weight(weight, *geometry, x.shape)
+        return _Folded(packed, bias.to(dtype).to(computed), computed)
+
+    return kept(convolution, "_folded", (dtype, before), stamp_of(convolution, norm), make)
 
 
 def _spread(kernel: FrozenKernel, convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> Spread:
-    state = stamp_of(convolution, norm)
-    kept = convolution.__dict__.get("_spread")
-    if isinstance(kept, _Spread) and kept.state == state and kept.kernels is not None:
-        return kept.kernels
-    kernels = kernel.spread(*folded_parameters(convolution, norm))
-    convolution.__dict__["_spread"] = _Spread(state.held(), kernels)
-    return kernels
+    """`folded_parameters` as the compiled convolution takes them."""
+
+    def make() -> Spread:
+        return kernel.spread(*folded_parameters(convolution, norm))
+
+    return kept(convolution, "_spread", (), stamp_of(convolution, norm), make)
 
 
 def stamp_of(convolution: nn.Conv2d, norm: nn.BatchNorm2d | None) -> State:

@@ -94,7 +94,7 @@ def test_what_a_call_reads_lives_as_long_whatever_another_thread_packs_meanwhile
 
     def meanwhile(*given):
         kept = [part.__dict__.pop(KEPT) for part in made.modules() if KEPT in part.__dict__]
-        read.extend(weakref.ref(tensor) for packed in kept for tensor in packed.tensors)
+        read.extend(weakref.ref(tensor) for one in kept for tensor in one.found.tensors)
         del kept
         assert all(tensor() is not None for tensor in read)
         return run(*given)

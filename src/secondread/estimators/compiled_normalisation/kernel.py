@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from secondread.networks.native.build import Code
 from secondread.networks.native.forms import single
 from secondread.networks.native.grouped import grouped
 from secondread.networks.native.shared_library import for_any_form, lanes_and_widest, opened
-from secondread.networks.native.state import State
 
 
 class _Call(ctypes.Structure):
@@ -41,20 +39,15 @@ class _Call(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Packed:
-    """What is subtracted and divided by, `[P, C]` or `[1, C]`, and a projection in the code's order. No copy
-    is made of it with its module.
+    """What is subtracted and divided by, `[P, C]` or `[1, C]`, and a projection in the code's order.
 
     outs  directions
     """
 
-    state: State | None = None
-    mean: Tensor | None = None
-    scale: Tensor | None = None
-    weight: Tensor | None = None
-    outs: int = 0
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Packed, ()
+    mean: Tensor
+    scale: Tensor
+    weight: Tensor
+    outs: int
 
 
 class NormalisationKernel:
@@ -67,19 +60,16 @@ class NormalisationKernel:
         self._run = found.secondread_normalise
         self._run.argtypes = [ctypes.c_void_p]
 
-    def pack(self, mean: Tensor, scale: Tensor, matrix: Tensor, state: State | None = None) -> Packed:
+    def pack(self, mean: Tensor, scale: Tensor, matrix: Tensor) -> Packed:
         """mean and scale `[C, *S]`, matrix `[K, C]`."""
         mean, scale = (values.flatten(1).t().contiguous() for values in (mean, scale))
-        return Packed(state, mean, scale, grouped(matrix.t(), self.lanes, self.widest), len(matrix))
+        return Packed(mean, scale, grouped(matrix.t(), self.lanes, self.widest), len(matrix))
 
     def __call__(self, x: Tensor, packed: Packed, *, compress: bool) -> Tensor:
         """y `[N, K, H, W]` of x `[N, C, H, W]` float32 on the CPU, in channels-last order."""
         x = x.contiguous(memory_format=torch.channels_last)
         images, channels, rows, columns = x.shape
         mean, scale, weight = packed.mean, packed.scale, packed.weight
-        assert mean is not None
-        assert scale is not None
-        assert weight is not None
         for name, values in (("mean", mean), ("scale", scale)):
             own = 1 if len(values) == 1 else rows * columns
             expect(name, values, torch.float32, (own, channels))

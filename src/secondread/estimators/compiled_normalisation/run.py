@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from secondread.estimators.compiled_normalisation.kernel import CODE, NormalisationKernel, Packed
+from secondread.estimators.compiled_normalisation.kernel import CODE, NormalisationKernel
 from secondread.networks.native.choice import SINGLE, Choice, is_plain
+from secondread.networks.native.kept import kept
 from secondread.networks.native.state import state_of
 from secondread.networks.native.trial import gain
 
@@ -29,10 +32,8 @@ def compiled_normalisation(
     kernel = CHOICE.kernel()
     if kernel is None or not _fit(h, mean, scale, matrix):
         return None
-    state, kept = state_of([module]), module.__dict__.get(KEPT)
-    if not (isinstance(kept, Packed) and kept.state == state):
-        kept = module.__dict__[KEPT] = kernel.pack(mean, scale, matrix, state.held())
-    return kernel(h, kept, compress=compress)
+    make = partial(kernel.pack, mean, scale, matrix)
+    return kernel(h, kept(module, KEPT, (), state_of([module]), make), compress=compress)
 
 
 def _fit(h: Tensor, mean: Tensor, scale: Tensor, matrix: Tensor) -> bool:

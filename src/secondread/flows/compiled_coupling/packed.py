@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from secondread.networks.fused_convolution import folded_parameters
 from secondread.networks.native.grouped import grouped, whole
-from secondread.networks.native.state import State
 
 KEPT = "_packed"
 
 
 @dataclass(frozen=True)
 class Packed:
-    """Of couplings one after another. No copy is made of it with a module, whose parameters have other places
-    then.
+    """Of couplings one after another.
 
     records  sizes and addresses, as coupling.cpp reads them
     tensors  what lies at these
     """
 
-    form: tuple[object, ...] = ()
-    state: State | None = None
     records: tuple[bytes, ...] = ()
     tensors: tuple[Tensor, ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Packed, ()
 
 
 def packed_coupling(

@@ -15,6 +15,7 @@ from secondread.flows.coupling import CouplingBlock
 from secondread.flows.elementwise import Affine
 from secondread.flows.subnets import ConvSubnet
 from secondread.networks.native.choice import SINGLE, Choice, is_plain
+from secondread.networks.native.kept import kept
 from secondread.networks.native.state import state_of
 from secondread.networks.native.trial import gain
 
@@ -68,16 +69,11 @@ def _packed(blocks: list[nn.Module], channels: int, kernel: CouplingsKernel) -> 
         form.append(block.elementwise.clamp)
     if not blocks:
         return Packed()
-    kept, state = blocks[-1].__dict__.get(KEPT), state_of(modules)
-    if not (isinstance(kept, Packed) and kept.form == tuple(form) and kept.state == state):
-        kept = Packed(tuple(form), state.held(), *_made(blocks, channels, kernel))
-        blocks[-1].__dict__[KEPT] = kept
-    return kept
+    make = partial(_made, blocks, channels, kernel)
+    return kept(blocks[-1], KEPT, tuple(form), state_of(modules), make)
 
 
-def _made(
-    blocks: list[nn.Module], channels: int, kernel: CouplingsKernel
-) -> tuple[tuple[bytes, ...], tuple[Tensor, ...]]:
+def _made(blocks: list[nn.Module], channels: int, kernel: CouplingsKernel) -> Packed:
     """The records and what they need; nothing where a block is not such a coupling."""
     records: list[bytes] = []
     tensors: list[Tensor] = []
@@ -87,9 +83,9 @@ def _made(
         assert isinstance(block.elementwise, Affine)
         first, _, last = block.subnet
         if not (_is_centred(first) and _is_centred(last) and first.in_channels == block.halves[0]):
-            return (), ()
+            return Packed()
         if block.permutation is None or len(block.permutation) != channels:
-            return (), ()
+            return Packed()
         record, needed = packed_coupling(
             (first, last),
             block.scale_before_softplus,
@@ -102,7 +98,7 @@ def _made(
         )
         records.append(record)
         tensors += needed
-    return tuple(records), tuple(tensors)
+    return Packed(tuple(records), tuple(tensors))
 
 
 def _is_centred(module: nn.Module) -> TypeGuard[nn.Conv2d]:

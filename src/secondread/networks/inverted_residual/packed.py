@@ -5,15 +5,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.fused_convolution import folded_parameters, stamp_of
+from secondread.networks.fused_convolution import folded_parameters
 from secondread.networks.inverted_residual.layers import InvertedResidual
 from secondread.networks.native.grouped import grouped, whole
-from secondread.networks.native.state import State, state_of
+from secondread.networks.native.kept import kept
+from secondread.networks.native.state import state_of
 
 KEPT = "_packed"
 KEPT_RUN = "_packed_run"
@@ -23,7 +23,7 @@ KERNELS, STRIDES = (3, 5), (1, 2)
 
 @dataclass(frozen=True)
 class Packed:
-    """No copy is made of it with its module, whose parameters have other places then.
+    """A block's.
 
     record    sizes and addresses, as block.h reads them
     tensors   what lies at these
@@ -32,27 +32,11 @@ class Packed:
     strides   of the dense convolution and of that by channel
     """
 
-    stamp: tuple[object, ...] = ()
     record: bytes = b""
     tensors: tuple[Tensor, ...] = ()
     into: int = 0
     channels: int = 0
     strides: tuple[int, int] = (1, 1)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Packed, ()
-
-
-@dataclass(frozen=True)
-class _Run:
-    """Likewise of a run of blocks."""
-
-    form: tuple[object, ...] = ()
-    state: State | None = None
-    blocks: tuple[Packed, ...] = ()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Run, ()
 
 
 def packed_run(
@@ -66,33 +50,28 @@ def packed_run(
     layers = [block.layers for block in blocks]
     form = (lanes, widest, grey, [block.shortcut for block in blocks], [len(each) for each in layers])
     state = state_of([module for each in layers for layer in each for module in layer])
-    kept = place.__dict__.get(KEPT_RUN)
-    if isinstance(kept, _Run) and kept.form == form and kept.state == state:
-        return kept.blocks
-    packed = tuple(
-        packed_block(block, lanes, widest, grey=grey and at == 0) for at, block in enumerate(blocks)
-    )
-    place.__dict__[KEPT_RUN] = _Run(form, state.held(), packed)
-    return packed
+
+    def make() -> tuple[Packed, ...]:
+        return tuple(
+            packed_block(block, lanes, widest, grey=grey and at == 0) for at, block in enumerate(blocks)
+        )
+
+    return kept(place, KEPT_RUN, form, state, make)
 
 
 def packed_block(block: InvertedResidual, lanes: int, widest: int, *, grey: bool = False) -> Packed:
     """A block's weights, of `folded_parameters`; made anew when a parameter has changed."""
     place = block.project.convolution
-    states = [stamp_of(*layer) for layer in block.layers]
-    stamp: tuple[object, ...] = (lanes, widest, grey, block.shortcut, *states)
-    kept = place.__dict__.get(KEPT)
-    if isinstance(kept, Packed) and kept.stamp == stamp:
-        return kept
-    stamp = (lanes, widest, grey, block.shortcut, *(state.held() for state in states))
-    packed = _made(block, stamp, lanes, widest, grey=grey) if _is_compiled(block) else Packed(stamp)
-    place.__dict__[KEPT] = packed
-    return packed
+    form = (lanes, widest, grey, block.shortcut, len(block.layers))
+    state = state_of([module for layer in block.layers for module in layer])
+
+    def make() -> Packed:
+        return _made(block, lanes, widest, grey=grey) if _is_compiled(block) else Packed()
+
+    return kept(place, KEPT, form, state, make)
 
 
-def _made(
-    block: InvertedResidual, stamp: tuple[object, ...], lanes: int, widest: int, *, grey: bool
-) -> Packed:
+def _made(block: InvertedResidual, lanes: int, widest: int, *, grey: bool) -> Packed:
     by_channel, last = block.by_channel.convolution, block.project.convolution
     into, size, strides = last.in_channels, 1, (1, by_channel.stride[0])
     tensors: list[Tensor] = []
@@ -111,7 +90,7 @@ def _made(
     width, channels = last.in_channels, last.out_channels
     sizes = (into, width, channels, size, strides[0], by_channel.kernel_size[0], strides[1], block.shortcut)
     addresses = [0, 0, *(tensor.data_ptr() for tensor in tensors)][-6:]
-    return Packed(stamp, struct.pack("8q6Q", *sizes, *addresses), tuple(tensors), into, channels, strides)
+    return Packed(struct.pack("8q6Q", *sizes, *addresses), tuple(tensors), into, channels, strides)
 
 
 def _is_compiled(block: InvertedResidual) -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -12,7 +9,8 @@ from torch.nn import functional
 from secondread.networks.as_graph import written_as_graph
 from secondread.networks.by_rank import channels_last
 from secondread.networks.fused_convolution import convolve
-from secondread.networks.native.state import State, state_of
+from secondread.networks.native.kept import kept
+from secondread.networks.native.state import state_of
 
 EPSILON = 1e-5
 
@@ -54,22 +52,12 @@ def standardised(weight: Tensor) -> Tensor:
     return (centred / (flat.std(dim=1, keepdim=True) + EPSILON)).view_as(weight)
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """A plain convolution of w'. No copy is made of it with the one that it stands for."""
-
-    state: State | None = None
-    plain: nn.Conv2d | None = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _Kept, ()
-
-
 def _plain(convolution: StandardisedConvolution2d) -> nn.Conv2d:
-    state = state_of((convolution,))
-    kept = convolution.__dict__.get("_kept")
-    if isinstance(kept, _Kept) and kept.plain is not None and kept.state == state:
-        return kept.plain
+    """A plain convolution of w'."""
+    return kept(convolution, "_plain", (), state_of((convolution,)), lambda: _made(convolution))
+
+
+def _made(convolution: StandardisedConvolution2d) -> nn.Conv2d:
     bias = convolution.bias
     with torch.inference_mode(False), torch.no_grad():  # whose tensors tell whether they have changed
         plain: nn.Conv2d = nn.utils.skip_init(  # which draws no random numbers
@@ -87,5 +75,4 @@ def _plain(convolution: StandardisedConvolution2d) -> nn.Conv2d:
         plain.weight = nn.Parameter(weight, requires_grad=False)
         if bias is not None:
             plain.bias = nn.Parameter(bias.detach(), requires_grad=False)
-    convolution.__dict__["_kept"] = _Kept(state.held(), plain)
     return plain

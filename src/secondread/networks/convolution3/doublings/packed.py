@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from secondread.networks.convolution3.doublings.kernel import LayersKernel
 from secondread.networks.convolution3.frozen_kernel import FEWEST_CHANNELS
 from secondread.networks.native.grouped import grouped, whole
-from secondread.networks.native.state import State, state_of
+from secondread.networks.native.kept import kept
+from secondread.networks.native.state import state_of
 
 KEPT = "_packed_layers"
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.Tanh: 2}
@@ -22,7 +23,7 @@ ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.Tanh: 2}
 
 @dataclass(frozen=True)
 class Packed:
-    """No copy is made of it with its module, whose parameters have other places then.
+    """Layers, one after another.
 
     record    sizes and addresses, as run.h reads them
     tensors   what lies at these
@@ -32,9 +33,6 @@ class Packed:
     filtered  before each convolution 3×3, the size of its map by that of x
     """
 
-    kernel: LayersKernel | None = None
-    form: tuple[object, ...] = ()
-    state: State | None = None
     record: bytes = b""
     tensors: tuple[Tensor, ...] = ()
     into: int = 0
@@ -43,25 +41,14 @@ class Packed:
     growth: int = 1
     filtered: tuple[int, ...] = ()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Packed, ()
-
 
 def packed_layers(layers: Sequence[nn.Module], kernel: LayersKernel) -> Packed:
     """The layers' weights; made anew when a parameter has changed."""
-    place, state = layers[0], state_of(layers)
-    form = tuple(map(type, layers))
-    kept = place.__dict__.get(KEPT)
-    if isinstance(kept, Packed) and kept.kernel is kernel and kept.form == form and kept.state == state:
-        return kept
-    packed = _made(layers, kernel, form, state.held())
-    place.__dict__[KEPT] = packed
-    return packed
+    form = (kernel, *map(type, layers))
+    return kept(layers[0], KEPT, form, state_of(layers), lambda: _made(layers, kernel))
 
 
-def _made(
-    layers: Sequence[nn.Module], kernel: LayersKernel, form: tuple[object, ...], state: State
-) -> Packed:
+def _made(layers: Sequence[nn.Module], kernel: LayersKernel) -> Packed:
     steps, record, filtered = list(layers), b"", []
     tensors: list[Tensor] = []
     count = into = channels = 0
@@ -72,11 +59,11 @@ def _made(
         del steps[: int(activation > 0)]
         filters = _filters(step) and activation < 2
         if not (filters or _doubles(step)):
-            return Packed(kernel, form, state)
+            return Packed()
         assert isinstance(step, nn.Conv2d | nn.ConvTranspose2d)
         ins, outs = step.in_channels, step.out_channels
         if count and ins != channels:
-            return Packed(kernel, form, state)
+            return Packed()
         into, channels, count = into or ins, outs, count + 1
         weight = step.weight.detach()
         bias = weight.new_zeros(outs) if step.bias is None else step.bias.detach()
@@ -88,7 +75,7 @@ def _made(
             growth *= 2
         tensors += own
         record += struct.pack("4q2Q", size, ins, outs, activation, *(tensor.data_ptr() for tensor in own))
-    return Packed(kernel, form, state, record, tuple(tensors), into, channels, count, growth, tuple(filtered))
+    return Packed(record, tuple(tensors), into, channels, count, growth, tuple(filtered))
 
 
 def _by_side(weight: Tensor, bias: Tensor, kernel: LayersKernel) -> list[Tensor]:
