@@ -5,7 +5,8 @@
 
 Both have ResNet-18 with random weights, layers 1 to 3, 100 of their channels, 256×256 pixels, as many
 threads, and read files in the process that scores. Ours is asked as a bundle, by torch, and exported, by
-ONNX Runtime; anomalib is asked in several ways (`theirs.py`), and its
+ONNX Runtime; with `--preset` once more with the encoder and layers that the preset has (EfficientNet-Lite 0,
+random weights). anomalib is asked in several ways (`theirs.py`), and its
 fastest counts. A third number of a way is how many workers read files (`engine:32:8`, as its data module
 `Folder` has it where nothing is said); where one is given, ours is asked with the workers that it takes by
 itself, too. anomalib's environment is made in FOLDER if it is not there (6 GB from PyPI); where it cannot
@@ -40,10 +41,11 @@ from secondread.scoring.bf16_speed import processor_name
 
 THEIRS = Path(__file__).with_name("theirs.py")
 WAYS = ("engine:1", "engine:32", "lean:1", "lean:8")
-OURS = [
+SAME = [
     "--set", "detector.encoder={name: resnet18, weights: random}", "--set", "detector.layers=null",
     "--set", "preprocessing.size=[256,256]",
 ]  # fmt: skip
+PRESET = ["--set", "detector.encoder.weights=random"]
 SECONDREAD = [sys.executable, "-m", "secondread"]
 PICTURES = {".png", ".jpg", ".jpeg"}
 
@@ -108,16 +110,17 @@ def manifest_of(normals: Path, file: Path) -> Path:
     return file
 
 
-def contenders(python: Path, place: Path, ways: Sequence[str]) -> list[Contender]:
+def contenders(python: Path, place: Path, models: Sequence[str], ways: Sequence[str]) -> list[Contender]:
     found = []
     workers = ["0", *{"auto" for way in ways if way.count(":") == 2}]
-    for (name, model), reading in product((("torch", "bundle"), ("exported", "exported")), workers):
+    for model, form, reading in product(models, ("torch", "exported"), workers):
+        bundle = place / (model if form == "torch" else f"{model}-exported")
 
-        def ask(files: Path, out: Path, model: str = model, reading: str = reading) -> list[str]:
-            asked = [*SECONDREAD, "score", str(place / model), str(files), "-o", str(out), "-q"]
+        def ask(files: Path, out: Path, bundle: Path = bundle, reading: str = reading) -> list[str]:
+            asked = [*SECONDREAD, "score", str(bundle), str(files), "-o", str(out), "-q"]
             return [*asked, "--workers", reading] if reading != "auto" else asked
 
-        found.append(Contender(f"ours, {name}" + ", workers" * (reading == "auto"), ask))
+        found.append(Contender(f"{model}, {form}" + ", workers" * (reading == "auto"), ask))
     for way in ways:
         kind, batch, reading = [*way.split(":"), "0"][:3]
         asked = ["--way", kind, "--batch", batch, "--workers", reading]
@@ -173,32 +176,36 @@ def main() -> None:
     parser.add_argument("--score", type=int, default=400, help="how many pictures to score")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--preset", action="store_true", help="ours as the preset has it, too")
     parser.add_argument("--ways", nargs="+", default=list(WAYS), metavar="WAY:BATCH[:WORKERS]")
     given = parser.parse_args()
     try:
         python = python_of(given.environment)
     except NoEnvironment as error:
         raise SystemExit(f"anomalib's environment cannot be made, so nothing is compared: {error}") from None
-    environment = {"OMP_NUM_THREADS": str(given.threads), "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        "OMP_NUM_THREADS": str(given.threads),
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONDONTWRITEBYTECODE": "",  # pip compiles what it installs, and not this working copy
+    }
     print(f"{processor_name()}, {given.threads} thread(s), load {os.getloadavg()[0]:.1f}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         normals, few, every = pictures(given, place)
         manifest = manifest_of(normals, place / "manifest.csv")
-        mine = [*SECONDREAD, "fit", "padim", str(manifest), "-o", str(place / "bundle"), *OURS]
-        mine += ["--workers", "0", "--cache", str(place / "cache"), "-q"]
-        export = [*SECONDREAD, "export", str(place / "bundle"), "-o", str(place / "exported"), "-q"]
-        fits = {
-            "ours": cost_of(mine, environment, place / "fit.log"),
-            "anomalib": cost_of(
-                [str(python), str(THEIRS), "fit", str(normals), str(place / "state")],
-                environment,
-                place / "fit-theirs.log",
-            ),
-        }
-        cost_of(export, environment, place / "export.log")
+        fits, log = {}, place / "fit.log"
+        models = {"ours": SAME} | ({"our preset": PRESET} if given.preset else {})
+        for model, settings in models.items():
+            bundle = place / model
+            mine = [*SECONDREAD, "fit", "padim", str(manifest), "-o", str(bundle), *settings]
+            mine += ["--workers", "0", "--cache", str(place / "cache"), "-q"]
+            fits[model] = cost_of(mine, environment, log)
+            export = [*SECONDREAD, "export", str(bundle), "-o", f"{bundle}-exported", "-q"]
+            cost_of(export, environment, place / "export.log")
+        theirs = [str(python), str(THEIRS), "fit", str(normals), str(place / "state")]
+        fits["anomalib"] = cost_of(theirs, environment, log)
         tell_fits(fits, given.fit)
-        found = contenders(python, place, given.ways)
+        found = contenders(python, place, list(models), given.ways)
         for number in range(given.rounds):
             for one in found:
                 for files, costs in ((few, one.few), (every, one.all)):

@@ -42,6 +42,8 @@ def drawn(draws: Sequence[Draw], digest: str) -> Iterator[NDArray[np.float32]]:
     >>> [values.shape for values in drawn([Draw("uniform", (3, 4))], "00ff" * 16)]
     [(1, 3, 4)]
     """
+    if not draws:
+        return  # to seed a stream takes longer than a small graph
     stream = _Stream(int(digest[:16], 16))
     for draw in draws:
         count = math.prod(draw.shape)

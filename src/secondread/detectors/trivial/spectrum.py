@@ -44,12 +44,17 @@ class Spectrum(Detector):
         bands = max(1, min(settings.bands, min(self.size) // 2))
         self.order: Tensor
         self.positions: Tensor
+        self.counts: Tensor
         self.mean: Tensor
         self.whitener: Tensor
         self.moments: Tensor
         order, self.widths, positions = _bands(self.size, bands)
         self.register_buffer("order", order, persistent=False)
         self.register_buffer("positions", positions, persistent=False)
+        # of a real image, the coefficients that rfftn leaves out mirror those that it gives
+        counts = torch.ones(self.size[-1] // 2 + 1)
+        counts[1 : (self.size[-1] + 1) // 2] = 2
+        self.register_buffer("counts", counts, persistent=False)
         self.register_buffer("mean", torch.zeros(bands))
         self.register_buffer("whitener", torch.eye(bands))
         self.register_buffer("moments", torch.zeros(bands + 1, bands + 1, dtype=torch.float64))
@@ -92,9 +97,7 @@ class Spectrum(Detector):
         if batch.valid is not None:
             centred = centred * batch.valid[:, 0]
         spectrum = torch.view_as_real(torch.fft.rfftn(centred, dim=tuple(range(1, centred.dim()))))
-        power = spectrum.square().sum(dim=-1)
-        # of a real image, the coefficients that rfftn leaves out mirror those that it gives
-        power[..., 1 : (self.size[-1] + 1) // 2] *= 2
+        power = spectrum.square().sum(dim=-1).mul_(self.counts)
         sorted_power = power.flatten(1)[:, self.order]
         energy = torch.stack([part.sum(dim=1) for part in sorted_power.split(self.widths, dim=1)], 1)
         return (energy / self.positions + FLOOR).log()
