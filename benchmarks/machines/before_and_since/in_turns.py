@@ -7,8 +7,10 @@ seconds (the least of the rounds) of each command, and whether what each wrote a
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -39,15 +41,26 @@ def table(
         print(f"| {name} | {' | '.join(told)} | {same} |", flush=True)
 
 
+MEASURED = """
+import json, os, subprocess, sys
+process = subprocess.Popen(sys.argv[2:])
+_, status, used = os.wait4(process.pid, 0)
+with open(sys.argv[1], "w") as file:
+    json.dump([used.ru_maxrss / 1024, used.ru_utime + used.ru_stime, os.waitstatus_to_exitcode(status)], file)
+"""
+"""In a small process of its own: the system counts what whoever started a process has held as that one's."""
+
+
 def used(command: Sequence[str | Path], source: Path, there: Path) -> tuple[float, float, bytes, int]:
     """MiB and seconds of a process, what it said but for the folder `there`, and its exit status."""
-    said = there / "said"
+    said, figures = there / "said", there / "figures"
     with said.open("wb") as file:
-        process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": str(source)}, stdout=file, stderr=subprocess.STDOUT
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", MEASURED, figures, *command],
+            env={**os.environ, "PYTHONPATH": str(source)},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=True,
         )
-        _, status, resources = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    words = said.read_bytes().replace(str(there).encode(), b"")
-    seconds = resources.ru_utime + resources.ru_stime
-    return resources.ru_maxrss / 2**10, seconds, words, process.returncode
+    memory, seconds, status = json.loads(figures.read_text(encoding="utf-8"))
+    return memory, seconds, said.read_bytes().replace(str(there).encode(), b""), status
