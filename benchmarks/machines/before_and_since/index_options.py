@@ -25,8 +25,8 @@ from in_turns import Measured, add_arguments, table, used
 
 FOLDER_OF = 1000
 """Pictures in one folder."""
-LINKS = 50_000
-"""Of one file, fewer than a file system allows."""
+LINKS = 20_000
+"""Of one file to each kind, together fewer than a file system allows (ext4: 65,000)."""
 KINDS = ("pictures", "masked", "parts")
 FINDINGS = ("No Finding", "Mass", "Nodule|Mass", "")
 COMMANDS: dict[str, tuple[str, Sequence[str]]] = {
