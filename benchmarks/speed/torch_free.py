@@ -12,13 +12,14 @@ The detector is fitted for an epoch on phantoms made on the spot: enough for spe
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "machines" / "before_and_since"))
+from process_cost import process_cost
 
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms.make import make_phantoms
@@ -27,27 +28,17 @@ from secondread.fitting.fit import fit
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.bf16_speed import processor_name
 
-MEASURED = """
-import json, os, resource, subprocess, sys, time
-begun = time.perf_counter()
-subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
-took, used = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-print(json.dumps([took, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]))
-"""
-"""In a small process of its own: the system counts the memory of whoever started a process as its own."""
-
 
 def scored(model: Path, inputs: list[str], out: Path, workers: int) -> tuple[float, float, float]:
     """Seconds by the clock, seconds of the processor, and peak memory in MB of this process."""
     command = [sys.executable, "-m", "secondread", "score", str(model), *inputs, "-o", str(out), "-q"]
     command += ["--workers", str(workers), "--device", "cpu"]
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", MEASURED, *command], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    seconds, of_processor, memory = json.loads(done.stdout)
-    return seconds, of_processor, memory
+    with tempfile.TemporaryFile() as said:
+        cost = process_cost(command, said)
+        said.seek(0)
+        if cost.status:
+            raise SystemExit(f"{' '.join(command)} failed:\n{said.read().decode(errors='replace')}")
+    return cost.wall, cost.processor, cost.memory
 
 
 def main() -> None:

@@ -7,13 +7,12 @@ seconds (the least of the rounds) of each command, and whether what each wrote a
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
+
+from process_cost import process_cost
 
 Measured: TypeAlias = tuple[float, float, Hashable]
 """MiB, seconds, and what was written and said."""
@@ -41,26 +40,10 @@ def table(
         print(f"| {name} | {' | '.join(told)} | {same} |", flush=True)
 
 
-MEASURED = """
-import json, os, subprocess, sys
-process = subprocess.Popen(sys.argv[2:])
-_, status, used = os.wait4(process.pid, 0)
-with open(sys.argv[1], "w") as file:
-    json.dump([used.ru_maxrss / 1024, used.ru_utime + used.ru_stime, os.waitstatus_to_exitcode(status)], file)
-"""
-"""In a small process of its own: the system counts what whoever started a process has held as that one's."""
-
-
 def used(command: Sequence[str | Path], source: Path, there: Path) -> tuple[float, float, bytes, int]:
     """MiB and seconds of a process, what it said but for the folder `there`, and its exit status."""
-    said, figures = there / "said", there / "figures"
+    said = there / "said"
     with said.open("wb") as file:
-        subprocess.run(
-            [sys.executable, "-I", "-S", "-c", MEASURED, figures, *command],
-            env={**os.environ, "PYTHONPATH": str(source)},
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            check=True,
-        )
-    memory, seconds, status = json.loads(figures.read_text(encoding="utf-8"))
-    return memory, seconds, said.read_bytes().replace(str(there).encode(), b""), status
+        cost = process_cost(command, file, {**os.environ, "PYTHONPATH": str(source)})
+    words = said.read_bytes().replace(str(there).encode(), b"")
+    return cost.memory, cost.processor, words, cost.status
