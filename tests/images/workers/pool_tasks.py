@@ -71,6 +71,11 @@ def process(item: object) -> int:
     return os.getpid()
 
 
+def sleep(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
 def marked(item: tuple[int, str]) -> int:
     number, folder = item
     Path(folder, str(number)).touch()

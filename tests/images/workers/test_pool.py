@@ -15,7 +15,7 @@ import pytest
 
 from secondread.errors import UserError
 from secondread.images.image import ImageError
-from secondread.images.workers.map_in_workers import call_in_worker, map_in_workers
+from secondread.images.workers.map_in_workers import call_in_worker, make_pool, map_in_workers
 from secondread.images.workers.outcome import Done, Failed
 
 
@@ -122,9 +122,43 @@ def test_where_no_worker_can_start_one_line_says_so(tmp_path: Path) -> None:
         list(results)
 
 
-def test_an_item_whose_worker_is_killed_from_outside_is_tried_again(tmp_path: Path) -> None:
-    results = list(map_in_workers(pool_tasks.die_once, [(n, str(tmp_path)) for n in range(4)], workers=2))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_item_whose_worker_is_killed_from_outside_is_tried_again(tmp_path: Path, workers: int) -> None:
+    items = [(n, str(tmp_path)) for n in range(4)]
+    results = list(map_in_workers(pool_tasks.die_once, items, workers=workers))
     assert results == [Done(n, n) for n in range(4)]
+
+
+def test_items_that_wait_in_a_quick_worker_cost_nothing_where_another_ends_it() -> None:
+    items = [1, 2, 3, "exit", 5, "crash", 7, 8, "exit", 10]
+    results = list(map_in_workers(pool_tasks.act, items, workers=1))
+    assert [result.index for result in results if isinstance(result, Failed)] == [3, 5, 8]
+    assert [result.value for result in results if isinstance(result, Done)] == [2, 4, 6, 10, 14, 16, 20]
+
+
+def test_the_time_of_an_item_begins_when_those_before_it_are_answered() -> None:
+    items = [0.0, 0.0, 0.6, 0.6, 0.6, 0.6]
+    results = list(map_in_workers(pool_tasks.sleep, items, workers=1, timeout_s=2.0))
+    assert results == [Done(index, seconds) for index, seconds in enumerate(items)]
+
+
+def test_a_quick_worker_goes_on_while_nobody_takes_its_answers(tmp_path: Path) -> None:
+    pool = make_pool(
+        pool_tasks.marked, [(number, str(tmp_path)) for number in range(40)],
+        workers=1, timeout_s=60.0, memory_bytes=3 << 30,
+    )  # fmt: skip
+    results = pool.results()
+    try:
+        pool.start()
+        next(results)
+        with pool.changed:  # none of its answers is handed over meanwhile
+            deadline = time.monotonic() + 60
+            while len(list(tmp_path.iterdir())) < 3:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+        assert len(list(results)) == 39
+    finally:
+        pool.close()
 
 
 @pytest.mark.parametrize("workers", [0, 1])

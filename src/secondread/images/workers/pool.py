@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from secondread.errors import UserError
 from secondread.images.image import ImageError
 from secondread.images.workers.link import TooLong
@@ -33,8 +36,10 @@ NOT_YET: Any = object()
 class Pool:
     """A thread that keeps workers busy and puts their results, in order, where the caller takes them.
 
-    again   items of workers that ended before they began, or were killed from outside
+    again   items of workers that ended before they began with them, or were killed from outside
     killed  items that were given again for the latter reason; not twice
+    fresh   results that the caller has not been told of
+    idle    whether the thread waits until the caller has taken more, or there are items again
     """
 
     begin: Start
@@ -48,11 +53,13 @@ class Pool:
     killed: set[int] = field(default_factory=set)
     starting: Starting = field(default_factory=Starting)
     finished: dict[int, Done[Any] | Failed] = field(default_factory=dict)
+    fresh: list[Done[Any] | Failed] = field(default_factory=list)
     given: int = 0
     taken: int = 0
     exhausted: bool = False
     trouble: BaseException | None = None
     stopping: bool = False
+    idle: bool = False
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     __hash__ = object.__hash__
@@ -83,7 +90,8 @@ class Pool:
                     break
                 result = self.finished.pop(self.taken)
                 self.taken += 1
-            self.wake()
+            if self.idle and self.given - self.taken <= self.ahead // 2:
+                self.wake()
             yield result
         if self.trouble is not None:
             raise self.trouble
@@ -99,26 +107,33 @@ class Pool:
         try:
             while not self.stopping:
                 self._feed()
-                busy = [worker for worker in self.workers if worker.index is not None or not worker.ready]
-                at_work = self.again or any(worker.index is not None for worker in busy)
-                if self.exhausted and not at_work:
+                busy = [worker for worker in self.workers if worker.asked or not worker.ready]
+                if self.exhausted and not self.again and not any(worker.asked for worker in busy):
                     break
                 self._await(busy)
+                self._hand_over()
         except BaseException as error:
             self.trouble = error
         finally:
             for worker in self.workers:
                 worker.end()
+            self._hand_over()
             with self.changed:
                 self.exhausted = True
                 self.changed.notify_all()
 
     def _feed(self) -> None:
-        """Give an item to every free worker while the look-ahead has room; start workers as needed."""
+        """Give an item to every free worker while the look-ahead has room; start workers as needed; then have
+        more items wait where they are worked on quickly."""
+        self.idle = True  # before the look at `taken`, so that the caller wakes this thread if it takes now
         while self.again or (not self.exhausted and self.given - self.taken < self.ahead):
-            free = next((worker for worker in self.workers if worker.index is None), None)
+            free = next((worker for worker in self.workers if not worker.asked), None)
             if free is None and (len(self.workers) >= self.count or not self._may_start()):
-                return
+                more = [worker for worker in self.workers if worker.takes_more]
+                if not more:
+                    self.idle = False
+                    return
+                free = min(more, key=lambda worker: len(worker.asked))
             if not self.again:
                 try:
                     item = next(self.items)
@@ -174,58 +189,67 @@ class Pool:
                 self._receive(worker)
         now = time.monotonic()
         for worker in busy:
-            if worker in self.workers and worker.index is not None and worker.deadline <= now:
+            if worker in self.workers and worker.asked and worker.deadline <= now:
                 allowed = self.timeout_s if worker.ready else START_TIMEOUT_S
                 self._lost(worker, f"no answer within {allowed:g} s, so its process was ended")
 
     def _receive(self, worker: WorkerProcess) -> None:
+        """Whatever answers have come from a worker."""
         try:
-            message = worker.link.receive()
-            if message is None:
-                return
-            answer = self.messages.read(message) if worker.ready else _STARTING.read(message)
-            if answer.item != (worker.index if worker.ready else STARTED):
-                raise BadMessage("an answer to a question that was not asked")
+            while (message := worker.link.receive()) is not None:
+                self._read(worker, message)
         except (EOFError, OSError):
             self._lost(worker)
-            return
         except (TooLong, BadMessage) as error:
             self._lost(worker, f"its decoding process sent no valid answer ({error}) and was ended")
+
+    def _read(self, worker: WorkerProcess, message: NDArray[np.uint8]) -> None:
+        """Raises BadMessage, and UserError where the worker could not start."""
+        answer = self.messages.read(message) if worker.ready else _STARTING.read(message)
+        if answer.item != (worker.works_on if worker.ready else STARTED):
+            raise BadMessage("an answer to a question that was not asked")
+        if worker.ready:
+            index = worker.answered(self.timeout_s)
+            self._finish(Done(index, answer.value) if answer.error is None else Failed(index, answer.error))
             return
-        if not worker.ready:
-            if answer.error is not None:
-                raise UserError(f"a worker process could not start: {answer.error.problem}")
-            worker.ready = True
-            self.starting.failures = 0
-            worker.deadline = time.monotonic() + self.timeout_s
-            return
-        assert worker.index is not None
-        index, worker.index, worker.item = worker.index, None, None
-        self._finish(Done(index, answer.value) if answer.error is None else Failed(index, answer.error))
+        if answer.error is not None:
+            raise UserError(f"a worker process could not start: {answer.error.problem}")
+        worker.started(self.timeout_s)
+        self.starting.failures = 0
 
     def _lost(self, worker: WorkerProcess, why: str = "") -> None:
-        """A worker is gone, or is ended here for a reason: its item fails, or is tried again."""
+        """A worker is gone, or is ended here for a reason: its item fails or is tried again, and those that
+        waited behind it are given to another."""
         status = worker.end(0.0 if why else _GRACE_S)
         self.workers.remove(worker)
-        if worker.index is None:
-            pass
+        index, item = worker.asked.popleft() if worker.asked else (None, None)
+        self.again.extendleft(reversed(worker.asked))
+        if index is None:
+            pass  # it had nothing to do
         elif not worker.ready:
-            self.again.appendleft((worker.index, worker.item))
-        elif not why and status == -signal.SIGKILL and worker.index not in self.killed:
+            self.again.appendleft((index, item))
+        elif not why and status == -signal.SIGKILL and index not in self.killed:
             # No decoder does that: the system, short of memory, or a person.
-            self.killed.add(worker.index)
-            self.again.appendleft((worker.index, worker.item))
+            self.killed.add(index)
+            self.again.appendleft((index, item))
         else:
-            name = name_of(worker.item)
             why = why or end_of_item(status)
-            self._finish(Failed(worker.index, ImageError(name, why, "the other files go on")))
+            self._finish(Failed(index, ImageError(name_of(item), why, "the other files go on")))
         if not worker.ready:
             self._no_start(why or end_of_item(status))
 
     def _finish(self, result: Done[Any] | Failed) -> None:
+        self.fresh.append(result)
+
+    def _hand_over(self) -> None:
+        """Results to the caller, which is woken where its next one is among them."""
+        if not self.fresh:
+            return
         with self.changed:
-            self.finished[result.index] = result
-            self.changed.notify_all()
+            self.finished.update((result.index, result) for result in self.fresh)
+            self.fresh.clear()
+            if self.taken in self.finished:
+                self.changed.notify_all()
 
 
 _STARTING = Messages(None)

@@ -22,6 +22,10 @@ from secondread.images.workers.worker import ENVIRONMENT
 MEMORY_BYTES = 4 << 30
 """Address space of a worker, where nothing else is said."""
 START_TIMEOUT_S = 120.0
+QUICK_S = 0.02
+"""Where an answer took less than this, the next items are sent before it is known."""
+MOST_ASKED = 4
+"""Items that a quick process has at once, so that it need not wait for its next one."""
 _STARTS = 4
 _PAUSE_S = 0.25
 
@@ -89,21 +93,48 @@ def _started(memory_bytes: int, modules: Sequence[str] = ()) -> tuple[subprocess
 
 
 class WorkerProcess:
-    """One process, the socket to it, and what it is doing."""
+    """One process, the socket to it, and the items that it has not answered, with their numbers; it works on
+    the first."""
 
     def __init__(self, start: Start) -> None:
         self.process, ours = _taken_early(start.memory_bytes) or _started(start.memory_bytes)
         self.link = Link(ours, start.longest)
         self.ready = False
-        self.index: int | None = None
-        self.item: Any = None
+        self.asked: deque[tuple[int, Any]] = deque()
         self.deadline = time.monotonic() + START_TIMEOUT_S
+        self._begun = 0.0
+        self._quick = False
         self.send(start.task)
 
+    @property
+    def works_on(self) -> int | None:
+        return self.asked[0][0] if self.asked else None
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether another item may be sent behind those that it works on."""
+        return self._quick and len(self.asked) < MOST_ASKED
+
     def give(self, index: int, item: Any, timeout_s: float) -> None:
-        self.index, self.item = index, item
-        self.deadline = time.monotonic() + timeout_s
+        self.asked.append((index, item))
+        if len(self.asked) == 1:
+            self._begins(timeout_s)
         self.send(pickle.dumps((index, item), protocol=5))
+
+    def started(self, timeout_s: float) -> None:
+        """It is ready, and begins with its first item."""
+        self.ready = True
+        self._begins(timeout_s)
+
+    def answered(self, timeout_s: float) -> int:
+        """The number of the item that it has answered; it works on the next one."""
+        self._quick = time.monotonic() - self._begun < QUICK_S
+        self._begins(timeout_s)
+        return self.asked.popleft()[0]
+
+    def _begins(self, timeout_s: float) -> None:
+        self._begun = time.monotonic()
+        self.deadline = self._begun + timeout_s
 
     def send(self, message: bytes) -> None:
         # Where nobody listens any more, reading says so.
