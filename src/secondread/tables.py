@@ -24,7 +24,8 @@ from urllib.parse import unquote_to_bytes
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-](inf|nan)")
 _ESCAPED = re.compile(r"'*[\s\ufeff=+\-@＝＋－＠]|'+%")
 _APART = "\0"
-_TO_ESCAPE = re.compile(f"{_APART}(?:{_ESCAPED.pattern})")
+_TO_ESCAPE = re.compile(rf"{_APART}(?!(?:{_NUMBER.pattern})(?:{_APART}|\Z))(?:{_ESCAPED.pattern})")
+_MARKS = re.compile('[,"\n\r]')
 _LIST = ";"
 OF_IMAGES = {
     "path": {"path"},
@@ -48,7 +49,12 @@ def plain_name(name: str) -> str:
 
 def line(cells: Iterable[str]) -> str:
     """One line of a table, with its end."""
-    return _joined([cell_of(text) for text in cells], ",") + "\n"
+    texts = list(cells)
+    if not as_written(texts):
+        texts = [cell_of(text) for text in texts]
+    if len(texts) > 1 and not _MARKS.search("".join(texts)):
+        return ",".join(texts) + "\n"
+    return _joined(texts, ",") + "\n"
 
 
 def lines(columns: Sequence[Sequence[str]]) -> str:
@@ -165,14 +171,13 @@ def _joined(cells: Sequence[str], delimiter: str) -> str:
 
 def _cells(column: Sequence[str]) -> Sequence[str]:
     """The cells of one column, each as it stands in a line."""
-    together = "".join(column)
-    quoted = any(mark in together for mark in ',"\n\r')
+    quoted = _MARKS.search("".join(column)) is not None
     if as_written(column):
         return [_quoted(cell, ",") for cell in column] if quoted else column
     return [_quoted(cell_of(cell), ",") for cell in column]
 
 
 def _quoted(cell: str, delimiter: str) -> str:
-    if any(mark in cell for mark in (delimiter, '"', "\n", "\r")):
+    if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell:
         return '"' + cell.replace('"', '""') + '"'
     return cell
