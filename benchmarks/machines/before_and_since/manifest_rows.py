@@ -35,6 +35,16 @@ COMMANDS: dict[str, Sequence[str]] = {
     "split, CSV to Parquet": (*SPLIT, "-o", "{out}.parquet"),
     "split, Parquet to CSV": ("split", "{rows}.parquet", "--seed", "1", "-o", "{out}.csv"),
     "split of ten folds": (*SPLIT, "--folds", "10", "-o", "{out}.csv"),
+    "folds of a Parquet file": (
+        "split",
+        "{rows}.parquet",
+        "--seed",
+        "1",
+        "--folds",
+        "10",
+        "-o",
+        "{out}.parquet",
+    ),
     "split, --where site=north": (*SPLIT, "--where", "site=north", "-o", "{out}.csv"),
 }
 
