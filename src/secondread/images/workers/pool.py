@@ -91,6 +91,7 @@ class Pool:
                 result = self.finished.pop(self.taken)
                 self.taken += 1
             if self.idle and self.given - self.taken <= self.ahead // 2:
+                self.idle = False
                 self.wake()
             yield result
         if self.trouble is not None:
