@@ -210,8 +210,8 @@ class Pool:
         if answer.item != (worker.works_on if worker.ready else STARTED):
             raise BadMessage("an answer to a question that was not asked")
         if worker.ready:
-            index = worker.answered(self.timeout_s)
-            self._finish(Done(index, answer.value) if answer.error is None else Failed(index, answer.error))
+            at = worker.answered(self.timeout_s)
+            self.fresh.append(Done(at, answer.value) if answer.error is None else Failed(at, answer.error))
             return
         if answer.error is not None:
             raise UserError(f"a worker process could not start: {answer.error.problem}")
@@ -235,12 +235,9 @@ class Pool:
             self.again.appendleft((index, item))
         else:
             why = why or end_of_item(status)
-            self._finish(Failed(index, ImageError(name_of(item), why, "the other files go on")))
+            self.fresh.append(Failed(index, ImageError(name_of(item), why, "the other files go on")))
         if not worker.ready:
             self._no_start(why or end_of_item(status))
-
-    def _finish(self, result: Done[Any] | Failed) -> None:
-        self.fresh.append(result)
 
     def _hand_over(self) -> None:
         """Results to the caller, which is woken where its next one is among them."""
