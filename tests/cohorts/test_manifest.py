@@ -38,10 +38,17 @@ def test_byte_order_mark_windows_line_ends_and_blank_lines_do_no_harm(tmp_path):
     assert [row.path for row in Manifest.read(path).rows] == ["a.png"]
 
 
+def test_empty_columns_that_a_spreadsheet_leaves_at_the_end_do_no_harm(tmp_path):
+    rows = Manifest.read(written(tmp_path, "path,label,,\na.png,normal,,\nb.png,abnormal,,\n")).rows
+    assert [(row.path, row.label) for row in rows] == [("a.png", "normal"), ("b.png", "abnormal")]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", ["empty"]),
+        ("path,label,,\na.png,normal,x,\n", ["line 2", "4 cells", "2 columns"]),
+        ("path,label\na.png,normal\n".encode("utf-16-le"), ["looks like utf-16-le", "iconv"]),
         ("path,label\n", ["empty"]),
         ("\n\n", ["empty"]),
         ("file,label\na.png,normal\n", ["line 1", "no column path"]),

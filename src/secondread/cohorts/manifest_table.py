@@ -106,9 +106,16 @@ class RowsOfLines:
     """
 
     def __init__(self, path: Path, lines: Lines) -> None:
-        self.path, self._lines = path, lines
         _, first = next(lines, (0, []))
-        self._written = [name.strip() for name in first]
+        if any("\0" in name for name in first):
+            raise UserError(not_a_manifest.not_text(path))
+        written = [name.strip() for name in first]
+        while written[-2:] == ["", ""]:
+            written.pop()
+        if len(written) < len(first) and not written[-1]:
+            written.pop()
+            lines = _without_empty_ends(lines, len(written))
+        self.path, self._lines, self._written = path, lines, written
         _check_twice(path, self._written)
         self.header = Header.of(str(path), self._written)
         _check_path(path, self.header.names)
@@ -190,6 +197,12 @@ class RowsOfLines:
             if len(known) < _MOST_WORDS:
                 known.update(islice(dict.fromkeys(map(str.lower, columns[name])), _MOST_WORDS))
         return numbers, columns
+
+
+def _without_empty_ends(lines: Lines, count: int) -> Lines:
+    """The lines without empty cells behind `count` columns: a spreadsheet writes them where columns were."""
+    for number, cells in lines:
+        yield number, cells if any(cell.strip() for cell in cells[count:]) else cells[:count]
 
 
 def _check_twice(path: Path, written: Sequence[str]) -> None:

@@ -3,11 +3,67 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Callable
 
 from secondread.images.dicom.dataset import is_dicom
 
 ZIP_MAGIC = b"PK\x03\x04"
+ARE_READ = "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+_LOOKED_AT = 512
+_AS_PICTURE = "save it as PNG or TIFF"
+_AS_VOLUME = (
+    "convert it to NIfTI, for example with 3D Slicer, or with SimpleITK's WriteImage(ReadImage(…), …)"
+)
+_UNPACKED = "unpack it, and list the folder"
+
+
+def _begins(*starts: bytes) -> Callable[[bytes], bool]:
+    return lambda data: data.startswith(starts)
+
+
+_OTHERS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
+    ("an NRRD image", _AS_VOLUME, _begins(b"NRRD0")),
+    ("a MetaImage (.mha, .mhd)", _AS_VOLUME, _begins(b"ObjectType =", b"NDims =")),
+    (
+        "an Analyze header (.hdr), or a NIfTI whose header does not say that it is one",
+        "convert it, with its .img where it has one, to NIfTI (.nii)",
+        lambda data: data[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c") and len(data) >= 348,
+    ),
+    (
+        "an MGH volume of FreeSurfer",
+        "convert it to NIfTI, with mri_convert or nibabel",
+        lambda data: data[:6] == b"\0\0\0\1\0\0" and len(data) >= 284,
+    ),
+    (
+        "a NumPy array (.npy)",
+        "save it as PNG, TIFF or NIfTI, or many in an .npz as train_images",
+        _begins(b"\x93NUMPY"),
+    ),
+    ("a BMP picture", _AS_PICTURE, lambda data: data[:2] == b"BM" and data[6:10] == bytes(4)),
+    ("a GIF picture", _AS_PICTURE, _begins(b"GIF87a", b"GIF89a")),
+    ("a WebP picture", _AS_PICTURE, lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP"),
+    ("a JPEG 2000 picture", _AS_PICTURE, _begins(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
+    (
+        "a HEIF or AVIF picture",
+        _AS_PICTURE,
+        lambda data: data[4:12] in (b"ftypheic", b"ftypmif1", b"ftypavif"),
+    ),
+    (
+        "a PNM picture (.pgm, .ppm)",
+        _AS_PICTURE,
+        _begins(*(b"P%d%c" % (n, end) for n in range(1, 7) for end in b"\n ")),
+    ),
+    ("an HDF5 file", "save its images as PNG, TIFF or NIfTI, or in an .npz", _begins(b"\x89HDF\r\n\x1a\n")),
+    ("a MATLAB file (.mat)", "save its images as PNG, TIFF or NIfTI, or in an .npz", _begins(b"MATLAB 5.0")),
+    ("a PDF document", "export its images as PNG or DICOM", _begins(b"%PDF-")),
+    ("a tar archive", _UNPACKED, lambda data: data[257:262] == b"ustar"),
+    ("a 7z archive", _UNPACKED, _begins(b"7z\xbc\xaf\x27\x1c")),
+    ("a RAR archive", _UNPACKED, _begins(b"Rar!\x1a\x07")),
+    ("an empty zip archive", "copy it again", _begins(b"PK\5\6")),
+)
+"""Kinds of files that lie beside images, what to do with them, and how their first bytes tell them."""
 
 
 def format_of(data: bytes) -> str | None:
@@ -33,11 +89,20 @@ def format_of(data: bytes) -> str | None:
     return "dicom" if is_dicom(data) else None
 
 
-def what_else(data: bytes) -> str:
-    """What a file that is no image seems to be."""
+def what_else(data: bytes) -> tuple[str, str]:
+    """What a file that is no image that is read seems to be, and what to do, from its first KiB."""
+    from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
+
+    packed = data[:2] == GZIP_MAGIC
+    start = gunzip_start(data, _LOOKED_AT) if packed else data[:_LOOKED_AT]
+    for kind, advice, is_one in _OTHERS:
+        if is_one(start):
+            return f"{kind}{', compressed by gzip' if packed else ''}, which is not read", advice
+    if packed:
+        return "compressed by gzip, and no NIfTI", "unpack it first, with gunzip"
     if looks_like_text(data[:512]):
-        return "a text file, not an image"
-    return "not a format that is read (its first bytes are no known image's)"
+        return "a text file, not an image", ARE_READ
+    return "not a format that is read (its first bytes are no known image's)", ARE_READ
 
 
 def looks_like_text(start: bytes) -> bool:

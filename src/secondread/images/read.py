@@ -103,7 +103,7 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
         return reader(reference, data, limits)
     if (reference.member or "").startswith(f"{vector_table.MEMBER}/") and looks_like_text(data[:512]):
         return vector_table.read_vector(reference, data, limits)
-    raise ImageError(reference.text, what_else(data), "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read")
+    raise ImageError(reference.text, *what_else(data))
 
 
 def _read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:

@@ -43,7 +43,7 @@ def _kind(path: str, start: bytes) -> str:
         raise ImageError(path, "the file is empty (0 bytes)", "copy or export it again")
     kind = format_of(start)
     if kind is None:
-        raise ImageError(path, what_else(start), "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read")
+        raise ImageError(path, *what_else(start))
     return kind
 
 

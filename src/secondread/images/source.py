@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +39,23 @@ class Reference:
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or "no file can have such a name"
             raise ImageError(text, f"not a path that can be opened ({why})") from error
-        raise ImageError(text, "no such file or folder", "check the path, and what it is relative to")
+        raise ImageError(text, "no such file or folder", _remedy(text))
+
+
+def _remedy(text: str) -> str:
+    """What may be wrong with a path where nothing lies."""
+    folder, name = os.path.split(text)
+    stem, ending = os.path.splitext(name)
+    for other in (stem + ending.lower(), stem + ending.upper(), name.lower(), name.upper()):
+        if other != name and os.path.exists(os.path.join(folder, other)):
+            return f"there is {other}: write it with the same small and capital letters"
+    if re.search(r"(^|/)~\w*/", text):
+        return "~ is not followed here: write the whole path"
+    if re.search("(^|/)[a-z]{2,}:/", text):
+        return "an address is not followed: write the path of a file"
+    if "\\" in text:
+        return "write / in place of \\, and the path that the file has on this machine"
+    return "check the path, and what it is relative to"
 
 
 def read_bytes(path: Path, limits: ReadLimits) -> bytes:

@@ -36,6 +36,23 @@ def test_values_that_are_not_normal_are_findings_and_empty_is_unlabelled(tmp_pat
     )
 
 
+def test_words_that_often_mean_something_else_are_told_with_the_option(tmp_path):
+    table = read(tmp_path, "i,l\na,normal\nb,healthy\nc,NA\nd,mass\n")
+    notes = EachAnswer(table, "i", label_column="l", normal=["normal"]).together().notes
+    assert [note for note in notes if "that often mean" in note] == [
+        f"{table.source}: values of column l that often mean normal were read as abnormal: healthy; "
+        "if they do here, add --normal healthy",
+        f"{table.source}: values of column l that often mean not known were read as abnormal: NA; "
+        "if they do here, add --unlabelled NA",
+    ]
+
+
+def test_marks_may_have_decimal_commas_and_nan_for_an_empty_cell(tmp_path):
+    table = read(tmp_path, "i;m;n;none\na;1,0;NaN;0,0\nb;0,0;nan;1,0\nc;0,0;0,0;0,0\n")
+    found = EachAnswer(table, "i", finding_columns=["m", "n"], normal=["none"]).together()
+    assert told(found) == {"a": ("abnormal", "m"), "b": ("normal", ""), "c": ("", "")}
+
+
 def test_numbers_are_compared_as_numbers_and_name_classes(tmp_path):
     two = EachAnswer(read(tmp_path, "i,l\na,0.0\nb,1\n"), "i", label_column="l", normal=["0"]).together()
     assert told(two) == {"a": ("normal", ""), "b": ("abnormal", "")}

@@ -22,6 +22,7 @@ VINDR = (
     "image_id,class_name,rad_id,x_min,y_min,x_max,y_max\n"
     "a,Mass,R1,2,1,5,3\na,Mass,R2,6,5,7,6\nb,No finding,R1,,,,\n"
 )
+COMMAS = "patientId;x;y;width;height;Target\na;2,0;1,0;3,0;2,0;1\na;6,00;5;1;1;1\nb;;;;;0\n"
 NIH = "Image Index,Finding Label,Bbox [x,y,w,h]\na,Mass,2,1,3,2\na,Mass,6,5,1,1\nb,none,,,,\n"
 
 
@@ -29,6 +30,7 @@ NIH = "Image Index,Finding Label,Bbox [x,y,w,h]\na,Mass,2,1,3,2\na,Mass,6,5,1,1\
     ("text", "image", "label", "normal"),
     [
         (RSNA, "patientId", "Target", "0"),
+        (COMMAS, "patientId", "Target", "0"),
         (VINDR, "image_id", "class_name", "No finding"),
         (NIH, "Image Index", "Finding Label", "none"),
     ],

@@ -25,6 +25,9 @@ def cells(table):
         ("a.csv", "image;label\nx.png;nodule, left\n"),
         ("a.tsv", "image\tlabel\nx.png\tnodule, left\n"),
         ("a.txt", "image\tlabel\r\nx.png\tnodule, left\r\n\r\n"),
+        ("a.csv", "sep=;\nimage;label\nx.png;nodule, left\n"),
+        ("a.csv", '"sep=;"\r\nimage;label\r\nx.png;nodule, left\r\n'),
+        ("a.csv", "image;label\rx.png;nodule, left\r"),
     ],
 )
 def test_text_is_read_whatever_separates_its_columns(tmp_path, name, text):
@@ -103,11 +106,38 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(tmp_path, mon
         ("a,b\n", "no line below the header"),
         ("", "the file is empty"),
         ('a,b\n1,"2\n', "not readable as CSV"),
+        ("sep=,\na,b\n1\n", "line 3: 1 cells where the header has 2"),
+        ("Export of March;\n\na;b\n1;2\n", "line 3: 2 cells .* remove what stands above these names"),
+        ("a,b\n1,2\n\0\0\0\n", "bytes of value 0"),
     ],
 )
 def test_a_broken_table_is_one_line(tmp_path, text, told):
     with pytest.raises(UserError, match=told):
         LabelTable.read(written(tmp_path, "a.csv", text))
+
+
+@pytest.mark.parametrize("mark", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_cell_may_hold_marks_that_end_no_line_of_a_file(tmp_path, mark):
+    table = LabelTable.read(written(tmp_path, "a.csv", f"image,note,label\nx.png,one{mark}two,normal\n"))
+    assert cells(table) == [("x.png", f"one{mark}two", "normal")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_that_does_not_say_so_is_named(tmp_path, encoding):
+    path = written(tmp_path, "a.csv", "image,label\nx.png,normal\n", encoding)
+    with pytest.raises(UserError, match=f"it looks like {encoding}; .*iconv -f {encoding}"):
+        LabelTable.read(path)
+
+
+def test_an_error_of_a_workbook_says_which_sheet_was_read(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = "Readme"
+    book.active.append(["about this table"])
+    book.create_sheet("labels").append(["image", "label"])
+    book.save(tmp_path / "a.xlsx")
+    with pytest.raises(UserError, match=r"no line below the header.*of 2 sheets the first, Readme, is read"):
+        LabelTable.read(tmp_path / "a.xlsx")
 
 
 def test_a_folder_a_missing_file_and_a_damaged_workbook_say_what_to_do(tmp_path):

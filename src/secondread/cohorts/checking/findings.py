@@ -71,15 +71,17 @@ def _duplicates(table: SeenTable) -> Iterator[Found]:
         )
     )
     said = {
-        "splits": "stand in more than one split as {}",
-        "labels": "carry different labels though {}",
-        "listed": "are listed twice or more as {}",
+        "splits": ("stands", "stand", "in more than one split as"),
+        "labels": ("carries", "carry", "different labels though"),
+        "listed": ("is", "are", "listed twice or more as"),
     }
     for apart, one_file, number, first in kinds:
         same = "the same file" if one_file else "the same pixels in different files"
         paths = table.images("FROM copies WHERE apart = ? AND one_file = ? ORDER BY rowid", apart, one_file)
         example = " = ".join(table.images("FROM copies WHERE first = ? ORDER BY rowid", first).first(3))
-        line = f"{number} pictures {said[apart].format(same)}, such as {example}"
+        one, many, how = said[apart]
+        verb = one if number == 1 else many
+        line = f"{count(number, 'picture')} {verb} {how} {same}, such as {example}"
         yield Found("warning" if apart == "listed" else "error", "duplicate", line, paths)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from secondread.cohorts.labels.cell_numbers import number_in
 from secondread.cohorts.labels.stored_rows import StoredRows
 from secondread.cohorts.labels.table import LabelTable
 from secondread.cohorts.labels.table_row import TableRow
@@ -16,7 +18,14 @@ from secondread.wording.lists import Counted, few
 from secondread.wording.numbers import count
 
 _SEVERAL = re.compile(r"[|;]")
-_YES, _NO, _UNSURE = {"1", "true", "yes", "y"}, {"0", "false", "no", "n"}, {"-1", "uncertain"}
+_NAN = "nan"
+"""What Python writes for an empty cell."""
+_YES, _NO, _UNSURE = {"1", "true", "yes", "y"}, {"0", "false", "no", "n"}, {"-1", "uncertain", _NAN}
+_OFTEN = {
+    "normal": {"normal", "healthy", "negative", "neg", "no finding", "unremarkable", "control"},
+    "not known": {"na", "n/a", "#n/a", "<na>", "nan", "null", "?", "-", "unknown", "missing"},
+}
+"""What people often mean by a word, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +86,8 @@ class EachAnswer:
     ) -> None:
         if bool(label_column) == bool(finding_columns):
             raise UserError(
-                f"{table.source}: say where labels are: one column of them (label column), or a column for "
-                "each finding (label columns)"
+                f"{table.source}: say where labels are: in one column (--label-column), or in a column for "
+                f"each finding (--label-columns); its columns are {few(table.columns, 20)}"
             )
         self._table, self._column = table, table.column(image_column)
         for row in table.rows:
@@ -150,14 +159,20 @@ def same(cell: str, values: Sequence[str]) -> bool:
     for `0`)."""
     if any(cell.strip().lower() == value.strip().lower() for value in values):
         return True
-    return _is_number(cell) and any(_is_number(value) and float(cell) == float(value) for value in values)
+    number = _as_number(cell)
+    return number is not None and any(number == _as_number(value) for value in values)
+
+
+def _as_number(text: str) -> float | None:
+    try:
+        found = number_in(text)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    return "," not in text and _as_number(text) is not None
 
 
 class _Words:
@@ -210,6 +225,14 @@ class _Words:
             told = few([f"{name} ({number:,})" for name, number in _ranked(self.values)], 15)
             became = "mean abnormal" if self.two else "are findings"
             yield f"{self.source}: these values of column {self.column} {became}: {told}"
+        for meaning, option in (("normal", "--normal"), ("not known", "--unlabelled")):
+            words = [name for name, _ in _ranked(self.values) if name.lower() in _OFTEN[meaning]]
+            if words:
+                asked = " ".join(f"{option} {shlex.quote(word)}" for word in words)
+                yield (
+                    f"{self.source}: values of column {self.column} that often mean {meaning} were read as "
+                    f"abnormal: {few(words)}; if they do here, add {asked}"
+                )
 
     def hint(self) -> str:
         held = few([name for name, _ in _ranked(self.values)], 12)
@@ -234,7 +257,9 @@ class _Marks:
         if findings:
             return Answer("" if is_normal else "abnormal", findings)
         nothing = all(marks[name] is False for name in self.columns)
-        if is_normal and not any(marks[name] is None and row[name] for name in self.columns):
+        if is_normal and not any(
+            marks[name] is None and row[name].lower() not in ("", _NAN) for name in self.columns
+        ):
             return Answer("normal")
         return Answer("normal" if self.where_none and nothing else "")
 
@@ -246,7 +271,7 @@ class _Marks:
         if not cell:
             return None
         try:
-            return {1.0: True, 0.0: False, -1.0: None}[float(cell)]
+            return {1.0: True, 0.0: False, -1.0: None}[number_in(cell)]
         except (ValueError, KeyError):
             raise UserError(
                 f"{self.source}, line {row.line}, column {column}: {row[column]!r} is none of 1, 0, -1 or "

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from secondread.cohorts.labels.cell_numbers import number_in
 from secondread.cohorts.labels.table import LabelTable
 from secondread.cohorts.labels.table_row import TableRow
 from secondread.errors import UserError
@@ -135,7 +136,7 @@ def _numbers(table: LabelTable, row: TableRow, names: Sequence[str]) -> list[flo
     values = []
     for name in names:
         try:
-            value = float(row[name])
+            value = number_in(row[name])
         except ValueError:
             value = math.nan
         if not math.isfinite(value):

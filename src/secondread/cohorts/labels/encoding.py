@@ -40,17 +40,28 @@ def not_utf8(path: Path) -> str:
     with path.open("rb") as stream:
         data = stream.read(_LOOKED_AT)
     best = from_bytes(data, cp_isolation=list(_IN_USE)).best()
-    if b"\0" in data and (best is None or not best.encoding.startswith("utf")):
+    found = _unmarked(data) or ("" if best is None else best.encoding)
+    if b"\0" in data and not found.startswith("utf_16") and not found.startswith("utf_32"):
         return f"{path}: no text (it has bytes of value 0); save it as CSV in UTF-8"
-    if best is None:
+    if not found:
         return f"{path}: not UTF-8 text, nor text in an encoding that is known; save it as CSV in UTF-8"
-    encoding = codecs.lookup(_western(data, best.encoding)).name
+    encoding = codecs.lookup(_western(data, found)).name
     target = path.with_name(f"{path.stem}-utf8{path.suffix}")
     convert = f"iconv -f {encoding} -t utf-8 {shlex.quote(str(path))} > {shlex.quote(str(target))}"
     return (
         f"{path}: not UTF-8 text; it looks like {encoding}{_example(data, encoding)}; convert it "
         f"(`{convert}`) or save it as CSV in UTF-8"
     )
+
+
+def _unmarked(data: bytes) -> str:
+    """UTF-16 that does not say so, told by the zeros on one side of each letter; "" for anything else."""
+    if marked_encoding(data) != "utf-8-sig":
+        return ""
+    first, second = data[::2].count(0), data[1::2].count(0)
+    if not max(first, second) > len(data) // 4 or min(first, second):
+        return ""
+    return "utf_16_le" if second else "utf_16_be"
 
 
 def _western(data: bytes, encoding: str) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
@@ -29,6 +31,8 @@ _OLD_EXCEL = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _AT_ONCE = 1 << 20
 """Bytes of text in memory."""
 _ZIP = b"PK\x03\x04"
+_SAID_BY_EXCEL = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+"""A first line that names what separates the columns, for Excel alone."""
 _LEFT_OUT = "export it as CSV (UTF-8), TSV, .xlsx or .parquet"
 
 
@@ -104,10 +108,11 @@ class LabelTable:
         found = iter(lines)
         first, header = next(found, (0, ()))
         columns = tuple(name.strip() for name in header)
+        read = "".join(f" ({note.removeprefix(f'{source}: ')})" for note in notes)
         while columns and not columns[-1]:
             columns = columns[:-1]
         if not columns:
-            raise UserError(f"{source}: the table is empty; its first line names the columns")
+            raise UserError(f"{source}: the table is empty; its first line names the columns{read}")
         _check_columns(source, first, columns)
         places = {name: place for place, name in enumerate(columns)}
         made = (
@@ -117,7 +122,7 @@ class LabelTable:
         )
         rows = tuple(made) if database is None else StoredRows(database, made, places)
         if not rows:
-            raise UserError(f"{source}: no line below the header; the columns are {few(columns, 8)}")
+            raise UserError(f"{source}: no line below the header; the columns are {few(columns, 8)}{read}")
         return cls(source, columns, rows, tuple(notes))
 
     def column(self, name: str, option: str = "") -> str:
@@ -160,15 +165,18 @@ def _text(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
     encoding = marked_encoding(start)
     notes = [f"{path}: read as {encoding.upper()}"] if encoding != "utf-8-sig" else []
     try:
-        for _ in _pieces(path, encoding):
-            pass
+        no_text = any("\0" in piece for piece in _pieces(path, encoding))
     except UnicodeDecodeError:
-        raise UserError(not_utf8(path)) from None
-    first = next((line for line in _text_lines(path, encoding) if line.strip()), "")
-    delimiter = _delimiter(path, first)
+        no_text = True
+    if no_text:
+        raise UserError(not_utf8(path))
+    said = _SAID_BY_EXCEL.fullmatch(next(_text_lines(path, encoding), ""))
+    above = 1 if said else 0
+    first = next((line for line in islice(_text_lines(path, encoding), above, None) if line.strip()), "")
+    delimiter = said[1] if said else _delimiter(path, first)
     if delimiter not in (",", "\t"):
         notes.append(f"{path}: cells are separated by {delimiter!r}")
-    return _csv_lines(path, _text_lines(path, encoding), delimiter), notes
+    return _csv_lines(path, _text_lines(path, encoding), delimiter, above), notes
 
 
 def _pieces(path: Path, encoding: str) -> Iterator[str]:
@@ -181,13 +189,9 @@ def _pieces(path: Path, encoding: str) -> Iterator[str]:
 
 
 def _text_lines(path: Path, encoding: str) -> Iterator[str]:
-    """As `splitlines` has them of the whole text, with their ends."""
-    rest = ""
-    for piece in _pieces(path, encoding):
-        *lines, rest = (rest + piece).splitlines(keepends=True) or [""]
-        yield from lines
-    if rest:
-        yield rest
+    """Lines with their ends, which are those of files: other marks, such as U+2028, stay within a cell."""
+    with path.open(newline="", encoding=encoding) as stream:
+        yield from stream
 
 
 def _delimiter(path: Path, first: str) -> str:
@@ -199,15 +203,18 @@ def _delimiter(path: Path, first: str) -> str:
     return max(_DELIMITERS, key=bare.count)
 
 
-def _csv_lines(path: Path, lines: Iterable[str], delimiter: str) -> Lines:
+def _csv_lines(path: Path, lines: Iterable[str], delimiter: str, above: int) -> Lines:
+    """The rows below as many lines as stand `above` them."""
     csv.field_size_limit(max(csv.field_size_limit(), 1 << 24))
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(islice(lines, above, None), delimiter=delimiter, strict=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield reader.line_num, [text_of(cell) for cell in cells]
+                yield reader.line_num + above, [text_of(cell) for cell in cells]
     except csv.Error as error:
-        raise UserError(f"{path}, after line {reader.line_num}: not readable as CSV ({error})") from None
+        raise UserError(
+            f"{path}, after line {reader.line_num + above}: not readable as CSV ({error})"
+        ) from None
 
 
 def _excel(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
@@ -252,9 +259,11 @@ def _cells(source: str, line: int, cells: Sequence[str], count: int) -> tuple[st
     if len(cells) > count and not any(cell.strip() for cell in cells[count:]):
         cells = cells[:count]
     if len(cells) != count:
+        remedy = "quote cells that contain the separator, and fill every column"
+        if count == 1:
+            remedy = "the first line names the columns: remove what stands above these names"
         raise UserError(
-            f"{source}, line {line}: {len(cells)} cells where the header has {count} columns; quote cells "
-            "that contain the separator, and fill every column"
+            f"{source}, line {line}: {len(cells)} cells where the header has {count} columns; {remedy}"
         )
     return tuple(cell.strip() for cell in cells)
 

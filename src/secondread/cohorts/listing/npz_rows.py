@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.cohorts.row import Row
-from secondread.images.formats.npz import list_members
+from secondread.images.formats.npz import NO_ARRAYS, list_members
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.refusal import refusing
@@ -86,8 +86,13 @@ def rows_of_archive(archive: Archive, written: str, normal_class: int = 0) -> li
             for i, (label, finding) in zip(range(count), named, strict=True)
         ]
     if not rows:
-        held = ", ".join(archive.shapes) or "no arrays"
-        raise ImageError(archive.path, f"no array train_images, val_images or test_images, but {held[:300]}")
+        if not archive.shapes:
+            raise ImageError(archive.path, *NO_ARRAYS)
+        held = ", ".join(archive.shapes)
+        problem = f"no array train_images, val_images or test_images, but {held[:300]}"
+        raise ImageError(
+            archive.path, problem, "give a stack of images one of these names, and save it again"
+        )
     return rows
 
 

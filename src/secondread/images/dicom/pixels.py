@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+_PHOTOMETRIC = {
+    *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
+    *("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420"),
+}
 _JPEG_FAMILY = "1.2.840.10008.1.2.4."
 
 
@@ -106,6 +110,7 @@ def _decode(
     check_frame_count(dataset, frames, allocated)
     if str(syntax) == DEFLATED_FRAMES or (str(syntax) == RLE and allocated == 1):
         return _packed_frames(path, dataset, frame, frames, allocated, str(syntax)), photometric
+    decoder = _decoder(path, syntax)
     if syntax.is_encapsulated:
         _check_codestream(path, dataset, limits)
         if str(syntax).startswith(_JPEG_FAMILY):
@@ -117,13 +122,28 @@ def _decode(
     high = whole_number(dataset, "HighBit", stored - 1)
     odd_place = high != stored - 1 and stored <= high < allocated and not syntax.is_encapsulated
     options = {"correct_unused_bits": False} if odd_place else {}
-    pixels, facts = _decoder(path, syntax).as_array(dataset, index=frame, **options)  # type: ignore[arg-type]
+    _refuse_missing(dataset, photometric)
+    pixels, facts = decoder.as_array(dataset, index=frame, **options)  # type: ignore[arg-type]
     photometric = str(facts.get("photometric_interpretation", photometric))
     if photometric in ("YBR_FULL", "YBR_FULL_422"):
         pixels, photometric = convert_color_space(pixels, photometric, "RGB"), "RGB"
     if odd_place:
         pixels = (pixels << (allocated - 1 - high)) >> (allocated - stored)
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False), photometric
+
+
+def _refuse_missing(dataset: FileDataset, photometric: str) -> None:
+    """What the meaning of stored values hangs on is not guessed; one sample per pixel is, as everywhere."""
+    if photometric not in _PHOTOMETRIC:
+        raise HeaderValueError("PhotometricInterpretation in the header is none of DICOM's terms")
+    samples = whole_number(dataset, "SamplesPerPixel", 1)
+    dataset.SamplesPerPixel = samples
+    needed = ["BitsStored", "PixelRepresentation"] if "PixelData" in dataset else []
+    if samples > 1 and not is_encapsulated(dataset):
+        needed.append("PlanarConfiguration")
+    for keyword in needed:
+        if value(dataset, keyword) is None:
+            raise HeaderValueError(f"{keyword} is missing from the header")
 
 
 def _decoder(path: str, syntax: UID) -> Decoder:

@@ -17,6 +17,7 @@ from secondread.images.limits import LARGEST_DEFLATE_RATIO, ReadLimits
 from secondread.images.refusal import refusing
 from secondread.images.source import Reference, digest_of
 
+NO_ARRAYS = ("a zip archive that holds no NumPy arrays", "unpack it, and list the folder")
 _MAX_OPEN = 4
 _PIECE = 1 << 20
 _LARGEST_RATIO = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: LARGEST_DEFLATE_RATIO}
@@ -79,7 +80,10 @@ def read_npz(reference: Reference, limits: ReadLimits) -> Image:
     """
     name, _, number = (reference.member or "").rpartition("/")
     if not name or not number.isdecimal():
-        arrays = ", ".join(f"{m.name} {m.shape}" for m in list_members(reference.path)[:12])
+        members = list_members(reference.path)
+        if not members:
+            raise ImageError(reference.text, *NO_ARRAYS)
+        arrays = ", ".join(f"{m.name} {m.shape}" for m in members[:12])
         raise ImageError(
             reference.text, f"an archive of arrays ({arrays})", "name one image, such as #train_images/0"
         )
