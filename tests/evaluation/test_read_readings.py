@@ -45,6 +45,29 @@ def test_another_table_is_refused(made):
         Readings.read(made.manifest)
 
 
+@pytest.mark.parametrize(
+    ("changed", "encoding", "told"),
+    [
+        (
+            lambda text: text.replace(",", ";"),
+            "utf-8",
+            "separated by semicolons, as another program saved it",
+        ),
+        (
+            lambda text: "sep=;\n" + text.replace(",", ";"),
+            "utf-8",
+            "separated by semicolons, as another program saved it",
+        ),
+        (lambda text: text.replace(",", "\t"), "utf-8", "separated by tabs, as another program saved it"),
+        (lambda text: text, "utf-16", "UTF-16, as another program saved it"),
+    ],
+)
+def test_readings_that_a_spreadsheet_saved_are_named_as_such(made, changed, encoding, told):
+    made.csv.write_bytes(changed(made.csv.read_text()).encode(encoding))
+    with pytest.raises(UserError, match=f"{told}; numbers may have changed, too: give the table as"):
+        Readings.read(made.csv)
+
+
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         Readings.read(tmp_path / "readings.csv")

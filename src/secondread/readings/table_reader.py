@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from secondread import tables
+from secondread.cohorts.labels.encoding import marked_encoding
 from secondread.errors import DataError, UserError
 
 FACTS = "facts.jsonl"
+_AS_WRITTEN = "numbers may have changed, too: give the table as `secondread score` wrote it"
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 SHARDS = "shards"
 """The folder of an archive's shards (`readings.archive`), each of which holds facts, thumbnails and maps."""
 
@@ -58,7 +61,7 @@ class Table:
         _, self.columns = next(self._rows, (1, []))
         for name in needed:
             if name not in self.columns:
-                raise UserError(f"{path}: no column {name!r}; give the table that `secondread score` wrote")
+                raise UserError(f"{path}: {_lacks(name, self.columns)}")
         self.place = {name: number for number, name in enumerate(self.columns)}
 
     def _read(self) -> Iterator[tuple[int, list[str]]]:
@@ -66,6 +69,12 @@ class Table:
             with self.path.open(newline="", encoding="utf-8-sig") as file:
                 yield from tables.read(file)
         except (UnicodeDecodeError, csv.Error) as error:
+            with self.path.open("rb") as file:
+                encoding = marked_encoding(file.read(4))
+            if encoding != "utf-8-sig":
+                raise UserError(
+                    f"{self.path}: {encoding.upper()}, as another program saved it; {_AS_WRITTEN}"
+                ) from None
             raise DataError(f"{self.path}: damaged ({error}); run the same `score` again") from None
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
@@ -80,6 +89,15 @@ class Table:
     def where(self, number: int) -> str:
         """A line in words."""
         return f"{self.path}, line {number}"
+
+
+def _lacks(name: str, columns: Sequence[str]) -> str:
+    """What to say of a table without a column that is needed."""
+    together = "".join(columns)
+    mark = next((words for sign, words in _SEPARATORS.items() if sign in together), "")
+    if len(columns) < 3 and mark:
+        return f"its columns are separated by {mark}, as another program saved it; {_AS_WRITTEN}"
+    return f"no column {name!r}; give the table that `secondread score` wrote"
 
 
 def each_rank(path: Path) -> Iterator[dict[str, str]]:
