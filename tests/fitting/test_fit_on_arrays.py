@@ -85,3 +85,19 @@ def test_what_goes_with_arrays_alone_is_refused_beside_a_manifest(recipe, phanto
         secondread.fit(recipe, arrays, labels=[0])
     with pytest.raises(UserError, match="detector"):
         secondread.fit({"preprocessing": {"size": [8, 8]}}, arrays)
+
+
+def test_what_is_no_manifest_is_told_so(of_arrays, arrays, tmp_path) -> None:
+    with pytest.raises(UserError, match=r"ndarray: is no manifest; give one, its file .* manifest_of_arrays"):
+        secondread.calibrate(of_arrays, arrays, tmp_path / "calibrated")
+
+
+def test_the_spacing_of_all_axes_is_not_one_number(recipe, arrays) -> None:
+    with pytest.raises(UserError, match=r"the spacing 0\.5 is one number; give one for each axis"):
+        secondread.fit(recipe, arrays, spacing=0.5, **HOW)
+
+
+def test_a_bundle_is_calibrated_by_its_folder(recipe, phantoms, tmp_path) -> None:
+    secondread.fit(recipe, phantoms, tmp_path / "bundle", **HOW)
+    with pytest.raises(UserError, match="rate of 2 is not between"):
+        secondread.calibrate(tmp_path / "bundle", phantoms, tmp_path / "other", false_alarm_rate=2)

@@ -109,3 +109,23 @@ def test_maps_of_arrays_and_files_are_those_that_are_written(
         np.testing.assert_array_equal(by_file.maps[row.path], heat)
         np.testing.assert_array_equal(here.maps[str(number)], heat)
     assert score(mapping_bundle, images).maps is None
+
+
+@pytest.mark.parametrize("kind", ["generator", "objects", "texts", "series"])
+def test_files_come_in_whatever_holds_their_paths(kind, fitted: Bundle, phantoms) -> None:
+    paths = [Path(phantoms.reference(row)) for row in phantoms.where("split=test").rows[:3]]
+    if kind == "series":
+        pandas = pytest.importorskip("pandas")
+        given = pandas.Series(map(str, paths), index=range(5, 8))
+    else:
+        texts = np.array([str(path) for path in paths])
+        given = {"generator": (path for path in paths), "objects": np.array(paths), "texts": texts}[kind]
+    found = score(fitted, given, workers=0)
+    assert [row.score for row in found.rows] == [row.score for row in score(fitted, paths, workers=0).rows]
+
+
+def test_one_condition_is_no_list_of_them(fitted: Bundle, phantoms) -> None:
+    with pytest.raises(UserError, match=r"where is one text, and a list is meant: where=\['split=test'\]"):
+        score(fitted, phantoms, where="split=test", workers=0)
+    with pytest.raises(UserError, match="where is one text"):
+        evaluate(score(fitted, phantoms, workers=0), phantoms, where="split=test")

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 
@@ -151,3 +152,29 @@ def test_a_short_recipe_takes_the_defaults(tmp_path):
     assert recipe.cohorts.validation == 0.1
     assert recipe.precision == "auto"
     assert yaml.safe_load(recipe.to_yaml())["calibration"]["false_alarm_rate"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("preprocessing.steps=[{window: {low: 80, high: 20}}]", "low (80) must lie below high (20)"),
+        ("preprocessing.size=[48]", "size is [48]: the list should have at least 2 items, not 1"),
+    ],
+)
+def test_a_value_is_told_what_it_breaks_and_not_what_else_could_stand_there(setting, told):
+    assert mistake(setting).endswith(told)
+
+
+@pytest.mark.parametrize("seed", [-1, 3.0, "3", True, 2**63])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(UserError, match="give a whole number from 0"):
+        Recipe.load("padim").with_seed(seed)
+
+
+def test_seeds_of_numpy_are_taken():
+    assert Recipe.load("padim").with_seed(np.int64(3)) == Recipe.load("padim", set=["seed=3"])
+
+
+def test_one_text_is_no_list_of_settings():
+    with pytest.raises(UserError, match=r"set is one text, and a list is meant: set=\['seed=3'\]"):
+        Recipe.load("padim", set="seed=3")

@@ -94,7 +94,7 @@ def test_every_suggestion_is_a_recipe_that_loads(manifest: Manifest) -> None:
 
 def test_few_patients_and_missing_splits_are_told(manifest: Manifest) -> None:
     notes = " ".join(suggest(trained_on(manifest, normal=30)).notes)
-    assert "needs 19 calibration patients" in notes
+    assert "needs 19 calibration patients, and 0.2 of the 25 with normals are 5" in notes
     unsplit = replace(manifest, rows=tuple(replace(row, split="") for row in manifest.rows))
     assert "no row has a split yet" in " ".join(suggest(unsplit).notes)
 

@@ -114,10 +114,18 @@ class Manifest:
 
     @classmethod
     def of(cls, given: ManifestLike) -> Manifest:
-        """A manifest as it is, one in a file (`read`), or one in a pandas DataFrame (`from_pandas`)."""
+        """A manifest as it is, one in a file (`read`), or one in a pandas DataFrame (`from_pandas`).
+        UserError for anything else."""
         if isinstance(given, Manifest):
             return given
-        return cls.read(given) if isinstance(given, str | Path) else cls.from_pandas(given)
+        if isinstance(given, str | Path):
+            return cls.read(given)
+        if not hasattr(given, "iterrows"):
+            raise UserError(
+                f"{type(given).__name__}: is no manifest; give one, its file or a DataFrame with its "
+                "columns, and of images in memory what manifest_of_arrays makes of them"
+            )
+        return cls.from_pandas(given)
 
     @classmethod
     def from_pandas(cls, frame: DataFrame, base: str | Path = ".") -> Manifest:

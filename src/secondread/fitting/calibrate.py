@@ -24,7 +24,7 @@ from secondread.terminal.say import say
 
 
 def calibrate(
-    bundle: Bundle,
+    bundle: Bundle | str | Path,
     manifest: ManifestLike,
     out: str | Path,
     *,
@@ -34,6 +34,8 @@ def calibrate(
     progress: bool = True,
 ) -> Bundle:
     """Save to `out` the same model with p-values and thresholds from the manifest's normals.
+
+    `bundle` is one, or its folder or archive.
 
     Rows labelled normal are used, test rows never; the images count as seen from then on. The scale of
     the parts and of the maps stays. Images that the model learned from, and all images of patients that
@@ -59,6 +61,7 @@ def calibrate(
         manifest = Manifest.of(manifest)
         for note in manifest.notes:
             say(f"note: {note}", shown=progress)
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     out = Path(out)
     if false_alarm_rate is not None and not 0 < false_alarm_rate < 1:
         raise UserError(f"a false-alarm rate of {false_alarm_rate} is not between 0 and 1")

@@ -8,9 +8,9 @@ from secondread.calibration.calibration import Calibration
 from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.cohorts.cohorts import Cohorts
-from secondread.errors import UserError
 from secondread.fitting.map_normals import fitted_processing
-from secondread.fitting.preparing import HELD_OUT, scaling_cohort
+from secondread.fitting.planning import HELD_OUT, refuse_nothing_held_out
+from secondread.fitting.preparing import scaling_cohort
 from secondread.postprocessing.map_settings import MapSettings
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.scoring.scorer import Scorer
@@ -43,9 +43,7 @@ def first_calibration(
         return asked.gather(sets[cohort], getattr(cohorts, cohort), settings, seed=seed, maps=maps)
 
     scored = {cohort: gathered(cohort) for cohort in HELD_OUT}
-    for name, found in scored.items():
-        if cohorts.normal and not len(found):
-            raise UserError(f"cohort {name!r} is empty; raise cohorts.{name}")
+    refuse_nothing_held_out(cohorts.normal, scored)
     scaling = scored[scales] if scales in scored else gathered(scales)
     calibration = Calibration.fit(
         scaling,

@@ -114,7 +114,7 @@ def fit(
         )  # fmt: skip
     if cache is None and manifest.kept is not None:
         cache = manifest.kept.path / "cache"
-    recipe = recipe if seed is None else recipe.model_copy(update={"seed": seed})
+    recipe = recipe if seed is None else recipe.with_seed(seed)
     allow_code_of(recipe)
     out = Path(out)
     progress = progress and process_rank() == 0

@@ -14,7 +14,7 @@ from secondread.bundles.read_document import one_line, read_document, read_seen
 from secondread.bundles.seen import Seen, hash_patient
 from secondread.cohorts.cohorts import Cohorts
 from secondread.errors import DataError, UserError
-from secondread.fitting.preparing import HELD_OUT
+from secondread.fitting.planning import HELD_OUT
 from secondread.preprocessing.prepared_set import PreparedSet
 from secondread.recipes.recipe import Recipe
 

@@ -4,6 +4,7 @@ here: what a detector learns from is given."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +19,8 @@ from secondread.terminal.say import say
 if TYPE_CHECKING:
     from secondread.detectors.contract import Detector
 
+HELD_OUT = ("validation", "calibration")
+"""Cohorts of normals from which nothing learns: the scale of parts and maps, and the threshold."""
 AUXILIARY, NORMAL, UNLABELLED = "auxiliary", "normal", "unlabelled"
 REMEDIES = {
     NORMAL: "normal images, and no row of {source} has split train and label normal; label some so",
@@ -86,6 +89,7 @@ def planned_cohorts(
             "cohorts.auxiliary are not read"
         )
     _refuse_missing_cohorts(learns, cohorts, recipe, manifest.source or "manifest")
+    refuse_nothing_held_out(cohorts.normal, {name: getattr(cohorts, name) for name in HELD_OUT})
     _refuse_other_files(recipe, manifest, cohorts)
     return cohorts
 
@@ -101,6 +105,13 @@ def _refuse_missing_cohorts(learns: LearnsFrom, cohorts: Cohorts, recipe: Recipe
                 "--set cohorts.auxiliary=PATH"
             )
         raise UserError(f"detector {recipe.detector['name']} needs {REMEDIES[name].format(source=source)}")
+
+
+def refuse_nothing_held_out(normal: Sequence[object], held_out: Mapping[str, Sized]) -> None:
+    """Raises UserError where a cohort that scales or calibrates is empty although there are normals."""
+    for name, images in held_out.items():
+        if normal and not len(images):
+            raise UserError(f"cohort {name!r} is empty; raise cohorts.{name}")
 
 
 def _refuse_other_files(recipe: Recipe, manifest: Manifest, cohorts: Cohorts) -> None:

@@ -9,6 +9,7 @@ from secondread.cohorts.cohorts import Cohorts
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, patient_of
 from secondread.errors import DataError
+from secondread.fitting.planning import HELD_OUT
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepare import fit_preprocessing
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
@@ -22,7 +23,6 @@ from secondread.wording.lists import first_lines
 COHORTS = ("normal", "unlabelled", "abnormal", "validation", "calibration", "auxiliary")
 WITH_MASKS = ("abnormal", "auxiliary")
 """The cohorts whose masks a detector may learn from: of an unlabelled image nobody knows one."""
-HELD_OUT = ("validation", "calibration")
 MOST_UNREADABLE = 0.5
 
 

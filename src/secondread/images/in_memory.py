@@ -112,6 +112,8 @@ def image_of(
         _refuse_thin(source, pixels.shape, rank)
     elif files is not None:
         _refuse_channels(source, pixels.shape, rank, files)
+    if spacing is not None and not np.iterable(spacing):
+        raise ImageError(source, f"the spacing {spacing!r} is one number", "give one for each axis")
     if spacing is not None and (len(spacing) != rank or not all(0 < step < np.inf for step in spacing)):
         raise ImageError(
             source, f"the spacing {tuple(spacing)} is not {rank} millimetres above 0", "one for each axis"

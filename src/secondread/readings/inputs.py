@@ -28,6 +28,7 @@ from secondread.images.workers.outcome import Done
 from secondread.parquet import is_parquet
 from secondread.readings.streamed.item import Item
 from secondread.readings.streamed.items import Items
+from secondread.wording.one_text import refuse_one_text
 from secondread.wording.short import Short
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def gather(
     does; an npz gives all its images; anything else is one image. Raises UserError where a source does not
     exist, there is nothing to read, or `where` is given for something that has no columns.
     """
+    refuse_one_text(where, "where")
     listed: Sequence[Source] = [sources] if isinstance(sources, str | Path | Manifest) else list(sources)
     if not listed:
         raise UserError("nothing to score; give a manifest, a folder or files")

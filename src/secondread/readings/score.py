@@ -89,6 +89,7 @@ def score(
     1
     """
     bundle = bundle if isinstance(bundle, FittedModel) else load_model(bundle)
+    inputs = _given_once(inputs)
     if isinstance(progress, bool):
         with counting("scoring", shown=progress) as counted:
             return score(
@@ -133,6 +134,18 @@ def score(
             timeout_s=timeout_s, judges=judges,
         )  # fmt: skip
         return in_memory(bundle, found, told(results, len(found.items), progress), maps=maps)
+
+
+def _given_once(inputs: Any) -> Any:
+    """Inputs that can be gone through again: a generator as a list, and so are texts or paths in a pandas
+    Series or an array, which are files and no pixels."""
+    if isinstance(inputs, Iterator):
+        return list(inputs)
+    if getattr(inputs, "ndim", None) == 1 and not hasattr(inputs, "detach"):
+        given = list(inputs)
+        if all(isinstance(one, str | Path) for one in given):
+            return [one if isinstance(one, Path) else str(one) for one in given]
+    return inputs
 
 
 def arrays_of(inputs: Any, bundle: FittedModel) -> list[Any] | None:

@@ -7,6 +7,7 @@ dotted name, what was written, and what is allowed.
 from __future__ import annotations
 
 import math
+import operator
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from secondread.strict.limits import check
 from secondread.strict.plain_file import Unfit, read_text
 from secondread.strict.yaml_text import RECIPE, parse_yaml
 from secondread.tiling.window_settings import WindowSettings
+from secondread.wording.one_text import refuse_one_text
 from secondread.wording.short import shortened
 from secondread.wording.sizes import times
 
@@ -134,6 +136,17 @@ class Recipe(Settings):
         if isinstance(given, cls):
             return given
         return cls.from_mapping(given) if isinstance(given, Mapping) else cls.load(cast("str | Path", given))
+
+    def with_seed(self, seed: int) -> Self:
+        """The recipe with another seed: any whole number from 0 to 2^63 - 1, NumPy's own among them. Raises
+        UserError for anything else."""
+        try:
+            whole = -1 if isinstance(seed, bool) else operator.index(seed)
+        except TypeError:
+            whole = -1
+        if not 0 <= whole < 2**63:
+            raise UserError(f"seed {seed!r}: give a whole number from 0 to 2^63 - 1")
+        return self.model_copy(update={"seed": whole})
 
     @classmethod
     def from_mapping(
@@ -247,6 +260,7 @@ def _placed(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def with_assignments(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """The values with each `KEY=VALUE` put over them, such as `flow.blocks=4`. UserError for other words."""
+    refuse_one_text(assignments, "set")
     changed: dict[str, Any] = dict(values)
     for assignment in assignments:
         key, value = _parse_assignment(assignment)

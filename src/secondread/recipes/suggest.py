@@ -174,10 +174,11 @@ def _notes(manifest: Manifest, of_label: dict[str, list[Row]], patients: int) ->
         notes.append("no row has a split yet: run `secondread split` first")
     rate = CalibrationSettings().false_alarm_rate
     needed = patients_needed(rate)
-    if of_label["normal"] and round(CohortSettings().calibration * patients) < needed:
+    share = CohortSettings().calibration
+    if of_label["normal"] and (held := round(share * patients)) < needed:
         notes.append(
-            f"a threshold for {100 * rate:.0f} % false alarms needs {needed} calibration patients, a fifth "
-            f"of those with normals, and there are {patients}: readings will be ranked, and none flagged"
+            f"a threshold for {100 * rate:.0f} % false alarms needs {needed} calibration patients, and "
+            f"{share:g} of the {patients} with normals are {held}: readings will be ranked, and none flagged"
         )
     if of_label["normal"] and all(map(counts_alone, manifest)):
         notes.append("no row has a patient_id, so each image counts as a patient")

@@ -58,7 +58,7 @@ def mistakes(error: ValidationError, model: type[BaseModel], source: str, below:
 
 def _one_per_choice(error: ValidationError) -> list[ErrorDetails]:
     """Where a setting takes one of several forms, pydantic tells why each was refused; the form that
-    was meant is the one that got furthest, else the first."""
+    was meant is the one that got furthest, or whose values fit it one by one, else the first."""
     kept: list[ErrorDetails] = []
     choices: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
@@ -76,7 +76,11 @@ def _one_per_choice(error: ValidationError) -> list[ErrorDetails]:
         if any(len(place) > len(loc) and place[: len(loc)] == loc for place in places):
             kept.remove(details)  # its items are wrong, and not that there are few
     for choice, refused in choices.items():
-        furthest = [details for details in refused if len(details["loc"]) > len(choice) + 1]
+        furthest = [
+            details
+            for details in refused
+            if len(details["loc"]) > len(choice) + 1 or details["type"] == "value_error"
+        ]
         if furthest:
             at = kept.index(refused[0])
             kept[at : at + 1] = furthest
@@ -117,8 +121,9 @@ def _key(details: ErrorDetails, model: type[BaseModel], below: str) -> str:
 
 def _plain(message: str) -> str:
     message = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = message[:1].lower() + message[1:]
     message = message.replace("a valid tuple", "a list").replace("tuple should have", "the list should have")
-    return message[:1].lower() + message[1:]
+    return message.replace(" after validation", "")
 
 
 def _shown(value: Any) -> str:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from secondread.errors import UserError
 from secondread.wording.extras import install_command
 from secondread.wording.lists import few
+from secondread.wording.one_text import refuse_one_text
 
 NEEDS = {"csv": (), "tensorboard": ("tensorboard",), "mlflow": ("mlflow", "sqlalchemy", "alembic")}
 """The packages of each; the extra that brings them has its name."""
@@ -16,6 +17,7 @@ NEEDS = {"csv": (), "tensorboard": ("tensorboard",), "mlflow": ("mlflow", "sqlal
 def refuse_loggers(names: Iterable[object]) -> None:
     """Raises UserError for a name that is none, and where a logger's packages are not installed; what is no
     text is a logger itself."""
+    refuse_one_text(names, "loggers")
     for name in names:
         if not isinstance(name, str):
             continue

@@ -13,6 +13,7 @@ from secondread.cohorts.unlabelled import in_pool
 from secondread.errors import UserError
 from secondread.wording.lists import few
 from secondread.wording.numbers import count
+from secondread.wording.one_text import refuse_one_text
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ def choose_sites(
     """
     if not train or not test:
         raise UserError("say which rows are of each site: --train 'site=A' --test 'site=B'")
+    refuse_one_text(train, "train")
+    refuse_one_text(test, "test")
     home, away = manifest.where(*train), manifest.where(*test)
     names = (" and ".join(train), " and ".join(test))
     _refuse_leaks(home, away, names)

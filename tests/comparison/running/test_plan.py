@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from secondread.cohorts.manifest import Manifest
@@ -101,6 +102,10 @@ def test_one_recipe_stands_twice_under_two_names(manifest):
         (["intensity"], {"settings": ["padim:detector.x=1"]}, "no method is called padim"),
         (["intensity"], {"contamination": [0.7]}, "--contamination 0.7"),
         (["intensity"], {"seeds": []}, "--seeds"),
+        (["intensity"], {"seeds": [-1]}, "seed -1: give a whole number"),
+        ("intensity", {}, r"recipes is one text, and a list is meant: recipes=\['intensity'\]"),
+        (["intensity"], {"settings": "seed=3"}, "settings is one text"),
+        (["intensity"], {"where": "split=test"}, "where is one text"),
         (["a/b=intensity"], {}, "a name of letters"),
         ([], {}, "at least one recipe"),
         (["intensty"], {}, "did you mean intensity"),
@@ -109,6 +114,12 @@ def test_one_recipe_stands_twice_under_two_names(manifest):
 def test_a_plan_that_cannot_be_carried_out_is_refused_before_any_fit(manifest, recipes, changes, said):
     with pytest.raises(UserError, match=said):
         Plan.of(manifest, recipes, **{"seeds": [0], **changes})
+
+
+def test_seeds_may_be_those_of_numpy(manifest):
+    plan = Plan.of(manifest, ["intensity"], seeds=np.arange(2))
+    assert plan.seeds == (0, 1)
+    assert all(type(seed) is int for seed in plan.seeds)
 
 
 def test_a_manifest_without_both_labels_in_its_test_rows_is_refused(manifest):

@@ -53,3 +53,9 @@ def test_missing_packages_are_told_with_the_command(monkeypatch):
 def test_the_needs_of_a_preset_are_known_whatever_its_encoder(name):
     recipe = Recipe.load(name)
     assert known_needs(recipe) == set(recipe.about.needs)
+
+
+@pytest.mark.parametrize("cohort", ["validation", "calibration"])
+def test_a_cohort_that_a_fit_needs_at_its_end_is_missed_at_once(cohort, recipe, phantoms, tmp_path):
+    without = recipe.model_copy(update={"cohorts": recipe.cohorts.model_copy(update={cohort: 0.0})})
+    assert told(without, phantoms, tmp_path) == [f"cohort {cohort!r} is empty; raise cohorts.{cohort}"]

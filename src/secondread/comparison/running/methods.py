@@ -13,6 +13,7 @@ from secondread.errors import UserError
 from secondread.recipes.recipe import Recipe
 from secondread.recipes.unknown_names import no_such_preset
 from secondread.wording.lists import few
+from secondread.wording.one_text import refuse_one_text
 from secondread.wording.short import Short
 
 Given: TypeAlias = Recipe | Mapping[str, Any] | str
@@ -44,6 +45,8 @@ def methods_of(recipes: Recipes, settings: Sequence[str], known: Sequence[Method
 
     Raises UserError for what cannot stand in one table.
     """
+    refuse_one_text(recipes, "recipes")
+    refuse_one_text(settings, "settings")
     given = given_by_name(recipes) if isinstance(recipes, Mapping) else [_named(item) for item in recipes]
     names = [name for name, _ in given]
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -22,6 +22,7 @@ from secondread.outputs.folders import refuse_other_folder
 from secondread.outputs.whole import write_whole
 from secondread.recipes.recipe import Recipe
 from secondread.terminal.say import say
+from secondread.wording.one_text import refuse_one_text
 from secondread.wording.short import Short
 
 SEEDS = range(3)
@@ -76,7 +77,7 @@ class Plan(Short):
         return next(method for method in self.methods if method.name == name)
 
     def recipe(self, run: Run) -> Recipe:
-        recipe = self.method(run.method).recipe.model_copy(update={"seed": run.seed})
+        recipe = self.method(run.method).recipe.with_seed(run.seed)
         if not run.contamination:
             return recipe
         cohorts = recipe.cohorts.model_copy(update={"contamination": run.contamination})
@@ -192,6 +193,7 @@ class Plan(Short):
         earlier    the plan that this one goes on with: its filter and trivial baselines hold
         """
         where = where or (earlier.where if earlier else ())
+        refuse_one_text(where, "where")
         manifest = manifest.where(*where)
         known = earlier.methods if earlier else ()
         methods = methods_of(recipes, settings, known)
@@ -201,8 +203,9 @@ class Plan(Short):
             raise UserError(f"--reference {chosen}: not among {', '.join(every)}")
         if seeds is None:
             seeds = earlier.seeds if earlier else SEEDS
-        if not seeds:
+        if not len(seeds):
             raise UserError("--seeds: at least one")
+        seeds = [methods[0].recipe.with_seed(seed).seed for seed in seeds] if methods else seeds
         for share in contamination:
             if not 0 < share <= 0.5:
                 raise UserError(f"--contamination {share:g}: a share above 0 and up to 0.5")

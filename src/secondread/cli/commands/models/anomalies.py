@@ -78,7 +78,7 @@ def anomalies(
     given = own if kind is None else {"name": kind}
     ANOMALIES.chosen(given["name"], "--kind")
     make = build_anomalies(with_assignments(given, [*late, *(drawn or ())]), f"anomalies {given['name']}")
-    chosen = chosen if seed is None else chosen.model_copy(update={"seed": seed})
+    chosen = chosen if seed is None else chosen.with_seed(seed)
     rows = read_manifest(manifest, where, quiet=quiet)
     kept = open_cache(cache)
     with output_folder(output, "anomalies"):

@@ -80,7 +80,7 @@ def fit(
     rows = read_manifest(manifest, where, quiet=quiet)
     source = f"preset {recipe}" if recipe in {preset.name for preset in presets()} else recipe
     if seed is not None:
-        chosen = chosen.model_copy(update={"seed": seed})
+        chosen = chosen.with_seed(seed)
     if download_weights:
         from secondread.fitting.encoder_weights import download_missing_weights
 
