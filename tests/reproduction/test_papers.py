@@ -87,6 +87,16 @@ def test_what_the_data_do_not_allow_is_told_in_a_line_and_the_rest_is_planned(ph
         planned_tables(papers()["glow-unlabelled-curve"], phantoms, Look(), reduced=True)
 
 
+def test_a_curve_of_shares_wants_a_number_and_other_tables_do_not(labelled: Manifest) -> None:
+    methods, rates, _ = planned_tables(papers()["ddad"], labelled, Look(), reduced=False)
+    assert methods.rows
+    assert not rates.rows
+    assert "give their number with --set cohorts.unlabelled=N" in rates.left_out[0]
+    settings = ["cohorts.unlabelled=1", "cohorts.max_normal=4"]
+    _, rates, _ = planned_tables(papers()["ddad"], labelled, Look(), reduced=False, settings=settings)
+    assert "R_dual-AE-U-at-1" in [row.name for row in rates.rows]
+
+
 def test_a_curve_has_no_point_of_more_images_than_there_are(labelled: Manifest) -> None:
     settings = ["cohorts.unlabelled=4", "cohorts.anomaly_rate=0.25"]
     normal, _ = planned_tables(

@@ -18,7 +18,7 @@ from secondread.reproduction.paper import Figure, Paper, PaperTable, Row
 from secondread.wording.lists import few
 
 ALL = "all"
-RATE = "cohorts.anomaly_rate="
+RATE, NUMBER = "cohorts.anomaly_rate=", "cohorts.unlabelled="
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,9 @@ def _planned(
             if not (given and setting.startswith(RATE))
         ]
         wanted = [*own, *_at(table, at), *_for_row(settings, row.name)]
+        if unequal := _of_no_size(table, wanted):
+            left_out.setdefault(unequal, []).append(name)
+            continue
         filled = [_filled(setting, findings) for setting in wanted]
         recipe = _recipe(table, row, reduced, filled)
         try:
@@ -191,6 +194,15 @@ def _filled(setting: str, findings: Sequence[str]) -> str:
     for number, finding in enumerate(findings, 1):
         setting = setting.replace(f"#{number}", f'"{finding}"')
     return setting
+
+
+def _of_no_size(table: PaperTable, settings: Sequence[str]) -> str:
+    """That a curve of shares of unlabelled images is not told how many: each would have another number."""
+    if table.curve is None or f"{table.curve.setting}=" != RATE:
+        return ""
+    if any(setting.startswith(NUMBER) for setting in settings):
+        return ""
+    return f"it compares equally many unlabelled images; give their number with --set {NUMBER}N"
 
 
 def _asks_for_more(table: PaperTable, value: float | None, cohorts: Cohorts) -> str:

@@ -100,6 +100,8 @@ def test_one_recipe_stands_twice_under_two_names(manifest):
         (["intensity", "intensity"], {}, "named twice"),
         (["intensity"], {"reference": "padim"}, "--reference padim"),
         (["intensity"], {"settings": ["padim:detector.x=1"]}, "no method is called padim"),
+        (["intensity"], {"settings": ["seed=3"]}, "give --seeds"),
+        (["intensity"], {"settings": ["intensity:seed=3"]}, "give --seeds"),
         (["intensity"], {"contamination": [0.7]}, "--contamination 0.7"),
         (["intensity"], {"seeds": []}, "--seeds"),
         (["intensity"], {"seeds": [-1]}, "seed -1: give a whole number"),

@@ -135,7 +135,9 @@ def _named(item: str) -> tuple[str, str]:
 
 def _assign(setting: str, own: Mapping[str, list[str]]) -> None:
     """Hand a setting to the method before its colon, or to all."""
-    name, colon, _ = setting.partition("=")[0].partition(":")
+    name, colon, key = setting.partition("=")[0].partition(":")
+    if (key if colon else name).strip() == "seed":
+        raise UserError(f"--set {setting}: all methods of a comparison have the same seeds; give --seeds")
     if not colon:
         for every in own.values():
             every.append(setting)
