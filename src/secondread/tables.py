@@ -25,7 +25,6 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-](inf|nan)")
 _ESCAPED = re.compile(r"'*[\s\ufeff=+\-@＝＋－＠]|'+%")
 _APART = "\0"
 _TO_ESCAPE = re.compile(rf"{_APART}(?!(?:{_NUMBER.pattern})(?:{_APART}|\Z))(?:{_ESCAPED.pattern})")
-_MARKS = re.compile('[,"\n\r]')
 _LIST = ";"
 OF_IMAGES = {
     "path": {"path"},
@@ -52,8 +51,6 @@ def line(cells: Iterable[str]) -> str:
     texts = list(cells)
     if not as_written(texts):
         texts = [cell_of(text) for text in texts]
-    if len(texts) > 1 and not _MARKS.search("".join(texts)):
-        return ",".join(texts) + "\n"
     return _joined(texts, ",") + "\n"
 
 
@@ -80,7 +77,7 @@ def line_with_list(cells: Iterable[str], texts: Iterable[str]) -> Iterator[str]:
     for part in _parts(texts):
         first, parts = first if parts else part, parts + 1
         utf8 = utf8 and _is_utf8(part)
-        quoted = quoted or _quoted(part, ",") != part
+        quoted = quoted or _needs_quotes(part, ",")
     if parts < 2:
         yield line([*cells, joined(list(texts))])
         return
@@ -166,18 +163,22 @@ def _joined(cells: Sequence[str], delimiter: str) -> str:
     """As RFC 4180 has it. Python's writer leaves a carriage return bare unless lines end with one."""
     if len(cells) == 1 and not cells[0]:
         return '""'
+    if not _needs_quotes("".join(cells), delimiter):
+        return delimiter.join(cells)
     return delimiter.join(_quoted(cell, delimiter) for cell in cells)
 
 
 def _cells(column: Sequence[str]) -> Sequence[str]:
     """The cells of one column, each as it stands in a line."""
-    quoted = _MARKS.search("".join(column)) is not None
+    quoted = _needs_quotes("".join(column), ",")
     if as_written(column):
         return [_quoted(cell, ",") for cell in column] if quoted else column
     return [_quoted(cell_of(cell), ",") for cell in column]
 
 
 def _quoted(cell: str, delimiter: str) -> str:
-    if delimiter in cell or '"' in cell or "\n" in cell or "\r" in cell:
-        return '"' + cell.replace('"', '""') + '"'
-    return cell
+    return '"' + cell.replace('"', '""') + '"' if _needs_quotes(cell, delimiter) else cell
+
+
+def _needs_quotes(text: str, delimiter: str) -> bool:
+    return delimiter in text or '"' in text or "\n" in text or "\r" in text

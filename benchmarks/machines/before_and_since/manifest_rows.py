@@ -25,6 +25,7 @@ from in_turns import Measured, add_arguments, table, used
 
 COLUMNS = ("path", "label", "finding", "patient_id", "study_id", "site", "age")
 SPLIT = ("split", "{rows}.csv", "--seed", "1")
+SPLIT_PARQUET = ("split", "{rows}.parquet", "--seed", "1")
 COMMANDS: dict[str, Sequence[str]] = {
     "the look, CSV": ("look", "{rows}.csv"),
     "the look, Parquet": ("look", "{rows}.parquet"),
@@ -33,18 +34,9 @@ COMMANDS: dict[str, Sequence[str]] = {
     "shards of 1,000, Parquet": ("shards", "{rows}.parquet"),
     "split, CSV": (*SPLIT, "-o", "{out}.csv"),
     "split, CSV to Parquet": (*SPLIT, "-o", "{out}.parquet"),
-    "split, Parquet to CSV": ("split", "{rows}.parquet", "--seed", "1", "-o", "{out}.csv"),
+    "split, Parquet to CSV": (*SPLIT_PARQUET, "-o", "{out}.csv"),
     "split of ten folds": (*SPLIT, "--folds", "10", "-o", "{out}.csv"),
-    "folds of a Parquet file": (
-        "split",
-        "{rows}.parquet",
-        "--seed",
-        "1",
-        "--folds",
-        "10",
-        "-o",
-        "{out}.parquet",
-    ),
+    "folds of a Parquet file": (*SPLIT_PARQUET, "--folds", "10", "-o", "{out}.parquet"),
     "split, --where site=north": (*SPLIT, "--where", "site=north", "-o", "{out}.csv"),
 }
 
