@@ -171,9 +171,11 @@ def _text(path: Path, start: bytes) -> tuple[Lines, Sequence[str]]:
     if no_text:
         raise UserError(not_utf8(path))
     said = _SAID_BY_EXCEL.fullmatch(next(_text_lines(path, encoding), ""))
-    above = 1 if said else 0
-    first = next((line for line in islice(_text_lines(path, encoding), above, None) if line.strip()), "")
-    delimiter = said[1] if said else _delimiter(path, first)
+    if said:
+        delimiter, above = said[1], 1
+    else:
+        first = next((line for line in _text_lines(path, encoding) if line.strip()), "")
+        delimiter, above = _delimiter(path, first), 0
     if delimiter not in (",", "\t"):
         notes.append(f"{path}: cells are separated by {delimiter!r}")
     return _csv_lines(path, _text_lines(path, encoding), delimiter, above), notes
