@@ -136,6 +136,7 @@ def test_fewer_normals_than_asked_for_and_files_that_cannot_be_read_are_told(
     said = run(films.source, "-n", 50, "--recipe", small, "-o", tmp_path / "out", code=1)
     assert "of 50 images are there to show" in said
     assert "not read: " in said
+    assert re.search(r"\n1 of \d+ training normals that were drawn cannot be read; `check` lists all", said)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert faults(page) == []
     assert "of 50 asked for" in page

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -248,7 +249,8 @@ def test_unreadable_files_leave_index_fit_and_calibrate_partial(
 
     site = a_site(tmp_path)
     site.write_text(site.read_text() + "films/text.png,normal,broken\n")
-    run("calibrate", copied, site, "-o", tmp_path / "c", *cache, code=1)
+    said = run("calibrate", copied, site, "-o", tmp_path / "c", *cache, code=1)
+    assert re.search(r"\n1 of \d+ normals cannot be read and are left out; `check` lists them", said)
     assert Bundle.load(tmp_path / "c").calibration.images.patients == 25
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from secondread.bundles.bundle import Bundle
 from secondread.calibration.conformal import spread
 from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.errors import DataError, UserError
 from secondread.images.read import read_image
 from secondread.readings.score import score
@@ -110,6 +112,21 @@ def test_the_whole_path_is_compared_on_normals(
     assert found.flags == 0
     assert found.score / found.spread <= 1e-4
     assert "checked on 6 normals" in next(found.lines())
+
+
+def test_what_cannot_be_compared_on_is_named(
+    mapping_bundle: Bundle, exported: Exported, phantoms: Manifest, tmp_path: Path
+) -> None:
+    (tmp_path / "text.png").write_text("words")
+    broken = Row(str(tmp_path / "text.png"), "test", "normal")
+    some = replace(phantoms.where("split=test"), rows=(broken, *phantoms.where("split=test").rows))
+    lines = list(compare_on(mapping_bundle, exported, some, workers=0).lines())
+    assert lines[0].startswith(f"not read: {tmp_path / 'text.png'}: ")
+    assert "checked on 6 normals, 1 could not be read" in lines[1]
+    with pytest.raises(DataError, match=r"none of 1 normal can be read to check with; first: \S*text.png: "):
+        compare_on(mapping_bundle, exported, replace(some, rows=(broken,)), workers=0)
+    with pytest.raises(UserError, match="no row has label normal to check with"):
+        compare_on(mapping_bundle, exported, replace(some, rows=()), workers=0)
 
 
 def test_it_is_read_where_torch_is_not_installed(

@@ -63,6 +63,13 @@ def test_an_unknown_preset_names_the_nearest_and_where_all_are_listed():
         Recipe.load("aeflo")
 
 
+def test_a_preset_in_other_capitals_is_known_again():
+    with pytest.raises(UserError, match=r"no preset is called 'AEFLOW'; did you mean aeflow "):
+        Recipe.load("AEFLOW")
+    with pytest.raises(UserError, match=r"did you mean the preset padim\?$"):
+        Recipe.load("PaDiM.yaml")
+
+
 def test_names_with_commas_are_told_that_spaces_separate_them():
     with pytest.raises(UserError, match=r"'padim, aeflow': .* separated by spaces, as in padim aeflow$"):
         Recipe.load("padim, aeflow")

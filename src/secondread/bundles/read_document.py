@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,6 +17,7 @@ from secondread.errors import DataError, UserError
 from secondread.strict.json_text import DOCUMENT, parse_json
 from secondread.strict.limits import Limits
 from secondread.strict.plain_file import Unfit, read_plain
+from secondread.wording.near_names import near_names
 
 EXPORTED = "export.json"
 """By which the folder of an exported bundle is told."""
@@ -42,7 +42,7 @@ def _expect_folder(path: Path) -> None:
         folder, near = path, _bundles_in(path)
         why = f"it has no {BUNDLE}" if os.access(path, os.R_OK | os.X_OK) else "it cannot be read"
     else:
-        folder, near = path.parent, get_close_matches(path.name, _bundles_in(path.parent))
+        folder, near = path.parent, near_names(path.name, _bundles_in(path.parent))
         why = "there is no such folder"
     meant = " or ".join(str(folder / name) for name in near[:3])
     remedy = f"did you mean {meant}?" if near else "give the folder that `fit -o` wrote"

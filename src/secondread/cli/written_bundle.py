@@ -24,15 +24,21 @@ def write_bundle(
     allow: Sequence[str],
     force: bool,
     quiet: bool,
-) -> None:
-    """Write the bundle as graphs, and say what came of it. Raises what `exporting.export` raises."""
+) -> bool:
+    """Write the bundle as graphs, and say what came of it; whether all images of `check` could be read.
+
+    Raises what `exporting.export` and `exporting.whole_path.compare_on` raise.
+    """
     from secondread.bundles.bundle import Bundle
     from secondread.exporting.export import already, export, size_of
+    from secondread.exporting.whole_path import compare_on, normals_of
     from secondread.outputs.folders import beside
     from secondread.outputs.run_record import RunRecord
 
     record = RunRecord("export", sys.argv)
     rows = None if check is None else read_manifest(check, quiet=quiet)
+    if rows is not None:
+        normals_of(rows)  # before anything is written
     loaded = Bundle.load(place, allow=allow)
     there = not force and already(output, loaded)
     exported = export(loaded, output, force=force)
@@ -44,8 +50,9 @@ def write_bundle(
             for remark in exported.graph.form.remarks:
                 say(f"note: {remark}")
             say(f"{size_of(output)}; `score` takes it in place of the bundle, without torch")
-    if rows is not None:
-        from secondread.exporting.whole_path import compare_on
-
-        for line in compare_on(loaded, exported, rows, workers=workers).lines():
-            say(line)
+    if rows is None:
+        return True
+    found = compare_on(loaded, exported, rows, workers=workers)
+    for line in found.lines():
+        say(line)
+    return not found.unread

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from difflib import get_close_matches
 from pathlib import Path
 
 from secondread.cohorts.labels.encoding import not_utf8
 from secondread.images.first_bytes import format_of
 from secondread.parquet import SUFFIXES
+from secondread.wording.near_names import near_names
 
 _START = 1024
 _TABLES = (".xlsx", ".xlsm", ".xls")
@@ -23,7 +23,7 @@ def missing(path: Path) -> str:
         for each in path.parent.iterdir()
         if each.suffix.lower() in (".csv", *SUFFIXES) and each.exists()
     ]
-    near = get_close_matches(path.name, names, 3, 0.6)
+    near = near_names(path.name, names)
     meant = f"did you mean {' or '.join(near)}?" if near else "give the path of a CSV file"
     return f"{path}: no such manifest; {meant}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from itertools import repeat
 
 import numpy as np
@@ -15,6 +14,7 @@ from secondread.cohorts.columns import COLUMNS
 from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.cohorts.row import PackedRows, Row, patient_of_cells
 from secondread.errors import UserError
+from secondread.wording.near_names import near_names
 from secondread.wording.numbers import count
 
 Numbers = NDArray[np.int64]
@@ -88,7 +88,7 @@ def _no_column(name: str, column: str, manifest: Manifest) -> str:
     """That a column to stratify by is not there, which ones may be, and how to have it."""
     filled = [each for each in COLUMNS if any(row.value(each) for row in manifest.rows)]
     useful = [each for each in (*filled, *manifest.extra_columns) if each not in _OF_ONE_IMAGE]
-    near = get_close_matches(column, useful, 1, 0.6)
+    near = near_names(column, useful, 1)
     meant = f"did you mean {near[0]}? " if near else ""
     return (
         f"{name}: no column {column!r} to stratify by; {meant}there are {', '.join(useful) or 'none'}; add "

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar
 
 from secondread.cohorts.row import Row
 from secondread.datasets.public_folder import Form, PublicFolder
 from secondread.errors import UserError
+from secondread.wording.near_names import near_names
 
 CXR_STEP = 'the DICOM step of DDAD and MedIAnomaly: --set "preprocessing.steps=[{window: ddad}]"'
 """MONOCHROME1 turned round and each image from its lowest to its highest value, as a recipe's setting."""
@@ -110,7 +110,7 @@ class Dataset(ABC):
                 f"--{unknown[0]}: the data set {cls.name()} has no such choice; it takes {options}"
             )
         if choices.protocol and choices.protocol not in cls.protocols:
-            near = get_close_matches(choices.protocol, cls.protocols, n=1)
+            near = near_names(choices.protocol, cls.protocols, 1)
             meant = f"did you mean {near[0]}? " if near else ""
             raise UserError(
                 f"--protocol {choices.protocol}: unknown to {cls.name()}; {meant}it has "

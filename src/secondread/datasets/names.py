@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from pathlib import Path
 
 from secondread.datasets import DATASETS
@@ -11,6 +10,7 @@ from secondread.datasets.public_folder import located
 from secondread.errors import UserError
 from secondread.registry.outside import allow, is_place
 from secondread.wording.lists import few
+from secondread.wording.near_names import near_names
 
 
 def dataset_named(name: str) -> type[Dataset]:
@@ -64,7 +64,7 @@ def _near(name: str) -> list[str]:
         if len(name) > 2
         and (name in each or each in name or any(word in name for word in _hints(DATASETS.find(each).hint)))
     ]
-    return part or get_close_matches(name, [*DATASETS, *DATASETS.offered], n=3)
+    return part or near_names(name, [*DATASETS, *DATASETS.offered])
 
 
 def _hints(hint: str) -> list[str]:

@@ -10,12 +10,14 @@ import numpy as np
 from secondread.bundles.bundle import Bundle
 from secondread.calibration.conformal import spread
 from secondread.cohorts.manifest import Manifest
-from secondread.errors import UserError
+from secondread.cohorts.row import Row
+from secondread.errors import DataError, UserError
 from secondread.exporting.exported import Exported
 from secondread.images.image import ImageError
 from secondread.images.workers.cores import available_cores
 from secondread.preprocessing.prepare import prepare_many
 from secondread.preprocessing.prepared import stack
+from secondread.wording.lists import first_lines
 from secondread.wording.numbers import count, significant
 
 
@@ -23,7 +25,7 @@ from secondread.wording.numbers import count, significant
 class WholePath:
     """How far an exported bundle lies from its bundle on images of a manifest.
 
-    images      that were read by both; `unreadable` by neither
+    images      that were read by both; `unread` by neither: why, a line for each
     spread      of the scores of the calibration normals
     score, map  the largest difference, in the scores' and the map's unit; `width` of the maps' colour scale
     baselines   the largest difference of each baseline's score, in its own spreads
@@ -34,7 +36,7 @@ class WholePath:
     spread: float
     width: float
     images: int = 0
-    unreadable: int = 0
+    unread: list[str] = field(default_factory=list)
     score: float = 0.0
     p_value: float = 0.0
     flags: int = 0
@@ -43,7 +45,8 @@ class WholePath:
 
     def lines(self) -> Iterator[str]:
         """In words."""
-        unread = f", {self.unreadable} could not be read" if self.unreadable else ""
+        yield from first_lines("not read", self.unread, 5)
+        unread = f", {len(self.unread):,} could not be read" if self.unread else ""
         yield (
             f"checked on {count(self.images, 'normal')}{unread}: scores differ by at most "
             f"{significant(self.score / self.spread)} of their spread over normals, p-values by "
@@ -58,8 +61,11 @@ class WholePath:
 def compare_on(
     bundle: Bundle, exported: Exported, manifest: Manifest, *, workers: int | None = None
 ) -> WholePath:
-    """Both on the manifest's normals, whatever their split. UserError where none can be read."""
-    normals = [row for row in manifest.rows if row.label == "normal"]
+    """Both on the manifest's normals, whatever their split.
+
+    Raises UserError where there is none, DataError where none can be read.
+    """
+    normals = normals_of(manifest)
     scale = bundle.calibration.map_scale
     found = WholePath(
         spread=spread(bundle.calibration.images.scores) or 1.0,
@@ -72,7 +78,7 @@ def compare_on(
     )
     for prepared in stream:
         if isinstance(prepared, ImageError):
-            found.unreadable += 1
+            found.unread.append(str(prepared))
             continue
         pixels, valid = stack([prepared])
         here, there = (one.judge(pixels, valid, [prepared.digest], maps=True) for one in (bundle, exported))
@@ -88,10 +94,22 @@ def compare_on(
             apart = _apart(values, there.baselines[name]) / own
             found.baselines[name] = max(found.baselines.get(name, 0.0), apart)
     if not found.images:
-        raise UserError(
-            f"{manifest.source}: none of {count(len(normals), 'normal')} can be read to check with"
+        raise DataError(
+            f"{manifest.source}: none of {count(len(normals), 'normal')} can be read to check with; first: "
+            f"{found.unread[0]}"
         )
     return found
+
+
+def normals_of(manifest: Manifest) -> list[Row]:
+    """The rows that are compared on. UserError where there is none."""
+    normals = [row for row in manifest.rows if row.label == "normal"]
+    if not normals:
+        raise UserError(
+            f"{manifest.source}: no row has label normal to check with; give a manifest of normal images, as "
+            "`secondread index` writes it of a folder `normal`"
+        )
+    return normals
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> float:

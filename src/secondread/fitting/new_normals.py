@@ -81,7 +81,13 @@ def new_normals(
     for line in first_lines("not read", errors, 5):
         say(line, shown=shown)
     if rows and not len(images):
-        raise DataError(f"none of {len(rows)} normals can be read; first: {errors[0]}")
+        raise DataError(f"none of {count(len(rows), 'normal')} can be read; first: {errors[0]}")
+    if errors:
+        say(
+            f"{len(errors):,} of {count(len(rows), 'normal')} cannot be read and are left out; "
+            "`check` lists them",
+            shown=shown,
+        )
     at = learnt_images(images, seen)
     copies = sorted(rows[position].path for position in at)
     if copies:

@@ -25,6 +25,7 @@ from secondread.terminal.counting import counting
 from secondread.terminal.say import say
 from secondread.training.seeds import derive_seed, seeded_generator
 from secondread.wording.lists import first_lines
+from secondread.wording.numbers import count
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,12 @@ def preview_anomalies(
         prepared = prepare_set(references, preprocessing, cache=cache, workers=workers, progress=note)
     for line in first_lines("not read", prepared.errors, 5):
         say(line, shown=shown)
+    if prepared.errors:
+        say(
+            f"{len(prepared.errors):,} of {count(len(rows), 'training normal')} that were drawn cannot be "
+            "read; `check` lists all",
+            shown=shown,
+        )
     if not len(prepared):
         raise DataError(f"none of {len(rows)} training normals can be read; first: {prepared.errors[0]}")
     values, valid = prepared.batch(range(len(prepared)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from difflib import get_close_matches
 from pathlib import Path
 
 from secondread.wording.lists import few
+from secondread.wording.near_names import near_names
 
 LIST = "`secondread recipes` lists the presets"
 SUFFIXES = (".yaml", ".yml")
@@ -17,7 +17,7 @@ def no_such_preset(name: str, known: Collection[str]) -> str:
     parts = [part.strip() for part in name.replace(";", ",").split(",") if part.strip()]
     if len(parts) > 1:
         return f"{name!r}: the names of recipes are separated by spaces, as in {' '.join(parts)}"
-    near = get_close_matches(name, known, n=3, cutoff=0.6) or get_close_matches(name, known, n=1, cutoff=0.4)
+    near = near_names(name, known) or near_names(name, known, 1, 0.4)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     return f"no preset is called {name!r}; {hint}{LIST}; a recipe of your own is given as its .yaml file"
 
@@ -28,9 +28,9 @@ def no_such_file(path: Path, known: Collection[str]) -> str:
     if not folder.is_dir():
         return f"{path}: no such file, and there is no folder {folder}; {LIST}"
     beside = sorted(file.name for file in folder.iterdir() if file.suffix in SUFFIXES)
-    stems = get_close_matches(path.stem, {Path(name).stem for name in beside}, n=3, cutoff=0.6)
+    stems = near_names(path.stem, {Path(name).stem for name in beside})
     near = [name for name in beside if Path(name).stem in stems]
-    preset = get_close_matches(path.stem, known, n=1, cutoff=0.75)
+    preset = near_names(path.stem, known, 1, 0.75)
     meant = [*(str(folder / name) for name in near), *(f"the preset {name}" for name in preset)]
     if meant:
         return f"{path}: no such file; did you mean {' or '.join(meant)}?"

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoints, entry_points
@@ -27,6 +26,7 @@ from secondread.registry.outside import (
     is_place,
     refuse_forbidden,
 )
+from secondread.wording.near_names import near_names
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class Registry(Generic[T]):
         if name in self.instead:
             return f"{name!r}: {self.instead[name]}"
         known = [*self.built_in, *self.offered]
-        near = get_close_matches(name[:80], known, n=1)
+        near = near_names(name[:80], known, 1)
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{name[:80]!r}; {hint}{self.kinds} are {', '.join(known)}, and module:Class of your own"
 

@@ -17,6 +17,7 @@ def refuse_unknown_device(name: str | None) -> None:
     """UserError for a name that no machine has as a device; whether this one has it is torch's to say."""
     if name is None or KNOWN.fullmatch(str(name)):
         return
-    meant = MEANT.get(str(name).strip().lower().partition(":")[0])
+    plain = str(name).strip().lower()
+    meant = plain if KNOWN.fullmatch(plain) else MEANT.get(plain.partition(":")[0])
     hint = f"did you mean {meant}? " if meant else ""
     raise UserError(f"device {name!r} is not known; {hint}use auto, cpu, cuda or cuda:1")

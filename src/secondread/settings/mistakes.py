@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from secondread.errors import UserError
+from secondread.wording.near_names import near_names
 
 LONGEST = 80
 """Characters of what was written that a line repeats."""
@@ -101,7 +101,7 @@ def _line(details: ErrorDetails, model: type[BaseModel], source: str, below: str
     match details["type"]:
         case "extra_forbidden":
             allowed = _allowed_names(path[:-1], model)
-            near = get_close_matches(str(path[-1]), allowed, n=1)
+            near = near_names(path[-1], allowed, 1)
             hint = f"did you mean {near[0]}? " if near else ""
             return f"{where} is not a setting; {hint}allowed here: {', '.join(allowed)}"
         case "missing":

@@ -7,7 +7,6 @@ import csv
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
@@ -21,6 +20,7 @@ from secondread.outputs.temporary_database import TemporaryDatabase
 from secondread.tables import plain_name, text_of
 from secondread.wording.extras import install_command
 from secondread.wording.lists import few
+from secondread.wording.near_names import near_names
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -134,7 +134,7 @@ class LabelTable:
         if len(alike) == 1:
             return alike[0]
         plain = {plain_name(column): column for column in self.columns}
-        near = [plain[found] for found in get_close_matches(plain_name(name), plain, 3, 0.6)]
+        near = [plain[found] for found in near_names(plain_name(name), plain)]
         meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise UserError(
             f"{self.source}: no column {name!r}{f' ({option})' if option else ''}; {meant}"
@@ -275,7 +275,7 @@ def _near_files(path: Path) -> str:
         names = [each.name for each in path.parent.iterdir() if each.is_file()]
     except OSError:
         return f": there is no folder {path.parent}"
-    near = get_close_matches(path.name, names, 3, 0.6)
+    near = near_names(path.name, names)
     return (
         f"; did you mean {' or '.join(near)}?" if near else "; give the path of a CSV, TSV, .xlsx or .parquet"
     )

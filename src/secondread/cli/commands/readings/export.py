@@ -51,7 +51,7 @@ def export(
     ONNX: graphs, arrays and JSON, which `score` takes in place of the bundle, without torch. DICOM: for each
     source study a structured report and, where there are maps, segmentations, parametric maps and overlays.
     FHIR: a DiagnosticReport with Observations; for both, the same command goes on where it stopped. Exit 1
-    where some images have no result.
+    where some images have no result, or could not be read to check with.
     """
     fitted = is_bundle(source)
     chosen = to or ("onnx" if fitted else "dicom")
@@ -59,6 +59,8 @@ def export(
         raise UserError(f"--to {chosen}: a bundle is written as onnx, readings as dicom or fhir")
     if fitted and chosen != "onnx":
         raise UserError(f"{source}: is a bundle, which is written as onnx; for {chosen} give readings")
+    if (source / "export.json").is_file():
+        raise UserError(f"{source}: is an exported bundle already, which `score` takes")
     if not fitted and not (source.is_file() or (source / "readings.csv").is_file()):
         raise UserError(
             f"{source}: neither a bundle nor readings (no bundle.json, no readings.csv); give the folder "
@@ -67,10 +69,12 @@ def export(
     if chosen == "onnx" and not fitted:
         raise UserError(f"{source}: is no bundle, and readings are written as dicom or fhir")
     if chosen == "onnx":
-        write_bundle(
+        all_read = write_bundle(
             source, output, check=check, workers=workers, allow=allow_code or (), force=force, quiet=quiet
         )
         typer.echo(output)
+        if not all_read:
+            raise typer.Exit(FINDINGS)
         return
     if check is not None or force:
         raise UserError(f"{'--check' if check else '--force'} is for bundles, and {source} holds readings")
