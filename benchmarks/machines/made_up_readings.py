@@ -105,7 +105,7 @@ def main() -> None:
             }
             fingerprint = f"{n % 4000} 1795869710460455753 1795869711855164514 {5597573 + n}"
             table.append(reading, facts, picture, patient=patient, fingerprint=fingerprint)
-            studies.add(reading, as_text(reading.score), patient)
+            studies.add(path, as_text(reading.score), reading.study_id, reading.error, patient)
         table.finish()
         studies.write(out / STUDIES, 1)
     given = Inputs((), str(manifest), Manifest.read(manifest).digest, str(folder))

@@ -22,7 +22,7 @@ from secondread.evaluation.promise import Promise
 from secondread.evaluation.units import Unit, Units
 from secondread.metrics.decisions import flag_everything_f1
 from secondread.readings.readings import Readings
-from secondread.readings.streamed.packed_readings import FLAGGED, NOT_FLAGGED, UNJUDGED
+from secondread.readings.streamed.reading_blocks import FLAGGED, NOT_FLAGGED, UNJUDGED
 from secondread.texts import Texts
 from secondread.wording.short import Short
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import IO, Generic, TypeVar
 
 from secondread.outputs.temporary import room_for, temporary_file
@@ -58,13 +59,17 @@ class NamedRecords(Mapping[str, T], Generic[T]):
         if not isinstance(name, str):
             return None
         file = self._filled()
-        for at in (self._next, *reversed(self._places.of(name))) if self._ends else ():
+        for at in chain((self._next,), self._others(name)) if self._ends else ():
             if at not in self._superseded:
                 own, record = self._at(file, at)
                 if own == name:
                     self._next = (at + 1) % len(self._ends)
                     return record
         return None
+
+    def _others(self, name: str) -> Iterator[int]:
+        """Where a name may stand, looked up when the first is asked for."""
+        yield from reversed(self._places.of(name))
 
     def __getitem__(self, name: str) -> T:
         record = self._found(name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,22 @@ from secondread.outputs.folders import RECORD
 from secondread.outputs.run_record import now
 from secondread.outputs.temporary import TemporaryFolder
 from secondread.outputs.whole import cannot_write, whole_file
-from secondread.readings.reading import as_text
 from secondread.readings.readings import Readings
 from secondread.readings.rejudging import judged_again, refuse_other_model
 from secondread.readings.score_record import RUN
 from secondread.readings.streamed.beside_readings import patients_in
 from secondread.readings.streamed.many_studies import many_studies
-from secondread.readings.streamed.packed_readings import FLAGGED, UNJUDGED, PackedReadings
+from secondread.readings.streamed.packed_readings import PackedReadings
 from secondread.readings.streamed.packed_studies import PackedStudies
+from secondread.readings.streamed.reading_blocks import FLAGGED, UNJUDGED
 from secondread.readings.studies import STUDIES
-from secondread.readings.table_reader import FACTS, read_facts
+from secondread.readings.table_reader import FACTS, lines_and_facts, read_facts
 from secondread.readings.table_writer import READINGS
 from secondread.strict.json_text import read_object
 
-_JUDGED = ("score", "p_value", "flagged", "score_without_complexity")
+_NUMBERS = ("score", "p_value", "score_without_complexity")
+_FLAG_CELLS = ("", "false", "true")
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,12 @@ class Rejudged:
         kept = TemporaryFolder()
         patients = patients_in(folder)
         with many_studies(kept.path, point.calibration, len(rows)) as studies:
-            for row in rows:
-                if row.study_id:
-                    studies.add(row, as_text(row.score), patients.get(row.path, ""))
+            scores = rows.numbers("score").data
+            for path, study, score, error in zip(
+                rows.paths, rows.studies, scores, rows.text("error"), strict=True
+            ):
+                if study:
+                    studies.add(path, _cell(score), study, error, patients.get(path, ""))
             studies.write(kept.path / STUDIES, 0)
         return cls(folder, point, before, rows, PackedStudies.read(kept.path / STUDIES), kept)
 
@@ -168,24 +173,42 @@ class Rejudged:
 
     def _readings(self) -> Iterator[bytes]:
         """The table with other cells, and all else as it stands."""
-        seen = read_seen(self.point.folder, self.point.document).recall()
         with (self.folder / READINGS).open(encoding="utf-8-sig", newline="") as file:
             lines = (cells for _, cells in tables.read(file))
             header = next(lines)
             yield tables.line(header).encode()
             place = {name: number for number, name in enumerate(header)}
-            following = 0
-            for line in lines:
-                at = self._at(line[place["path"]], following)
-                row, following = self.rows[at], at + 1
-                if not row.failed and not line[place["error"]]:
-                    cells: dict[str, Any] = {name: getattr(row, name) for name in _JUDGED}
-                    known = (*row.seen.split(";"), *seen.cohorts(row.digest, "").split(";"))
-                    cells["seen"] = ";".join(dict.fromkeys(filter(None, known)))
-                    for name, value in cells.items():
-                        if name in place:
-                            line[place[name]] = as_text(value)
-                yield tables.line(line).encode()
+            judged, failed, following = self._judged(place), self.rows.failed.tobytes(), 0
+            while some := list(islice(lines, _AT_ONCE)):
+                for line in some:
+                    at = self._at(line[place["path"]], following)
+                    following = at + 1
+                    if not failed[at] and not line[place["error"]]:
+                        for number, cell in judged:
+                            line[number] = cell(at)
+                yield tables.lines(list(zip(*some, strict=True))).encode()
+
+    def _judged(self, place: Mapping[str, int]) -> list[tuple[int, Callable[[int], str]]]:
+        """Where the cells stand that are judged, and what tells the cell of a reading by its number."""
+        rows, flags = self.rows, self.rows.flags.tobytes()
+        recall = read_seen(self.point.folder, self.point.document).recall()
+
+        def number(name: str) -> Callable[[int], str]:
+            column = rows.numbers(name).data
+            return lambda at: _cell(column[at])
+
+        def seen(at: int) -> str:
+            known = (
+                *rows.text("seen")[at].split(";"),
+                *recall.cohorts(rows.text("digest")[at], "").split(";"),
+            )
+            return ";".join(dict.fromkeys(filter(None, known)))
+
+        cells = {name: number(name) for name in _NUMBERS} | {
+            "flagged": lambda at: _FLAG_CELLS[flags[at]],
+            "seen": seen,
+        }
+        return [(place[name], cell) for name, cell in cells.items() if name in place]
 
     def _at(self, path: str, following: int) -> int:
         """The number of a path's reading, which is mostly the one that follows."""
@@ -201,9 +224,15 @@ class Rejudged:
 
     def _facts(self) -> Iterator[bytes]:
         """With the digest of the bundle that judges, by which `score` knows the rows that hold."""
-        digest = {"bundle": self.point.digest}
-        for line in read_facts(self.folder / FACTS):
-            yield (json.dumps(line | digest if line.get("bundle") else line) + "\n").encode()
+        now = _bundle_of(self.point.digest)
+        for line, told in lines_and_facts(self.folder / FACTS):
+            before = _bundle_of(told.get("bundle"))
+            if not told.get("bundle"):
+                yield line
+            elif line.count(before) == 1:  # as `score` writes it, which spares writing all else anew
+                yield line.replace(before, now)
+            else:
+                yield (json.dumps(told | {"bundle": self.point.digest}) + "\n").encode()
 
     def _record(self) -> bytes:
         point, record = self.point, _record_of(self.folder)
@@ -243,6 +272,16 @@ class Rejudged:
 
 def _record_of(folder: Path) -> dict[str, Any]:
     return dict(read_object(folder / RECORD, DataError, "run the same `score` again", RUN))
+
+
+def _cell(value: float) -> str:
+    """A number as it stands in a table; NaN is nothing."""
+    return "" if value != value else repr(value)
+
+
+def _bundle_of(digest: Any) -> bytes:
+    """How `facts.jsonl` says the digest of a bundle."""
+    return json.dumps({"bundle": digest}).encode()[1:-1]
 
 
 def _flagged(flags: NDArray[np.uint8]) -> int | None:

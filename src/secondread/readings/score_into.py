@@ -359,7 +359,7 @@ class _Run(Filling):
                     if at is None and facts is None:
                         facts = stack.enter_context(FactsFile(self.out / FACTS))
                     patient = self.patient(row.path, at, facts)
-                    studies.add(row, as_text(row.score), patient)
+                    studies.add(row.path, as_text(row.score), row.study_id, row.error, patient)
             return totals, studies.write(self.out / STUDIES, HIGHEST)
 
     def patient(self, path: str, at: int | None, facts: FactsFile | None) -> str:

@@ -98,8 +98,8 @@ def studies_table(studies: Iterable[StudyReading]) -> str:
     return tables.table([COLUMNS, *(cells_of(study, rank) for rank, study in enumerate(ranked(studies), 1))])
 
 
-def cells_of(study: StudyReading, rank: int) -> list[str]:
-    """One line of `studies.csv`."""
+def cells_of(study: StudyReading, rank: int | None = None) -> list[str]:
+    """One line of `studies.csv`; without a rank that cell is empty."""
     s = study
     values = (
         None if s.score is None else rank,

@@ -23,11 +23,16 @@ SHARDS = "shards"
 def read_facts(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of `facts.jsonl`, one after the other, since each holds a picture; one that is torn or
     damaged is dropped."""
+    return (facts for _, facts in lines_and_facts(path))
+
+
+def lines_and_facts(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The same, each with the line as it stands."""
     for place in files_of(path):
         with place.open("rb") as file:
             for line in file:
                 if facts := facts_of(line):
-                    yield facts
+                    yield line, facts
 
 
 def facts_of(line: bytes) -> dict[str, Any] | None:
@@ -35,7 +40,7 @@ def facts_of(line: bytes) -> dict[str, Any] | None:
     if not line.endswith(b"\n"):
         return None
     with contextlib.suppress(ValueError):
-        facts = json.loads(line)
+        facts = json.loads(line.decode())
         if isinstance(facts, dict) and {"path", "facts", "thumbnail"} <= facts.keys():
             return facts
     return None

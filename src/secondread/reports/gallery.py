@@ -12,7 +12,7 @@ from secondread.evaluation.evaluation import Evaluation
 from secondread.evaluation.packed_cases import Case, PackedCases
 from secondread.evaluation.parts import PartEvaluation
 from secondread.evaluation.promise import map_scale
-from secondread.readings.streamed.packed_readings import FLAGGED, NOT_FLAGGED
+from secondread.readings.streamed.reading_blocks import FLAGGED, NOT_FLAGGED
 from secondread.reports.pictures import Drawn, Wanted, draw_pictures
 
 SHOWN = 36

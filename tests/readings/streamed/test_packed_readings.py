@@ -8,7 +8,7 @@ import pytest
 from secondread import tables
 from secondread.errors import DataError
 from secondread.readings.reading import Reading
-from secondread.readings.streamed import packed_readings
+from secondread.readings.streamed import reading_blocks
 from secondread.readings.streamed.packed_readings import PackedReadings, each_reading
 from secondread.readings.streamed.packed_studies import PackedStudies
 from secondread.readings.table_writer import Columns
@@ -36,8 +36,8 @@ def test_each_comes_back_as_it_was_written(tmp_path: Path, monkeypatch: pytest.M
     assert (found[-1], found[1:3]) == (wanted[-1], wanted[1:3])
     assert found.failed.tolist() == [False, False, True, False]
     assert np.isnan(found.numbers("part_distance")).tolist() == [False, True, True, True]
-    monkeypatch.setattr(packed_readings, "_AT_ONCE", 3)
-    assert list(each_reading(path)) == wanted
+    monkeypatch.setattr(reading_blocks, "AT_ONCE", 3)
+    assert list(each_reading(path)) == list(PackedReadings.read(path)) == wanted
     assert [row.flagged for row in each_reading(path, judged=False)] == [None] * 4
 
 

@@ -5,7 +5,7 @@ Shards are read one after the other, so one shard's rows are held at a time; map
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from secondread.outputs.whole import cannot_write, whole_file
 from secondread.readings.archive.shards import shard_folder
 from secondread.readings.folder_state import hashed_patient
 from secondread.readings.reading import Reading
-from secondread.readings.streamed.item import Item
 from secondread.readings.streamed.many_studies import many_studies
 from secondread.readings.streamed.totals import HIGHEST, Totals
 from secondread.readings.studies import STUDIES, StudyReading
@@ -51,46 +50,52 @@ def gather_shards(out: Path, shards: Iterable[Shard], bundle: FittedModel, image
             places = any(has_places(folder) for folder in (out / SHARDS).iterdir())
             told = Totals()
             for shard in shards:
-                header, rows = _table_of(shard, out)
+                header, lines = _table_of(shard, out)
                 if not names:
                     names = _with_places(header) if places else header
                     table.write(tables.line(names).encode())
-                for item, cells in rows:
+                at = {name: place for place, name in enumerate(header)}
+                study, score, flagged, error = map(at.__getitem__, ("study_id", "score", "flagged", "error"))
+                for row, cells in zip(shard.rows, lines, strict=True):
                     reading = Reading(
-                        item.path,
-                        study_id=cells["study_id"],
-                        score=float(cells["score"]) if cells["score"] else None,
-                        flagged=cells["flagged"] == "true" if cells["flagged"] else None,
-                        error=cells["error"],
+                        row.path,
+                        study_id=cells[study],
+                        score=float(cells[score]) if cells[score] else None,
+                        flagged=cells[flagged] == "true" if cells[flagged] else None,
+                        error=cells[error],
                     )
                     told.add(reading)
-                    studies.add(reading, cells["score"], hashed_patient(item.patient_id, bundle))
-                    table.write(tables.line(cells.get(name, "") for name in names).encode())
+                    patient = hashed_patient(row.patient_id, bundle)
+                    studies.add(row.path, cells[score], reading.study_id, reading.error, patient)
+                columns = list(zip(*lines, strict=True))
+                nothing = ("",) * len(lines)
+                table.write(
+                    tables.lines([columns[at[name]] if name in at else nothing for name in names]).encode()
+                )
             highest = studies.write(out / STUDIES, HIGHEST)
     except OSError as error:
         raise cannot_write(Path(error.filename or out), error) from error
     return Gathered(told.images, tuple(told.failed), told.flagged, highest or tuple(told.highest))
 
 
-def _table_of(shard: Shard, out: Path) -> tuple[list[str], Iterator[tuple[Item, dict[str, str]]]]:
-    """The columns of a shard's table, and each of its images with its cells; maps as the whole names them."""
+def _table_of(shard: Shard, out: Path) -> tuple[list[str], list[list[str]]]:
+    """The columns of a shard's table, and the cells of each of its rows; maps as the whole names them."""
     folder = shard_folder(out, shard)
     with (folder / READINGS).open(encoding="utf-8", newline="") as file:
-        lines = (cells for _, cells in tables.read(file))
-        header = next(lines, [])
-        rows = {cells[0]: cells for cells in lines if len(cells) == len(header)}
-    items = Item.of_rows(shard.rows, lambda row: row.path, lambda row: row.path)
-
-    def found() -> Iterator[tuple[Item, dict[str, str]]]:
-        for item in items:
-            if item.path not in rows:
-                raise DataError(f"{folder}: has no reading of {item.path}; run the same `score` again")
-            cells = dict(zip(header, rows[item.path], strict=True))
-            if cells["map"]:
-                cells["map"] = f"{SHARDS}/{folder.name}/{cells['map']}"
-            yield item, cells
-
-    return header, found()
+        read = (cells for _, cells in tables.read(file))
+        header = next(read, [])
+        rows = {cells[0]: cells for cells in read if len(cells) == len(header)}
+    lines = []
+    for row in shard.rows:
+        if (cells := rows.get(row.path)) is None:
+            raise DataError(f"{folder}: has no reading of {row.path}; run the same `score` again")
+        lines.append(cells)
+    if "map" in header:
+        at = header.index("map")
+        for cells in lines:
+            if cells[at]:
+                cells[at] = f"{SHARDS}/{folder.name}/{cells[at]}"
+    return header, lines
 
 
 def _with_places(header: list[str]) -> list[str]:

@@ -15,20 +15,18 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import IO
 
 from secondread import tables
 from secondread.calibration.calibration import Calibration
 from secondread.outputs.private import make_folder
 from secondread.outputs.whole import whole_file
 from secondread.readings.reading import Reading
-from secondread.readings.streamed.packed_readings import PackedReadings
-from secondread.readings.studies import COLUMNS, StudyReading, cells_of, place, ranked, read_studies
+from secondread.readings.studies import COLUMNS, StudyReading, cells_of, ranked, read_studies
 
 AT_ONCE = 2000
 """Readings of one file, which are held at once."""
 MOST_FILES = 256
-HEADER = ("path", "score", "study_id", "error", "patient")
+_LINES_AT_ONCE = 64
 
 
 @contextmanager
@@ -51,36 +49,51 @@ class ManyStudies:
         self._count = min(MOST_FILES, 1 + images // AT_ONCE)
         self._any = False
         self._stack = ExitStack()
-        self._files: list[IO[str]] = []
-        for number in range(self._count):
-            file = self._stack.enter_context(self._dealt(number).open("w", encoding="utf-8", newline=""))
-            file.write(tables.line(HEADER))
-            self._files.append(file)
+        self._files = [
+            self._stack.enter_context(self._dealt(number).open("w", encoding="utf-8", newline=""))
+            for number in range(self._count)
+        ]
+        self._waiting: list[list[tuple[str, ...]]] = [[] for _ in self._files]
 
-    def add(self, reading: Reading, score: str, patient: str) -> None:
-        """A reading and its score as it stands in the table; without a study id it is left out."""
-        if not reading.study_id:
+    def add(self, path: str, score: str, study_id: str, error: str, patient: str) -> None:
+        """What a reading says, its score as it stands in the table; without a study id it is left out."""
+        if not study_id:
             return
         self._any = True
-        key = reading.study_id.encode("utf-8", "surrogatepass")  # equal ids of two patients stay in order
-        cells = (reading.path, score, reading.study_id, reading.error, patient)
-        self._files[zlib.crc32(key) % self._count].write(tables.line(cells))
+        key = study_id.encode("utf-8", "surrogatepass")  # equal ids of two patients stay in order
+        number = zlib.crc32(key) % self._count
+        waiting = self._waiting[number]
+        waiting.append((path, score, study_id, error, patient))
+        if len(waiting) == _LINES_AT_ONCE:
+            self._deal(number)
+
+    def _deal(self, number: int) -> None:
+        if waiting := self._waiting[number]:
+            self._files[number].write(tables.lines(list(zip(*waiting, strict=True))))
+            waiting.clear()
 
     def write(self, path: Path, first: int) -> tuple[StudyReading, ...]:
         """The table of all studies, ranked, and the first of them; nothing is written where there is none."""
+        for number in range(self._count):
+            self._deal(number)
         self._stack.close()
         if not self._any:
             return ()
         for number in range(self._count):
             self._rank(number)
-        merged = heapq.merge(*(self._ranked(number) for number in range(self._count)), key=place)
+        merged = heapq.merge(*(self._ranked(number) for number in range(self._count)), key=_place)
         highest: list[StudyReading] = []
+        following = 1
         with whole_file(path) as file:
             file.write(tables.line(COLUMNS).encode())
-            for rank, study in enumerate(merged, start=1):
-                if len(highest) < first and study.score is not None:
-                    highest.append(study)
-                file.write(tables.line(cells_of(study, rank)).encode())
+            while some := list(islice(merged, _LINES_AT_ONCE)):
+                for rank, cells in enumerate(some, following):
+                    if cells[2]:
+                        cells[0] = str(rank)
+                        if len(highest) < first:
+                            highest.append(_study(cells))
+                file.write(tables.lines(list(zip(*some, strict=True))).encode())
+                following += len(some)
         return tuple(highest)
 
     def _dealt(self, number: int) -> Path:
@@ -88,26 +101,41 @@ class ManyStudies:
 
     def _rank(self, number: int) -> None:
         """The studies of one file, ranked, in place of its readings."""
-        dealt = self._dealt(number)
-        whose = {}
-        with dealt.open(encoding="utf-8", newline="") as file:
-            for _, cells in islice(tables.read(file), 1, None):
-                whose[cells[0]] = cells[-1]
-        studies = read_studies(PackedReadings.read(dealt), self.calibration, whose)
-        dealt.unlink()
+        readings: dict[str, Reading] = {}
+        patients: dict[str, str] = {}
+        with self._dealt(number).open(encoding="utf-8", newline="") as file:
+            for _, (path, score, study_id, error, patient) in tables.read(file):
+                readings.pop(path, None)  # of equal paths the last stays, at its own place
+                score_of = float(score) if score else None
+                readings[path] = Reading(path, study_id=study_id, score=score_of, error=error)
+                patients[path] = patient
+        self._dealt(number).unlink()
+        studies = ranked(read_studies(readings.values(), self.calibration, patients))
         with (self.scratch / f"{number}.ranked.csv").open("w", encoding="utf-8", newline="") as file:
-            file.writelines(tables.line(cells_of(study, 0)) for study in ranked(studies))
+            if studies:
+                file.write(tables.lines(list(zip(*(cells_of(study) for study in studies), strict=True))))
 
-    def _ranked(self, number: int) -> Iterator[StudyReading]:
+    def _ranked(self, number: int) -> Iterator[list[str]]:
         with (self.scratch / f"{number}.ranked.csv").open(encoding="utf-8", newline="") as file:
-            for _, (_, study_id, score, p_value, flagged, images, failed, worst, error) in tables.read(file):
-                yield StudyReading(
-                    study_id,
-                    float(score) if score else None,
-                    float(p_value) if p_value else None,
-                    flagged == "true" if flagged else None,
-                    int(images),
-                    int(failed),
-                    worst,
-                    error,
-                )
+            for _, cells in tables.read(file):
+                yield cells
+
+
+def _place(cells: list[str]) -> tuple[bool, float, str, str]:
+    """`place` of a study by its cells."""
+    _, study_id, score, _, _, _, _, worst, _ = cells
+    return not score, -float(score or 0.0), study_id, worst
+
+
+def _study(cells: list[str]) -> StudyReading:
+    _, study_id, score, p_value, flagged, images, failed, worst, error = cells
+    return StudyReading(
+        study_id,
+        float(score) if score else None,
+        float(p_value) if p_value else None,
+        flagged == "true" if flagged else None,
+        int(images),
+        int(failed),
+        worst,
+        error,
+    )

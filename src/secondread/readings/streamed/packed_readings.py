@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.errors import DataError
 from secondread.packed import Packed
 from secondread.readings.reading import Reading
+from secondread.readings.streamed.reading_blocks import (
+    BASELINE,
+    FLAGGED,
+    NOT_FLAGGED,
+    PART,
+    TEXTS,
+    UNJUDGED,
+    WORDS,
+    Block,
+    ReadingBlocks,
+)
 from secondread.readings.table_reader import Table
 from secondread.texts import Places, Texts, Words
 
 Numbers = NDArray[np.float64]
-NOT_SEEN = frozenset({"", "0", "no", "none", "false"})
-TRUE = frozenset({"1", "true", "yes"})
-UNJUDGED, NOT_FLAGGED, FLAGGED = range(3)
+_Named = list[tuple[str, "array[float]"]]
 _FLAGS = (None, False, True)
-_AT_ONCE = 256
 _OTHERS = ("frame", "time_s", "score", "p_value", "score_without_complexity")
-_PART, _BASELINE = "part_", "baseline_"
 
 
 class PackedReadings(Packed[Reading]):
@@ -37,8 +42,8 @@ class PackedReadings(Packed[Reading]):
     """
 
     def __init__(self) -> None:
-        self._texts = {name: Texts() for name in ("path", "digest", "study_id", "map")}
-        self._words = {name: Words() for name in ("seen", "error", "remarks")}
+        self._texts = {name: Texts() for name in TEXTS}
+        self._words = {name: Words() for name in WORDS}
         self._numbers: dict[str, array[float]] = {}
         self._flags = bytearray()
         self._directory = Path()
@@ -47,11 +52,12 @@ class PackedReadings(Packed[Reading]):
     def read(cls, path: Path, name: str = "path", *, judged: bool = True) -> Self:
         """The rows of a table, whose paths stand in the column `name`; without flags where nothing was
         `judged`. Raises UserError and DataError as `Table`."""
-        rows = _Rows(Table(path, (name, "score")), name, judged=judged)
+        blocks = ReadingBlocks(Table(path, (name, "score")), name, judged=judged)
         found = cls()
         found._directory = path.parent
-        found._add(rows)
-        found._numbers = rows.numbers
+        for block in blocks:
+            found._add(block)
+        found._numbers = blocks.numbers
         return found._without_superseded()
 
     @classmethod
@@ -60,9 +66,9 @@ class PackedReadings(Packed[Reading]):
         if isinstance(rows, cls):
             return rows
         found = cls()
-        found._add(_cells_of(row) for row in rows)
+        found._add(_block_of(rows))
         columns = [(name, [_number(getattr(row, name)) for row in rows]) for name in _OTHERS]
-        for prefix, kind in ((_PART, "parts"), (_BASELINE, "baselines")):
+        for prefix, kind in ((PART, "parts"), (BASELINE, "baselines")):
             columns += [
                 (prefix + name, [_number(getattr(row, kind).get(name)) for row in rows])
                 for name in dict.fromkeys(name for row in rows for name in getattr(row, kind))
@@ -70,14 +76,12 @@ class PackedReadings(Packed[Reading]):
         found._numbers = {name: array("d", values) for name, values in columns}
         return found
 
-    def _add(self, rows: Iterable[tuple[Sequence[str], Sequence[str], int]]) -> None:
-        texts, words = tuple(self._texts.values()), tuple(self._words.values())
-        for of_texts, of_words, flag in rows:
-            for column, text in zip(texts, of_texts, strict=True):
-                column.append(text)
-            for kept, text in zip(words, of_words, strict=True):
-                kept.append(text)
-            self._flags.append(flag)
+    def _add(self, block: Block) -> None:
+        for column, texts in zip(self._texts.values(), block.texts, strict=True):
+            column.extend(texts)
+        for kept, texts in zip(self._words.values(), block.words, strict=True):
+            kept.extend(texts)
+        self._flags += block.flags
 
     def _without_superseded(self) -> Self:
         """Without the rows whose path stands again later."""
@@ -128,8 +132,7 @@ class PackedReadings(Packed[Reading]):
         return self._texts[name] if name in self._texts else self._words[name]
 
     def remarks(self, at: int) -> tuple[str, ...]:
-        told = self._words["remarks"].made(at)
-        return tuple(part for part in told.split("; ") if part.strip()) if told else ()
+        return remarks_of(self._words["remarks"].made(at))
 
     @property
     def failed(self) -> NDArray[np.bool_]:
@@ -162,31 +165,65 @@ class PackedReadings(Packed[Reading]):
         return len(self._flags)
 
     def made(self, at: int) -> Reading:
-        parts, baselines, *others = self._columns
-        frame, time_s, score, p_value, without = (
-            None if column is None or (value := column[at]) != value else value for column in others
+        parts, baselines, others = self._columns
+        return self._reading(
+            [column.made(at) for column in self._texts.values()],
+            [column.made(at) for column in self._words.values()],
+            self._flags[at],
+            [None if column is None else column[at] for column in others],
+            {name: value for name, column in parts if (value := column[at]) == value},
+            {name: value for name, column in baselines if (value := column[at]) == value},
         )
-        place = self._texts["map"][at]
+
+    def __iter__(self) -> Iterator[Reading]:
+        """What `made` gives, in a fraction of the time."""
+        parts, baselines, others = self._columns
+        texts = zip(*self._texts.values(), strict=True)
+        words = zip(*self._words.values(), strict=True)
+        nothing = (None,) * len(self)
+        numbers = zip(*(nothing if column is None else column for column in others), strict=True)
+        for at, (text, word, flag, other) in enumerate(zip(texts, words, self._flags, numbers, strict=True)):
+            yield self._reading(
+                text,
+                word,
+                flag,
+                other,
+                {name: value for name, column in parts if (value := column[at]) == value},
+                {name: value for name, column in baselines if (value := column[at]) == value},
+            )
+
+    def _reading(
+        self,
+        texts: Sequence[str],
+        words: Sequence[str],
+        flag: int,
+        others: Sequence[float | None],
+        parts: dict[str, float],
+        baselines: dict[str, float],
+    ) -> Reading:
+        path, digest, study, place = texts
+        seen, error, remarks = words
+        frame, time_s, score, p_value, without = (None if value != value else value for value in others)
         return Reading(
-            self.paths[at],
-            self._texts["digest"][at],
-            self.studies[at],
+            path,
+            digest,
+            study,
             None if frame is None else int(frame),
             time_s,
             score,
             p_value,
-            _FLAGS[self._flags[at]],
-            {name: value for name, column in parts if (value := column[at]) == value},
-            {name: value for name, column in baselines if (value := column[at]) == value},
+            _FLAGS[flag],
+            parts,
+            baselines,
             without,
-            self._words["seen"][at],
-            self._words["error"][at],
+            seen,
+            error,
             self._directory / place if place else None,
-            self.remarks(at),
+            remarks_of(remarks),
         )
 
     @cached_property
-    def _columns(self) -> tuple[Any, ...]:
+    def _columns(self) -> tuple[_Named, _Named, list[array[float] | None]]:
         """The columns of numbers by what readings call them."""
         parts, baselines = (
             [
@@ -194,9 +231,9 @@ class PackedReadings(Packed[Reading]):
                 for name, column in self._numbers.items()
                 if name.startswith(prefix)
             ]
-            for prefix in (_PART, _BASELINE)
+            for prefix in (PART, BASELINE)
         )
-        return (parts, baselines, *map(self._numbers.get, _OTHERS))
+        return parts, baselines, [self._numbers.get(name) for name in _OTHERS]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -209,79 +246,36 @@ class PackedReadings(Packed[Reading]):
 def each_reading(path: Path, name: str = "path", *, judged: bool = True) -> Iterator[Reading]:
     """The rows of a table one after the other, also those of a path that stands again; see
     `PackedReadings.read`."""
-    rows = _Rows(Table(path, (name, "score")), name, judged=judged)
-    one_by_one = iter(rows)
-    while True:
+    blocks = ReadingBlocks(Table(path, (name, "score")), name, judged=judged)
+    for block in blocks:
         some = PackedReadings()
         some._directory = path.parent
-        some._add(islice(one_by_one, _AT_ONCE))
-        some._numbers = rows.taken()
+        some._add(block)
+        some._numbers = blocks.taken()
         yield from some
-        if len(some) < _AT_ONCE:
-            return
 
 
-class _Rows:
-    """The cells of a table's rows as readings have them; `numbers` grow on the way."""
-
-    def __init__(self, table: Table, name: str, *, judged: bool) -> None:
-        self._table, self._judged = table, judged
-        place = table.place
-        self._at = {column: place.get(column) for column in _CELLS} | {"path": place[name]}
-        ordered = ["score", "frame", "time_s", "p_value"]
-        ordered += [column for prefix in (_PART, _BASELINE) for column in place if column.startswith(prefix)]
-        ordered.append("score_without_complexity")
-        self._read = [(column, place[column]) for column in ordered if column in place]
-        self.numbers: dict[str, array[float]] = {column: array("d") for column, _ in self._read}
-
-    def taken(self) -> dict[str, array[float]]:
-        """The numbers so far, which begin anew."""
-        found = {name: column[:] for name, column in self.numbers.items()}
-        for column in self.numbers.values():
-            del column[:]
-        return found
-
-    def __iter__(self) -> Iterator[tuple[Sequence[str], Sequence[str], int]]:
-        at, score = self._at, self.numbers["score"]
-        columns = [(name, place, self.numbers[name]) for name, place in self._read]
-        for line, cells in self._table:
-            for name, place, column in columns:
-                text = cells[place].strip()
-                try:
-                    value = float(text) if text else math.nan
-                except ValueError:
-                    where = self._table.where(line)
-                    raise DataError(f"{where}, column {name}: {text!r} is not a number") from None
-                column.append(value if math.isfinite(value) else math.nan)
-            path, digest, study, place_of_map, seen, error, remarks, flagged = (
-                "" if (there := at[name]) is None else cells[there] for name in _CELLS
-            )
-            error, seen, told = error.strip(), seen.strip(), flagged.strip().lower()
-            failed = score[-1] != score[-1]
-            if failed and not error:
-                error = "no finite score"
-            if error:
-                score[-1], failed = math.nan, True
-            unjudged = failed or not told or not self._judged
-            yield (
-                [path, digest.strip(), study.strip(), place_of_map if place_of_map.strip() else ""],
-                ["" if seen.lower() in NOT_SEEN else seen, error, remarks],
-                UNJUDGED if unjudged else FLAGGED if told in TRUE else NOT_FLAGGED,
-            )
+def remarks_of(cell: str) -> tuple[str, ...]:
+    """The remarks that stand in a table's cell."""
+    return tuple(part for part in cell.split("; ") if part.strip()) if cell else ()
 
 
-def _cells_of(row: Reading) -> tuple[Sequence[str], Sequence[str], int]:
-    return (
-        [row.path, row.digest, row.study_id, "" if row.map is None else str(row.map)],
-        [row.seen, row.error, "; ".join(row.remarks)],
-        UNJUDGED if row.flagged is None else FLAGGED if row.flagged else NOT_FLAGGED,
+def _block_of(rows: Sequence[Reading]) -> Block:
+    return Block(
+        [
+            [row.path for row in rows],
+            [row.digest for row in rows],
+            [row.study_id for row in rows],
+            ["" if row.map is None else str(row.map) for row in rows],
+        ],
+        [
+            [row.seen for row in rows],
+            [row.error for row in rows],
+            ["; ".join(row.remarks) for row in rows],
+        ],
+        bytes(UNJUDGED if row.flagged is None else FLAGGED if row.flagged else NOT_FLAGGED for row in rows),
     )
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-_TEXTS = ("path", "digest", "study_id", "map")
-_WORDS = ("seen", "error", "remarks")
-_CELLS = (*_TEXTS, *_WORDS, "flagged")
