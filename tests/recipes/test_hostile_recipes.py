@@ -48,7 +48,7 @@ RECIPES = {
     "merge": ("<<: {seed: 3}", "<< is not a setting"),
     "two documents": ("---\nseed: 1", "a second document"),
     "half a surrogate": ('seed: "\\ud800"', "line 3, column"),
-    "tab": ("seed:\n\t- 1", "line 4, column 1: is not YAML"),
+    "tab": ("seed:\n\t- 1", "line 4, column 1: is not YAML (a tab, where YAML is indented by spaces)"),
     "directives": ("%TAG ! x\n" * 1_000, "is not YAML"),
     "brackets": ("]" * 100_000, "is not YAML"),
     "quotes": ("'" * 99_999, ""),

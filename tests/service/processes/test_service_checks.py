@@ -6,7 +6,11 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from secondread.bundles.bundle import Bundle
+from secondread.cli.main import app
 from secondread.errors import UserError
 from secondread.service.processes.checks import check_service
 from secondread.service.processes.embedded import embedded
@@ -69,7 +73,9 @@ def test_a_database_that_does_not_answer_is_a_fault_without_its_password(tmp_pat
 
 def test_certificates_that_are_not_there_are_a_fault(tmp_path: Path) -> None:
     tls = {"certificate": tmp_path / "c.pem", "key": tmp_path / "k.pem"}
-    assert findings(tmp_path, receive={"port": 0, "tls": tls})["receive.tls"][0] == "FAULT"
+    kind, what = findings(tmp_path, receive={"port": 0, "tls": tls})["receive.tls"]
+    assert kind == "FAULT"
+    assert f"{tmp_path / 'c.pem'}, {tmp_path / 'k.pem'}: cannot be used" in what
 
 
 def test_a_bundle_alone_gets_a_configuration_that_stays(tmp_path: Path) -> None:
@@ -98,3 +104,75 @@ def test_further_machines_need_a_shared_database(tmp_path: Path) -> None:
     _, settings = embedded(tmp_path, tmp_path / "service")
     with pytest.raises(UserError, match="need a database that they share"), hold_spool(settings, ("scorer",)):
         pass
+
+
+def refused(tmp_path: Path, **settings: object) -> str:
+    """What is said of a configuration that is not taken."""
+    file = tmp_path / "service.yaml"
+    given = {"spool": "spool", "bundles": [{"name": "b", "bundle": "none"}], **settings}
+    file.write_text(yaml.safe_dump(given))
+    with pytest.raises(UserError) as caught:
+        ServiceSettings.load(file)
+    return str(caught.value)
+
+
+def test_what_could_never_work_is_refused(tmp_path: Path) -> None:
+    both = refused(tmp_path, receive={"port": 8080}, page={"port": 8080})
+    assert "receive and page both listen on port 8080" in both
+    nobody = refused(tmp_path, bundles=[{"name": "b", "bundle": "none", "takes": {"age": [90, 10]}}])
+    assert "bundles.0.takes is " in nobody
+    assert "takes nobody" in nobody
+    peers = [{"title": "CT1", "address": address} for address in ("10.0.0.1", "10.0.0.2")]
+    assert "the title 'CT1' stands twice among the peers" in refused(tmp_path, receive={"peers": peers})
+    pacs = {"name": "pacs", "title": "PACS", "address": "10.0.0.1", "objects": []}
+    assert "send.dicom.0.objects is []" in refused(tmp_path, send={"dicom": [pacs]})
+
+
+def test_relative_paths_of_certificates_are_beside_the_configuration(tmp_path: Path) -> None:
+    tls = {"certificate": "own.pem", "key": "own.key", "authority": "/etc/ca.pem"}
+    receive = {"tls": tls, "peers": [{"title": "CT1", "address": "10.0.0.1", "tls": tls}]}
+    given = {"spool": "spool", "bundles": [{"name": "b", "bundle": "none"}], "receive": receive}
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump(given))
+    found = ServiceSettings.load(tmp_path / "service.yaml").receive
+    for side in (found.tls, found.peers[0].tls):
+        assert side is not None
+        assert (side.certificate, side.key) == (tmp_path / "own.pem", tmp_path / "own.key")
+        assert side.authority == Path("/etc/ca.pem")
+
+
+@pytest.mark.parametrize(("text", "said"), [("", "is empty; "), ("a,b\n1,2\n", "is no configuration; ")])
+def test_a_file_without_settings_is_told_what_a_configuration_is(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (tmp_path / "service.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"service.yaml: {said}a configuration is YAML with names and values"):
+        ServiceSettings.load(tmp_path / "service.yaml")
+
+
+def test_a_bundle_that_is_named_twice_is_a_fault(fitted: Bundle, tmp_path: Path) -> None:
+    one = {"name": "b", "bundle": fitted.path, "shadow": [fitted.path]}
+    found = findings(tmp_path, load=True, bundles=[one, {"name": "c", "bundle": fitted.path}])
+    assert found["bundle b"][0] == "ok"
+    for about in ("shadow of b", "bundle c"):
+        assert found[about] == (
+            "FAULT",
+            f"{fitted.path}: is the bundle that stands as b already; name it once",
+        )
+
+
+def test_backups_that_cannot_be_written_are_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    kind, what = findings(tmp_path, upkeep={"backups": str(tmp_path / "file" / "x")})["backups"]
+    assert kind == "warn"
+    assert str(tmp_path / "file") in what
+    assert findings(tmp_path, upkeep={"backups": str(tmp_path / "new")})["backups"][0] == "ok"
+
+
+def test_what_is_neither_a_bundle_nor_a_configuration_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "readings").mkdir()
+    for place, said in (("readings", "no bundle here"), ("gone", "no such file or folder")):
+        given = ["serve", str(tmp_path / place), "--spool", str(tmp_path / "spool"), "--check"]
+        done = CliRunner().invoke(app, given)
+        assert done.exit_code == 2
+        assert said in done.output
+    assert not (tmp_path / "spool").exists()

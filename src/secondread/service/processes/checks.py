@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 import socket
 import ssl
@@ -53,24 +54,49 @@ def check_service(settings: ServiceSettings, *, load: bool = True) -> Iterator[F
         ):
             yield _port(about, address, port)
     yield from _certificates(settings)
+    yield from _backups(settings)
     yield from _destinations(settings)
 
 
 def _spool(settings: ServiceSettings) -> Finding:
     """Looked at without making it."""
-    place = settings.spool
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    try:
-        with tempfile.TemporaryFile(dir=place):
-            pass
-    except OSError as error:
-        return Finding("FAULT", "spool", f"{place}: cannot be written ({error.strerror})")
+    place = _nearest(settings.spool)
+    if why := _closed(place):
+        return Finding("FAULT", "spool", why)
     free = shutil.disk_usage(place).free / 1e9
     if free < settings.receive.free_gb:
         least = settings.receive.free_gb
         return Finding("FAULT", "spool", f"{settings.spool}: {free:.1f} GB free, and {least:g} are asked for")
     return Finding("ok", "spool", f"{settings.spool}: {free:.1f} GB free")
+
+
+def _nearest(place: Path) -> Path:
+    """The folder itself, or the first above it that is there."""
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    return place
+
+
+def _closed(folder: Path) -> str:
+    """Why nothing can be written there; empty where it can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        return f"{folder}: cannot be written ({error.strerror})"
+
+
+def _backups(settings: ServiceSettings) -> Iterator[Finding]:
+    """Of the nightly ones: else the first night would tell."""
+    if not settings.upkeep.backups:
+        return
+    folder = Path(settings.upkeep.backups)
+    if why := _closed(_nearest(folder)):
+        yield Finding("warn", "backups", f"none can be made each night: {why}")
+    elif settings.database.startswith("postgresql") and not shutil.which("pg_dump"):
+        yield Finding("warn", "backups", "none can be made each night: pg_dump is not installed")
+    else:
+        yield Finding("ok", "backups", f"{folder}: can be written")
 
 
 def _holder(spool: Path) -> str:
@@ -104,15 +130,21 @@ def _database(settings: ServiceSettings) -> Finding:
 def _bundles(settings: ServiceSettings) -> Iterator[Finding]:
     from secondread.exporting.load import load_model
 
+    known: dict[str, str] = {}
     for one in settings.bundles:
-        for path in (one.bundle, *one.shadow):
-            about = f"bundle {one.name}" if path == one.bundle else f"shadow of {one.name}"
+        for number, path in enumerate((one.bundle, *one.shadow)):
+            about = f"shadow of {one.name}" if number else f"bundle {one.name}"
             try:
-                load_model(path, settings.device)
+                digest = load_model(path, settings.device).digest
             except (UserError, DataError) as error:
                 yield Finding("FAULT", about, str(error))
+                continue
+            if digest in known:
+                said = f"{path}: is the bundle that stands as {known[digest]} already; name it once"
+                yield Finding("FAULT", about, said)
             else:
                 yield Finding("ok", about, f"{path}: loads")
+            known.setdefault(digest, about.removeprefix("bundle "))
 
 
 def _port(about: str, address: str, port: int) -> Finding:
@@ -132,13 +164,18 @@ def _port(about: str, address: str, port: int) -> Finding:
 
 def _certificates(settings: ServiceSettings) -> Iterator[Finding]:
     sides = [("receive.tls", settings.receive.tls), ("page.tls", settings.page.tls)]
+    sides += [(f"receive.peers {one.title}.tls", one.tls) for one in settings.receive.peers]
     sides += [(f"{one.name}.tls", one.tls) for one in settings.send.dicom]
+    sides += [(f"{one.name}.tls", one.tls) for one in settings.send.hl7]
     for about, tls in sides:
         if tls is not None:
             try:
                 _context(tls)
             except (OSError, ssl.SSLError) as error:
-                yield Finding("FAULT", about, f"its files cannot be used ({error.strerror or error})")
+                files = [str(file) for file in (tls.certificate, tls.key, tls.authority) if file is not None]
+                unread = [file for file in files if not os.access(file, os.R_OK)]
+                said = f"{', '.join(unread or files)}: cannot be used ({error.strerror or error})"
+                yield Finding("FAULT", about, said)
             else:
                 yield Finding("ok", about, "its files can be used")
 

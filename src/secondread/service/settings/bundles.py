@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from secondread.settings.base import Settings
 
@@ -20,6 +20,12 @@ class Takes(Settings):
     body_part: tuple[str, ...] = ()
     view: tuple[str, ...] = ()
     age: tuple[float, float] | None = None
+
+    @model_validator(mode="after")
+    def _youngest_first(self) -> Self:
+        if self.age is not None and not self.age[0] <= self.age[1]:
+            raise ValueError(f"age is from the youngest to the oldest, and {list(self.age)} takes nobody")
+        return self
 
 
 class GateSettings(Settings):

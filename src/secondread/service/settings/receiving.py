@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from secondread.service.settings.tls import TlsSettings
 from secondread.settings.base import Settings
@@ -46,6 +47,22 @@ class ReceivingSettings(Settings):
     free_gb: Annotated[float, Field(ge=0, le=1e6)] = 1.0
     queue: Annotated[int, Field(ge=0, le=10**9)] = 0
     largest_gb: Annotated[float, Field(gt=0, le=1000)] = 8.0
+
+    @model_validator(mode="after")
+    def _titles_once(self) -> Self:
+        titles = [peer.title.strip() for peer in self.peers]
+        if twice := [title for title in dict.fromkeys(titles) if titles.count(title) > 1]:
+            raise ValueError(
+                f"the title {twice[0]!r} stands twice among the peers; each needs one of its own"
+            )
+        return self
+
+    def beside(self, folder: Path) -> ReceivingSettings:
+        """With relative paths from `folder` on."""
+        peers = tuple(
+            peer.model_copy(update={"tls": peer.tls and peer.tls.beside(folder)}) for peer in self.peers
+        )
+        return self.model_copy(update={"tls": self.tls and self.tls.beside(folder), "peers": peers})
 
 
 class CompletionSettings(Settings):

@@ -14,6 +14,7 @@ from secondread.service.settings.tls import TlsSettings
 from secondread.settings.base import Settings
 
 Kind = Literal["report", "segmentation", "parametric map", "overlay"]
+Kinds = Annotated[tuple[Kind, ...], Field(min_length=1)]
 MAIL = "mail"
 """The name of the destination `mail`, which has no other."""
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -40,7 +41,7 @@ class DicomDestination(Settings):
     address: str
     port: Port = 104
     tls: TlsSettings | None = None
-    objects: tuple[Kind, ...] = ("report", "segmentation", "parametric map", "overlay")
+    objects: Kinds = ("report", "segmentation", "parametric map", "overlay")
     flagged_only: bool = False
 
 
@@ -55,7 +56,7 @@ class WebDestination(Settings):
     url: Url
     token_file: Path | None = None
     authority: Path | None = None
-    objects: tuple[Kind, ...] = ("report", "segmentation", "parametric map", "overlay")
+    objects: Kinds = ("report", "segmentation", "parametric map", "overlay")
     flagged_only: bool = False
 
     @model_validator(mode="after")

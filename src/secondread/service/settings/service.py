@@ -27,6 +27,9 @@ from secondread.settings.mistakes import mistakes
 from secondread.strict.plain_file import Unfit, read_text
 from secondread.strict.yaml_text import RECIPE, parse_yaml
 
+EVERYWHERE = frozenset({"0.0.0.0", "::", ""})  # noqa: S104
+"""Addresses that stand for all of this machine's."""
+
 
 class ServiceSettings(Settings):
     """Everything about a service.
@@ -64,6 +67,16 @@ class ServiceSettings(Settings):
             raise ValueError("each destination needs a name of its own, and `mail` has its own")
         return self
 
+    @model_validator(mode="after")
+    def _ports_once(self) -> Self:
+        here, there = self.receive, self.page
+        same = here.address == there.address or not EVERYWHERE.isdisjoint((here.address, there.address))
+        if here.port and here.port == there.port and same:
+            raise ValueError(
+                f"receive and page both listen on port {here.port}; give one of them another port"
+            )
+        return self
+
     @classmethod
     def load(cls, path: Path) -> ServiceSettings:
         """Raises UserError with a line for each mistake. Relative paths are beside the file."""
@@ -73,6 +86,12 @@ class ServiceSettings(Settings):
             raise UserError(f"{path}: {error}; a configuration is YAML") from None
         except OSError as error:
             raise UserError(f"{path}: the configuration cannot be read ({error.strerror})") from None
+        if not isinstance(given, dict):
+            said = "is empty" if given is None else "is no configuration"
+            raise UserError(
+                f"{path}: {said}; a configuration is YAML with names and values, such as "
+                "`spool: /var/lib/secondread`"
+            )
         try:
             found = cls.model_validate(given)
         except ValidationError as error:
@@ -86,7 +105,10 @@ class ServiceSettings(Settings):
             )
             for one in self.bundles
         )
-        send = self.send.beside(folder)
-        page = self.page.beside(folder)
-        changed = {"spool": folder / self.spool, "bundles": bundles, "send": send, "page": page}
-        return self.model_copy(update={**changed, "upkeep": self.upkeep.beside(folder)})
+        sections = {
+            "receive": self.receive.beside(folder),
+            "send": self.send.beside(folder),
+            "page": self.page.beside(folder),
+            "upkeep": self.upkeep.beside(folder),
+        }
+        return self.model_copy(update={"spool": folder / self.spool, "bundles": bundles, **sections})

@@ -70,11 +70,17 @@ def serve(
 
 def _settings(config: Path, spool: Path | None) -> tuple[Path, ServiceSettings]:
     from secondread.bundles.archive import SUFFIXES
+    from secondread.bundles.read_document import expect_bundle
     from secondread.errors import UserError
+    from secondread.exporting.export_document import is_exported
     from secondread.service.processes.embedded import embedded
     from secondread.service.settings.service import ServiceSettings
 
+    if not config.exists():
+        raise UserError(f"{config}: no such file or folder; give a configuration (YAML) or a bundle")
     if config.is_dir() or config.suffix in SUFFIXES:
+        if not is_exported(config):
+            expect_bundle(config)  # before a configuration is written that names it
         return embedded(config, spool or Path("service"))
     if spool is not None:
         raise UserError("--spool goes with a bundle; a configuration names its spool itself")
