@@ -29,7 +29,7 @@ def write_results(
     with counting(f"writing {to.upper()}", shown=not quiet) as show:
         written = write(readings, output, command=sys.argv, progress=show)
     if not quiet:
-        lines = [why if why.startswith(path) else f"{path}: {why}" for path, why in written.failed]
+        lines = [why if path in why else f"{path}: {why}" for path, why in written.failed]
         for line in first_lines("without a result, or lacking one", lines, MOST_LINES, f"in {written.table}"):
             say(line)
         earlier = f" ({written.earlier} of them before)" if written.earlier else ""

@@ -74,7 +74,8 @@ class Grouped(Short):
 
 
 def grouped(readings: Readings, *, others: bool = False) -> Grouped:
-    """The studies of readings, by the StudyInstanceUID in the headers of their files.
+    """The studies of readings, by the StudyInstanceUID in the headers of their files. Where its headers name
+    several patients, the images of each are a study of their own, so that no result tells of another's.
 
     others  images of other formats are gathered by the study id that the manifest gives, and without one
             stand alone; else they are left out, as are images whose file is gone
@@ -83,6 +84,7 @@ def grouped(readings: Readings, *, others: bool = False) -> Grouped:
     its study id.
     """
     found: dict[str, list[Reading]] = {}
+    patients: dict[str, list[str]] = {}
     of_id: dict[str, str] = {}
     lost: list[tuple[Reading, str]] = []
     beside: dict[str, list[Reading]] = {}
@@ -97,17 +99,24 @@ def grouped(readings: Readings, *, others: bool = False) -> Grouped:
             except DataError as error:
                 lost.append((reading, str(error)))
                 continue
-            uid = str(source.headers[0].StudyInstanceUID)
-            found.setdefault(uid, []).append(reading)
-            of_id.setdefault(reading.study_id, uid)
+            uid, patient = (
+                str(source.headers[0].StudyInstanceUID),
+                text(source.headers[0], "PatientID").strip(),
+            )
+            named = patients.setdefault(uid, [])
+            if patient and patient not in named:
+                named.append(patient)
+            key = uid if patient in ("", *named[:1]) else f"{uid}\0{patient}"
+            found.setdefault(key, []).append(reading)
+            of_id.setdefault(reading.study_id, key)
     without = []
     for reading, why in lost:
-        uid = of_id.get(reading.study_id, "") if reading.failed and reading.study_id else ""
-        if uid:
-            found[uid].append(reading)
+        key = of_id.get(reading.study_id, "") if reading.failed and reading.study_id else ""
+        if key:
+            found[key].append(reading)
         else:
             without.append((reading, why))
-    groups = [Group(uid, uid, tuple(rows)) for uid, rows in found.items()]
+    groups = [Group(key.partition("\0")[0], key, tuple(rows)) for key, rows in found.items()]
     groups += [Group("", key, tuple(rows)) for key, rows in beside.items()]
     return Grouped(tuple(groups), tuple(without))
 

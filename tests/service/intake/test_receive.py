@@ -210,3 +210,13 @@ def test_many_at_once_are_each_kept_once(database, spool, settings):
     assert statuses == [SUCCESS] * 24
     assert len(rows(database)) == len(files(spool)) == 12
     assert sorted(study_of(database, f"1.2.3.{number}").revision for number in range(3)) == [4, 4, 4]
+
+
+def test_an_image_of_another_patient_is_known_as_such_and_names_the_study_nothing(receive, database):
+    assert receive(film(PatientID="", PatientName="")).status == SUCCESS
+    assert receive(film(PatientID="4711", PatientName="Doe^Jane")).status == SUCCESS
+    assert receive(film(PatientID="4712", PatientName="Roe^Rita", AccessionNumber="B1")).status == SUCCESS
+    assert receive(film(PatientID="4711", PatientName="Doe^Jane")).status == SUCCESS
+    assert [row.facts.get("other_patient") for row in rows(database)] == [None, None, "4712", None]
+    study = study_of(database)
+    assert (study.patient_id, study.patient_name) == ("4711", "Doe^Jane")

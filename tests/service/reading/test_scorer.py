@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from made_study import slices, write_clip, write_series
 from read_films import TELLING
@@ -165,6 +166,22 @@ def test_a_late_image_has_the_study_read_again_and_moves_results(
     revisions = [(reading.revision, len(reading.images)) for reading in service.readings()]
     assert revisions == [(1, 1), (2, 2)]
     assert service.study().score == service.readings()[-1].score
+
+
+def test_a_study_of_two_patients_says_so_and_each_gets_results_of_his_own(
+    fitted: Bundle, bundles: Bundles, tmp_path: Path
+) -> None:
+    service = service_of(tmp_path, fitted)
+    service.receive(film(tmp_path / "1.dcm", 1, PatientID="first"))
+    service.receive(film(tmp_path / "2.dcm", 2, PatientID="second"), other_patient="second")
+    assert service.scorer(bundles).next() == "another's"
+    assert service.scorer(bundles).next() == "read"
+    assert service.study().reason.startswith("its images name several patients")
+    reports = [pydicom.dcmread(service.spool.path_of(one.path)) for one in service.results()]
+    assert sorted(str(one.PatientID) for one in reports) == ["first", "second"]
+    for one in reports:
+        (item,) = one.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+        assert len(item.ReferencedSOPSequence) == 1
 
 
 def test_an_image_that_comes_while_the_study_is_read_leaves_that_to_the_next_job(

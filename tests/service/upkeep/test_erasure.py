@@ -13,7 +13,7 @@ from secondread.service.intake.arrivals import Arrival, record
 from secondread.service.intake.header import Told
 from secondread.service.spool.files import Kept
 from secondread.service.store.jobs import LostClaim, claim, finish
-from secondread.service.store.tables import Audit, Study
+from secondread.service.store.tables import Audit, Instance, Study
 from secondread.service.upkeep.erasure import erase_patient
 from secondread.service.upkeep.retention import Retention
 
@@ -55,6 +55,18 @@ def test_an_unknown_patient_is_told_without_the_id(service: Service) -> None:
         with pytest.raises(UserError, match="no study of this patient") as refused:
             erase_patient(service.database, service.spool, patient, "[root]")
         assert "47110" not in str(refused.value)
+
+
+def test_a_patient_among_whose_study_anothers_images_lie_is_found(service: Service) -> None:
+    service.study("1.1", patient="first")
+    service.study("1.2", patient="first")
+    with service.database.write() as session:
+        row = session.scalars(select(Instance).join(Study).where(Study.study_uid == "1.1")).first()
+        assert row is not None
+        row.facts = {**row.facts, "other_patient": "P-7654321"}
+    erase_patient(service.database, service.spool, " P-7654321", "[root]")
+    assert service.states() == {"1.1": "erased", "1.2": "read"}
+    assert b"P-7654321" not in bytes_of(service.spool.folder)
 
 
 @pytest.mark.parametrize("use", ["image", "no image"])

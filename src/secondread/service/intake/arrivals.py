@@ -19,6 +19,8 @@ from secondread.service.spool.files import Kept
 from secondread.service.store.jobs import now
 from secondread.service.store.tables import Instance, Result, Study
 
+OTHER_PATIENT = "other_patient"
+"""The fact of an instance whose header names another patient than its study's first one: who that is."""
 Outcome = Literal["new", "again", "own", "other"]
 
 
@@ -64,8 +66,11 @@ def record(session: Session, arrivals: Sequence[Arrival], is_there: Callable[[st
             recorded.append(Recorded("again" if known.digest == one.kept.digest else "other", known.path))
         else:
             study = studies[one.told.study_uid]
-            _grow(study, one.told, at)
+            mixed = _is_of_another(one.told, study)
+            _grow(study, one.told, at, named=not mixed)
             row = _row(one, study, at)
+            if mixed:
+                row["facts"] = {**row["facts"], OTHER_PATIENT: one.told.study["patient_id"]}
             if known is None:
                 study["instances"] += 1
                 new.append(row)
@@ -125,11 +130,18 @@ def _studies(session: Session, arrivals: Sequence[Arrival]) -> dict[str, dict[st
     return studies
 
 
-def _grow(study: dict[str, Any], told: Told, at: datetime) -> None:
+def _is_of_another(told: Told, study: dict[str, Any]) -> bool:
+    """Whether the instance names another patient than the first one of its study that names any."""
+    patient = told.study.get("patient_id", "")
+    return bool(patient and study.get("patient_id")) and patient != study["patient_id"]
+
+
+def _grow(study: dict[str, Any], told: Told, at: datetime, *, named: bool) -> None:
+    """`named`: what the study's row lacks of the patient may be this instance's."""
     study["last_received"] = at
     if study["state"] == "erased":  # and sent again: as a new one
         study["state"], study["first_received"] = "receiving", at
-    for name, said in told.study.items():
+    for name, said in told.study.items() if named else ():
         study[name] = study[name] or said
     if told.use == "image":
         if not study["revision"]:

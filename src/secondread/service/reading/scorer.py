@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from secondread.errors import DataError, UserError
 from secondread.outputs.whole import NO_ROOM
+from secondread.service.intake.arrivals import OTHER_PATIENT
 from secondread.service.reading.at_work import AtWork, at_work
 from secondread.service.reading.read_study import CannotRead, NotRead, StudyRead, read_study
 from secondread.service.reading.routing import Routes, route
@@ -39,6 +40,7 @@ IDLE_S = 0.5
 FULL_S = 30.0
 """Before the next study, where the disk is full."""
 KIND = "score"
+SEVERAL_PATIENTS = "its images name several patients: find out whose they are before you believe the reading"
 Step = TypeVar("Step")
 Outcome = Literal["read", "not read", "another's", "failed", "given back"]
 
@@ -144,6 +146,8 @@ class Scorer:
         readings: list[StudyRead] = []
         reasons: list[str] = [routes.reason] if routes.reason else []
         failures: list[str] = []
+        if any(one.facts.get(OTHER_PATIENT) for one in instances):
+            reasons.append(SEVERAL_PATIENTS)
         for at in self.bundles:
             if at.settings.name not in routes.taken:
                 continue

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from secondread.errors import UserError
+from secondread.service.intake.arrivals import OTHER_PATIENT
 from secondread.service.settings.upkeep import UpkeepSettings
 from secondread.service.spool.files import Spool
 from secondread.service.store import audit
@@ -84,7 +85,11 @@ def erase_patient(database: Database, spool: Spool, patient: str, person: str) -
 
 
 def _studies(session: Session, patient: str) -> list[int]:
-    which = select(Study.id).where(Study.patient_id == patient.strip(), Study.state != "erased")
+    """Also those with an image of the patient among another's: whoever mixed them up, all of it goes."""
+    other = Instance.facts[OTHER_PATIENT].as_string() == patient.strip()
+    mixed = select(Instance.study_id).where(other)
+    theirs = or_(Study.patient_id == patient.strip(), Study.id.in_(mixed))
+    which = select(Study.id).where(theirs, Study.state != "erased")
     found = list(session.scalars(which.with_for_update())) if patient.strip() else []
     if not found:
         raise UserError("no study of this patient is here; give the Patient ID as the worklist shows it")
