@@ -17,7 +17,7 @@ from secondread.calibration.complexity_line import ComplexityLine
 from secondread.calibration.conformal import Conformal, tolerance
 from secondread.calibration.gathered_scores import GatheredScores
 from secondread.calibration.map_mixture import CalibratedMaps
-from secondread.calibration.part_mixture import PartMixture, require_finite
+from secondread.calibration.part_mixture import PartMixture, refuse_complexity_unmixed, require_finite
 from secondread.calibration.raw_scores import Floats, RawScores
 from secondread.calibration.studies import study_scores
 from secondread.errors import UserError
@@ -106,11 +106,7 @@ class Calibration:
         plain = PartMixture.fit(raw, weights, scaled=mixture.scaled)
         adjusted, line = None, None
         if settings.complexity == "difference":
-            if settings.complexity_part not in weights:
-                raise UserError(
-                    f"calibration.complexity_part {settings.complexity_part!r} is not among the mixed parts, "
-                    f"{', '.join(sorted(weights))}"
-                )
+            refuse_complexity_unmixed(settings, weights)
             adjusted = PartMixture.fit(complexity_difference(raw, settings), weights, scaled=mixture.scaled)
         elif settings.complexity == "residual":
             line = ComplexityLine.fit(complexity_of(raw), plain.combine(raw))

@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 
+from secondread.calibration.calibration_settings import CalibrationSettings
 from secondread.calibration.raw_scores import Floats, RawScores, Tail
 from secondread.errors import UserError
 
@@ -97,6 +98,15 @@ class PartMixture:
             abs(scale.weight) * float(np.abs(raw.parts[name]).max()) / (scale.sd if self.scaled else 1.0)
             for name, scale in self.parts.items()
             if scale.weight != 0.0
+        )
+
+
+def refuse_complexity_unmixed(settings: CalibrationSettings, weights: Mapping[str, float]) -> None:
+    """UserError where complexity is to be taken out of a part that is not among the mixed ones."""
+    if settings.complexity == "difference" and settings.complexity_part not in weights:
+        raise UserError(
+            f"calibration.complexity_part {settings.complexity_part!r} is not among the mixed parts, "
+            f"{', '.join(sorted(weights))}"
         )
 
 

@@ -20,6 +20,7 @@ from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Detector
 from secondread.errors import DataError, UserError
 from secondread.fitting.checks.first_look import Look
+from secondread.fitting.checks.mixed_parts import refuse_unknown_parts
 from secondread.fitting.checks.problem import refuse
 from secondread.fitting.checks.room import bytes_of_fit, no_room_for_output
 from secondread.fitting.checks.trial import trial
@@ -102,6 +103,7 @@ class WholeFit:
             allow_shared_patients=self.look.allow_shared_patients,
         )  # fmt: skip
         refuse_other_stages(detector, recipe.stages)
+        refuse_unknown_parts(recipe, detector, source=self.source)
         refuse(trial(recipe, self.manifest, cohorts, self.look.cache, self.workers))
         refuse(no_room_for_output(unfinished.folder, bytes_of_fit(detector)))
         if process_rank() == 0:

@@ -10,6 +10,7 @@ from secondread.cohorts.cohorts import Cohorts
 from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Detector
 from secondread.fitting.checks.first_look import PARTS, Look
+from secondread.fitting.checks.mixed_parts import refuse_unknown_parts
 from secondread.fitting.checks.problem import refuse
 from secondread.fitting.checks.room import bytes_of_fit, bytes_of_images, cache_folder, no_room_for_output
 from secondread.fitting.checks.trial import trial
@@ -42,6 +43,7 @@ def second_look(
         detector = build_detector(recipe, pretrained=False, source=source)
     refuse_epochs(detector, recipe)
     refuse_other_stages(detector, recipe.stages)
+    refuse_unknown_parts(recipe, detector, source=source)
     auxiliary = listed_auxiliary(recipe, workers=look.workers, shown=False)
     cohorts = planned_cohorts(
         LearnsFrom.of(detector), recipe, manifest, auxiliary, allow_shared_patients=look.allow_shared_patients
