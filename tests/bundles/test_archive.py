@@ -113,6 +113,11 @@ def test_what_is_no_archive_or_is_damaged_is_one_line(packed, tmp_path):
     with pytest.raises(DataError, match="no bundle, neither a folder nor an archive"):
         Bundle.load(tmp_path / "text.zip")
     data = bytearray(packed.read_bytes())
+    (tmp_path / "cut.zip").write_bytes(data[:5000])
+    with pytest.raises(
+        DataError, match=r"cut\.zip: is damaged \(a \.zip without its end\); copy the archive"
+    ):
+        Bundle.load(tmp_path / "cut.zip")
     data[len(data) // 2] ^= 255
     (tmp_path / "damaged.zip").write_bytes(bytes(data))
     with pytest.raises(DataError, match=r"damaged\.zip"):

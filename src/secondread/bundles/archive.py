@@ -184,6 +184,9 @@ def _members(archive: Path, opened: ExitStack) -> Mapping[str, _Member]:
                 found.append((info.filename, plain, _Member(lambda info=info: content.open(info))))  # type: ignore[misc]
     else:
         file.seek(0)
+        if file.read(4) == b"PK\x03\x04":
+            raise DataError(f"{archive}: is damaged (a .zip without its end); {AGAIN}")
+        file.seek(0)
         try:
             tar = opened.enter_context(tarfile.TarFile(fileobj=file))
         except tarfile.TarError:
