@@ -66,7 +66,8 @@ def parse_yaml(text: str, limits: Limits = RECIPE) -> Any:
         value = _built(yaml.parse(text, Loader=parser), limits)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        tab = mark is not None and text.split("\n")[mark.line].startswith("\t", mark.column)
+        lines = text.split("\n")[mark.line :] if mark else []
+        tab = mark is not None and "".join(lines[:1]).startswith("\t", mark.column)
         problem = "a tab, where YAML is indented by spaces" if tab else error.problem or error.context
         raise _at(mark, f"is not YAML ({problem})") from None
     except yaml.YAMLError as error:
