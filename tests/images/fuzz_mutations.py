@@ -50,7 +50,13 @@ def mutated(seed: bytes, others: Sequence[bytes], rng: Generator) -> bytes:
 
 
 def _kind(data: bytes) -> str:
-    starts = {b"\x89PNG": "png", b"PK\3\4": "npz", b"\x1f\x8b": "gzip"}
+    starts = {
+        b"\x89PNG": "png",
+        b"PK\3\4": "npz",
+        b"\x1f\x8b": "gzip",
+        b"NRRD": "lines",
+        b"ObjectType": "lines",
+    }
     return (
         "dicom"
         if data[128:132] == b"DICM"
@@ -199,8 +205,26 @@ def _change(dataset: pydicom.FileDataset, others: Sequence[bytes], rng: Generato
         dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(str(one_of(_SYNTAXES)))
 
 
+def _in_lines(data: Data, others: Sequence[bytes], rng: Generator) -> Data:
+    """A line of a header of text is changed, left out, doubled, or says another field's value or number."""
+    end = data.find(b"\n\n") if data.startswith(b"NRRD") else data.find(b"LOCAL\n") + 5
+    lines = bytes(data[:end]).split(b"\n")
+    chosen, other = (int(rng.integers(1, len(lines))) for _ in range(2))
+    mark = b": " if data.startswith(b"NRRD") else b" = "
+    name, _, value = lines[chosen].partition(mark)
+    changed = (
+        bytes(_digits(Data(lines[chosen]), others, rng)),
+        bytes(_flip(Data(lines[chosen]), others, rng)),
+        name + mark + lines[other].partition(mark)[2],
+        name + mark + value + b" " + _NUMBERS[int(rng.integers(len(_NUMBERS)))],
+    )[int(rng.integers(4))]
+    copies = int(rng.choice([1, 1, 1, 1, 0, 2]))
+    return Data(b"\n".join([*lines[:chosen], *[changed] * copies, *lines[chosen + 1 :]]) + bytes(data[end:]))
+
+
 _INNER: dict[str, Callable[[Data, Sequence[bytes], Generator], Data]] = {
     "gzip": _in_gzip,
+    "lines": _in_lines,
     "npz": _in_npz,
     "png": _in_png,
     "dicom": _in_dicom,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import copy
 import gzip
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,11 +32,22 @@ _GDCM = (
     "JPEG2000Lossless",
     "RLELossless",
 )
+_NRRD = (
+    "NRRD0005\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 20 24 3\n"
+    "space directions: (1,0,0) (0,0.5,0) (0,0,2)\nkinds: domain domain domain\nendian: little\n"
+    "encoding: {}\nspace origin: (-10,20,30)\n\n"
+)
+_META = (
+    "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
+    "CompressedData = {}\nTransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = -10 20 30\n"
+    "CenterOfRotation = 0 0 0\nAnatomicalOrientation = RAI\nElementSpacing = 1 0.5 2\nDimSize = 20 24 3\n"
+    "ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+)
 
 
 def seeds(folder: Path, zoo: Path | None = None, largest: int = 60_000) -> dict[str, bytes]:
     """Files by name; with `zoo`, real DICOM files of up to `largest` bytes below that folder too."""
-    made = dict([*_dicom(folder), *_nifti(), *_pictures(), *_tiff(), *_npz()])
+    made = dict([*_dicom(folder), *_nifti(), *_grids(), *_pictures(), *_tiff(), *_npz()])
     for path in sorted(zoo.rglob("*")) if zoo is not None else ():
         if path.is_file() and path.suffix != ".csv" and path.stat().st_size <= largest:
             made[f"zoo {path.name}"] = path.read_bytes()
@@ -128,6 +141,22 @@ def _nifti() -> Iterator[tuple[str, bytes]]:
     yield "colour.nii", nibabel.Nifti1Image(coloured, affine).to_bytes()
 
 
+def _grids() -> Iterator[tuple[str, bytes]]:
+    """NRRD and MetaImage, their voxels behind the header."""
+    voxels = np.stack([_DEEP.astype("<i2")] * 3).tobytes()
+    yield "raw.nrrd", _NRRD.format("raw").encode() + voxels
+    yield "gzip.nrrd", _NRRD.format("gzip").encode() + gzip.compress(voxels, mtime=0)
+    yield "bzip2.nrrd", _NRRD.format("bzip2").encode() + bz2.compress(voxels)
+    vectors = _NRRD.replace("dimension: 3", "dimension: 4").replace("sizes: 20", "sizes: 1 20")
+    vectors = vectors.replace("directions: (", "directions: none (").replace("kinds:", "kinds: list")
+    yield "vectors.nrrd", vectors.format("raw").encode() + voxels
+    yield "raw.mha", _META.format("False").encode() + voxels
+    yield "packed.mha", _META.format("True").encode() + zlib.compress(voxels)
+    colour = _META.replace("SHORT", "UCHAR").replace("24 3", "24 1")
+    colour = colour.replace("ElementType", "ElementNumberOfChannels = 3\nElementType")
+    yield "colour.mha", colour.format("False").encode() + _COLOUR.tobytes()
+
+
 def _pictures() -> Iterator[tuple[str, bytes]]:
     grey, colour = Image.fromarray(_GREY), Image.fromarray(_COLOUR)
     for name, picture, how in (
@@ -141,9 +170,13 @@ def _pictures() -> Iterator[tuple[str, bytes]]:
         ("colour.jpg", colour, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"}),
         ("progressive.jpg", colour, {"progressive": True}),
         ("inks.jpg", colour.convert("CMYK"), {}),
+        ("grey.bmp", grey, {}),
+        ("colour.bmp", colour, {}),
+        ("palette.bmp", colour.convert("P"), {}),
+        ("bits.bmp", grey.convert("1"), {}),
     ):
         buffer = io.BytesIO()
-        picture.save(buffer, {"png": "PNG", "jpg": "JPEG"}[name[-3:]], **how)
+        picture.save(buffer, {"png": "PNG", "jpg": "JPEG", "bmp": "BMP"}[name[-3:]], **how)
         yield name, buffer.getvalue()
 
 

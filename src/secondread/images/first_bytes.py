@@ -8,14 +8,11 @@ from collections.abc import Callable
 from secondread.images.dicom.dataset import is_dicom
 
 ZIP_MAGIC = b"PK\x03\x04"
-ARE_READ = "DICOM, NIfTI, PNG, JPEG, TIFF and .npz are read"
+ARE_READ = "DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, BMP and .npz are read"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _LOOKED_AT = 512
 _AS_PICTURE = "save it as PNG or TIFF"
-_AS_VOLUME = (
-    "convert it to NIfTI, for example with 3D Slicer, or with SimpleITK's WriteImage(ReadImage(…), …)"
-)
 _UNPACKED = "unpack it, and list the folder"
 
 
@@ -24,8 +21,8 @@ def _begins(*starts: bytes) -> Callable[[bytes], bool]:
 
 
 _OTHERS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
-    ("an NRRD image", _AS_VOLUME, _begins(b"NRRD0")),
-    ("a MetaImage (.mha, .mhd)", _AS_VOLUME, _begins(b"ObjectType =", b"NDims =")),
+    ("an NRRD image", "unpack it first, with gunzip", _begins(b"NRRD0")),
+    ("a MetaImage (.mha, .mhd)", "unpack it first, with gunzip", _begins(b"ObjectType =", b"NDims =")),
     (
         "an Analyze header (.hdr), or a NIfTI whose header does not say that it is one",
         "convert it, with its .img where it has one, to NIfTI (.nii)",
@@ -41,7 +38,6 @@ _OTHERS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
         "save it as PNG, TIFF or NIfTI, or many in an .npz as train_images",
         _begins(b"\x93NUMPY"),
     ),
-    ("a BMP picture", _AS_PICTURE, lambda data: data[:2] == b"BM" and data[6:10] == bytes(4)),
     ("a GIF picture", _AS_PICTURE, _begins(b"GIF87a", b"GIF89a")),
     ("a WebP picture", _AS_PICTURE, lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP"),
     ("a JPEG 2000 picture", _AS_PICTURE, _begins(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
@@ -67,7 +63,10 @@ _OTHERS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
 
 
 def format_of(data: bytes) -> str | None:
-    """The format ("dicom", "nifti", "png", "jpeg", "tiff", "npz") or None, from a file's first KiB."""
+    """The format (as `Header.kind` names it) or None, from a file's first KiB."""
+    from secondread.images.formats.bmp import is_bmp
+    from secondread.images.formats.grids.metaimage_header import is_metaimage
+    from secondread.images.formats.grids.nrrd_header import is_nrrd
     from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
     from secondread.images.formats.nifti_header import HEADER_BYTES, is_nifti
     from secondread.images.formats.png_stream import PNG_MAGIC
@@ -86,6 +85,12 @@ def format_of(data: bytes) -> str | None:
     unpacked = gunzip_start(data, HEADER_BYTES) if data[:2] == GZIP_MAGIC else data[:HEADER_BYTES]
     if is_nifti(unpacked):
         return "nifti"
+    if is_bmp(data):
+        return "bmp"
+    if is_nrrd(data):
+        return "nrrd"
+    if is_metaimage(data):
+        return "metaimage"
     return "dicom" if is_dicom(data) else None
 
 

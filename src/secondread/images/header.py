@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+VOLUME_KINDS = ("nifti", "nrrd", "metaimage")
+"""Kinds of files that hold a volume, whose slices a reference may name."""
+
 
 @dataclass(frozen=True)
 class Header:
     """A file's header. Ids and names are as in the file: only what indexes sees them, and hashes them.
 
-    kind         "dicom", "nifti", "png", "jpeg", "tiff" or "npz"
+    kind         "dicom", "nifti", "nrrd", "metaimage", "png", "jpeg", "tiff", "bmp" or "npz"
     size         rows and columns, or slices, rows and columns; () where the file holds no image by itself
                  (npz)
     rank         2 or 3 as `read_image` would give it; 0 where the file holds no image
@@ -22,6 +25,7 @@ class Header:
     identity     whose image it is (`dicom_series.identity_of`)
     no_volume    why a DICOM file of several frames makes no volume, or is no picture; empty where it does
     remarks      what a person should be told of the volume in a file of several frames
+    data_file    where the voxels lie that are not in the file, relative to its folder
     """
 
     path: str
@@ -54,4 +58,10 @@ class Header:
     has_pixels: bool = True
     no_volume: str = ""
     remarks: tuple[str, ...] = ()
+    data_file: str = ""
     names: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def has_slices(self) -> bool:
+        """Whether the file is a volume, of which `index` and `score` can list the slices."""
+        return self.kind in VOLUME_KINDS and self.rank == 3

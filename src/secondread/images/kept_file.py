@@ -45,14 +45,14 @@ def let_go() -> None:
 
 def kept_bytes(path: Path, read: Callable[[], bytes]) -> bytes:
     """The bytes of a file, read where they are not kept or the file has changed since."""
-    state = _state(path)
+    state = state_of(path)
     kept = _here.kept.get(path)
     if kept is not None and state and kept.state == state:
         _here.kept.move_to_end(path)
         return kept.data
     _here.kept.pop(path, None)
     data = read()
-    if state and len(data) <= MOST_BYTES and state == _state(path):
+    if state and len(data) <= MOST_BYTES and state == state_of(path):
         _here.kept[path] = _Kept(state, data)
         _make_room()
     return data
@@ -91,7 +91,7 @@ def _make_room() -> None:
         kept.popitem(last=False)
 
 
-def _state(path: Path) -> tuple[int, ...]:
+def state_of(path: Path) -> tuple[int, ...]:
     """Size, times of change and place on the disk; () where it cannot be looked at."""
     try:
         found = path.stat()

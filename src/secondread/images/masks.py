@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.images.formats.nifti_header import NO_ORIENTATION
+from secondread.images.formats.grids.placed import NO_ORIENTATION
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.wording.sizes import times
 
@@ -50,7 +50,8 @@ def mask_on(mask: Image, geometry: Geometry, size: tuple[int, ...], image: str) 
 
 def states_position(geometry: Geometry) -> bool:
     """Whether the file says where its pixels lie in the patient."""
-    return geometry.affine is not None and NO_ORIENTATION not in geometry.remarks
+    unstated = any(remark.startswith(NO_ORIENTATION) for remark in geometry.remarks)
+    return geometry.affine is not None and not unstated
 
 
 def same_grid(

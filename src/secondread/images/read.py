@@ -11,6 +11,7 @@ from secondread.images.first_bytes import ZIP_MAGIC, format_of, looks_like_text,
 from secondread.images.formats import vector_table
 from secondread.images.formats.nifti_slices import slice_named, slice_of
 from secondread.images.formats.npz import Member, list_members, read_npz
+from secondread.images.header import VOLUME_KINDS
 from secondread.images.image import Image, ImageError
 from secondread.images.kept_file import kept_bytes, let_go, made_once
 from secondread.images.limits import ReadLimits
@@ -29,11 +30,11 @@ def read_image(
     """The image that a reference names.
 
     A reference is a file, or `folder` (the folder's only DICOM series), `folder#<series key>`, `file#frame/N`
-    (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI), `scan.nii.gz#slice/axial/N` (one slice of
-    a NIfTI volume, or `coronal`, `sagittal`; see `formats.nifti_slices`), `archive.npz#array/N` or
-    `features.csv#row/N` (a vector, as an image of one row); or several of these, separated by `|`, each a
-    channel of one image (see `several_files`). With `as_volume` an image of the other rank is refused. Raises
-    ImageError and nothing else.
+    (one frame of a DICOM, page of a TIFF or volume of a 4-D NIfTI, NRRD or MetaImage),
+    `scan.nii.gz#slice/axial/N` (one slice of such a volume, or `coronal`, `sagittal`; see
+    `formats.nifti_slices`), `archive.npz#array/N` or `features.csv#row/N` (a vector, as an image of one row);
+    or several of these, separated by `|`, each a channel of one image (see `several_files`). With `as_volume`
+    an image of the other rank is refused. Raises ImageError and nothing else.
 
     >>> import secondread
     >>> _ = secondread.make_phantoms("phantoms", seed=0, n_normal=1, n_abnormal=0)
@@ -94,28 +95,35 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
         from secondread.images.dicom.file import read_dicom
 
         return read_dicom(reference, data, limits)
-    if kind == "nifti":
-        return _read_nifti(reference, data, limits)
+    if kind in VOLUME_KINDS:
+        return _read_volume(reference, kind, data, limits)
     if kind is not None:
-        from secondread.images.formats import raster, tiff
+        from secondread.images.formats import bmp, raster, tiff
 
-        reader = {"png": raster.read_png, "jpeg": raster.read_jpeg, "tiff": tiff.read_tiff}[kind]
-        return reader(reference, data, limits)
+        readers = {"png": raster.read_png, "jpeg": raster.read_jpeg, "tiff": tiff.read_tiff}
+        return {**readers, "bmp": bmp.read_bmp}[kind](reference, data, limits)
     if (reference.member or "").startswith(f"{vector_table.MEMBER}/") and looks_like_text(data[:512]):
         return vector_table.read_vector(reference, data, limits)
     raise ImageError(reference.text, *what_else(data))
 
 
-def _read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
+def _read_volume(reference: Reference, kind: str, data: bytes, limits: ReadLimits) -> Image:
     """A volume, or one of its slices; all slices are of one volume that is decoded once."""
+    from secondread.images.formats.grids.read_grid import data_state, read_grid
     from secondread.images.formats.nifti import read_nifti
+
+    def read(whole: Reference) -> Image:
+        if kind == "nifti":
+            return read_nifti(whole, data, limits)
+        return read_grid(whole, kind, data, limits)
 
     place = slice_named(reference.member)
     if place is None:
-        return read_nifti(reference, data, limits)
+        return read(reference)
     frame, axis, number = place
     whole = Reference(reference.text, reference.path, frame)
+    beside = () if kind == "nifti" else data_state(reference, kind, data)
     volume = made_once(
-        data, f"volume {frame}", lambda: read_nifti(whole, data, limits), size=lambda read: read.pixels.nbytes
+        data, f"volume {frame} {beside}", lambda: read(whole), size=lambda made: made.pixels.nbytes
     )
     return slice_of(volume, axis, number, reference.text)

@@ -33,6 +33,8 @@ def read_header(path: str | Path) -> Header:
             return read_dicom_header(Path(path), name)
         if kind == "nifti":
             return _nifti_header(name, start, file_bytes)
+        if kind in ("nrrd", "metaimage"):
+            return _grid_header(name, kind, start, file_bytes)
         if kind == "npz":
             return Header(name, "npz", has_pixels=False)
         return _picture_header(Path(path), name, kind, start)
@@ -64,6 +66,11 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
                     turn = turn_asked_by(picture)
         size = (stated.rows, stated.columns) if turn is None else turn.size(stated.rows, stated.columns)
         return Header(path, kind, size, 2, 3 if stated.colour in (2, 3, 6) else 1)
+    if kind == "bmp":
+        from secondread.images.formats.bmp import bmp_size
+
+        rows, columns, bits = bmp_size(start)
+        return Header(path, kind, (rows, columns), 2, 1 if bits <= 8 else 3)
     if kind == "jpeg":
         from PIL import JpegImagePlugin
 
@@ -87,11 +94,9 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
 
 
 def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
-    import numpy as np
-
+    from secondread.images.formats.grids.placed import size_in_one_orientation
     from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
     from secondread.images.formats.nifti_header import HEADER_BYTES, nifti_header
-    from secondread.images.orientation import canonical_axes
 
     header = nifti_header(path, gunzip_start(start, HEADER_BYTES) if start[:2] == GZIP_MAGIC else start)
     header.first_byte(path)
@@ -100,9 +105,15 @@ def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
         least = math.prod(grid) * header.dtype.itemsize
         room = file_bytes * (LARGEST_DEFLATE_RATIO if start[:2] == GZIP_MAGIC else 1)
         ReadLimits().check_count(path, header.volumes, "volumes", least_bytes=least, file_bytes=room)
-    zooms = np.linalg.norm(header.affine[:3, :3], axis=0)
-    axes, _ = canonical_axes(header.affine)
-    order = [axes.index(axis) for axis in range(3)]
-    kept = [axis for axis in order if grid[axis] > 1] if 1 in grid else order
-    size, spacing = tuple(grid[axis] for axis in kept), tuple(float(zooms[axis]) for axis in kept)
+    size, spacing = size_in_one_orientation(grid, header.affine)
     return Header(path, "nifti", size, len(size), spacing=spacing, frames=header.volumes)
+
+
+def _grid_header(path: str, kind: str, start: bytes, file_bytes: int) -> Header:
+    from secondread.images.formats.grids.fields import MOST_HEADER_BYTES
+    from secondread.images.formats.grids.read_grid import ends, grid_header
+
+    if not ends(kind, start) and len(start) < file_bytes:
+        with open(path, "rb") as stream:
+            start = stream.read(MOST_HEADER_BYTES)
+    return grid_header(path, kind, start, file_bytes)

@@ -19,7 +19,7 @@ from secondread.cohorts.row import Row
 from secondread.cohorts.sequences import frame_of
 from secondread.errors import DataError, UserError
 from secondread.images.first_bytes import format_of
-from secondread.images.header import Header
+from secondread.images.header import VOLUME_KINDS, Header
 from secondread.images.image import ImageError
 from secondread.images.read_header import read_header
 from secondread.images.several_files import files_of
@@ -267,14 +267,14 @@ def _may_hold_frames(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             start = file.read(_START)
-        return format_of(start) in ("dicom", "tiff", "nifti")
+        return format_of(start) in ("dicom", "tiff", *VOLUME_KINDS)
     except OSError:
         return False
 
 
 def _is_volume(header: Header) -> bool:
     """Whether `index` lists a file's slices where pictures are wanted."""
-    return header.kind == "nifti" and header.rank == 3
+    return header.has_slices
 
 
 def _of_clip(path: str, how: _Reading) -> Inputs:

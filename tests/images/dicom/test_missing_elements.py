@@ -37,6 +37,17 @@ def test_one_sample_per_pixel_needs_not_be_said(make_dicom: Callable[..., Path])
     np.testing.assert_array_equal(image.pixels[0], STORED)
 
 
+def test_a_missing_photometric_interpretation_is_remarked(make_dicom: Callable[..., Path]) -> None:
+    said = ("PhotometricInterpretation is missing: read as MONOCHROME2, higher is brighter",)
+    path = without(make_dicom(STORED), "PhotometricInterpretation")
+    assert read_image(path).geometry.remarks == said
+    np.testing.assert_array_equal(read_image(path).pixels[0], STORED)
+    path = without(make_dicom(np.stack([STORED] * 3)), "PhotometricInterpretation")
+    for number in (0, 1):
+        assert read_image(f"{path}#frame/{number}").geometry.remarks == said
+    assert said[0] in read_image(path).geometry.remarks
+
+
 def test_an_unknown_photometric_interpretation_is_named(make_dicom: Callable[..., Path]) -> None:
     with pytest.raises(ImageError, match="PhotometricInterpretation in the header is none of DICOM's terms"):
         read_image(make_dicom(STORED, PhotometricInterpretation="GREY"))

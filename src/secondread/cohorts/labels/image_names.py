@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", ".nii.gz", ".nii", ".npz"),
+    *(".nrrd", ".nhdr", ".mha", ".mhd"),
 )
 
 

@@ -1,4 +1,4 @@
-"""NIfTI volumes as rows of slices, for methods that take pictures."""
+"""Volumes in one file as rows of slices, for methods that take pictures."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ class SliceChoice:
 
 
 class InSlices:
-    """Rows with each NIfTI volume as rows of slices, each a picture; asked with some rows after the others.
+    """Rows with each volume in one file as rows of slices, each a picture; asked with some rows after
+    the others.
 
     aside   what could not be read
 
@@ -119,7 +120,7 @@ class InSlices:
         notes = []
         if self._volumes:
             listed = count(self._slices, f"{self._choice.plane} slice")
-            notes.append(f"{count(self._volumes, 'NIfTI volume')} as {listed}; each volume is a study")
+            notes.append(f"{count(self._volumes, 'volume')} as {listed}; each volume is a study")
         if self._clean:
             notes.append(
                 f"{count(self._clean, 'slice')} in which the volume's mask marks nothing became normal"
@@ -129,7 +130,7 @@ class InSlices:
 
 def _is_volume(row: Row, headers: Mapping[str, Header], base: Path) -> bool:
     header = headers.get(_first(row, base))
-    return header is not None and header.kind == "nifti" and header.rank == 3
+    return header is not None and header.has_slices
 
 
 def _first(row: Row, base: Path) -> str:

@@ -129,6 +129,13 @@ def about_loss(facts: Mapping[str, str]) -> tuple[str, ...]:
     return ("compressed with loss (LossyImageCompression)",) if facts.get("lossy") == "01" else ()
 
 
+def about_photometric(dataset: Dataset) -> tuple[str, ...]:
+    """What is to be said of a header, as it was read, that does not say whether high is bright."""
+    if text(dataset, "PhotometricInterpretation"):
+        return ()
+    return ("PhotometricInterpretation is missing: read as MONOCHROME2, higher is brighter",)
+
+
 def cleaned(found: str, persons: frozenset[str] = frozenset()) -> str:
     """Free header text that may stand in an output, else nothing.
 

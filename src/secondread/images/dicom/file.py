@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from secondread.images.colour import channels_first, refuse_non_finite
 from secondread.images.dicom.dataset import parse_dicom, quiet_pydicom
-from secondread.images.dicom.facts import about_loss, acquisition_facts
+from secondread.images.dicom.facts import about_loss, about_photometric, acquisition_facts
 from secondread.images.dicom.geometry import NotAStack, Plane, flat_geometry, frame_planes, plane_geometry
 from secondread.images.dicom.mosaic import mosaic_planes, mosaic_tiles, take_apart
 from secondread.images.dicom.numbers import header_of
@@ -46,6 +46,7 @@ def read_dicom(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
 def _read(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     path = reference.text
     dataset = made_once(data, "dataset", lambda: parse_dicom(path, data, limits))
+    unsaid = made_once(data, "remarks", lambda: about_photometric(dataset))
     wanted = None if reference.member is None else member_number(reference, "frame")
     tiles = mosaic_tiles(dataset)
     stored, photometric = stored_values(path, dataset, limits, wanted if tiles is None else None)
@@ -90,7 +91,7 @@ def _read(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     refuse_non_finite(path, pixels, padding)
     if padding is not None and np.issubdtype(pixels.dtype, np.floating):
         pixels = np.where(np.isfinite(pixels), pixels, _lowest(pixels))
-    geometry = replace(geometry, remarks=(*geometry.remarks, *remarks, *about_loss(facts)))
+    geometry = replace(geometry, remarks=(*geometry.remarks, *remarks, *unsaid, *about_loss(facts)))
     return Image(pixels, geometry, path, digest_of(data), values.voi, padding, facts)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from secondread.images.colour import channels_first, refuse_non_finite
 from secondread.images.dicom import suv
 from secondread.images.dicom.dataset import parse_dicom, quiet_pydicom
-from secondread.images.dicom.facts import about_loss, acquisition_facts
+from secondread.images.dicom.facts import about_loss, about_photometric, acquisition_facts
 from secondread.images.dicom.geometry import NotAStack, Plane, plane_of
 from secondread.images.dicom.mosaic import mosaic_tiles
 from secondread.images.dicom.numbers import header_of
@@ -147,12 +147,13 @@ def _read_slice(path: str, data: bytes, limits: ReadLimits) -> _Slice:
             raise ImageError(
                 path, "the slice has no position, orientation or spacing", "read the files as images"
             )
+        unsaid = about_photometric(dataset)
         stored, photometric = stored_values(path, dataset, limits, None)
         values = physical_values(path, dataset, stored, photometric, [0])
         facts = acquisition_facts(dataset) | suv_facts(dataset)
         facts["mode"] = photometric
         padding = None if values.padding is None else values.padding[0]
-        remarks = (*values.remarks, *about_loss(facts))
+        remarks = (*values.remarks, *unsaid, *about_loss(facts))
         return _Slice(
             values.pixels[0],
             padding,

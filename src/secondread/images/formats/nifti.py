@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-import zlib
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.colour import channels_first, refuse_non_finite
-from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip, gunzip_start
+from secondread.images.formats.grids.placed import in_one_orientation
+from secondread.images.formats.grids.voxels import voxel_bytes
+from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
 from secondread.images.formats.nifti_header import HEADER_BYTES, NiftiHeader, nifti_header
-from secondread.images.image import Geometry, Image, ImageError
+from secondread.images.image import Image, ImageError
 from secondread.images.limits import ReadLimits
-from secondread.images.orientation import canonical_affine, canonical_axes, to_canonical
 from secondread.images.precision import as_float
 from secondread.images.source import Reference, digest_of, member_number
 from secondread.wording.sizes import times
@@ -41,7 +41,7 @@ def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     length = math.prod(shape) * dtype.itemsize
     first = first_byte + start * length
     limits.check_bytes(path, first + length)
-    stored = _voxels(path, data, packed, first, length)
+    stored = voxel_bytes(path, data, "gzip" if packed else "raw", first, length)
     pixels = np.frombuffer(stored, dtype).reshape(shape, order="F")
     facts = {"format": "NIfTI", "bits": str(8 * dtype.itemsize), "mode": "grey", "file_bytes": str(len(data))}
     if dtype.names:
@@ -49,7 +49,7 @@ def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
         pixels = np.stack([pixels[name] for name in dtype.names], axis=-1)
     else:
         pixels = _rescaled(pixels, header.slope, header.intercept)[..., np.newaxis]
-    pixels, geometry = _canonical(pixels, header.affine, header.remarks)
+    pixels, geometry = in_one_orientation(pixels, header.affine, header.remarks)
     pixels = channels_first(pixels, facts)
     refuse_non_finite(path, pixels)
     facts["rows"], facts["columns"] = str(pixels.shape[-2]), str(pixels.shape[-1])
@@ -75,62 +75,9 @@ def _chosen_volume(reference: Reference, header: NiftiHeader) -> int:
     return 0
 
 
-def _voxels(path: str, data: bytes, packed: bool, first: int, length: int) -> bytes | memoryview:
-    """`length` bytes from `first` on, unpacking no more than that."""
-    if packed:
-        try:
-            unpacked, problem = gunzip(data, first + length)
-        except zlib.error as error:
-            why = " (a wrong check sum)" if "data check" in str(error) else ""
-            raise ImageError(path, f"the gzip stream is damaged{why}", "copy it again") from error
-        if problem and len(unpacked) == first + length:
-            raise ImageError(path, f"the gzip stream is damaged ({problem})", "copy it again")
-        found: bytes | memoryview = memoryview(unpacked)[first:]
-    else:
-        found = memoryview(data)[first : first + length]
-    if len(found) < length:
-        raise ImageError(path, f"truncated: {len(found):,} of {length:,} bytes of voxels", "copy it again")
-    return found
-
-
 def _rescaled(
     pixels: NDArray[np.generic], slope: float | None, intercept: float | None
 ) -> NDArray[np.generic]:
     if slope is None or (slope == 1 and intercept in (None, 0)):
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     return as_float(pixels.astype(np.float64) * slope + (intercept or 0.0))
-
-
-def _canonical(
-    pixels: NDArray[np.generic], affine: NDArray[np.float64], remarks: tuple[str, ...]
-) -> tuple[NDArray[np.generic], Geometry]:
-    """`[i, j, k, channels]` in file order, turned to the canonical axes, with the way back."""
-    axes, flips = canonical_axes(affine)
-    array_affine = canonical_affine(affine, pixels.shape, axes, flips)
-    turned = to_canonical(pixels, axes, flips)
-    spacing = tuple(float(length) for length in np.linalg.norm(array_affine[:3, :3], axis=0))
-    geometry = Geometry(spacing, array_affine, axes, flips, affine, remarks)
-    if 1 in turned.shape[:3]:
-        return _single_slice(turned, geometry)
-    return turned, geometry
-
-
-def _single_slice(pixels: NDArray[np.generic], geometry: Geometry) -> tuple[NDArray[np.generic], Geometry]:
-    """A volume of one slice as a 2-D image `(row, column)`; the third column of the affine is its normal."""
-    assert geometry.affine is not None
-    assert geometry.spacing is not None
-    assert geometry.file_axes is not None
-    assert geometry.file_flips is not None
-    single = pixels.shape.index(1)
-    kept = [axis for axis in range(3) if axis != single]
-    affine = geometry.affine[:, [*kept, single, 3]]
-    files = [f for f in range(3) if geometry.file_axes[f] != single]
-    flat = Geometry(
-        tuple(geometry.spacing[axis] for axis in kept),
-        affine,
-        tuple(kept.index(geometry.file_axes[f]) for f in files),
-        tuple(geometry.file_flips[f] for f in files),
-        geometry.file_affine,
-        geometry.remarks,
-    )
-    return np.squeeze(pixels, axis=single), flat

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from secondread.images.formats.grids.placed import NO_ORIENTATION, about_axes
 from secondread.images.image import ImageError
 
 HEADER_BYTES = 544
-NO_ORIENTATION = "no orientation in the header: read as stored from left to right in RAS millimetres"
+_AS_STORED = f"{NO_ORIENTATION}: read as stored from left to right in RAS millimetres"
 _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 
@@ -129,16 +130,11 @@ def _affine(path: str, header: Any) -> tuple[NDArray[np.float64], tuple[str, ...
         raise ImageError(path, f"voxel sizes of {said}", "repair the header's pixdim, sform or qform")
     affine = np.array(header.get_best_affine(), dtype=np.float64)
     affine[:3] *= scale or 1.0
+    about = about_axes(path, affine, "repair the header's sform or qform")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or not (lengths > 0).all():
-        raise ImageError(path, "the affine is singular or not finite", "repair the header's sform or qform")
-    axes = affine[:3, :3] / lengths
-    if abs(np.linalg.det(axes)) < 1e-6:
-        raise ImageError(path, "the affine is singular or not finite", "repair the header's sform or qform")
     if sform == 0 and qform == 0:
-        remarks.append(NO_ORIENTATION)
-    if np.abs(axes.T @ axes - np.eye(3)).max() > 0.01:
-        remarks.append("the axes are sheared (a tilted gantry); voxels are read as stored")
+        remarks.append(_AS_STORED)
+    remarks += about
     apart = _forms_apart(header, scale or 1.0) if sform and qform else 0.0
     if apart > 0.5 * float(lengths.min()):
         remarks.append(f"sform and qform differ by up to {apart:.3g} mm: the sform is used")

@@ -30,6 +30,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from secondread.errors import UserError
+from secondread.images.formats.grids.beside import named_beside
 from secondread.images.image import ImageError
 from secondread.images.several_files import SEPARATOR, files_of
 from secondread.outputs.whole import remove_unheld, whole_file, write_whole
@@ -218,7 +219,8 @@ class Cache:
 
 
 def fingerprint_of(reference: str) -> str | None:
-    """Size and times of change of the file (of every file in a series' folder and below it, of each of
+    """Size and times of change of the file (and of the file beside it that holds
+    its voxels; of every file in a series' folder and below it, of each of
     several files) behind a reference; None where it cannot be looked at."""
     files = files_of(reference)
     if len(files) > 1:
@@ -232,7 +234,8 @@ def fingerprint_of(reference: str) -> str | None:
                 return None
             path = Path(whole)
         if not path.is_dir():
-            return _fingerprint(path)
+            beside = named_beside(path)
+            return _fingerprint(path) + ("" if beside is None else f" {_fingerprint(beside)}")
         from secondread.images.dicom.series import files_below
 
         parts = [f"{found.relative_to(path)} {_fingerprint(found)}" for found in files_below(path)]

@@ -95,7 +95,15 @@ def _what(start: bytes) -> str:
     return "a file of no format that is read" if kind is None else f"a {_NAMES.get(kind, kind)} file"
 
 
-_NAMES = {"png": "PNG", "jpeg": "JPEG", "tiff": "TIFF", "nifti": "NIfTI"}
+_NAMES = {
+    "png": "PNG",
+    "jpeg": "JPEG",
+    "tiff": "TIFF",
+    "bmp": "BMP",
+    "nifti": "NIfTI",
+    "nrrd": "NRRD",
+    "metaimage": "MetaImage",
+}
 
 
 def _complete(header: Dataset) -> None:

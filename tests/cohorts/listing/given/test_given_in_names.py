@@ -144,7 +144,7 @@ def test_volumes_as_slices_with_labels_from_their_masks(brats: Path) -> None:
         (f"{t1}#slice/axial/{number}", "abnormal" if number == 2 else "normal", number == 2, t1)
         for number in (1, 2, 3)
     ]
-    assert "2 NIfTI volumes as 6 axial slices; each volume is a study" in found.warnings
+    assert "2 volumes as 6 axial slices; each volume is a study" in found.warnings
     assert "4 slices in which the volume's mask marks nothing became normal" in found.warnings
     halves = index(brats, as_images=True, plane="coronal", slices="50%-100%", every=2, workers=0)
     assert [row.extra["slice"] for row in halves.manifest.rows][:2] == ["4", "6"]

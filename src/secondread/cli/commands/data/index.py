@@ -41,7 +41,8 @@ def index(
     shape: Annotated[
         Literal["volumes", "images"],
         typer.Option(
-            "--as", help="CT, MR and PT slices, pages of a TIFF and NIfTI, as volumes or as images (slices)."
+            "--as",
+            help="CT, MR and PT slices, pages of a TIFF, volumes: as volumes or as images (slices).",
         ),
     ] = "volumes",
     keep_ids: Annotated[
@@ -110,7 +111,7 @@ def index(
     ] = "",
     plane: Annotated[
         Literal["axial", "coronal", "sagittal"],
-        typer.Option(help="Plane of the slices of NIfTI volumes, with --as images."),
+        typer.Option(help="Plane of the slices of volumes in one file, with --as images."),
     ] = "axial",
     slices: Annotated[
         str | None,

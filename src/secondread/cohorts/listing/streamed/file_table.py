@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby, islice, takewhile
 from typing import Any
@@ -25,7 +26,7 @@ class FileTable(Mapping[str, Header]):
         database.run("CREATE TABLE walked (number INTEGER PRIMARY KEY, path TEXT NOT NULL)")
         database.run(
             "CREATE TABLE files (number INTEGER PRIMARY KEY, path TEXT NOT NULL, kind TEXT NOT NULL, "
-            "series TEXT, key TEXT, folder TEXT, part INTEGER, header TEXT)"
+            "series TEXT, key TEXT, folder TEXT, part INTEGER, header TEXT, data TEXT)"
         )
         self._by_path = self._by_key = False
 
@@ -67,7 +68,7 @@ class FileTable(Mapping[str, Header]):
     def add(self, read: Iterable[tuple[int, str, Header | None]]) -> None:
         """Headers by number and path; None where the file cannot be read."""
         self._database.add(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (_cells(*one) for one in read)
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (_cells(*one) for one in read)
         )
 
     def dicom(self) -> Iterator[DicomFile]:
@@ -88,6 +89,10 @@ class FileTable(Mapping[str, Header]):
         return (
             path for (path,) in self._rows("SELECT path FROM files WHERE kind = ? ORDER BY number", (kind,))
         )
+
+    def data_files(self) -> Iterator[str]:
+        """The paths of files that headers beside them name as the place of their voxels."""
+        return (path for (path,) in self._rows("SELECT data FROM files WHERE data IS NOT NULL"))
 
     def pictures(self) -> Iterator[tuple[int, str]]:
         """Number and path of what is neither DICOM nor an archive."""
@@ -143,16 +148,17 @@ class FileTable(Mapping[str, Header]):
 def _cells(number: int, path: str, header: Header | None) -> tuple[object, ...]:
     folder = path.rpartition("/")[0] or "."
     if header is None:
-        return number, path, _UNREADABLE, None, None, folder, None, None
+        return number, path, _UNREADABLE, None, None, folder, None, None, None
     if header.kind != "dicom":
-        return number, path, header.kind, None, None, None, None, header_text(header)
+        data = posixpath.normpath(posixpath.join(folder, header.data_file)) if header.data_file else None
+        return number, path, header.kind, None, None, None, None, header_text(header), data
     part = None
     if not header.size:
         part = _NO_SIZE
     elif header.modality in SLICE_MODALITIES:
         part = _SLICE
     key = series_key(header.series) if header.series_uid else None
-    return number, path, "dicom", header.series, key, folder, part, header_text(header)
+    return number, path, "dicom", header.series, key, folder, part, header_text(header), None
 
 
 def _dicom(row: tuple[Any, ...]) -> DicomFile:

@@ -124,5 +124,9 @@ def read_headers(
         take(piece.files, piece.found)
         if kept is not None:
             kept.keep(piece.files, piece.found)
-    told.unreadable = dict(sorted(told.unreadable.items()))
+    unread = {one.path for one in told.unreadable.values()}
+    beside = {path for path in files.data_files() if path in unread}
+    told.unreadable = dict(
+        sorted((number, one) for number, one in told.unreadable.items() if one.path not in beside)
+    )
     return told
