@@ -52,10 +52,13 @@ def in_turn(name: str) -> bool:
 every_detector = pytest.mark.parametrize(("name", "rank"), cases(lambda name: True))
 """In three dimensions they are slow tests, where the detector has two as well."""
 every_detector_in_turn = pytest.mark.parametrize(("name", "rank"), cases(in_turn))
-"""Laws that fit a detector anew or write its graph: quick for the stubs and one detector of each kind; in
-bfloat16 others too."""
+"""Laws that fit a detector anew or write its graph, and those that ask of the fitted one what its code has seldom a
+part in: quick for the stubs and one detector of each kind; in bfloat16 others too."""
 every_detector_and_in_turn_in_bf16 = pytest.mark.parametrize(
     ("precision", "name", "rank"), [*cases(lambda name: True, "float32"), *cases(in_turn, "bf16")]
+)
+in_turn_in_each_precision = pytest.mark.parametrize(
+    ("precision", "name", "rank"), [*cases(in_turn, "float32"), *cases(in_turn, "bf16")]
 )
 pictures_in_turn = pytest.mark.parametrize(
     ("name", "rank"), [case for case in cases(in_turn) if case.values[1] == 2]
@@ -151,7 +154,7 @@ def test_2_it_can_be_fitted_in_bfloat16(name, rank, data):
     assert scores_of(detector, data(name, rank)["new"], "bf16").finite.all()
 
 
-@every_detector_and_in_turn_in_bf16
+@in_turn_in_each_precision
 def test_2_saved_and_loaded_scores_are_equal(precision, name, rank, data, fitted, scores):
     state = load(save({key: tensor.contiguous() for key, tensor in fitted(name, rank).state_dict().items()}))
     with torch.random.fork_rng():
@@ -205,7 +208,7 @@ def test_4_maps_are_finite_and_lie_on_the_images_grid(name, rank, data, fitted, 
         assert values.std() > 0
 
 
-@every_detector
+@every_detector_in_turn
 def test_4_without_maps_there_are_none_and_the_parts_are_the_same_bits(name, rank, data, fitted, scores):
     bare = scores_of(fitted(name, rank), data(name, rank)["new"], maps=False)
     assert bare.maps is None
@@ -213,7 +216,7 @@ def test_4_without_maps_there_are_none_and_the_parts_are_the_same_bits(name, ran
     assert_equal(bare, scores(name, rank))
 
 
-@every_detector
+@every_detector_in_turn
 def test_4_a_map_comes_back_on_the_files_own_grid(name, rank, fitted, prepare, tmp_path):
     tiny, detector = find(name).tiny(rank), fitted(name, rank)
     if detector.map_mixture() is None:
@@ -267,7 +270,7 @@ def odd(prepare, tmp_path_factory) -> Callable[[str, int], PreparedSet]:
     return of_detector
 
 
-@every_detector_and_in_turn_in_bf16
+@in_turn_in_each_precision
 def test_5_odd_images_get_finite_scores(name, rank, precision, fitted, odd):
     source = odd(name, rank)
     assert not source.errors

@@ -6,6 +6,11 @@ from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe, presets
 
 PRESETS = {preset.name: preset for preset in presets()}
+LARGE = (
+    "anomaly-dino-paper", "csflow-paper", "mutual-scoring-paper", "patch-mixture-paper", "shibata-bct",
+    "shibata-bct-sampling", "shibata-cxr",
+)  # fmt: skip
+"""Quick tests of their detectors build them too."""
 
 
 def on_meta(recipe: Recipe):
@@ -13,7 +18,9 @@ def on_meta(recipe: Recipe):
         return build_detector(recipe, pretrained=False)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in PRESETS]
+)
 def test_a_preset_builds_and_says_truly_what_it_needs_and_takes(name):
     recipe = Recipe.load(name)
     detector = on_meta(recipe)

@@ -26,7 +26,7 @@ def parameters(rank, levels, depth, width):
     [
         ("shibata-cxr", (512, 512), 7, 174),
         ("shibata-bct", (32, 128, 128), 4, 494),
-        ("shibata-bct-sampling", (32, 64, 64), 4, 494),
+        pytest.param("shibata-bct-sampling", (32, 64, 64), 4, 494, marks=pytest.mark.slow),
     ],
 )
 def test_the_paper_presets_have_the_papers_shapes_and_sizes(preset, size, levels, millions):

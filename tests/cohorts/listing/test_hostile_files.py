@@ -129,7 +129,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+IN_A_PROCESS_EACH = pytest.param(1, marks=pytest.mark.slow)
+"""An archive that is listed in a worker has one of its own."""
+
+
+@pytest.mark.parametrize("workers", [0, IN_A_PROCESS_EACH])
 def test_index_sets_each_aside_with_one_line_and_lists_the_good_one(folder: Path, workers: int) -> None:
     found = index(folder, keep_ids=True, workers=workers)
     assert [row.path for row in found.manifest.rows] == ["good.png"]
@@ -143,8 +147,9 @@ def test_index_sets_each_aside_with_one_line_and_lists_the_good_one(folder: Path
     assert "encrypted" in reasons["encrypted.npz"]
 
 
-def test_what_is_scored_from_the_folder_has_a_row_for_each(folder: Path) -> None:
-    items = gather(folder, key_beside=folder.parent / "m.csv").items
+@pytest.mark.parametrize("workers", [0, IN_A_PROCESS_EACH])
+def test_what_is_scored_from_the_folder_has_a_row_for_each(folder: Path, workers: int) -> None:
+    items = gather(folder, key_beside=folder.parent / "m.csv", workers=workers).items
     assert {Path(item.path).name for item in items if item.problem} == set(FILES)
     assert [Path(item.path).name for item in items if not item.problem] == ["good.png"]
 

@@ -103,7 +103,7 @@ def test_the_teacher_learns_the_encoders_standardised_channels_where_it_looks():
 def test_networks_learn_and_a_lesion_raises_the_map_where_it_lies():
     size = (64, 64)
     detector, images = make(size, width=8, descriptor=16), blobs(16, size)
-    taught, learnt = fit(detector, images, steps=60, lr=3e-3).values()
+    taught, learnt = fit(detector, images, steps=30, lr=3e-3).values()
     assert taught[-1] < taught[0]
     assert learnt[-1] < 0.7 * learnt[0]
     healthy, ill = (blobs(8, size, seed=9, lesion=lesion) for lesion in (False, True))

@@ -74,7 +74,7 @@ def test_the_student_starts_from_nothing_and_learns_while_the_teacher_stays():
 
 def test_a_lesion_raises_the_map_where_it_lies():
     detector = make(combine="sum")
-    fit(detector, blobs(32, (32, 32)), steps=60, lr=2e-3)
+    fit(detector, blobs(32, (32, 32)), steps=30, lr=2e-3)
     healthy, ill = (blobs(8, (32, 32), seed=9, lesion=lesion) for lesion in (False, True))
     before, after = (score(detector, images).maps["distance"].mean(dim=(0, 1)) for images in (healthy, ill))
     change = after - before

@@ -103,7 +103,7 @@ def test_a_coarse_grid_is_a_part_of_the_dense_one_and_moves():
 def test_students_learn_and_a_lesion_raises_the_map_where_it_lies():
     detector = make(patches=(33,), width=8, descriptor=8, dense="never")
     images = blobs(16, SIZE)
-    teacher_losses, student_losses = fit(detector, images, steps=60, lr=3e-3).values()
+    teacher_losses, student_losses = fit(detector, images, steps=30, lr=3e-3).values()
     assert student_losses[-1] < 0.7 * student_losses[0]
     assert teacher_losses[-1] < teacher_losses[0]
     healthy, ill = (blobs(8, SIZE, seed=9, lesion=lesion) for lesion in (False, True))

@@ -115,7 +115,7 @@ def test_the_warning_reaches_whoever_fits_and_the_bundle(phantoms, tmp_path, cap
     assert f"note: {note}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("form", ["linear", "gaussian", "flow"])
+@pytest.mark.parametrize("form", ["linear", pytest.param("gaussian", marks=pytest.mark.slow), "flow"])
 def test_lesions_rank_higher_and_the_fitted_state_loads(form):
     changes = {"form": form, "projection": None if form == "linear" else 6}
     detector = make(**changes)

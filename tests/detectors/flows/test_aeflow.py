@@ -155,7 +155,7 @@ def test_padding_is_left_out_of_parts():
 
 def test_a_lesion_raises_both_maps_where_it_lies():
     detector = conv(map="both")
-    fit(detector, blobs(64, (32, 32)), steps=80)
+    fit(detector, blobs(64, (32, 32)), steps=40)
     healthy, ill = blobs(8, (32, 32), seed=9), blobs(8, (32, 32), seed=9, lesion=True)
     before, after = score(detector, healthy), score(detector, ill)
     for name in ("residual", "likelihood"):

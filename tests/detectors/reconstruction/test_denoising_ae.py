@@ -86,7 +86,7 @@ def test_an_image_without_foreground_scores_0():
 
 def test_training_takes_noise_off_and_a_lesion_raises_the_score():
     detector = make(width=8, noise={"deviation": 0.2, "cells": 4})
-    losses = fit(detector, blobs(32, SIZE), steps=60, lr=5e-3)["denoising"]
+    losses = fit(detector, blobs(32, SIZE), steps=30, lr=5e-3)["denoising"]
     assert losses[-1] < 0.5 * losses[0]
     detector.eval()
     healthy = score(detector, blobs(8, SIZE, seed=9)).parts["residual"].values

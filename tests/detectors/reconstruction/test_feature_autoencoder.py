@@ -71,7 +71,7 @@ def test_features_that_the_loop_kept_give_the_same_loss():
 
 def test_training_brings_the_loss_down_and_a_lesion_raises_the_score():
     detector = make(features={"standardise": "channel"}, data_range=4.0, widths=(16, 24), dropout=0.0)
-    losses = fit(detector, blobs(32, SIZE), steps=60, lr=5e-3)["autoencoder"]
+    losses = fit(detector, blobs(32, SIZE), steps=30, lr=5e-3)["autoencoder"]
     assert losses[-1] < 0.9 * losses[0]
     detector.eval()
     healthy = score(detector, blobs(8, SIZE, seed=9)).parts["dissimilarity"].values

@@ -63,7 +63,7 @@ def test_it_learns_what_is_drawn_and_says_where_it_has_not():
     assert before["lower bound"] < 0.6
     (warning,) = detector.warnings()
     assert "hardly finds what is drawn" in warning
-    fit(detector, blobs(64, SIZE), steps=60, batch_size=16)
+    fit(detector, blobs(64, SIZE), steps=40, batch_size=16)
     after = detector.examine(iter(held_out), torch.Generator().manual_seed(0))
     assert after["AUROC of drawn anomalies"] > 0.8
     assert not detector.warnings()

@@ -85,7 +85,7 @@ def test_it_trains_with_auxiliary_images_and_without(auxiliary):
 def test_it_learns_what_is_drawn():
     blobs_drawn = {"name": "blobs", "share": 0.7, "contrast": (2, 3)}
     detector = make(width=8, segmentation_width=8, prior=0.05, anomalies=blobs_drawn)
-    fast = StageSettings(steps=60, batch_size=16, optimiser={"name": "adam", "lr": 1e-2})
+    fast = StageSettings(steps=40, batch_size=16, optimiser={"name": "adam", "lr": 1e-2})
     train_on(detector, {"normal": blobs(64, SIZE)}, {"segmentation": fast})
     after = detector.examine(iter([Batch(blobs(12, SIZE, seed=5))]), seeded())
     assert after["AUROC of drawn anomalies"] > 0.65
