@@ -36,11 +36,11 @@ def centre_of_change(detector, images, before, position, name):
         (AEFlow, (33, 32, 34), "likelihood", {}),
         (AEFlowGMM, (95, 96), "posterior", {}),
         (PaDiM, (95, 96), "distance", {}),
-        (PaDiM, (33, 48, 47), "distance", {}),
+        pytest.param(PaDiM, (33, 48, 47), "distance", {}, marks=pytest.mark.slow),
         (PaDiM, (95, 96), "distance", {"grid": 1, "image_score": "mean"}),
         (PatchCore, (95, 96), "distance", {"neighbours": 0}),
         (FeatureSubspace, (95, 96), "level_1", {}),
-        (FeatureSubspace, (33, 48, 47), "level_2", {}),
+        pytest.param(FeatureSubspace, (33, 48, 47), "level_2", {}, marks=pytest.mark.slow),
         (FeatureSubspace, (95, 96), "level_2", {}),
     ],
 )

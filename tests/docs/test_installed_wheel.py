@@ -40,7 +40,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(
         ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so")
     )
-    build = "from setuptools.build_meta import build_wheel; build_wheel('dist')"  # pip asks twice, for metadata first
+    build = (
+        "from setuptools.build_meta import build_wheel; build_wheel('dist')"  # pip asks for metadata first
+    )
     subprocess.run([sys.executable, "-c", build], cwd=copy, stdout=subprocess.DEVNULL, check=True)
     (built,) = (copy / "dist").glob("*.whl")
     return built

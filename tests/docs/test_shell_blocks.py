@@ -37,8 +37,8 @@ PAGES = [
     if "\n```sh\n" in page.read_text(encoding="utf-8")
 ]
 FIRST = [page for page in PAGES if page.startswith(("README", "docs/start/")) and "first-steps" not in page]
-"""Pages of whoever begins, but for the longest. The others are slow tests; `test_docs` looks at the commands of
-all, and `cli/test_commands` takes the first steps."""
+"""Pages of whoever begins, but for the longest. The others are slow tests; `test_docs` looks at the commands
+of all, and `cli/test_commands` takes the first steps."""
 SMALLER = {"cohorts.unlabelled=4000": "cohorts.unlabelled=40"}
 """Numbers of a published protocol, and what stands for them in data of our size."""
 LONG = {"demo", "reproduce", "transfer", "tune"}

@@ -47,7 +47,7 @@ def test_a_bundle_keeps_what_was_measured_and_scores_by_the_discrepancy(bundle, 
 
 
 def test_the_report_warns(bundle, phantoms, tmp_path):
-    score_into(bundle, phantoms, tmp_path / "out", where=["split=test"], maps=True, workers=0)
+    score_into(bundle, phantoms, tmp_path / "out", where=["split=test", "label=normal"], maps=True, workers=0)
     evaluation = evaluate(tmp_path / "out" / "readings.csv", phantoms.source, bootstrap=20, workers=0)
     assert "fit" in {warning.kind for warning in evaluation.warnings}
     page = write_report(evaluation, tmp_path / "report", workers=0).read_text(encoding="utf-8")

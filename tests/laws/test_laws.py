@@ -52,8 +52,8 @@ def in_turn(name: str) -> bool:
 every_detector = pytest.mark.parametrize(("name", "rank"), cases(lambda name: True))
 """In three dimensions they are slow tests, where the detector has two as well."""
 every_detector_in_turn = pytest.mark.parametrize(("name", "rank"), cases(in_turn))
-"""Laws that fit a detector anew or write its graph, and those that ask of the fitted one what its code has seldom a
-part in: quick for the stubs and one detector of each kind; in bfloat16 others too."""
+"""Laws that fit a detector anew or write its graph, and those in which its own code has seldom a part: quick
+for the stubs and one detector of each kind; in bfloat16 others too."""
 every_detector_and_in_turn_in_bf16 = pytest.mark.parametrize(
     ("precision", "name", "rank"), [*cases(lambda name: True, "float32"), *cases(in_turn, "bf16")]
 )

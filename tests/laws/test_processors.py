@@ -58,7 +58,8 @@ def made(tmp_path_factory: pytest.TempPathFactory):
     return found
 
 
-@pytest.mark.parametrize("form", ["no vectors", pytest.param("AVX2, two threads", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
 def test_on_another_processor_scores_agree_within_the_tolerance_and_p_values_are_the_same(
     form, made, tmp_path: Path
 ):

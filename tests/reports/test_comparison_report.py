@@ -138,6 +138,7 @@ def test_a_comparison_is_written_of_whatever_there_is(tmp_path, options):
     assert "How it was made" in text
 
 
+@pytest.mark.slow
 def test_a_single_method_is_written_without_tests_and_agreement(tmp_path):
     made = made_table(tmp_path)
     missing = {run: "failed" for run in made.results.plan.runs() if run.method != "aeu"}

@@ -156,7 +156,9 @@ def test_the_training_figure_is_in_the_model_card(trouble_page):
         pytest.param({"normal": 0, "abnormal": 3}, marks=pytest.mark.slow),
         pytest.param({"patients": False}, marks=pytest.mark.slow),
         pytest.param({"normal": 2, "abnormal": 1, "per_patient": 1}, marks=pytest.mark.slow),
-        {"volumes": True, "maps": True, "masks": True, "normal": 6, "abnormal": 6},
+        pytest.param(
+            {"volumes": True, "maps": True, "masks": True, "normal": 6, "abnormal": 6}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_report_is_made_of_whatever_there_is(tmp_path, options):

@@ -202,7 +202,7 @@ def test_what_it_needs_is_what_it_learns_from(learns_from):
 @pytest.mark.parametrize(
     ("learns_from", "copies"),
     [
-        (("unlabelled",), None),
+        pytest.param(("unlabelled",), None, marks=pytest.mark.slow),
         (BOTH, 1),
         pytest.param(("unlabelled",), 1, marks=pytest.mark.slow),
         pytest.param(("abnormal",), 1, marks=pytest.mark.slow),

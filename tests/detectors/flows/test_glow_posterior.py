@@ -40,8 +40,15 @@ def bits(flow, detector, images, u):
     return (-nats / flow.dimensions + math.log(count)) / math.log(2)
 
 
-@pytest.mark.parametrize("rank", [2, 3])
-@pytest.mark.parametrize(("channels", "depth"), [(1, 8), (3, 7)])
+@pytest.mark.parametrize(
+    ("rank", "channels", "depth"),
+    [
+        (2, 1, 8),
+        (3, 3, 7),
+        pytest.param(2, 3, 7, marks=pytest.mark.slow),
+        pytest.param(3, 1, 8, marks=pytest.mark.slow),
+    ],
+)
 def test_parts_are_bits_per_dimension_of_both_models_with_the_same_noise(rank, channels, depth):
     detector = fitted(rank, channels, bits=depth)
     images = blobs(3, SIZES[rank], seed=1, channels=channels)

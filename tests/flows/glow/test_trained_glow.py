@@ -47,9 +47,9 @@ def trained(rank, scheme, *, steps=30, **options):
 @pytest.mark.parametrize(
     ("rank", "scheme"),
     [
-        (2, "glow"),
         (2, "shibata"),
         (3, "glow"),
+        pytest.param(2, "glow", marks=pytest.mark.slow),
         pytest.param(2, "exp", marks=pytest.mark.slow),
         pytest.param(2, "additive", marks=pytest.mark.slow),
         pytest.param(2, "spline", marks=pytest.mark.slow),

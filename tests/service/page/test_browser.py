@@ -227,6 +227,7 @@ def test_axe_finds_nothing_in_either_language_light_or_dark_and_on_a_phone(
     assert found == []
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_beside_a_film(tab: Any, viewing: Viewing) -> None:
     """The short form of the tour above: the page that has the most on it."""
     import axe_playwright_python
