@@ -99,3 +99,16 @@ def test_what_is_put_into_a_page_is_escaped(language):
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
     assert translate("de", "Worklist") == "Arbeitsliste"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("Doe^Jane", "Doe, Jane"), ("Doe^Jane^Ann^^Dr", "Doe, Jane Ann Dr"), ("Doe^^^^", "Doe"),
+        ("^Jane", "Jane"),
+        ("Yamada^Tarou=山田^太郎=やまだ^たろう", "Yamada, Tarou (山田, 太郎, やまだ, たろう)"),
+        ("=山田^太郎", "山田, 太郎"), ("Doe^Jane==", "Doe, Jane"), ("", ""), ("^=^", ""),
+    ],
+)  # fmt: skip
+def test_a_name_is_shown_in_all_its_scripts(written, shown):
+    assert Wording("en").person(written) == shown

@@ -8,6 +8,7 @@ import typer
 
 from secondread.cli.commands.service.opened import Configuration, opened
 from secondread.cli.failures import FINDINGS, one_line, stop
+from secondread.wording.numbers import count
 
 
 @one_line("nothing was changed")
@@ -46,10 +47,10 @@ def audit(
         found = walk(session, head)
     if found.broken is not None:
         stop(
-            f"the audit's chain is broken at row {found.broken}, after {found.rows} rows that agree; compare "
-            "with a backup",
+            f"the audit's chain is broken at row {found.broken}, after {count(found.rows, 'row')} whose "
+            "hashes agree; compare with a backup",
             FINDINGS,
         )
     if not found.noted:
         stop("the head is not in the chain: rows were removed, or all were written anew", FINDINGS)
-    typer.echo(f"{found.rows} rows agree; head {found.head}")
+    typer.echo(f"{count(found.rows, 'row agrees', 'rows agree')}; head {found.head}")

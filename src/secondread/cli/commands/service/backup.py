@@ -11,6 +11,7 @@ from secondread.cli.commands.service.opened import Configuration, at_this_machin
 from secondread.cli.failures import one_line
 from secondread.cli.options import Quiet
 from secondread.terminal.say import say
+from secondread.wording.numbers import count
 
 if TYPE_CHECKING:
     from secondread.service.settings.service import ServiceSettings
@@ -36,7 +37,7 @@ def backup(
     from secondread.service.upkeep.backup import make_backup
 
     made = make_backup(_settings(config), output, spool=spool)
-    say(f"{made.studies} studies; audit head {made.audit_head or 'none'}", shown=not quiet)
+    say(f"{count(made.studies, 'study', 'studies')}; audit head {made.audit_head or 'none'}", shown=not quiet)
     if made.missing or made.damaged:
         say(f"{made.missing} files were not in the spool, and {made.damaged} are not what their rows say")
     typer.echo(output)
@@ -58,8 +59,9 @@ def restore(
     from secondread.service.upkeep.restore import restore as put_back
 
     done = put_back(_settings(config), folder, person=at_this_machine(), force=force)
+    put = count(done.files, "file was", "files were")
     at = done.made.isoformat(timespec="seconds")
-    typer.echo(f"{done.studies} studies as of {at}; {done.files} files were put into the spool")
+    typer.echo(f"{count(done.studies, 'study', 'studies')} as of {at}; {put} put into the spool")
     typer.echo(f"send again what came after {at}: it has no row, and nobody is told that it is here")
     if done.leftover:
         typer.echo(f"{done.leftover} files of the spool have no row: the next start removes them")

@@ -11,6 +11,7 @@ from secondread.cli.commands.service.opened import Configuration, opened
 from secondread.cli.failures import one_line
 from secondread.cli.options import Quiet
 from secondread.terminal.say import say
+from secondread.wording.numbers import count
 
 
 @one_line("run the same command again")
@@ -42,5 +43,5 @@ def report(
     except OSError as error:
         raise cannot_write(output, error) from error
     if not quiet:
-        say(f"{found.studies} studies came in, {len(found.alarms)} alarms")
+        say(f"{count(found.studies, 'study', 'studies')} came in, {count(len(found.alarms), 'alarm')}")
     typer.echo(output)

@@ -46,6 +46,12 @@ class Wording:
     def p_value(self, value: float | None) -> str:
         return self.number(value, 2)
 
+    def person(self, written: str) -> str:
+        """A name as DICOM writes it, `FAMILY^GIVEN^…`, and in brackets what it is in other scripts.
+        Empty where there is none."""
+        first, *others = [shown for group in written.split("=") if (shown := _plain_name(group))] or [""]
+        return f"{first} ({', '.join(others)})" if others else first
+
     def day(self, written: str) -> str:
         """A date as DICOM writes it, YYYYMMDD; what is none stays as it is."""
         try:
@@ -70,3 +76,8 @@ def _decimals(value: float, digits: int) -> int:
         return 0
     text = f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
     return len(text.partition(".")[2].rstrip("0"))
+
+
+def _plain_name(group: str) -> str:
+    family, _, others = group.partition("^")
+    return ", ".join(part for part in (family.strip(), " ".join(others.replace("^", " ").split())) if part)
