@@ -82,3 +82,19 @@ def test_a_sender_s_token_is_shown_once_and_kept_as_a_hash(config: Path) -> None
     assert run("sender", "show", config) == (0, "ct-1\n")
     assert run("sender", "remove", config, "ct-1")[0] == 0
     assert known.sender_of(token.strip()) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit",), ("alarms",), ("person", "show"), ("erase", "--patient", "x", "--yes"), ("send", "1"),
+        ("report", "--month", "2026-11", "-o", "report.html"), ("labels", "-o", "labels.csv"),
+    ],
+)  # fmt: skip
+def test_a_spool_without_a_service_is_told_and_not_made(config: Path, words: tuple[str, ...]) -> None:
+    told = 1 if words[0] != "person" else 2
+    code, said = run(*words[:told], config, *words[told:])
+    assert code == 2
+    if words[0] != "send":  # which misses a destination first
+        assert f"{config.parent / 'spool'}: there is no service yet; start it with" in said
+    assert not (config.parent / "spool").exists()

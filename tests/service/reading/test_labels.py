@@ -89,6 +89,7 @@ def test_a_bundle_that_is_not_there_is_told(judged: Service, tmp_path: Path) -> 
 def test_without_a_verdict_there_is_nothing_to_write(fitted: Bundle, tmp_path: Path) -> None:
     config = {"spool": "spool", "bundles": [{"name": "films", "bundle": str(fitted.path)}]}
     (tmp_path / "service.yaml").write_text(json.dumps(config))
+    service_of(tmp_path, fitted)
     found = run(tmp_path / "service.yaml", "-o", tmp_path / "labels.csv")
     assert found.exit_code == 2
     assert "nobody has judged a study" in found.output

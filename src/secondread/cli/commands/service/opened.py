@@ -20,8 +20,12 @@ PersonName = Annotated[str, typer.Argument(metavar="NAME", help="The name that t
 
 
 @contextmanager
-def opened(config: Path) -> Iterator[tuple[ServiceSettings, Database]]:
-    """With its tables. Raises UserError where it cannot be reached."""
+def opened(config: Path, *, begin: bool = False) -> Iterator[tuple[ServiceSettings, Database]]:
+    """With its tables. Raises UserError where it cannot be reached.
+
+    begin  make the spool and its database where there are none yet; else that is a UserError, so that a
+           misspelt spool is no service without alarms
+    """
     from secondread.errors import UserError
     from secondread.outputs.private import make_folder
     from secondread.service.settings.service import ServiceSettings
@@ -30,6 +34,11 @@ def opened(config: Path) -> Iterator[tuple[ServiceSettings, Database]]:
     from secondread.service.store.migrate import migrate
 
     settings = ServiceSettings.load(config)
+    if not settings.database and not begin and not (settings.spool / "service.sqlite").exists():
+        raise UserError(
+            f"{settings.spool}: there is no service yet; start it with `secondread serve {config}`, or mend "
+            f"`spool` in {config}"
+        )
     if not settings.database:
         make_folder(settings.spool)
     database = Database(settings.database_url)

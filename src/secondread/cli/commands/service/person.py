@@ -89,9 +89,9 @@ def enable(config: Configuration, name: PersonName) -> None:
 
 
 def _carry_out(config: Path, change: Change) -> None:
-    from secondread.service.page.people.changes import carry_out
+    from secondread.service.page.people.changes import Add, carry_out
 
-    with opened(config) as (_, database):
+    with opened(config, begin=isinstance(change, Add)) as (_, database):
         carry_out(database, change, at_this_machine())
 
 

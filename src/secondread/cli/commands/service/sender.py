@@ -26,7 +26,7 @@ def add(config: Configuration, name: SenderName) -> None:
     from secondread.service.page.stow import senders
     from secondread.service.store.audit import record
 
-    with opened(config) as (settings, database):
+    with opened(config, begin=True) as (settings, database):
         token = senders.add(_file(settings, config), name)
         with database.write() as session:
             record(session, at_this_machine(), "senders", detail=f"added {name}")
