@@ -160,6 +160,15 @@ def test_a_bundle_that_is_named_twice_is_a_fault(fitted: Bundle, tmp_path: Path)
         )
 
 
+def test_a_peer_whose_host_is_unknown_is_a_warning(tmp_path: Path) -> None:
+    peers = [{"title": "CT1", "address": "nowhere.invalid"}, {"title": "CT2", "address": "127.0.0.1"}]
+    found = findings(tmp_path, receive={"port": 0, "peers": peers})
+    kind, what = found["peer CT1"]
+    assert kind == "warn"
+    assert what.startswith("nowhere.invalid: no such host (")
+    assert "peer CT2" not in found
+
+
 def test_backups_that_cannot_be_written_are_a_warning(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     kind, what = findings(tmp_path, upkeep={"backups": str(tmp_path / "file" / "x")})["backups"]

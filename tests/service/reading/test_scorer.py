@@ -318,6 +318,18 @@ def test_what_no_bundle_takes_is_not_read_and_says_why(
     assert service.readings() == []
 
 
+def test_a_reason_names_no_command_and_no_manifest(fitted: Bundle, bundles: Bundles, tmp_path: Path) -> None:
+    service = service_of(tmp_path, fitted)
+    made = pydicom.dcmread(film(tmp_path / "1.dcm", 1))
+    del made.PixelData
+    made.save_as(tmp_path / "1.dcm")
+    service.receive(tmp_path / "1.dcm")
+    scorer = service.scorer(bundles)
+    while scorer.next() is not None:
+        pass
+    assert service.study().reason == "films: a DICOM file without pixels (DX)"
+
+
 def test_the_process_reads_until_it_is_told_to_stop(fitted: Bundle, tmp_path: Path) -> None:
     service = service_of(tmp_path, fitted)
     service.receive(film(tmp_path / "1.dcm", 1))

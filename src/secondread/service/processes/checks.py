@@ -53,6 +53,7 @@ def check_service(settings: ServiceSettings, *, load: bool = True) -> Iterator[F
             ("page", settings.page.address, settings.page.port),
         ):
             yield _port(about, address, port)
+    yield from _peers(settings)
     yield from _certificates(settings)
     yield from _backups(settings)
     yield from _destinations(settings)
@@ -160,6 +161,18 @@ def _port(about: str, address: str, port: int) -> Finding:
         why = "another process listens there" if used else getattr(error, "strerror", None) or str(error)
         return Finding("FAULT", about, f"{address}, port {port}: {why}")
     return Finding("ok", about, f"{address}, port {port} is free")
+
+
+def _peers(settings: ServiceSettings) -> Iterator[Finding]:
+    """Whose address is a name that nobody knows: they would be turned away."""
+    for peer in settings.receive.peers:
+        try:
+            socket.getaddrinfo(peer.address, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, "strerror", None) or str(error)
+            yield Finding(
+                "warn", f"peer {peer.title}", f"{peer.address}: no such host ({why}); it is turned away"
+            )
 
 
 def _certificates(settings: ServiceSettings) -> Iterator[Finding]:

@@ -18,6 +18,16 @@ SOURCE = ".source"
 """Within the folder of a reading, while it is made."""
 
 
+_OF_COMMANDS = ("; index with --as images", "; leave it out of the manifest")
+
+
+def for_readers(told: str) -> str:
+    """What is said of an image, without what only somebody at the command line could do about it."""
+    for advice in _OF_COMMANDS:
+        told = told.replace(advice, "")
+    return told
+
+
 @dataclass(frozen=True)
 class LaidOut:
     """folder  that holds the files
@@ -33,7 +43,8 @@ class LaidOut:
             found = gather([str(self.folder)], workers=0, rank=rank)
         except Exception as error:
             if len(error.args) == 1 and isinstance(error.args[0], str):
-                error.args = (error.args[0].replace(f"{self.folder}: ", "").replace(f"{self.folder}/", ""),)
+                told = error.args[0].replace(f"{self.folder}: ", "").replace(f"{self.folder}/", "")
+                error.args = (for_readers(told),)
             raise
         items = tuple(
             replace(item, path=os.path.relpath(item.path, self.folder), study_id=study, patient_id="")

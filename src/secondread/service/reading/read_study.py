@@ -22,7 +22,7 @@ from secondread.readings.streamed.item import Item
 from secondread.results.write_dicom import write_dicom_results
 from secondread.service.reading.at_work import AtWork
 from secondread.service.reading.descriptor import NAMES, describe_image
-from secondread.service.reading.laid_out import LaidOut, laid_out
+from secondread.service.reading.laid_out import LaidOut, for_readers, laid_out
 from secondread.service.reading.thresholds import finite, judged_at
 from secondread.service.spool.files import Spool
 from secondread.service.store.jobs import now
@@ -126,7 +126,7 @@ def _refuse(at: AtWork, readings: Readings, looked: _Looked) -> None:
     """Say why no image has a score."""
     broken = [row for row in readings.rows if row.path not in looked.refused]
     if broken:
-        raise CannotRead(f"{at.name}: {broken[0].error}")
+        raise CannotRead(f"{at.name}: {for_readers(broken[0].error)}")
     raise NotRead(f"{at.name}: {next(iter(looked.refused.values()), 'there is no image in it')}")
 
 
@@ -134,7 +134,7 @@ def _left_out(readings: Readings, scored: int) -> str:
     lost = [row for row in readings.rows if row.failed]
     if not lost:
         return ""
-    return f"{len(lost)} of {len(lost) + scored} images not read: {lost[0].error}"
+    return f"{len(lost)} of {len(lost) + scored} images not read: {for_readers(lost[0].error)}"
 
 
 def _columns(
@@ -185,7 +185,7 @@ def _image(row: ImageReading, laid: LaidOut, looked: _Looked, folder: Path) -> d
         "parts": {name: value for name, value in row.parts.items() if math.isfinite(value)},
         "baselines": dict(row.baselines),
         "seen": row.seen,
-        "error": row.error,
+        "error": for_readers(row.error),
         "remarks": list(row.remarks),
         "map": "" if row.map is None else row.map.relative_to(folder).as_posix(),
         "gate": looked.gate.get(row.path, {}),
