@@ -140,6 +140,15 @@ def test_relative_paths_of_certificates_are_beside_the_configuration(tmp_path: P
         assert side.authority == Path("/etc/ca.pem")
 
 
+def test_the_home_folder_may_be_written_as_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    given = {"spool": "~/spool", "bundles": [{"name": "b", "bundle": "~/b", "shadow": ["~/c"]}]}
+    (tmp_path / "service.yaml").write_text(yaml.safe_dump({**given, "upkeep": {"backups": "~/backups"}}))
+    found = ServiceSettings.load(tmp_path / "service.yaml")
+    places = [found.spool, found.bundles[0].bundle, *found.bundles[0].shadow, Path(found.upkeep.backups)]
+    assert places == [tmp_path / "home" / name for name in ("spool", "b", "c", "backups")]
+
+
 @pytest.mark.parametrize(("text", "said"), [("", "is empty; "), ("a,b\n1,2\n", "is no configuration; ")])
 def test_a_file_without_settings_is_told_what_a_configuration_is(
     tmp_path: Path, text: str, said: str

@@ -11,8 +11,9 @@ send:
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -79,7 +80,8 @@ class ServiceSettings(Settings):
 
     @classmethod
     def load(cls, path: Path) -> ServiceSettings:
-        """Raises UserError with a line for each mistake. Relative paths are beside the file."""
+        """Raises UserError with a line for each mistake. Relative paths are beside the file, and `~/` is the
+        home folder."""
         try:
             given = parse_yaml(read_text(path, RECIPE.length))
         except Unfit as error:
@@ -93,7 +95,7 @@ class ServiceSettings(Settings):
                 "`spool: /var/lib/secondread`"
             )
         try:
-            found = cls.model_validate(given)
+            found = cls.model_validate(_at_home(given))
         except ValidationError as error:
             raise UserError("\n".join(mistakes(error, cls, str(path)))) from None
         return found.beside(path.absolute().parent)
@@ -112,3 +114,12 @@ class ServiceSettings(Settings):
             "upkeep": self.upkeep.beside(folder),
         }
         return self.model_copy(update={"spool": folder / self.spool, "bundles": bundles, **sections})
+
+
+def _at_home(given: Any) -> Any:
+    """With the home folder in place of `~/`, with which only paths begin."""
+    if isinstance(given, dict):
+        return {name: _at_home(one) for name, one in given.items()}
+    if isinstance(given, list):
+        return [_at_home(one) for one in given]
+    return os.path.expanduser(given) if isinstance(given, str) and given.startswith("~/") else given
