@@ -37,9 +37,10 @@ def test_a_decoder_ends_at_the_size_of_the_image_within_tanh(rank, size):
     assert (image.abs() <= 1).all()
 
 
+@pytest.mark.slow  # for its import alone; below the same is computed plainly, over several scales
 @pytest.mark.parametrize("size", [(24, 30), (12, 14, 16)])
 def test_similarity_agrees_with_monai(size):
-    from monai.metrics import SSIMMetric  # which takes two seconds to import, in every worker that collects
+    from monai.metrics import SSIMMetric
 
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(2, 1, *size, generator=generator)
