@@ -14,8 +14,8 @@ import secondread
 DIFFERENT_EVERY_TIME = ("__version__",)
 NAMES = [name for name in secondread.__all__ if name not in DIFFERENT_EVERY_TIME]
 LONG = (
-    "Evaluation", "Exported", "calibrate", "compare", "figures", "sample", "suggest", "transfer", "tune",
-    "write_dicom_results", "write_report",
+    "Decisions", "Evaluation", "Exported", "Readings", "calibrate", "compare", "figure", "figures", "sample",
+    "suggest", "transfer", "tune", "write_dicom_results", "write_fhir_results", "write_report",
 )  # fmt: skip
 """Their examples fit, judge or draw several times. What they do has quick tests of its own."""
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS

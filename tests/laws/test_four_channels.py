@@ -13,7 +13,7 @@ from secondread.scoring.scorer import Scorer
 from secondread.training.loop import train
 
 CASES = [(name, rank) for name in detectors.DETECTORS for rank in sorted(detectors.find(name).ranks)]
-FAMILIES = {"aeflow", "nsa", "padim", "rd4ad", "vae"}
+FAMILIES = {"aeflow", "cutpaste", "padim", "stfpm", "vae"}
 """One detector of each kind."""
 COHORTS = ("normal", "unlabelled", "abnormal", "auxiliary", "validation")
 

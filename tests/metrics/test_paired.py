@@ -128,7 +128,9 @@ def test_uncertainty_of_few_seeds_is_told_from_that_of_images():
     assert one.p_value == pytest.approx(2 * norm.sf(abs(one.z)), abs=1e-12)
 
 
-@pytest.mark.parametrize(("of_seed", "of_image"), [(0.0, 0.0), (0.2, 0.3)])
+@pytest.mark.parametrize(
+    ("of_seed", "of_image"), [pytest.param(0.0, 0.0, marks=pytest.mark.slow), (0.2, 0.3)]
+)
 def test_intervals_cover_the_true_difference_and_p_values_hold_their_level(of_seed, of_image):
     random = np.random.default_rng(8)
     covered = rejected = 0

@@ -75,7 +75,7 @@ def test_the_normals_of_the_calibration_get_the_same_bits_again(mapping_bundle: 
     assert again == before
 
 
-@pytest.mark.parametrize("here", ["float32", "bf16"])
+@pytest.mark.parametrize("here", ["float32", pytest.param("bf16", marks=pytest.mark.slow)])
 def test_a_bundle_is_read_in_the_precision_of_its_calibration_whatever_this_machine_would_take(
     phantoms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str
 ) -> None:

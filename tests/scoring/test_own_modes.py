@@ -51,7 +51,13 @@ def test_a_detector_that_needs_gradients_has_them_in_inference_mode() -> None:
     assert found.finite.all()
 
 
-@pytest.mark.parametrize("mode", MODES, ids=NAMES)
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param(mode, id=name, marks=[pytest.mark.slow] * (name == "no_grad"))
+        for mode, name in zip(MODES, NAMES, strict=True)
+    ],
+)
 def test_a_fit_learns_in_any_what_it_learns_in_none(
     mapping_bundle: Bundle, phantoms: Manifest, tmp_path: Path, mode: Mode
 ) -> None:

@@ -45,7 +45,7 @@ def test_the_map_is_the_sum_of_the_levels_distances_at_their_places():
     torch.testing.assert_close(scores.parts["distance"].values, expected.flatten(1).amax(dim=1))
 
 
-@pytest.mark.parametrize("loss", ["flattened", "per_position"])
+@pytest.mark.parametrize("loss", ["flattened", pytest.param("per_position", marks=pytest.mark.slow)])
 def test_training_reduces_the_loss_on_features_alone(loss):
     detector = make(loss=loss)
     teacher = {name: t.clone() for name, t in detector.maps.state_dict().items()}

@@ -82,7 +82,7 @@ def test_flows_recover_the_log_ratio_of_two_gaussians():
     assert (found - expected).abs().mean() < 0.25
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("rate", [0.0, pytest.param(0.1, marks=pytest.mark.slow), 0.3])
 @pytest.mark.parametrize(("form", "projection"), [("linear", None), ("gaussian", 40)])
 def test_the_anomaly_rate_is_estimated(rate, form, projection):
     found = []

@@ -167,11 +167,14 @@ def test_a_lesion_raises_both_maps_where_it_lies():
 @pytest.mark.parametrize(
     "features",
     [
-        {"standardise": "position"},
+        pytest.param({"standardise": "position"}, marks=pytest.mark.slow),
         {"standardise": "position", "projection": 20},
         {"standardise": "none", "projection": 12, "kind": "random"},
         {"compress": True, "standardise": "channel", "layers": ("layer2", "layer3"), "channels": 24},
-        {"compress": True, "standardise": "position", "projection": 8, "noise": 0.1},
+        pytest.param(
+            {"compress": True, "standardise": "position", "projection": 8, "noise": 0.1},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_feature_settings_fit_and_survive_a_state_dict(features):

@@ -168,7 +168,7 @@ def test_what_it_needs_is_what_it_learns_from(learns_from, pretrain):
         (("unlabelled",), {}),
         pytest.param(BOTH, {}, marks=pytest.mark.slow),
         pytest.param(("abnormal",), {"pretrain": False}, marks=pytest.mark.slow),
-        (BOTH, {**ALL, "flow": UNIT, "pretrain": False}),
+        pytest.param(BOTH, {**ALL, "flow": UNIT, "pretrain": False}, marks=pytest.mark.slow),
     ],
 )
 def test_every_use_learns(learns_from, changes):

@@ -34,7 +34,7 @@ def eventually_gone(processes: set[int]) -> bool:
     return not any(map(alive, processes))
 
 
-@pytest.mark.parametrize("workers", [0, 1, 3])
+@pytest.mark.parametrize("workers", [0, 1, pytest.param(3, marks=pytest.mark.slow)])
 def test_results_come_in_the_items_order(workers: int) -> None:
     results = list(map_in_workers(pool_tasks.act, range(40), workers=workers))
     assert results == [Done(index, 2 * index) for index in range(40)]
@@ -88,11 +88,11 @@ def test_many_dying_workers_cost_one_item_each() -> None:
         ("pickle", "sent no valid answer"),
         pytest.param("pickle of a path", "sent no valid answer", marks=pytest.mark.slow),
         pytest.param("another type", "sent no valid answer", marks=pytest.mark.slow),
-        ("another item", "a question that was not asked"),
+        pytest.param("another item", "a question that was not asked", marks=pytest.mark.slow),
         pytest.param("nothing", "sent no valid answer", marks=pytest.mark.slow),
-        ("too long", "an answer of 1,099,511,627,776 bytes"),
+        pytest.param("too long", "an answer of 1,099,511,627,776 bytes", marks=pytest.mark.slow),
         ("half", "no answer within 1 s"),
-        ("closes", "fell silent"),
+        pytest.param("closes", "fell silent", marks=pytest.mark.slow),
     ],
 )
 def test_a_decoder_that_was_taken_over_runs_nothing_here(tmp_path: Path, what: str, said: str) -> None:
