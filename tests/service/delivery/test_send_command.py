@@ -64,6 +64,13 @@ def test_what_was_set_aside_leaves_again_when_its_cause_is_mended(served: tuple[
     assert ("not delivered", "pacs", False) in waiting.alarms()
 
 
+def test_where_nothing_was_set_aside_that_is_said(served: tuple[Waiting, Pacs, Path]) -> None:
+    _, _, config = served
+    found = asked("send", str(config), "--set-aside", "--to", "pacs")
+    assert (found.exit_code, found.stdout) == (0, "")
+    assert "nothing was set aside for pacs" in found.stderr
+
+
 def test_wrong_use_is_one_line(served: tuple[Waiting, Pacs, Path]) -> None:
     waiting, _, config = served
     waiting.add()

@@ -56,6 +56,8 @@ def send(
         while any(one.state in WAITS for one in stand) and time.monotonic() < end:
             time.sleep(POLL_S)
             stand = how_they_stand(database, jobs)
+    if not stand:
+        say(f"nothing was set aside{f' for {to}' if to else ''}")
     for one in stand:
         typer.echo("\t".join([one.destination, one.state, one.reason]).rstrip())
     _end(stand)
