@@ -209,6 +209,8 @@ def _in_lines(data: Data, others: Sequence[bytes], rng: Generator) -> Data:
     """A line of a header of text is changed, left out, doubled, or says another field's value or number."""
     end = data.find(b"\n\n") if data.startswith(b"NRRD") else data.find(b"LOCAL\n") + 5
     lines = bytes(data[:end]).split(b"\n")
+    if len(lines) < 2:
+        return _plain(data, others, rng)
     chosen, other = (int(rng.integers(1, len(lines))) for _ in range(2))
     mark = b": " if data.startswith(b"NRRD") else b" = "
     name, _, value = lines[chosen].partition(mark)

@@ -52,6 +52,7 @@ from secondread.recipes.recipe import Recipe
 from secondread.registry.outside import allow as allow_code
 from secondread.scoring.own_modes import own_modes
 from secondread.scoring.scorer import Scorer
+from secondread.settings.arguments import checked
 from secondread.terminal.events import log_event
 from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.short import shortened
@@ -156,6 +157,7 @@ class Bundle(FittedModel):
         return Content(self, self.detector, self.companions, self.statements)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path, device: str = "cpu", *, allow: Sequence[str] = ()) -> Self:
         """Read a bundle that is exactly what its `bundle.json` says, from its folder or an archive of it.
 

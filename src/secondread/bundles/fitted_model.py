@@ -24,6 +24,7 @@ from secondread.preprocessing.prepared import Prepared, stack
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.image_source import ArraySource
+from secondread.settings.arguments import checked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,6 +124,7 @@ class FittedModel(ABC):
                 "bundle was changed or damaged, or the detector has a fault"
             ) from error
 
+    @checked
     def judge_images(
         self,
         images: Iterable[Image | ArrayLike | Tensor],

@@ -16,6 +16,7 @@ from secondread.cohorts.row import ROWS_AT_ONCE, PackedRows, Row, RowsDigest, co
 from secondread.errors import UserError
 from secondread.images.several_files import absolute, under
 from secondread.outputs.temporary import TemporaryFolder
+from secondread.settings.arguments import checked
 from secondread.wording.frame import data_frame
 from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.short import shortened
@@ -97,6 +98,7 @@ class Manifest:
         return data_frame({name: [row.value(name) for row in self.rows] for name in columns})
 
     @classmethod
+    @checked
     def read(cls, path: str | Path) -> Manifest:
         """The manifest in a CSV file (UTF-8 with or without BOM, comma-separated, first line = columns; see
         `secondread.tables`) or in a Parquet file, told by its first bytes. Columns in another spelling are

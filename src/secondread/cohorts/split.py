@@ -14,6 +14,7 @@ from secondread.cohorts.columns import COLUMNS
 from secondread.cohorts.manifest import Manifest, ManifestLike
 from secondread.cohorts.row import PackedRows, Row, patient_of_cells
 from secondread.errors import UserError
+from secondread.settings.arguments import checked
 from secondread.wording.near_names import near_names
 from secondread.wording.numbers import count
 
@@ -22,6 +23,7 @@ _OF_ONE_IMAGE = ("path", "mask", "patient_id", "study_id", "split")
 """Columns by which nothing can be spread alike."""
 
 
+@checked
 def split(
     manifest: ManifestLike,
     *,

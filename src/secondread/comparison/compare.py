@@ -20,6 +20,7 @@ from secondread.comparison.running.task_display import showing
 from secondread.errors import UserError
 from secondread.fitting.checks.first_look import Look
 from secondread.outputs.folders import output_folder
+from secondread.settings.arguments import checked
 from secondread.tracking.logger_names import refuse_loggers
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class How:
         return Look("auto" if self.elsewhere else self.device, self.cache, self.workers)
 
 
+@checked
 def compare(
     manifest: ManifestLike,
     recipes: Recipes,

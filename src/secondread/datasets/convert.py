@@ -18,6 +18,7 @@ from secondread.datasets.names import dataset_named
 from secondread.datasets.public_folder import located
 from secondread.errors import DataError, UserError
 from secondread.images.several_files import files_of
+from secondread.settings.arguments import checked
 from secondread.wording.lists import few
 from secondread.wording.numbers import count
 from secondread.wording.short import Short
@@ -39,6 +40,7 @@ class Converted(Short):
     missing: tuple[str, ...] = field(default=(), repr=False)
 
 
+@checked
 def dataset(
     name: str,
     folder: str | Path,

@@ -24,9 +24,11 @@ from secondread.evaluation.shortcut import check_shortcuts
 from secondread.evaluation.warnings import warnings_of
 from secondread.images.workers.cores import available_cores
 from secondread.readings.readings import Readings
+from secondread.settings.arguments import checked
 from secondread.wording.one_text import refuse_one_text
 
 
+@checked
 def evaluate(
     readings_csv: str | Path | Readings,
     manifest: ManifestLike | None = None,

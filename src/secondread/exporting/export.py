@@ -39,10 +39,12 @@ from secondread.outputs.folders import output_bundle, refuse_inputs
 from secondread.outputs.run_record import now, versions
 from secondread.outputs.whole import remove_folder, whole_folder
 from secondread.recipes.without_places import without_places
+from secondread.settings.arguments import checked
 from secondread.terminal.events import log_event
 from secondread.wording.sizes import in_words
 
 
+@checked
 def export(bundle: Bundle | str | Path, out: str | Path, *, force: bool = False) -> Exported:
     """Write a bundle as graphs, arrays and JSON into the new folder `out`, whole or not at all.
 

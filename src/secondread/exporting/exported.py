@@ -42,6 +42,7 @@ from secondread.exporting.export_document import (
 from secondread.exporting.graph_scores import GraphScores, open_graph
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.recipes.recipe import Recipe
+from secondread.settings.arguments import checked
 from secondread.strict.json_text import parse_json
 from secondread.strict.plain_file import Unfit, length_of, open_plain
 from secondread.terminal.events import log_event
@@ -96,6 +97,7 @@ class Exported(FittedModel):
         return self.companions
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Self:
         """Read an exported bundle that is exactly what its `export.json` says.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def load_model(path: str | Path, device: str = "cpu", *, allow: Sequence[str] = 
     Raises UserError and DataError as `Bundle.load` and `Exported.load` do, and UserError where a bundle needs
     torch and there is none, or an exported bundle is to be computed elsewhere.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UserError(f"{type(path).__name__}: is no bundle; give one, or its folder")
     path = Path(path)
     if is_exported(path):
         if device not in ("auto", "cpu"):

@@ -20,9 +20,11 @@ from secondread.preprocessing.cache.limit import settle
 from secondread.preprocessing.cache.place import open_cache
 from secondread.scoring.precision_drift import scoring_precision
 from secondread.scoring.scorer import Scorer
+from secondread.settings.arguments import checked
 from secondread.terminal.say import say
 
 
+@checked
 def calibrate(
     bundle: Bundle | str | Path,
     manifest: ManifestLike,

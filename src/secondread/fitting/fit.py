@@ -24,6 +24,7 @@ from secondread.preprocessing.cache.cache import Cache
 from secondread.recipes.outside_code import allow_code_of
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.processes import process_count, process_rank
+from secondread.settings.arguments import checked
 from secondread.terminal.interruption import Interrupted
 from secondread.terminal.say import say
 from secondread.tracking.logger_names import refuse_loggers
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = NDArray[Any] | Tensor
 
 
+@checked
 def fit(
     recipe: Recipe | Mapping[str, Any] | str | Path,
     data: ManifestLike | Pixels | Sequence[Pixels],

@@ -39,6 +39,7 @@ from secondread.previews.fictional_images import (
 from secondread.previews.planes import Planes, bounded, eight_bits, planes
 from secondread.previews.training_images import TrainingImages, from_bundle
 from secondread.scoring.batch_size import default_batch_size
+from secondread.settings.arguments import checked
 from secondread.training.seeds import seeded_generator
 from secondread.wording.sizes import times
 
@@ -62,6 +63,7 @@ def generative(bundle: Bundle) -> Generative:
     )
 
 
+@checked
 def sample(
     bundle: Bundle,
     out: str | Path,

@@ -23,6 +23,7 @@ from secondread.readings.score_into import score_into
 from secondread.readings.streamed.item import Item
 from secondread.readings.studies import StudyReading, read_studies
 from secondread.scoring.batch_size import default_batch_size
+from secondread.settings.arguments import checked
 from secondread.terminal.counting import counting
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     Pixels: TypeAlias = NDArray[Any] | Tensor
 
 
+@checked
 def score(
     bundle: FittedModel | str | Path,
     inputs: Source | DataFrame | Pixels | Sequence[Source] | Sequence[Pixels],
@@ -47,7 +49,7 @@ def score(
     workers: int | None = None,
     batch_size: int | None = None,
     resume: bool = True,
-    cache: Cache | None = None,
+    cache: str | Path | Cache | None = None,
     key: str | Path | None = None,
     every: int = 1,
     folders_as_sequences: bool = False,
@@ -67,6 +69,7 @@ def score(
                `Readings.maps`
     where      conditions on a manifest's columns, such as `split=test`
     spacing    millimetres along each axis of arrays, where the recipe resamples
+    cache      folder of prepared images, or a cache; none = prepare anew
     workers    processes that decode; None = half of the cores, 0 = this one
     resume, key, every, folders_as_sequences, timeout_s, processes   as `readings.score_into` has them
 
@@ -90,6 +93,7 @@ def score(
     """
     bundle = bundle if isinstance(bundle, FittedModel) else load_model(bundle)
     inputs = _given_once(inputs)
+    cache = _opened(cache)
     if isinstance(progress, bool):
         with counting("scoring", shown=progress) as counted:
             return score(
@@ -134,6 +138,14 @@ def score(
             timeout_s=timeout_s, judges=judges,
         )  # fmt: skip
         return in_memory(bundle, found, told(results, len(found.items), progress), maps=maps)
+
+
+def _opened(cache: str | Path | Cache | None) -> Cache | None:
+    if isinstance(cache, str | Path):
+        from secondread.preprocessing.cache.cache import Cache
+
+        return Cache(cache)
+    return cache
 
 
 def _given_once(inputs: Any) -> Any:

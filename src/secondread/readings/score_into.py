@@ -41,6 +41,7 @@ from secondread.readings.streamed.totals import HIGHEST, Totals
 from secondread.readings.studies import STUDIES, StudyReading
 from secondread.readings.table_reader import FACTS, SHARDS
 from secondread.readings.table_writer import READINGS, Columns, Kept, ReadingsTable, has_places
+from secondread.settings.arguments import checked
 from secondread.texts import Texts
 from secondread.wording.short import Short
 
@@ -74,6 +75,7 @@ class ScoreSummary(Short):
         return self.scored + self.earlier == 0
 
 
+@checked
 def score_into(
     bundle: FittedModel,
     inputs: Source | Sequence[Source],

@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -26,6 +26,7 @@ from secondread.errors import UserError
 from secondread.postprocessing.map_settings import MapSettings
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
 from secondread.recipes.unknown_names import no_such_file, no_such_preset
+from secondread.settings.arguments import checked
 from secondread.settings.base import Settings
 from secondread.settings.mistakes import LONGEST, mistakes
 from secondread.strict.limits import check
@@ -122,6 +123,7 @@ class Recipe(Settings):
         return self.preprocessing.size if self.window is None else self.window.size
 
     @classmethod
+    @checked
     def load(cls, name_or_path: str | Path, set: Sequence[str] = ()) -> Self:
         """A preset by its name, or a YAML file by its path, with `KEY=VALUE` settings put over it, such as
         `detector.beta=0.5` or `stages.flow.optimiser.lr=1e-3` (values are YAML). A relative
@@ -132,10 +134,16 @@ class Recipe(Settings):
 
     @classmethod
     def of(cls, given: Self | Mapping[str, Any] | str | Path) -> Self:
-        """A recipe as it is, of a mapping with its sections (`from_mapping`), or by name or path (`load`)."""
+        """A recipe as it is, of a mapping with its sections (`from_mapping`), or by name or path (`load`).
+        UserError for anything else."""
         if isinstance(given, cls):
             return given
-        return cls.from_mapping(given) if isinstance(given, Mapping) else cls.load(cast("str | Path", given))
+        if not isinstance(given, Mapping | str | os.PathLike):
+            raise UserError(
+                f"{type(given).__name__}: is no recipe; give a preset's name, a YAML file, a mapping with "
+                "its sections or a Recipe"
+            )
+        return cls.from_mapping(given) if isinstance(given, Mapping) else cls.load(given)
 
     def with_seed(self, seed: int) -> Self:
         """The recipe with another seed: any whole number from 0 to 2^63 - 1, NumPy's own among them. Raises

@@ -13,6 +13,7 @@ from secondread.errors import UserError
 from secondread.images.image import ImageError
 from secondread.images.read import read_image
 from secondread.metrics.realised_rate import patients_needed
+from secondread.settings.arguments import checked
 from secondread.wording.numbers import count
 
 FEW_UNLABELLED = 50
@@ -63,6 +64,7 @@ class Suggested:
     notes: tuple[str, ...]
 
 
+@checked
 def suggest(manifest: ManifestLike) -> Suggested:
     """The recipes to start with for this manifest, by its cohorts and the rank of its images.
 

@@ -26,6 +26,7 @@ from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
 from secondread.reports.comparison_figures import comparison_drawings
 from secondread.reports.figures import drawings
+from secondread.settings.arguments import checked
 from secondread.wording.lists import few
 from secondread.wording.numbers import significant
 from secondread.wording.short import shortened
@@ -40,6 +41,7 @@ class Drawn(Figure):
         return drawn.getvalue()
 
 
+@checked
 def figures(of: Evaluation | Readings | Table) -> dict[str, Figure]:
     """All figures of an evaluation, of readings or of a comparison's table, by name.
 
@@ -58,6 +60,7 @@ def figures(of: Evaluation | Readings | Table) -> dict[str, Figure]:
     return {name: draw() for name, draw in _named(of).items()}
 
 
+@checked
 def figure(of: Evaluation | Readings | Table, name: str) -> Figure:
     """One figure of an evaluation, readings or a comparison: see `figures` for the names.
 
@@ -76,6 +79,7 @@ def figure(of: Evaluation | Readings | Table, name: str) -> Figure:
     return found[name]()
 
 
+@checked
 def show_maps(readings: Readings, images: Sequence[Any] | Any = None, *, most: int = 6) -> Figure:
     """The images with the highest scores, each beside itself with its heat map over it, on one scale.
 

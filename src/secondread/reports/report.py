@@ -22,9 +22,11 @@ from secondread.reports.figures import draw_figures
 from secondread.reports.gallery import make_gallery
 from secondread.reports.sequences import sequences_section
 from secondread.reports.templates import write_report_page
+from secondread.settings.arguments import checked
 from secondread.wording.commands import shown_command
 
 
+@checked
 def write_report(
     evaluation: Evaluation, out: str | Path, *, command: Sequence[str] = (), workers: int | None = None
 ) -> Path:

@@ -27,6 +27,7 @@ from secondread.results.dicom.source import Source
 from secondread.results.dicom.structured_report import structured_report, tracking_uid
 from secondread.results.folder import Outcome, Written, author_of, write_studies
 from secondread.results.studies import Group, ImageRead, Study, image_key, read_of, study_of
+from secondread.settings.arguments import checked
 from secondread.terminal.events import place_in_code
 from secondread.wording.extras import install_command
 from secondread.wording.numbers import rate
@@ -41,6 +42,7 @@ _MENTIONED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstan
 Made = TypeVar("Made")
 
 
+@checked
 def write_dicom_results(
     readings: Readings | str | Path,
     out: str | Path,

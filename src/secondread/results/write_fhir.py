@@ -13,8 +13,10 @@ from secondread.results.dicom.quiet import quiet_writing
 from secondread.results.fhir import as_bytes, fhir_bundle
 from secondread.results.folder import Outcome, Written, author_of, write_studies
 from secondread.results.studies import Group, study_of
+from secondread.settings.arguments import checked
 
 
+@checked
 def write_fhir_results(
     readings: Readings | str | Path,
     out: str | Path,

@@ -19,6 +19,7 @@ from secondread.outputs.whole import write_whole
 from secondread.preprocessing.cache.place import open_cache
 from secondread.readings.score_into import score_into
 from secondread.recipes.recipe import Recipe
+from secondread.settings.arguments import checked
 from secondread.terminal.counting import counting
 from secondread.transferring.shift import Shift, measure_shift
 from secondread.transferring.sites import choose_sites
@@ -26,6 +27,7 @@ from secondread.transferring.sites import choose_sites
 ASKED, FOUND = "asked.json", "transfer.json"
 
 
+@checked
 def transfer(
     recipe: Recipe | Mapping[str, Any] | str | Path,
     manifest: ManifestLike,

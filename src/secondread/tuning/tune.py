@@ -17,6 +17,7 @@ from secondread.fitting.identity import digest_of
 from secondread.outputs.folders import output_folder
 from secondread.outputs.whole import remove_folder, write_whole
 from secondread.recipes.recipe import Recipe
+from secondread.settings.arguments import checked
 from secondread.strict.json_text import read_object
 from secondread.terminal.say import say
 from secondread.tuning.objectives import KINDS, caution, measure, refuse_objective
@@ -50,6 +51,7 @@ class Tuned:
         return f"<Tuned: {len(done)} trials, best {max(trial.value or 0.0 for trial in done):.4g}>"
 
 
+@checked
 def tune(
     recipe: Recipe | Mapping[str, Any] | str | Path,
     manifest: ManifestLike,

@@ -106,6 +106,7 @@ def test_one_recipe_stands_twice_under_two_names(manifest):
         (["intensity"], {"seeds": []}, "--seeds"),
         (["intensity"], {"seeds": [-1]}, "seed -1: give a whole number"),
         ("intensity", {}, r"recipes is one text, and a list is meant: recipes=\['intensity'\]"),
+        ([3], {}, "recipes holds 3: a list is of presets and files by name; give recipes in a mapping"),
         (["intensity"], {"settings": "seed=3"}, "settings is one text"),
         (["intensity"], {"where": "split=test"}, "where is one text"),
         (["a/b=intensity"], {}, "a name of letters"),

@@ -21,9 +21,11 @@ from secondread.images.several_files import SEPARATOR
 from secondread.outputs.private import make_folder
 from secondread.outputs.temporary import TemporaryFolder
 from secondread.outputs.whole import cannot_write
+from secondread.settings.arguments import checked
 from secondread.wording.sizes import times
 
 
+@checked
 def manifest_of_arrays(
     images: Any,
     labels: Iterable[Any] | None = None,

@@ -17,6 +17,7 @@ from secondread.cohorts.row import Row
 from secondread.images.several_files import under
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Failed
+from secondread.settings.arguments import checked
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Finding:
     paths: tuple[str, ...] = ()
 
 
+@checked
 def check(
     manifest: ManifestLike,
     *,

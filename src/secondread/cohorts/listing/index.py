@@ -13,6 +13,7 @@ from secondread.cohorts.listing.set_aside import SetAside
 from secondread.cohorts.listing.streamed.listing import listing
 from secondread.cohorts.manifest import Manifest
 from secondread.images.formats.nifti_slices import Plane
+from secondread.settings.arguments import checked
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class IndexResult:
     studies: tuple[MappedStudy, ...] = field(default=(), repr=False)
 
 
+@checked
 def index(
     src: str | Path,
     *,

@@ -21,6 +21,7 @@ from secondread import tables
 from secondread.cohorts.phantoms.chest import draw_chest
 from secondread.cohorts.phantoms.head import SPACING, draw_head
 from secondread.errors import UserError
+from secondread.settings.arguments import checked
 
 CHEST_SIZE = (128, 128)
 HEAD_SIZE = (32, 64, 64)
@@ -38,6 +39,7 @@ class _Plan:
     finding: str
 
 
+@checked
 def make_phantoms(
     directory: str | Path,
     *,

@@ -14,7 +14,7 @@ from secondread.recipes.recipe import Recipe
 from secondread.recipes.unknown_names import no_such_preset
 from secondread.wording.lists import few
 from secondread.wording.one_text import refuse_one_text
-from secondread.wording.short import Short
+from secondread.wording.short import Short, brief
 
 Given: TypeAlias = Recipe | Mapping[str, Any] | str
 """A recipe, a mapping with its sections, a preset's name or a YAML file."""
@@ -47,7 +47,11 @@ def methods_of(recipes: Recipes, settings: Sequence[str], known: Sequence[Method
     """
     refuse_one_text(recipes, "recipes")
     refuse_one_text(settings, "settings")
-    given = given_by_name(recipes) if isinstance(recipes, Mapping) else [_named(item) for item in recipes]
+    given: Sequence[tuple[str, Given]]
+    if isinstance(recipes, Mapping):
+        given = given_by_name(recipes)
+    else:
+        given = [_named(_text_of(item)) for item in recipes]
     names = [name for name, _ in given]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"{few(twice)}: named twice; call one row otherwise, as in NAME=RECIPE")
@@ -69,6 +73,15 @@ def methods_of(recipes: Recipes, settings: Sequence[str], known: Sequence[Method
         if recipe := _trivial(name, first, own[name]):
             methods.append(Method(name, recipe, name, trivial=True))
     return methods
+
+
+def _text_of(item: object) -> str:
+    if isinstance(item, str | Path):
+        return str(item)
+    raise UserError(
+        f"recipes holds {brief(item)}: a list is of presets and files by name; give recipes in a mapping, "
+        "each under the name of its row"
+    )
 
 
 def _prepared_otherwise(before: Recipe, now: Recipe) -> bool:

@@ -17,6 +17,7 @@ from secondread.metrics.planning.areas import (
 from secondread.metrics.planning.rates import patients_for_promise, patients_for_share
 from secondread.metrics.realised_rate import patients_needed, realised_range
 from secondread.metrics.shares import clopper_pearson
+from secondread.settings.arguments import checked
 from secondread.wording.html_tables import html_block, html_line, html_table
 from secondread.wording.numbers import NOTHING, count, number, rate, span
 
@@ -109,6 +110,7 @@ class _Asked:
         return _there(self.abnormal, "abnormal"), _there(self.normal, "normal")
 
 
+@checked
 def plan_study(
     *,
     auroc: float | None = None,
