@@ -90,6 +90,11 @@ def test_an_nrrd_says_the_same_in_other_words(tmp_path: Path, changes: dict[str,
     assert other.geometry.remarks == ()
 
 
+def test_a_comment_of_several_lines_is_passed_over(tmp_path: Path) -> None:
+    found = read_image(meta(tmp_path / "a", Comment="a line\nand another"))
+    np.testing.assert_array_equal(found.pixels[0], VOXELS)
+
+
 def test_the_same_volume_in_both_formats(tmp_path: Path) -> None:
     one, other = read_image(nrrd(tmp_path / "a")), read_image(meta(tmp_path / "b"))
     np.testing.assert_array_equal(one.pixels, other.pixels)

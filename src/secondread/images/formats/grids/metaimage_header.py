@@ -106,9 +106,7 @@ def _fields(path: str, start: bytes) -> tuple[dict[str, str], int]:
         line = start[at : len(start) if end < 0 else end].decode("utf-8", "surrogateescape")
         at = len(start) if end < 0 else end + 1
         name, mark, value = line.partition("=")
-        if not mark:
-            if line.strip():
-                raise ImageError(path, "a line of the header has no field", "export the file again")
+        if not mark:  # the end of a comment of several lines
             continue
         found[as_name(name)] = value.strip()
         if as_name(name) == _DATA.lower():
