@@ -165,8 +165,9 @@ def test_a_report_is_made_of_whatever_there_is(tmp_path, options):
     assert "Data card" in reported(make_readings(tmp_path, **{"normal": 12, "abnormal": 10, **options}))
 
 
-def test_a_run_without_calibration_or_recipe_is_reported(tmp_path):
-    made = make_readings(tmp_path, normal=12, abnormal=10)
+@pytest.mark.parametrize("abnormal", [0, pytest.param(10, marks=pytest.mark.slow)])  # with them, all figures
+def test_a_run_without_calibration_or_recipe_is_reported(tmp_path, abnormal):
+    made = make_readings(tmp_path, normal=12, abnormal=abnormal)
     made.run = {"base": str(tmp_path)}
     for reading in made.readings:
         reading |= {"flagged": "", "p_value": ""}
