@@ -20,6 +20,7 @@ ROOMS = (
     "tables",
     "packed",
     "texts",
+    "natural_order",
     "wording",
     "parquet",
     "drawing",
@@ -111,6 +112,20 @@ def test_rooms_import_only_from_rooms_below(imports):
         if other == "secondread" or ROOMS.index(room_of(module)) < ROOMS.index(room_of(other))
     ]
     assert upwards == []
+
+
+def test_what_a_folder_holds_imports_one_another_in_one_way(imports):
+    """Files and folders side by side, at any depth: none imports what imports it, through whatever they hold."""
+    sides: dict[str, dict[str, set[str]]] = {}
+    for module, others in imports.items():
+        for other in others:
+            own, its = module.split("."), other.split(".")
+            depth = next((n for n, (a, b) in enumerate(zip(own, its, strict=False)) if a != b), None)
+            if depth is not None:
+                beside = sides.setdefault(".".join(own[:depth]), {})
+                beside.setdefault(own[depth], set()).add(its[depth])
+    for beside in sides.values():
+        TopologicalSorter(beside).prepare()  # raises CycleError, which names the circle
 
 
 def test_every_room_has_its_place_in_the_order():

@@ -34,7 +34,7 @@ from secondread.calibration.raw_scores import concatenate
 from secondread.cohorts.manifest import Manifest
 from secondread.detectors.contract import Detector
 from secondread.images.read import read_image
-from secondread.networks import fused_convolution
+from secondread.networks.convolution3 import fused_convolution
 from secondread.networks.precision import full_precision
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing

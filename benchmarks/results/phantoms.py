@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from statistics import mean
 
-from secondread.cli.demo_steps import demonstrate
+from secondread.cli.commands.machine.demo_steps import demonstrate
 
 BASELINES = ("mean_intensity", "pixel_1nn", "spectrum")
 COLUMNS = ("auroc", "nodule", "opacity", "haemorrhage", "oedema", *BASELINES, "pixel auroc", "dice")

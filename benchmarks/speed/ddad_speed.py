@@ -36,8 +36,8 @@ from secondread.recipes.build import build_detector
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import Precision, autocast, choose_precision, place, to_device
 from secondread.training.apart.order import Order
-from secondread.training.batches.batch_plan import BatchPlan
 from secondread.training.optimisers import gradients_only_for, make_optimiser, step_parameters
+from secondread.training.planning.batch_plan import BatchPlan
 
 CPU = torch.device("cpu")
 

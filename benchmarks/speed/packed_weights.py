@@ -22,7 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import torch
 from torch import Tensor
 
-from secondread.networks import fused_convolution
+from secondread.networks.convolution3 import fused_convolution
 from secondread.networks.encoders import ENCODERS
 from secondread.scoring.bf16_speed import processor_name
 

@@ -16,10 +16,10 @@ from tiny_fits import Cohorts, find
 
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.phantoms.make import make_phantoms
+from secondread.preprocessing.prepare_targets import prepare_targets
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
-from secondread.preprocessing.targets.prepare_targets import prepare_targets
 from secondread.scoring.image_source import ImageSource
 
 Prepare = Callable[..., PreparedSet]

@@ -9,10 +9,10 @@ from PIL import Image as Picture
 
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.grid import fit_grid
+from secondread.preprocessing.prepare_targets import prepare_targets
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
 from secondread.preprocessing.preprocessing_settings import PreprocessingSettings
-from secondread.preprocessing.targets.prepare_targets import prepare_targets
 from secondread.preprocessing.window import Window
 
 
@@ -146,7 +146,7 @@ def test_the_cache_holds_masks_until_their_files_change(outlined, tmp_path: Path
 
     again = prepared(images, (20, 30))
     with monkeypatch.context() as patch:
-        patch.setattr("secondread.preprocessing.targets.prepare_targets.read_image", unread)
+        patch.setattr("secondread.preprocessing.prepare_targets.read_image", unread)
         prepare_targets(again, masks, cache=cache, workers=0)
     np.testing.assert_array_equal(again.targets([0])[0], first.targets([0])[0])
     assert again.target_digests == first.target_digests

@@ -72,7 +72,7 @@ class MadeUp:
 
 def index(command: Sequence[str]) -> None:
     from secondread.cli.main import main
-    from secondread.cohorts.listing.streamed import listing
+    from secondread.cohorts.listing import listing
 
     listing.Here = MadeUp  # type: ignore[assignment,misc]
     sys.argv = ["secondread", "index", *command]

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
-from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.row import Row, shared_file
+from secondread.natural_order import natural
 
 FRAME, TIME = "frame", "time_s"
 PLACES = (FRAME, TIME)

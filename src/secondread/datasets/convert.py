@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from secondread.cohorts.listing.file_reading import headers_of
-from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.volume_slices import InSlices, SliceChoice
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row, counts_alone, only_filled
@@ -18,6 +17,7 @@ from secondread.datasets.names import dataset_named
 from secondread.datasets.public_folder import located
 from secondread.errors import DataError, UserError
 from secondread.images.several_files import files_of
+from secondread.natural_order import natural
 from secondread.settings.arguments import checked
 from secondread.wording.lists import few
 from secondread.wording.numbers import count

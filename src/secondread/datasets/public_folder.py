@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from secondread.cohorts.labels.image_names import without_extension
-from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.tree import tree_of
 from secondread.errors import UserError
+from secondread.natural_order import natural
 from secondread.wording.lists import few
 from secondread.wording.numbers import count
 

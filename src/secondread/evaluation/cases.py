@@ -10,8 +10,8 @@ import numpy as np
 from secondread.cohorts.row import PackedRows
 from secondread.errors import UserError
 from secondread.evaluation.packed_cases import PackedCases
+from secondread.readings.joining.joined import Finding, Joined, refuse_other_images
 from secondread.readings.readings import Readings
-from secondread.readings.streamed.joined import Finding, Joined, refuse_other_images
 from secondread.readings.streamed.packed_readings import PackedReadings
 from secondread.wording.short import Short
 

@@ -12,9 +12,9 @@ from secondread.errors import DataError
 from secondread.fitting.planning import HELD_OUT
 from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.prepare import fit_preprocessing
+from secondread.preprocessing.prepare_targets import prepare_targets
 from secondread.preprocessing.prepared_set import PreparedSet, prepare_set
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.targets.prepare_targets import prepare_targets
 from secondread.recipes.recipe import Recipe
 from secondread.terminal.counting import counting
 from secondread.terminal.say import say

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION
-from secondread.networks.fused_convolution import convolve
+from secondread.networks.convolution3.fused_convolution import convolve
 
 
 class ConvSubnet(nn.Sequential):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from secondread.networks.by_rank import CONVOLUTION, TRANSPOSED_CONVOLUTION, channels_last, resize
 from secondread.networks.convolution3.doublings import run_layers
-from secondread.networks.fused_convolution import convolve
+from secondread.networks.convolution3.fused_convolution import convolve
 
 TANH = nn.Tanh()
 

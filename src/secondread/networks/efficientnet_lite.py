@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 from torch import Tensor, nn
 
-from secondread.networks.fused_convolution import convolve
+from secondread.networks.convolution3.fused_convolution import convolve
 from secondread.networks.inverted_residual import InvertedResidual, Layer, Scale, run_blocks
 
 EPSILON = 1e-3

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from secondread.networks.fused_convolution import convolve
+from secondread.networks.convolution3.fused_convolution import convolve
 
 
 class BasicBlock(nn.Module):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.fused_convolution import convolve
+from secondread.networks.convolution3.fused_convolution import convolve
 
 
 class RectifiedMaxPool(nn.MaxPool2d):

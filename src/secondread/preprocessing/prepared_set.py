@@ -18,7 +18,7 @@ from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import USUAL_LIMITS, prepare_many
 from secondread.preprocessing.prepared import Prepared
 from secondread.preprocessing.preprocessing import Preprocessing
-from secondread.preprocessing.targets.target import Target, Targets, stacked_targets
+from secondread.preprocessing.target import Target, Targets, stacked_targets
 from secondread.wording.sizes import times
 
 

@@ -28,11 +28,11 @@ from secondread.readings.folder_state import (
     refuse_other_readings,
 )
 from secondread.readings.inputs import Inputs, Source, gather
+from secondread.readings.joining.same_file import Files, Known
 from secondread.readings.pipeline import Prepare, Refuse, default_workers, read_items
 from secondread.readings.reading import Reading, as_text
 from secondread.readings.readings import each_reading_of
 from secondread.readings.row_writer import RowWriter
-from secondread.readings.same_file import Files, Known
 from secondread.readings.score_record import ScoreRecord
 from secondread.readings.streamed.facts_file import FactsFile
 from secondread.readings.streamed.items import Items

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from secondread.preprocessing.targets.target import Targets, stacked_targets
+from secondread.preprocessing.target import Targets, stacked_targets
 
 
 class ImageSource(Protocol):

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from secondread.terminal.notebook import NotebookBar, in_notebook
-from secondread.training.batches.planned_stages import PlannedStage
 from secondread.training.log import EpochLog
-from secondread.training.time_left import TimeLeft
+from secondread.training.planning.planned_stages import PlannedStage
+from secondread.training.planning.time_left import TimeLeft
 from secondread.wording.durations import in_words
 
 SECONDS_BETWEEN_LINES = 60.0

@@ -39,7 +39,6 @@ from secondread.scoring.image_source import ImageSource
 from secondread.terminal.events import log_event
 from secondread.terminal.interruption import StopRequest
 from secondread.training.apart.stages_apart import StagesApart, default_processes, independent
-from secondread.training.batches.planned_stages import planned_stages
 from secondread.training.checkpoint import Checkpoints
 from secondread.training.choosing.label_free import refuse_missing_images
 from secondread.training.fit_display import FitProgress
@@ -48,6 +47,7 @@ from secondread.training.fit_state import AfterRound, Run
 from secondread.training.log import TrainingLog
 from secondread.training.observer import Observer
 from secondread.training.one_stage import run_stage, stage_settings
+from secondread.training.planning.planned_stages import planned_stages
 from secondread.training.seeds import seed_layers
 from secondread.training.training_precision import training_precision
 

@@ -20,11 +20,9 @@ from torch import nn
 from secondread.detectors.contract import Batches, Stage
 from secondread.detectors.detector_settings import StageSettings
 from secondread.terminal.interruption import Interrupted
-from secondread.training.batches.batch_plan import BatchIndices
 from secondread.training.batches.coming import validated
 from secondread.training.batches.stage_batches import stage_batches
 from secondread.training.batches.stage_data import StageData
-from secondread.training.batches.stage_length import Length
 from secondread.training.choosing.held_out import held_out_loss
 from secondread.training.choosing.keeping import Keeping
 from secondread.training.choosing.kept_epochs import keep_epoch
@@ -35,6 +33,8 @@ from secondread.training.gradient_step import Where, take_step
 from secondread.training.log import EpochLog, StageLog, log_epoch
 from secondread.training.modes import training_modes
 from secondread.training.optimisers import MovingAverage, StepTraining, learning_rate
+from secondread.training.planning.batch_plan import BatchIndices
+from secondread.training.planning.stage_length import Length
 
 SECONDS_BETWEEN_EPOCH_CHECKPOINTS = 10.0
 

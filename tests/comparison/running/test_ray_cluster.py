@@ -29,8 +29,8 @@ from secondread.cohorts.checking.in_shards import see_in_shards
 from secondread.cohorts.checking.on_ray import OnRay as CheckOnRay
 from secondread.cohorts.checking.seen_table import SeenTable
 from secondread.cohorts.listing.index import index
+from secondread.cohorts.listing.listing import listing
 from secondread.cohorts.listing.options import IndexOptions
-from secondread.cohorts.listing.streamed.listing import listing
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.manifest_file import ManifestFile
 from secondread.comparison.running.one_run import LOG, Task, work

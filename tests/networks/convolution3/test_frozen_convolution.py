@@ -8,7 +8,7 @@ from torch import nn
 
 from secondread.networks.convolution3 import frozen
 from secondread.networks.convolution3.frozen_kernel import CODE
-from secondread.networks.fused_convolution import convolve
+from secondread.networks.convolution3.fused_convolution import convolve
 from secondread.networks.native import build
 
 SINGLE = torch.float32

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from secondread.errors import UserError
-from secondread.training.batches.batch_plan import BatchPlan, counts_per_batch, shard
+from secondread.training.planning.batch_plan import BatchPlan, counts_per_batch, shard
 
 
 def plan(sizes, shares, batch_size=4, seed=0) -> BatchPlan:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.streamed.group_table import GroupTable
 from secondread.cohorts.listing.streamed.row_table import RowTable
 from secondread.cohorts.row import Row, shared_file
 from secondread.cohorts.sequences import place_of
+from secondread.natural_order import natural
 from secondread.outputs.temporary_database import TemporaryDatabase
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from secondread.cohorts.listing.given.labels import GivenLabels
 from secondread.cohorts.listing.key_map import MappedStudy
+from secondread.cohorts.listing.listing import listing
 from secondread.cohorts.listing.options import IndexOptions
 from secondread.cohorts.listing.set_aside import SetAside
-from secondread.cohorts.listing.streamed.listing import listing
 from secondread.cohorts.manifest import Manifest
 from secondread.images.formats.nifti_slices import Plane
 from secondread.settings.arguments import checked

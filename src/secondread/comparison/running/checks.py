@@ -74,7 +74,7 @@ def outline_of(plan: Plan, look: Look, folder: Path) -> list[str]:
     from secondread.fitting.checks.first_look import PARTS
     from secondread.fitting.checks.outline import second_look, stage_lines
     from secondread.fitting.checks.room import bytes_of_images
-    from secondread.training.batches.planned_stages import planned_stages
+    from secondread.training.planning.planned_stages import planned_stages
     from secondread.wording.sizes import in_words, times
 
     lines = []

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from secondread.anomalies.build import make_anomalies
+from secondread.anomalies.build import AnyAnomalySettings, make_anomalies
+from secondread.anomalies.kinds.fpi import ForeignPatchSettings
 from secondread.detectors import find
-from secondread.detectors.blocks.ddad_settings import DDADSettings, RefinerSettings
 from secondread.detectors.blocks.drawn_anomalies import (
     NOT_MEASURED,
     SHOWN,
@@ -41,15 +42,57 @@ from secondread.detectors.contract import (
     Step,
     Tiny,
 )
-from secondread.detectors.detector_settings import StageSettings
+from secondread.detectors.detector_settings import DetectorSettings, StageSettings
+from secondread.detectors.reconstruction.ae import AESettings
 from secondread.detectors.reconstruction.aeu import AEUSettings
+from secondread.detectors.reconstruction.memae import MemAESettings
 from secondread.networks.ensemble import Ensemble, evaluating
 from secondread.networks.precision import full_precision
 from secondread.networks.refiner import Refiner, focal_loss
+from secondread.settings.base import Settings, Width
 
 INPUTS = {"r_intra": ("intra",), "r_dual": ("inter", "intra")}
 """The maps that each refiner sees, and first the one that is the score where they show it nothing."""
 DISCREPANCIES = ("inter", "intra")
+
+BackboneSettings = Annotated[AESettings | MemAESettings | AEUSettings, Field(discriminator="name")]
+
+
+class RefinerSettings(Settings):
+    """See `networks.refiner`."""
+
+    width: Width = 128
+    gamma: float = Field(2.0, ge=0, description="of the focal loss; 0 is cross-entropy")
+
+
+class DDADSettings(DetectorSettings):
+    """The defaults are the paper's, with AE-U."""
+
+    name: Literal["ddad"] = "ddad"
+    backbone: BackboneSettings = AEUSettings()
+    members: int = Field(3, ge=2, le=64, description="networks in each ensemble")
+    score: Literal["rec", "intra", "inter", "r_intra", "r_dual"] = "r_dual"
+    refiners: tuple[Literal["r_intra", "r_dual"], ...] = Field(
+        ("r_intra", "r_dual"), description="which are trained, and reported as parts"
+    )
+    refiner: RefinerSettings = RefinerSettings()
+    anomalies: AnyAnomalySettings = ForeignPatchSettings()
+    run: Literal["auto", "sequential", "batched"] = Field(
+        "auto", description="how the networks of a trained ensemble are run; the same numbers either way"
+    )
+
+    @model_validator(mode="after")
+    def _score_is_trained(self) -> DDADSettings:
+        if self.score in ("r_intra", "r_dual") and self.score not in self.refiners:
+            raise ValueError(f"score {self.score} needs its refiner: add {self.score} to refiners")
+        if len(set(self.refiners)) < len(self.refiners):
+            raise ValueError("refiners names one twice")
+        return self
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether an ensemble of normal and unlabelled images is trained."""
+        return self.score in ("inter", "r_dual") or "r_dual" in self.refiners
 
 
 class DDAD(Detector):

@@ -26,8 +26,8 @@ from secondread.recipes.completed_encoders import with_completed_encoders
 from secondread.recipes.named_encoders import encoders_of
 from secondread.recipes.recipe import Recipe
 from secondread.scoring.device import choose_device
-from secondread.training.batches.planned_stages import PlannedStage, planned_stages
 from secondread.training.one_stage import refuse_other_stages
+from secondread.training.planning.planned_stages import PlannedStage, planned_stages
 from secondread.training.training_precision import training_precision
 from secondread.wording.sizes import in_words, times
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.fused_convolution import folded_parameters
+from secondread.networks.convolution3.fused_convolution import folded_parameters
 from secondread.networks.native.grouped import grouped, whole
 
 KEPT = "_packed"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, TRANSPOSED_CONVOLUTION
-from secondread.networks.fused_convolution import FusedSequence
+from secondread.networks.convolution3.fused_convolution import FusedSequence
 from secondread.wording.sizes import times
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from secondread.networks import by_rank
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, TRANSPOSED_CONVOLUTION, resize
-from secondread.networks.fused_convolution import convolve
+from secondread.networks.convolution3.fused_convolution import convolve
 
 BlockForm = Literal["bottleneck", "basic"]
 

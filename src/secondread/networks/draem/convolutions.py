@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from secondread.networks.by_rank import BATCH_NORM, INTERPOLATION, MAX_POOL
 from secondread.networks.convolution3 import convolution3
-from secondread.networks.fused_convolution import FusedSequence
+from secondread.networks.convolution3.fused_convolution import FusedSequence
 
 WIDEST = 8
 """Channels of the deeper levels, in widths."""

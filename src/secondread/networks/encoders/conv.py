@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import CONVOLUTION, channels_last
+from secondread.networks.convolution3.fused_convolution import FusedSequence
 from secondread.networks.encoder import Encoder, EncoderSettings
-from secondread.networks.fused_convolution import FusedSequence
 
 
 class ConvEncoder(Encoder):

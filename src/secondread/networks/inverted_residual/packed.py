@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from secondread.networks.fused_convolution import folded_parameters
+from secondread.networks.convolution3.fused_convolution import folded_parameters
 from secondread.networks.inverted_residual.layers import InvertedResidual
 from secondread.networks.native.grouped import grouped, whole
 from secondread.networks.native.kept import kept

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secondread.networks.by_rank import CONVOLUTION, TRANSPOSED_CONVOLUTION, channels_last
-from secondread.networks.fused_convolution import FusedSequence
+from secondread.networks.convolution3.fused_convolution import FusedSequence
 from secondread.networks.quantised.codebook import Codebook
 
 STRIDE = 8

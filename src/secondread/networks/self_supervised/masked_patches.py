@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secondread.networks.by_rank import BATCH_NORM, CONVOLUTION, INTERPOLATION
-from secondread.networks.fused_convolution import FusedSequence
+from secondread.networks.convolution3.fused_convolution import FusedSequence
 
 
 def hidden_patches(count: int, grid: Sequence[int], share: float, generator: torch.Generator) -> Tensor:

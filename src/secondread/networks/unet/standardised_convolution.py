@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from secondread.networks.as_graph import written_as_graph
 from secondread.networks.by_rank import channels_last
-from secondread.networks.fused_convolution import convolve
+from secondread.networks.convolution3.fused_convolution import convolve
 from secondread.networks.native.kept import kept
 from secondread.networks.native.state import state_of
 

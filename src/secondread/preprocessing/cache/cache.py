@@ -37,7 +37,7 @@ from secondread.outputs.whole import remove_unheld, whole_file, write_whole
 from secondread.preprocessing.cache.entry import made_by, read_entry, write_entry
 from secondread.preprocessing.cache.growth import Growth
 from secondread.preprocessing.prepared import Prepared
-from secondread.preprocessing.targets.target import Target
+from secondread.preprocessing.target import Target
 
 MARK = "secondread-cache"
 FILLED = 0.9

@@ -22,9 +22,9 @@ from secondread.outputs.whole import remove_folder
 from secondread.training.apart.crew import Crew
 from secondread.training.apart.order import Order
 from secondread.training.apart.piece import FOLDER, Piece, State, log_in, result_of, run_piece
-from secondread.training.batches.planned_stages import PlannedStage
 from secondread.training.fit_state import HandOver, Run
 from secondread.training.one_stage import stage_settings
+from secondread.training.planning.planned_stages import PlannedStage
 from secondread.wording.sizes import in_words
 
 TIMED_S = 5.0

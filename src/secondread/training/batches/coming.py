@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from secondread.detectors.contract import Stage
 from secondread.detectors.detector_settings import StageSettings
-from secondread.training.batches.batch_plan import BatchIndices, BatchPlan, shard
 from secondread.training.batches.stage_data import VALIDATION, StageData
-from secondread.training.batches.stage_length import Length
 from secondread.training.fit_state import Run, StageProgress
+from secondread.training.planning.batch_plan import BatchIndices, BatchPlan, shard
+from secondread.training.planning.stage_length import Length
 
 
 @dataclass(frozen=True)

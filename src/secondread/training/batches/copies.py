@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from secondread.preprocessing.targets.target import Targets
+from secondread.preprocessing.target import Targets
 from secondread.scoring.image_source import ImageSource
 from secondread.training.batches import augment
-from secondread.training.batches.batch_plan import Indices
+from secondread.training.planning.batch_plan import Indices
 from secondread.training.seeds import derive_seed
 
 

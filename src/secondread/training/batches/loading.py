@@ -15,10 +15,10 @@ from secondread.scoring.device import on_device
 from secondread.scoring.image_source import ImageSource
 from secondread.training.batches import augment
 from secondread.training.batches.augment import ROTATION_DEGREES
-from secondread.training.batches.batch_plan import BatchIndices, Indices
 from secondread.training.batches.copies import ChangedCopies
 from secondread.training.batches.frozen_features import FrozenFeatures
 from secondread.training.batches.patches import Patches
+from secondread.training.planning.batch_plan import BatchIndices, Indices
 from secondread.training.seeds import derive_seed
 
 Item = TypeVar("Item")

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from secondread.preprocessing.targets.target import Targets
+from secondread.preprocessing.target import Targets
 from secondread.scoring.image_source import ImageSource
 from secondread.tiling.tiles import Corner, tile_at
 from secondread.tiling.window_settings import WindowSettings

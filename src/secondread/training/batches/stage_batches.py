@@ -15,8 +15,8 @@ from secondread.training.batches.coming import batches_to_come, held_out_batches
 from secondread.training.batches.drawing import Drawing
 from secondread.training.batches.loading import one_ahead
 from secondread.training.batches.stage_data import StageData
-from secondread.training.batches.stage_length import Length
 from secondread.training.fit_state import Run, StageProgress
+from secondread.training.planning.stage_length import Length
 
 
 def stage_batches(

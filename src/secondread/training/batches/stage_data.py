@@ -11,13 +11,13 @@ from secondread.detectors.detector_settings import StageSettings
 from secondread.errors import UserError
 from secondread.scoring.image_source import ImageSource
 from secondread.scoring.kept_encodings import kept_encodings
-from secondread.training.batches.batch_plan import BatchPlan
 from secondread.training.batches.copies import ChangedCopies
 from secondread.training.batches.frozen_features import FrozenFeatures, features_key, frozen_features
 from secondread.training.batches.loading import Loader
 from secondread.training.batches.patches import Patches
-from secondread.training.batches.planned_stages import shares_of
 from secondread.training.fit_state import Run
+from secondread.training.planning.batch_plan import BatchPlan
+from secondread.training.planning.planned_stages import shares_of
 from secondread.training.seeds import derive_seed
 
 VALIDATION = "validation"

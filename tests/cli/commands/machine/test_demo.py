@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from test_commands import one_error, run
 
-from secondread.cli.demo_steps import clear
+from secondread.cli.commands.machine.demo_steps import clear
 from secondread.cohorts.manifest import Manifest
 
 FAST = "preprocessing: {size: [64, 64]}\ndetector: {name: spectrum}\n"

@@ -13,15 +13,14 @@ import pytest
 from PIL import Image
 
 from cohorts.dicom_files import write_series
+from secondread.cohorts.listing import listing as listings
 from secondread.cohorts.listing.index import index
-from secondread.cohorts.listing.natural_order import natural
+from secondread.cohorts.listing.listing import listing
 from secondread.cohorts.listing.options import IndexOptions
-from secondread.cohorts.listing.streamed import listing as listings
 from secondread.cohorts.listing.streamed import reading
 from secondread.cohorts.listing.streamed.file_table import FileTable
 from secondread.cohorts.listing.streamed.header_text import header_of, header_text
 from secondread.cohorts.listing.streamed.kept_headers import KeptHeaders
-from secondread.cohorts.listing.streamed.listing import listing
 from secondread.cohorts.listing.streamed.natural_key import natural_key
 from secondread.cohorts.listing.streamed.reading import HeadersRead, Here, Piece, Read, read_headers
 from secondread.cohorts.listing.streamed.row_table import RowTable
@@ -30,6 +29,7 @@ from secondread.cohorts.manifest_writing import rows_where, write_manifest
 from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.images.read_header import read_header
+from secondread.natural_order import natural
 from secondread.outputs.temporary_database import TemporaryDatabase
 
 

@@ -139,8 +139,8 @@ def index(
     """
     from secondread.cohorts.listing.identities import key_mark, no_stray_key, read_key
     from secondread.cohorts.listing.key_map import refuse_place, write_key_map
+    from secondread.cohorts.listing.listing import listing
     from secondread.cohorts.listing.options import IndexOptions
-    from secondread.cohorts.listing.streamed.listing import listing
     from secondread.cohorts.manifest_writing import rows_where, write_manifest
     from secondread.images.workers.cores import available_cores
     from secondread.outputs.folders import beside

@@ -38,7 +38,7 @@ def demo(
 
     Works offline. The last line is the report's path. The same command starts again from the beginning.
     """
-    from secondread.cli.demo_steps import demonstrate
+    from secondread.cli.commands.machine.demo_steps import demonstrate
 
     def tell(line: str) -> None:
         if not quiet:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from secondread.cohorts.listing.given.mask_files import FIELD, filled, mask_files
-from secondread.cohorts.listing.natural_order import natural
 from secondread.cohorts.listing.streamed.file_table import FileTable
 from secondread.errors import UserError
 from secondread.images.several_files import SEPARATOR
+from secondread.natural_order import natural
 from secondread.outputs.temporary_database import TemporaryDatabase
 from secondread.wording.lists import Counted
 from secondread.wording.numbers import count

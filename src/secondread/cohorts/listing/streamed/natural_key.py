@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secondread.cohorts.listing.natural_order import natural
+from secondread.natural_order import natural
 
 _END = b"\0\0"
 """Below everything that a text goes on with: its own zeros are written as 0 1."""

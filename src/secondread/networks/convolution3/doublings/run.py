@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from secondread.networks.convolution3.doublings.kernel import CODE, LayersKernel
 from secondread.networks.convolution3.doublings.packed import packed_layers
 from secondread.networks.convolution3.frozen import is_worth_it
-from secondread.networks.fused_convolution import FusedSequence
+from secondread.networks.convolution3.fused_convolution import FusedSequence
 from secondread.networks.native.choice import Choice, is_plain
 from secondread.networks.native.trial import gain
 

@@ -27,7 +27,7 @@ from secondread.preprocessing.cache.cache import Cache
 from secondread.preprocessing.placement import Placement
 from secondread.preprocessing.prepare import USUAL_LIMITS, cache_refused
 from secondread.preprocessing.prepared_set import PreparedSet
-from secondread.preprocessing.targets.target import Target
+from secondread.preprocessing.target import Target
 
 _DIGEST = re.compile(r"[0-9a-f]{40}")
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from secondread.errors import UserError
 from secondread.images.several_files import absolute, under
 from secondread.packed import Packed
+from secondread.readings.joining.same_file import Known, compare_all
 from secondread.readings.readings import Readings
-from secondread.readings.same_file import Known, compare_all
 from secondread.readings.streamed.packed_readings import PackedReadings
 from secondread.texts import Places
 from secondread.wording.lists import few

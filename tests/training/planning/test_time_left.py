@@ -3,9 +3,9 @@
 import sys
 
 from secondread.training import fit_display
-from secondread.training.batches.planned_stages import PlannedStage
 from secondread.training.fit_display import FitProgress
-from secondread.training.time_left import TimeLeft
+from secondread.training.planning.planned_stages import PlannedStage
+from secondread.training.planning.time_left import TimeLeft
 
 
 def test_a_stage_goes_on_at_its_own_pace_and_those_to_come_at_the_mean_pace():

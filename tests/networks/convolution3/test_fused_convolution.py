@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from secondread.networks.convolution3.fused_convolution import FusedSequence, convolve
 from secondread.networks.encoders import ENCODERS
-from secondread.networks.fused_convolution import FusedSequence, convolve
 from secondread.networks.pretrained import PretrainedEncoder
 
 

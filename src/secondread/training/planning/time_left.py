@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from secondread.training.batches.planned_stages import PlannedStage
+from secondread.training.planning.planned_stages import PlannedStage
 
 
 class TimeLeft:

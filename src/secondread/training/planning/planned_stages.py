@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from secondread.detectors.contract import Stage
 from secondread.detectors.detector_settings import StageSettings
-from secondread.training.batches.batch_plan import BatchPlan
-from secondread.training.batches.stage_length import Length
+from secondread.training.planning.batch_plan import BatchPlan
+from secondread.training.planning.stage_length import Length
 
 
 @dataclass(frozen=True)
