@@ -115,7 +115,7 @@ def test_rooms_import_only_from_rooms_below(imports):
 
 
 def test_what_a_folder_holds_imports_one_another_in_one_way(imports):
-    """Files and folders side by side, at any depth: none imports what imports it, through whatever they hold."""
+    """Files and folders side by side, at any depth: none imports, by what it holds, what imports it."""
     sides: dict[str, dict[str, set[str]]] = {}
     for module, others in imports.items():
         for other in others:

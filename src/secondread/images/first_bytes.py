@@ -5,12 +5,11 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable
 
-from secondread.images.dicom.dataset import is_dicom
-
 ZIP_MAGIC = b"PK\x03\x04"
 ARE_READ = "DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, BMP and .npz are read"
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
+_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
 _LOOKED_AT = 512
 _AS_PICTURE = "save it as PNG or TIFF"
 _UNPACKED = "unpack it, and list the folder"
@@ -117,3 +116,13 @@ def looks_like_text(start: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return bool(text) and all(letter.isprintable() or letter in "\t\n\r\f\ufeff" for letter in text)
+
+
+def is_dicom(start: bytes) -> bool:
+    """Whether a file's first bytes are DICOM's: the preamble, or an element of group 2 or 8 without one."""
+    if start[128:132] == b"DICM":
+        return True
+    if start[:2] not in _FIRST_GROUPS or len(start) < 16:
+        return False
+    explicit = start[4:6].isalpha() and start[4:6].isupper()
+    return explicit or int.from_bytes(start[4:8], "little") < 1 << 16

@@ -18,8 +18,8 @@ from secondread.readings.score_record import ScoreRecord
 from secondread.results import concepts
 from secondread.results.concepts import Concept
 from secondread.results.dicom.identity import MAKER, RESEARCH_USE, Author, uid_of
+from secondread.results.dicom.studies import ImageRead, Study, called, image_key
 from secondread.results.promise import NOT_JUDGED, Level, Promise
-from secondread.results.studies import ImageRead, Study, called, image_key
 from secondread.wording.numbers import count
 
 Json = dict[str, Any]

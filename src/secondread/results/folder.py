@@ -20,7 +20,7 @@ from secondread.outputs.run_record import RunRecord
 from secondread.outputs.whole import write_whole
 from secondread.readings.readings import Readings
 from secondread.results.dicom.identity import Author
-from secondread.results.studies import Group, grouped
+from secondread.results.dicom.studies import Group, grouped
 from secondread.wording.short import Short
 
 Format = Literal["dicom", "fhir"]

@@ -25,8 +25,8 @@ from secondread.results.dicom.secondary_capture import overlay
 from secondread.results.dicom.segmentation import segmentation
 from secondread.results.dicom.source import Source
 from secondread.results.dicom.structured_report import structured_report, tracking_uid
+from secondread.results.dicom.studies import Group, ImageRead, Study, image_key, read_of, study_of
 from secondread.results.folder import Outcome, Written, author_of, write_studies
-from secondread.results.studies import Group, ImageRead, Study, image_key, read_of, study_of
 from secondread.settings.arguments import checked
 from secondread.terminal.events import place_in_code
 from secondread.wording.extras import install_command

@@ -10,9 +10,9 @@ from secondread.outputs.whole import write_whole
 from secondread.readings.readings import Readings
 from secondread.results.dicom.identity import Author
 from secondread.results.dicom.quiet import quiet_writing
+from secondread.results.dicom.studies import Group, study_of
 from secondread.results.fhir import as_bytes, fhir_bundle
 from secondread.results.folder import Outcome, Written, author_of, write_studies
-from secondread.results.studies import Group, study_of
 from secondread.settings.arguments import checked
 
 

@@ -15,7 +15,7 @@ from secondread.readings.reading import Reading
 from secondread.readings.score_record import ScoreRecord
 from secondread.results.dicom.identity import Author
 from secondread.results.dicom.source import Source, read_source
-from secondread.results.studies import ImageRead, Study
+from secondread.results.dicom.studies import ImageRead, Study
 
 UID = "1.2.826.0.1.3680043.8.498.1"
 SCALE = (0.0, 1.0)

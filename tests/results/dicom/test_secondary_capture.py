@@ -9,7 +9,7 @@ from secondread.errors import DataError
 from secondread.readings.maps import COLOURS
 from secondread.results.dicom.quiet import quiet_writing
 from secondread.results.dicom.secondary_capture import overlay
-from secondread.results.studies import image_key
+from secondread.results.dicom.studies import image_key
 
 
 def capture(read: Read, heat: np.ndarray | None = None) -> pydicom.FileDataset:

@@ -19,17 +19,6 @@ if TYPE_CHECKING:
     from pydicom.filereader import FileDataset
 
 DEFLATED_SYNTAX = b"1.2.840.10008.1.2.1.99"
-_FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
-
-
-def is_dicom(start: bytes) -> bool:
-    """Whether a file's first bytes are DICOM's: the preamble, or an element of group 2 or 8 without one."""
-    if start[128:132] == b"DICM":
-        return True
-    if start[:2] not in _FIRST_GROUPS or len(start) < 16:
-        return False
-    explicit = start[4:6].isalpha() and start[4:6].isupper()
-    return explicit or int.from_bytes(start[4:8], "little") < 1 << 16
 
 
 @contextlib.contextmanager

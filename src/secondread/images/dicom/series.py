@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secondread.images.dicom.dataset import is_dicom, quiet_pydicom, text
+from secondread.images.dicom.dataset import quiet_pydicom, text
 from secondread.images.dicom.facts import modality_of, sop_classes
 from secondread.images.dicom.geometry import Plane
 from secondread.images.dicom.stack import slices_missing_inside
+from secondread.images.first_bytes import format_of, is_dicom, looks_like_text
 from secondread.images.image import ImageError
 from secondread.wording.lists import few
 
@@ -146,8 +147,6 @@ def look_at(path: Path) -> _Slice | Unread | None:
     """
     import pydicom
     from pydicom.uid import UID_dictionary
-
-    from secondread.images.first_bytes import format_of, looks_like_text
 
     try:
         with path.open("rb") as stream, quiet_pydicom():

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secondread.images.dicom.dataset import DEFLATED_SYNTAX, is_dicom, parse_dicom, text
-from secondread.images.first_bytes import format_of
+from secondread.images.dicom.dataset import DEFLATED_SYNTAX, parse_dicom, text
+from secondread.images.first_bytes import format_of, is_dicom
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.source import read_bytes

@@ -20,8 +20,8 @@ from secondread.results.dicom.coding_scheme import coding_scheme
 from secondread.results.dicom.headers import CHARACTER_SET
 from secondread.results.dicom.identity import MAKER, RESEARCH_USE, Author, uid_of
 from secondread.results.dicom.patient import of_a_known_class
+from secondread.results.dicom.studies import ImageRead, Study, called, image_key, read_of
 from secondread.results.promise import Level, Promise
-from secondread.results.studies import ImageRead, Study, called, image_key, read_of
 
 if TYPE_CHECKING:
     from highdicom.sr import CodedConcept, ContentItem, Measurement, MeasurementsAndQualitativeEvaluations

@@ -17,10 +17,11 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 
 from secondread.errors import DataError
-from secondread.images.dicom.dataset import first_item, is_dicom, parse_dicom, text
+from secondread.images.dicom.dataset import first_item, parse_dicom, text
 from secondread.images.dicom.facts import LATERALITIES, PERSONS, cleaned, modality_of, persons_of
 from secondread.images.dicom.numbers import HeaderValueError, whole_number
 from secondread.images.dicom.views import coded_view
+from secondread.images.first_bytes import is_dicom
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.results.dicom.body_part import UNPAIRED

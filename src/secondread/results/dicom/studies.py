@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from secondread.errors import DataError
-from secondread.images.dicom.dataset import is_dicom, text
+from secondread.images.dicom.dataset import text
+from secondread.images.first_bytes import is_dicom
 from secondread.images.image import ImageError
 from secondread.images.several_files import files_of
 from secondread.images.source import Reference
