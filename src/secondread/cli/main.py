@@ -13,6 +13,9 @@ INTERRUPTED = 130
 def main() -> None:
     """The entry point of the `secondread` command."""
     try:
+        from secondread.terminal.streams import open_closed_streams
+
+        open_closed_streams()
         from secondread.cli.application import application
         from secondread.images.workers.threads import take_threads
 

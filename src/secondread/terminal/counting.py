@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext
 
 from secondread.terminal.events import log_event
 from secondread.terminal.notebook import NotebookBar, in_notebook
+from secondread.terminal.streams import watched
 
 Note = Callable[..., None]
 
@@ -23,7 +24,7 @@ def counting(what: str, *, shown: bool, total: int | None = None) -> Iterator[No
     begun = time.monotonic()
     last = 0
     kept = NotebookBar(what, total) if shown and in_notebook() else None
-    moves = shown and kept is None and sys.stderr.isatty()
+    moves = shown and kept is None and watched()
     with _moving(what, total) if moves else nullcontext(None if kept is None else kept.move) as move:
 
         def note(done: int, of: int | None = None) -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from secondread.terminal.notebook import NotebookBar, in_notebook
+from secondread.terminal.streams import watched
 from secondread.training.log import EpochLog
 from secondread.training.planning.planned_stages import PlannedStage
 from secondread.training.planning.time_left import TimeLeft
@@ -29,7 +30,7 @@ class FitProgress:
         self.last = ""
         self.left: TimeLeft | None = None
         self.told_at = time.monotonic()
-        if shown and self.notebook is None and sys.stderr.isatty():
+        if shown and self.notebook is None and watched():
             self.bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),

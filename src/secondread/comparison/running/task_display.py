@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TextIO
 from secondread.comparison.running.one_run import LOG, Task
 from secondread.terminal.events import log_event
 from secondread.terminal.notebook import NotebookBar, in_notebook
+from secondread.terminal.streams import watched
 from secondread.wording.durations import in_words
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def showing(shown: bool) -> Show:
         return Quiet()
     if in_notebook():
         return InNotebook()
-    if not sys.stderr.isatty():
+    if not watched():
         return Lines(sys.stderr)
     from rich.console import Console
 
