@@ -23,6 +23,7 @@ from secondread.readings.score_record import CalibrationRecord, LevelRecord, Sco
 from secondread.readings.streamed.beside_readings import acquisition_in, fingerprints_in, thumbnails_in
 from secondread.readings.streamed.packed_readings import PackedReadings, each_reading
 from secondread.readings.streamed.packed_studies import PackedStudies
+from secondread.settings.arguments import checked
 from secondread.wording.frame import data_frame
 from secondread.wording.html_tables import html_block, html_line, html_picture, html_table
 from secondread.wording.numbers import significant
@@ -134,6 +135,7 @@ class Readings:
         return data_frame(columns)
 
     @classmethod
+    @checked
     def read(cls, readings_csv: str | Path) -> Self:
         """Read `readings.csv` (or the folder that holds it) with what lies beside it.
 

@@ -1,4 +1,4 @@
-"""The standard streams where whoever started the process has closed one, as for daemons and window programs."""
+"""The standard streams where whoever started the process has closed one, as daemons and windows are started."""
 
 from __future__ import annotations
 
