@@ -1,4 +1,4 @@
-"""The standard streams where whoever started the process has closed one, as daemons and windows are started."""
+"""The standard streams where whoever started the process has closed one, as for daemons."""
 
 from __future__ import annotations
 
