@@ -21,7 +21,6 @@ def test_both_precisions_are_told_where_it_is_switched_off(monkeypatch):
     assert choice.told().count("none (switched off by SECONDREAD_NATIVE=0)") == 2
 
 
-@pytest.mark.slow
 def test_every_x86_form_compiles():
     """Also those that this processor cannot run."""
     compiler = build._compiler()

@@ -146,7 +146,6 @@ def test_a_processor_without_a_form_is_told(monkeypatch):
     assert find_form(CODE.forms, SINGLE) == "not made for riscv64"
 
 
-@pytest.mark.slow
 def test_every_x86_form_compiles():
     """Also those that this processor cannot run."""
     compiler = build._compiler()

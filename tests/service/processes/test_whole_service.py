@@ -31,7 +31,7 @@ FEW = ("scorer",)
 MANY = ("receiver", "scorer", "sender", "receiver", PARENT)
 LONGEST_S = 240.0
 """On a machine that is busy with ten times its work a start takes two minutes."""
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Run:
 
 @pytest.fixture(
     scope="module",
-    params=[pytest.param(FEW, id="few"), pytest.param(MANY, id="many")],
+    params=[pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.slow)],
 )
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("service")
