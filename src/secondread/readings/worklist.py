@@ -64,7 +64,10 @@ def worklist(folder: Path, key_map: Path) -> Worklist:
         lines.append(tables.line(cells[name] for name in COLUMNS))
     studies = len(lines) - 1
     if lost == studies:
-        raise UserError(f"{key_map}: knows none of the {count(lost, 'study', 'studies')} of {folder}")
+        raise UserError(
+            f"{key_map}: knows none of the {count(lost, 'study', 'studies')} of {folder}; give the key map "
+            "that was written with their manifest"
+        )
     notes = []
     if lost:
         notes.append(f"{count(lost, 'study', 'studies')} of {studies} are not in the key map")
