@@ -18,7 +18,7 @@ from secondread.cohorts.listing.given.patients import PatientsOfPaths, patient_p
 from secondread.cohorts.listing.given.volume_parts import NOT_ZERO, VolumeParts
 from secondread.cohorts.listing.identities import hashing, key_beside, read_key
 from secondread.cohorts.listing.key_map import MappedStudy, studies_of
-from secondread.cohorts.listing.npz_rows import read_archive, rows_of_archive
+from secondread.cohorts.listing.npz_rows import Archive, read_archive, rows_of_archive
 from secondread.cohorts.listing.options import IndexOptions
 from secondread.cohorts.listing.pictures import HowPictures, Pictures
 from secondread.cohorts.listing.set_aside import SetAside
@@ -144,11 +144,13 @@ class _Listing:
         )
         self.aside += pictures.aside
         archived = RowTable(self.database, "archived")
-        for path in self.files.of_kind("npz"):
-            if found is not None:
-                self.aside.append(SetAside(path, "an archive, and a split file names single images"))
-            else:
-                self._archive(path, archived)
+        archives = self.files.of_kind("npz")
+        if found is not None:
+            why = "an archive, and a split file names single images"
+            self.aside += [SetAside(path, why) for path in archives]
+        while some := list(islice(archives, AT_ONCE)):
+            for path, archive in read_each(self.base, some, read_archive, how.workers):
+                self._archive(path, archive, archived)
         rows: Iterable[Row] = pictures
         if how.channels:
             rows, unjoined = joined_channels(self.database, rows, how.channels, pictures.masks)
@@ -260,9 +262,8 @@ class _Listing:
         self.aside += [one for _, one in sorted(apart, key=lambda pair: pair[0])]
         return rows
 
-    def _archive(self, path: str, rows: RowTable) -> None:
+    def _archive(self, path: str, archive: Archive | ImageError, rows: RowTable) -> None:
         """The images of an archive as rows; or why it cannot be used."""
-        ((_, archive),) = read_each(self.base, [path], read_archive, self.how.workers)
         try:
             if isinstance(archive, ImageError):
                 raise archive
