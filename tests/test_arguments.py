@@ -53,6 +53,7 @@ WRONG: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
         {"seeds": [True]},
         "seeds holds True: give a list of whole",
     ),
+    ("compare", ("m.csv", ["padim"], "o"), {"jobs": -1}, "jobs is -1: give a whole number from 0 on"),
     ("compare", ("m.csv", ["padim"], "o"), {"how": 3}, "how is 3: give a How"),
     ("compare", ("m.csv", None, "o"), {}, "recipes is None: give a list of presets, or a mapping of recipes"),
     ("evaluate", (3,), {}, "readings_csv is 3: give Readings or a path"),

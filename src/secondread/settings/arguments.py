@@ -33,7 +33,7 @@ LEAST: Mapping[str, int] = MappingProxyType(
         "processes": 1,
         "every": 1,
         "batch_size": 1,
-        "jobs": 1,
+        "jobs": 0,
         "trials": 1,
         "n": 1,
         "readers": 1,
