@@ -24,6 +24,7 @@ from secondread.bundles.bundle_document import FILES, BundleDocument
 from secondread.bundles.declared import DeclaredFile
 from secondread.bundles.read_document import read_document
 from secondread.errors import DataError, UserError
+from secondread.images.first_bytes import ZIP_MAGIC
 from secondread.outputs.private import FILE
 from secondread.outputs.whole import cannot_write, whole_file, whole_folder
 from secondread.strict.json_text import DOCUMENT as LIMITS
@@ -184,7 +185,7 @@ def _members(archive: Path, opened: ExitStack) -> Mapping[str, _Member]:
                 found.append((info.filename, plain, _Member(lambda info=info: content.open(info))))  # type: ignore[misc]
     else:
         file.seek(0)
-        if file.read(4) == b"PK\x03\x04":
+        if file.read(len(ZIP_MAGIC)) == ZIP_MAGIC:
             raise DataError(f"{archive}: is damaged (a .zip without its end); {AGAIN}")
         file.seek(0)
         try:

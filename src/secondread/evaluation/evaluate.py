@@ -25,7 +25,6 @@ from secondread.evaluation.warnings import warnings_of
 from secondread.images.workers.cores import available_cores
 from secondread.readings.readings import Readings
 from secondread.settings.arguments import checked
-from secondread.wording.one_text import refuse_one_text
 
 
 @checked
@@ -65,7 +64,6 @@ def evaluate(
     how = Resampling(bootstrap, seed)
     readings = readings_csv if isinstance(readings_csv, Readings) else Readings.read(readings_csv)
     manifest = _manifest_of(readings, manifest, labels)
-    refuse_one_text(where, "where")
     manifest = manifest.where(*where)
     cores = available_cores()
     processes = min(cores, 8) if workers is None else workers

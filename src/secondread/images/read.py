@@ -100,8 +100,13 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
     if kind is not None:
         from secondread.images.formats import bmp, raster, tiff
 
-        readers = {"png": raster.read_png, "jpeg": raster.read_jpeg, "tiff": tiff.read_tiff}
-        return {**readers, "bmp": bmp.read_bmp}[kind](reference, data, limits)
+        readers = {
+            "png": raster.read_png,
+            "jpeg": raster.read_jpeg,
+            "tiff": tiff.read_tiff,
+            "bmp": bmp.read_bmp,
+        }
+        return readers[kind](reference, data, limits)
     if (reference.member or "").startswith(f"{vector_table.MEMBER}/") and looks_like_text(data[:512]):
         return vector_table.read_vector(reference, data, limits)
     raise ImageError(reference.text, *what_else(data))

@@ -25,7 +25,6 @@ from secondread.tuning.page import write_page
 from secondread.tuning.space import Varied, parsed, setting
 from secondread.tuning.trials import Tried, trials_csv
 from secondread.wording.extras import install_command
-from secondread.wording.one_text import refuse_one_text
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -89,14 +88,10 @@ def tune(
     >>> len(found.trials), found.best.detector["bands"] in (4, 16)
     (2, True)
     """
-    refuse_one_text(vary, "vary")
     recipe, varied, out = Recipe.of(recipe), parsed(vary), Path(out)
     _need_optuna()
-    refuse_one_text(anomalies, "anomalies")
     refuse_objective(objective, varied, recipe, anomalies)
     rows = development(Manifest.of(manifest))
-    if trials < 1:
-        raise UserError(f"--trials {trials}: at least 1")
     if warned := caution(objective, recipe, anomalies):
         say(f"warning: {warned}", shown=progress)
     for one in varied:

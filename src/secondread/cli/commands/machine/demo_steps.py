@@ -51,71 +51,51 @@ def demonstrate(
     with output_folder(output, "demo"):
         record.write(output / RECORD, seed=seed, finished=False)
         clear(output)
-        return _steps(
-            record, chosen, output, data=data, seed=seed, device=device, workers=workers, command=command,
-            say=say, progress=progress,
-        )  # fmt: skip
+        begun = time.monotonic()
+        durations: dict[str, float] = {}
 
+        def step(title: str) -> None:
+            durations[title] = round(time.monotonic() - begun, 2)
+            say(f"[{time.monotonic() - begun:5.1f} s] {title}")
 
-def _steps(
-    record: RunRecord,
-    chosen: Recipe,
-    output: Path,
-    *,
-    data: Path | None,
-    seed: int,
-    device: str,
-    workers: int | None,
-    command: Sequence[str],
-    say: Callable[[str], None],
-    progress: bool,
-) -> Path:
-    """One after another, into a folder that is held and without what an earlier demonstration left."""
-    begun = time.monotonic()
-    durations: dict[str, float] = {}
+        say("secondread: research use, not a medical device")
+        step("images")
+        manifest = phantoms(output, chosen, seed) if data is None else real(data, output, seed)
+        tested = manifest.where("split=test")
+        say(f"          {len(manifest.rows)} images, {len(tested.rows)} of them for the test")
+        record.write(output / RECORD, digests={"manifest": manifest.digest}, finished=False)
 
-    def step(title: str) -> None:
-        durations[title] = round(time.monotonic() - begun, 2)
-        say(f"[{time.monotonic() - begun:5.1f} s] {title}")
-
-    say("secondread: research use, not a medical device")
-    step("images")
-    manifest = phantoms(output, chosen, seed) if data is None else real(data, output, seed)
-    tested = manifest.where("split=test")
-    say(f"          {len(manifest.rows)} images, {len(tested.rows)} of them for the test")
-    record.write(output / RECORD, digests={"manifest": manifest.digest}, finished=False)
-
-    with one_thread() if data is None else nullcontext():
-        step("fit")
-        bundle = fit(
-            chosen, manifest, output / "bundle",
-            cache=output / "cache", device=device, workers=workers, seed=seed, progress=progress,
-        )  # fmt: skip
-        step("score")
-        with counting("scoring", shown=progress, total=len(tested.rows)) as note:
-            scored = score_into(
-                bundle,
-                tested,
-                output / "readings",
-                maps=True,
-                workers=workers,
-                command=command,
-                progress=note,
-            )
-    if scored.nothing_readable:
-        raise DataError(f"{output / 'readings'}: none of {len(tested.rows)} test images can be read")
-    step("evaluate")
-    evaluation = evaluate(output / "readings" / "readings.csv", manifest, seed=seed, bootstrap=BOOTSTRAP)
-    report = write_report(evaluation, output / "report", command=command)
-    step("done")
-    say(summary(evaluation.metrics()))
-    record.write(
-        output / RECORD,
-        digests={"manifest": manifest.digest, "bundle": bundle.digest},
-        durations=durations,
-        finished=True,
-    )
-    return report
+        with one_thread() if data is None else nullcontext():
+            step("fit")
+            bundle = fit(
+                chosen, manifest, output / "bundle",
+                cache=output / "cache", device=device, workers=workers, seed=seed, progress=progress,
+            )  # fmt: skip
+            step("score")
+            with counting("scoring", shown=progress, total=len(tested.rows)) as note:
+                scored = score_into(
+                    bundle,
+                    tested,
+                    output / "readings",
+                    maps=True,
+                    workers=workers,
+                    command=command,
+                    progress=note,
+                )
+        if scored.nothing_readable:
+            raise DataError(f"{output / 'readings'}: none of {len(tested.rows)} test images can be read")
+        step("evaluate")
+        evaluation = evaluate(output / "readings" / "readings.csv", manifest, seed=seed, bootstrap=BOOTSTRAP)
+        report = write_report(evaluation, output / "report", command=command)
+        step("done")
+        say(summary(evaluation.metrics()))
+        record.write(
+            output / RECORD,
+            digests={"manifest": manifest.digest, "bundle": bundle.digest},
+            durations=durations,
+            finished=True,
+        )
+        return report
 
 
 @contextmanager
