@@ -219,9 +219,9 @@ class Cache:
 
 
 def fingerprint_of(reference: str) -> str | None:
-    """Size and times of change of the file behind a reference (and of the file beside it that holds its voxels;
-    of every file in a series' folder and below it, of each of several files); None where it cannot be looked
-    at."""
+    """Size and times of change of the file behind a reference (and of the file beside it that holds its
+    voxels; of every file in a series' folder and below it, of each of several files); None where it cannot
+    be looked at."""
     files = files_of(reference)
     if len(files) > 1:
         each = [fingerprint_of(file) for file in files]
