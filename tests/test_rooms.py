@@ -114,7 +114,7 @@ def test_rooms_import_only_from_rooms_below(imports):
     assert upwards == []
 
 
-def test_what_a_folder_holds_imports_one_another_in_one_way(imports):
+def check_one_way(imports: dict[str, set[str]]) -> None:
     """Files and folders side by side, at any depth: none imports, by what it holds, what imports it."""
     sides: dict[str, dict[str, set[str]]] = {}
     for module, others in imports.items():
@@ -126,6 +126,23 @@ def test_what_a_folder_holds_imports_one_another_in_one_way(imports):
                 beside.setdefault(own[depth], set()).add(its[depth])
     for beside in sides.values():
         TopologicalSorter(beside).prepare()  # raises CycleError, which names the circle
+
+
+def test_what_a_folder_holds_imports_one_another_in_one_way(imports):
+    check_one_way(imports)
+
+
+def test_benchmarks_import_one_another_in_one_way():
+    """They find one another by their files' names alone."""
+    files = list((ROOT / "benchmarks").rglob("*.py"))
+    places = {file.stem: ".".join(file.relative_to(ROOT).with_suffix("").parts) for file in files}
+    imports: dict[str, set[str]] = {}
+    for file in files:
+        statements = [node for node, _ in imports_of(file)]
+        names = {node.module for node in statements if isinstance(node, ast.ImportFrom)}
+        names |= {alias.name for node in statements if isinstance(node, ast.Import) for alias in node.names}
+        imports[places[file.stem]] = {places[name] for name in names & places.keys()}
+    check_one_way(imports)
 
 
 def test_every_room_has_its_place_in_the_order():

@@ -14,17 +14,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from floating_point import contenders, operations
 from one_at_a_time import fitted, smooth_noise
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speed"))
-from throughput import contenders, operations
 
 from secondread.detectors.flows.aeflow import AEFlow
 from secondread.networks.native.build import SWITCH

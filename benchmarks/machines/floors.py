@@ -27,12 +27,10 @@ from typing import Any
 from unittest import mock
 
 import torch
+from floating_point import contenders, cpu_seconds
 from one_at_a_time import fitted, smooth_noise
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speed"))
-from throughput import contenders, cpu_seconds
 
 from secondread.detectors.contract import Batch, Detector
 from secondread.errors import UserError

@@ -31,8 +31,10 @@ from pathlib import Path
 
 import torch
 from flow_models import Form, FreiaGlow, kept_bytes, make_normflows, make_ours, parameter_count
-from throughput import cpu_seconds
 from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "machines"))
+from floating_point import cpu_seconds
 
 MODES = ("recompute", "store", "invert")
 SMALL = Form(1, (64, 64), levels=3, depth=8, width=128, batch=8)

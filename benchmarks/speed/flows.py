@@ -26,6 +26,7 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 PINNED = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**34), "OMP_NUM_THREADS": "1"}
 if __name__ == "__main__" and any(os.environ.get(name) != value for name, value in PINNED.items()):
@@ -33,8 +34,10 @@ if __name__ == "__main__" and any(os.environ.get(name) != value for name, value 
 
 import torch  # noqa: E402
 from flow_models import FORMS, Form, FreiaGlow, make_normflows, make_ours, make_plain, operations  # noqa: E402
-from throughput import cpu_seconds, rates  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "machines"))
+from floating_point import cpu_seconds, rates  # noqa: E402
 
 from secondread.flows.glow.choice import told  # noqa: E402
 from secondread.scoring.bf16_speed import bf16_speed, processor_name  # noqa: E402

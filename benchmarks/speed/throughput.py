@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,8 +28,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "machines"))
+from floating_point import cpu_seconds, operations, rates
 
 from secondread.bundles.bundle import Bundle
 from secondread.cohorts.manifest import Manifest
@@ -47,57 +49,9 @@ from secondread.scoring.device import Precision, autocast, choose_precision, mem
 from secondread.scoring.scorer import Scorer
 
 
-def cpu_seconds(work: Callable[[], object]) -> float:
-    begun = time.process_time()
-    work()
-    return time.process_time() - begun
-
-
-def contenders(dtype: torch.dtype, size: int = 1024) -> dict[str, tuple[float, Callable[[], object]]]:
-    """Each library's best case: its floating-point operations, and what makes them."""
-    a, b = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-    order = torch.channels_last
-    x = torch.randn(1, 256, 64, 64).to(dtype).contiguous(memory_format=order)
-    weight = torch.randn(256, 256, 3, 3).to(dtype).contiguous(memory_format=order)
-    return {
-        "matrix product": (2 * size**3, lambda: torch.nn.functional.linear(a, b)),
-        "convolution": (2 * 9 * 256**2 * 64**2, lambda: torch.nn.functional.conv2d(x, weight, padding=1)),
-    }
-
-
-@torch.inference_mode()
-def rates(dtype: torch.dtype, rounds: int = 10) -> dict[str, float]:
-    """Floating-point operations per CPU second of `contenders`, on this thread count."""
-    made = contenders(dtype)
-    found = dict.fromkeys(made, 0.0)
-    for _ in range(rounds):
-        for name, (count, work) in made.items():
-            found[name] = max(found[name], count / cpu_seconds(work))
-    return found
-
-
 def asked_in(precision: str, bundle: Bundle) -> Precision:
     """The precision given on the command line, or that of the bundle's scores, which its recipe chose."""
     return choose_precision(bundle.precision if precision == "recipe" else precision, torch.device("cpu"))
-
-
-def operations(detector: AEFlow, images: torch.Tensor) -> dict[str, float]:
-    """Floating-point operations per image of encoder, flow and decoder, counted with gradient on, since
-    the fused inference path is invisible to the counter."""
-    found = {}
-    with torch.enable_grad():
-        images = images.clone().requires_grad_()
-        with FlopCounterMode(display=False) as encoder:
-            maps = nn.Module.__call__(detector.encoder, images)
-        h = detector.normalisation(detector.encode(images)[0]).clone().requires_grad_()
-        with FlopCounterMode(display=False) as flow:
-            z, _ = detector.flow.transform(h)
-        with FlopCounterMode(display=False) as decoder:
-            detector.decoder(z)
-    del maps
-    for name, counter in (("encoder", encoder), ("flow", flow), ("decoder", decoder)):
-        found[name] = counter.get_total_flops() / len(images)
-    return found
 
 
 def parts(bundle: Bundle, references: list[str], batch: int, precision: str, rounds: int) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Compiled code in the lengths of one form, WATCHED_FORM, as far as this machine can run them: a plugin of
 pytest, and imported by `odd_calls.py`.
 
-The vectors of AVX-512 and of NEON are compiled for AVX2 (`emulated/lengths.py`). Less is rearranged than in
+The vectors of AVX-512 and of NEON are compiled for AVX2 (`lengths.py`). Less is rearranged than in
 use, so that a sanitizer sees what is written.
 """
 
@@ -20,7 +20,7 @@ import torch
 from secondread.networks.native import build, forms
 from secondread.networks.native.forms import Form
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "emulated"))
+sys.path.insert(0, str(Path(__file__).parent))
 from lengths import in_its_lengths
 
 NAME = os.environ["WATCHED_FORM"]
