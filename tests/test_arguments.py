@@ -5,12 +5,15 @@ from __future__ import annotations
 import inspect
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pytest
 
 import secondread
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.settings.arguments import LEAST, LEAST_SECONDS, checked
 
@@ -92,6 +95,19 @@ def test_what_makes_no_sense_is_told_by_its_name(
 def test_what_is_read_has_a_path(load: Callable[[Any], object]) -> None:
     with pytest.raises(UserError, match="is None: give a path"):
         load(None)
+
+
+def test_the_methods_of_a_manifest_say_what_they_want() -> None:
+    manifest = Manifest((Row("a.png", "train", "normal", extra={"fold": "1"}),), Path())
+    for wrong, said in (
+        (lambda: manifest.where(3), "conditions is 3: give a text"),
+        (lambda: manifest.where(["split=train"]), r"conditions is \['split=train'\]: give a text"),
+        (lambda: manifest.with_fold("one"), "fold is 'one': give a whole number"),
+        (lambda: manifest.write(None), "path is None: give a path"),
+    ):
+        with pytest.raises(UserError, match=said):
+            wrong()
+    assert len(manifest.where("split=train").with_fold(np.int64(1))) == 1
 
 
 def test_numbers_of_numpy_are_numbers_and_lists_stay_what_they_are() -> None:

@@ -15,8 +15,10 @@ from secondread.cohorts.listing.npz_rows import image_members
 from secondread.cohorts.manifest import Manifest
 from secondread.cohorts.row import Row
 from secondread.errors import UserError
+from secondread.images.formats.npz import list_members
 from secondread.images.image import ImageError
 from secondread.images.several_files import files_of
+from secondread.images.workers.map_in_workers import call_in_worker
 from secondread.wording.lists import few
 
 
@@ -76,7 +78,8 @@ def _files(reference: str) -> list[str]:
 
 def _rows_of_archive(path: Path, workers: int) -> Iterable[Row]:
     try:
-        rows = [Row(f"{path.name}#{member}") for member in image_members(str(path), workers=workers)]
+        members = call_in_worker(list_members, str(path), workers=workers)
+        rows = [Row(f"{path.name}#{member}") for member in image_members(str(path), members)]
     except ImageError as error:
         raise UserError(f"cohorts.auxiliary: {error}") from error
     if not rows:

@@ -143,6 +143,7 @@ class Manifest:
             raise UserError("DataFrame: the manifest is empty; it needs one row per image")
         return cls(rows, Path(base).resolve(), "", notes)
 
+    @checked
     def write(self, path: str | Path) -> Path:
         """Write as CSV, or as Parquet where the name ends so; relative paths are rewritten so that they hold
         from the new place. Raises UserError where Parquet needs pyarrow."""
@@ -176,6 +177,7 @@ class Manifest:
             seen.update(dict.fromkeys(row.extra))
         return list(seen)
 
+    @checked
     def where(self, *conditions: str) -> Manifest:
         """The rows that meet every condition, such as `view=PA`, `view=PA|AP`, `age>=18`, `site!=B`.
 
@@ -194,6 +196,7 @@ class Manifest:
             raise none_meets(conditions, source)
         return replace(self, rows=rows)
 
+    @checked
     def with_fold(self, fold: int) -> Manifest:
         """Split by the column `fold`: rows of this fold become `test`, all others `train`."""
         folds = {row.extra.get("fold", "") for row in self.rows}

@@ -19,12 +19,13 @@ from secondread.cohorts.row import Row
 from secondread.cohorts.sequences import frame_of
 from secondread.errors import DataError, UserError
 from secondread.images.first_bytes import format_of
+from secondread.images.formats.npz import list_members
 from secondread.images.header import VOLUME_KINDS, Header
 from secondread.images.image import ImageError
 from secondread.images.read_header import read_header
 from secondread.images.several_files import files_of
 from secondread.images.workers.map_in_workers import map_in_workers
-from secondread.images.workers.outcome import Done
+from secondread.images.workers.outcome import Done, Failed
 from secondread.parquet import is_parquet
 from secondread.readings.streamed.item import Item
 from secondread.readings.streamed.items import Items
@@ -77,7 +78,7 @@ class _Reading:
     folders_as_sequences: bool
     with_studies: bool
 
-    def index(self, source: Path, *, keep_derived: bool = False) -> IndexResult:
+    def index(self, source: Path, *, workers: int, keep_derived: bool = False) -> IndexResult:
         from secondread.cohorts.listing.index import index  # one file needs no listing
 
         return index(
@@ -91,7 +92,7 @@ class _Reading:
             folders_as_sequences=self.folders_as_sequences,
             clips_whole=self.rank == 3,
             with_studies=self.with_studies,
-            workers=self.workers,
+            workers=workers,
         )
 
 
@@ -149,8 +150,13 @@ def gather(
             with_studies,
         )
         clips = _clips_among(listed, how) if rank == 2 else set()
+        archives = _archives_among(listed, how)
         gathered = [
-            _of_clip(str(source), how) if position in clips else _items_of(source, how)
+            _of_clip(str(source), how)
+            if position in clips
+            else archives[position]
+            if position in archives
+            else _items_of(source, how)
             for position, source in enumerate(listed)
         ]
     items = [item for found in gathered for item in found.items]
@@ -232,8 +238,6 @@ def _items_of(source: Source, how: _Reading) -> Inputs:
     if file.is_dir():
         return _of_folder(file, how)
     _refuse_conditions(text, how)
-    if file.suffix.lower() == ".npz" and file.is_file():
-        return Inputs(_of_archive(text, how.workers))
     for part in files_of(text):
         if not Path(part).exists() and not Path(part.rpartition("#")[0] or part).exists():
             raise UserError(f"{part}: no such file or folder")
@@ -261,6 +265,32 @@ def _clips_among(sources: Sequence[Source], how: _Reading) -> set[int]:
     }
 
 
+def _archives_among(sources: Sequence[Source], how: _Reading) -> dict[int, Inputs]:
+    """Every image of each archive among the sources, by its position; one that cannot be listed is one item
+    with its problem. All are listed by one set of workers."""
+    from secondread.cohorts.listing.npz_rows import image_members
+
+    files = {position: str(source) for position, source in enumerate(sources) if _is_archive(source)}
+    for file in files.values():
+        _refuse_conditions(file, how)
+    listed = map_in_workers(list_members, list(files.values()), workers=min(how.workers, len(files)))
+    found = {}
+    for (position, path), members in zip(files.items(), listed, strict=True):
+        try:
+            if isinstance(members, Failed):
+                raise members.error
+            names = [f"{path}#{name}" for name in image_members(path, members.value)]
+            found[position] = Inputs(tuple(Item(name, name) for name in names))
+        except ImageError as error:
+            problem = f"{error.problem}; {error.advice}" if error.advice else error.problem
+            found[position] = Inputs((Item(path, path, problem=problem),))
+    return found
+
+
+def _is_archive(source: Source) -> bool:
+    return isinstance(source, str | Path) and Path(source).suffix.lower() == ".npz" and Path(source).is_file()
+
+
 def _may_hold_frames(path: Path) -> bool:
     try:
         if not path.is_file():
@@ -282,7 +312,7 @@ def _of_clip(path: str, how: _Reading) -> Inputs:
     _refuse_conditions(path, how)
     folder = Path(path).parent
     try:
-        found = how.index(Path(path), keep_derived=True)
+        found = how.index(Path(path), workers=0, keep_derived=True)  # a worker has read its header
     except (UserError, DataError):
         return Inputs((Item(path, path),))  # read as it is, it says itself what is wrong
     return Inputs(_listed(found, folder), key_mark=_mark_of(found), studies=found.studies)
@@ -295,23 +325,10 @@ def _listed(found: IndexResult, folder: Path) -> tuple[Item, ...]:
     return tuple(Item.of_rows(found.manifest.rows, whole, whole))
 
 
-def _of_archive(path: str, workers: int) -> tuple[Item, ...]:
-    """Every image of an archive; one that cannot be listed is one item with its problem."""
-    from secondread.cohorts.listing.npz_rows import image_members
-
-    try:
-        names = [f"{path}#{member}" for member in image_members(path, workers=workers)]
-    except ImageError as error:
-        return (
-            Item(path, path, problem=f"{error.problem}; {error.advice}" if error.advice else error.problem),
-        )
-    return tuple(Item(name, name) for name in names)
-
-
 def _of_folder(folder: Path, how: _Reading) -> Inputs:
     """Every image below a folder. A file that cannot be read is an item with its problem, and what
     `index` sets apart on purpose is listed."""
-    found = how.index(folder)
+    found = how.index(folder, workers=how.workers)
     items = list(_listed(found, folder))
     broken = [aside for aside in found.set_aside if aside.unreadable]
     items += [

@@ -100,6 +100,8 @@ def _rule(argument: inspect.Parameter, known: Mapping[str, Any]) -> Rule:
     def rule(name: str, value: Any) -> Any:
         return value if value is None and may_be_none else look(name, value)
 
+    if argument.kind is argument.VAR_POSITIONAL:
+        return lambda name, values: tuple(look(name, value) for value in values)
     return rule
 
 

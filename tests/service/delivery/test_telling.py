@@ -24,6 +24,8 @@ from waiting import NAME, Waiting
 
 from secondread.service.delivery.lane import NOT_TAKEN
 from secondread.service.delivery.oru import escaped, person
+from secondread.service.store.jobs import now
+from secondread.service.store.tables import Instance
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 PATIENT = ("4711", "Jürgen", "J\\u00fcrgen", "19500102", "A~77")
@@ -243,6 +245,22 @@ def test_a_name_that_the_character_set_cannot_write_is_not_sent_wrongly(tmp_path
         waiting.send_all()
     assert ris.raw == []
     assert "8859/1 cannot write" in waiting.reasons()[0]
+
+
+def test_a_study_of_several_patients_goes_to_nobodys_record(tmp_path: Path) -> None:
+    with reported(tmp_path, "AA") as (waiting, ris):
+        waiting.add(2)
+        with waiting.database.write() as session:
+            session.add(
+                Instance(
+                    study_id=1, sop_instance_uid="1.2", sop_class_uid="1.3", series_uid="1.4", path="a",
+                    size=1, digest="d", revision=1, received=now(), facts={"other_patient": "P-4712"},
+                )
+            )  # fmt: skip
+        waiting.send_all()
+    assert len(ris.raw) == 1
+    assert waiting.states() == ["set aside", "done"]
+    assert waiting.reasons()[0] == "its images name several patients, and a report would name one of them"
 
 
 def test_names_in_three_scripts_and_text_with_separators_are_written_as_hl7_has_them() -> None:

@@ -8,6 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import nibabel
+import numpy as np
 import pydicom
 import pytest
 from made_study import slices, write_clip, write_series
@@ -16,9 +18,13 @@ from reading_service import GATE, STUDY, Bundles, Service, film, made_service, s
 from sqlalchemy import update
 
 from secondread.bundles.bundle import Bundle
+from secondread.cohorts.manifest import Manifest
+from secondread.cohorts.row import Row
+from secondread.fitting.fit import fit
 from secondread.outputs.whole import cannot_write
 from secondread.readings.readings import Readings
 from secondread.readings.score import score
+from secondread.recipes.recipe import Recipe
 from secondread.service.reading import read_study as read_study_module
 from secondread.service.reading import scorer as scorer_module
 from secondread.service.reading.at_work import at_work
@@ -328,6 +334,43 @@ def test_a_reason_names_no_command_and_no_manifest(fitted: Bundle, bundles: Bund
     while scorer.next() is not None:
         pass
     assert service.study().reason == "films: a DICOM file without pixels (DX)"
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for volumes."""
+    folder = tmp_path_factory.mktemp("volumes")
+    draws = np.random.default_rng(0)
+    for number in range(12):
+        drawn = draws.random((16, 16, 8), dtype=np.float32)
+        nibabel.Nifti1Image(drawn, np.eye(4)).to_filename(folder / f"{number}.nii")
+    rows = [Row(f"{number}.nii", "train", "normal") for number in range(12)]
+    recipe = {"preprocessing": {"size": [8, 16, 16]}, "detector": {"name": "intensity"}}
+    fit(
+        Recipe.from_mapping(recipe), Manifest(tuple(rows), folder), folder / "bundle",
+        workers=0, device="cpu", progress=False,
+    )  # fmt: skip
+    return folder / "bundle"
+
+
+@pytest.mark.parametrize("given", ["film", "slice"])
+def test_a_sound_study_that_does_not_fit_the_bundle_is_not_read_and_rings_nothing(
+    volumes: Path, tmp_path: Path, given: str
+) -> None:
+    """As a scout of one slice, which comes each day: another try would mend nothing."""
+    service = made_service(tmp_path, [{"name": "heads", "bundle": volumes, "gate": GATE}])
+    if given == "film":
+        service.receive(film(tmp_path / "1.dcm", 1))
+    else:
+        place = slices("oblique")
+        write_series(tmp_path / "series", place, place.origins[3], StudyInstanceUID=STUDY)
+        service.receive(sorted((tmp_path / "series").iterdir())[0])
+    with at_work(service.settings) as found:
+        assert service.scorer(found).next() == "not read"
+    study = service.study()
+    assert study.state == "not read"
+    assert study.reason.startswith("heads: has 2 spatial axes")
+    assert [job.state for job in service.jobs()] == ["done"]
 
 
 def test_the_process_reads_until_it_is_told_to_stop(fitted: Bundle, tmp_path: Path) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secondread.cohorts.row import Row
-from secondread.images.formats.npz import NO_ARRAYS, list_members
+from secondread.images.formats.npz import NO_ARRAYS, Member, list_members
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.refusal import refusing
-from secondread.images.workers.map_in_workers import call_in_worker
 
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
@@ -46,13 +45,13 @@ def read_archive(path: str) -> Archive:
     return Archive(path, shapes, labels)
 
 
-def image_members(path: str, *, workers: int) -> list[str]:
-    """`array/N` of every image in an archive, of all arrays of three axes or more, listed in a worker. Raises
-    ImageError for a file that is no such archive, and for more images than a file may hold."""
-    members = [m for m in call_in_worker(list_members, path, workers=workers) if len(m.shape) >= 3]
-    for member in members:
-        ReadLimits().check_count(path, member.shape[0], "images")
-    return [f"{member.name}/{number}" for member in members for number in range(member.shape[0])]
+def image_members(path: str, members: Iterable[Member]) -> list[str]:
+    """`array/N` of every image in an archive: of all of its arrays of three axes or more. Raises ImageError
+    for more images than a file may hold."""
+    stacks = [member for member in members if len(member.shape) >= 3]
+    for stack in stacks:
+        ReadLimits().check_count(path, stack.shape[0], "images")
+    return [f"{stack.name}/{number}" for stack in stacks for number in range(stack.shape[0])]
 
 
 def _labels(path: str, name: str, values: np.ndarray, count: tuple[int, ...]) -> NDArray[np.int64]:

@@ -41,6 +41,8 @@ class Hl7Receiver:
 
     def deliver(self, parcel: Parcel, done: set[str]) -> None:
         one = self.destination
+        if parcel.several_patients:
+            raise Refused("its images name several patients, and a report would name one of them")
         try:
             message = observation_report(parcel, one).encode(ENCODINGS[one.character_set])
         except UnicodeEncodeError:

@@ -10,11 +10,12 @@ from sqlalchemy import select
 
 from secondread.errors import DataError
 from secondread.service.delivery.outcome import Refused
+from secondread.service.intake.arrivals import OTHER_PATIENT
 from secondread.service.settings.sending import Kind
 from secondread.service.spool.files import Spool
 from secondread.service.store.database import Database
 from secondread.service.store.jobs import Claim
-from secondread.service.store.tables import Job, Reading, Result, Study
+from secondread.service.store.tables import Instance, Job, Reading, Result, Study
 
 KINDS: dict[str, Kind] = {
     "1.2.840.10008.5.1.4.1.1.88.22": "report",
@@ -41,12 +42,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Parcel:
-    """`ordered`: since when it should leave."""
+    """ordered           since when it should leave
+    several_patients  whether the study's images name more than the one that `study` names"""
 
     reading: Reading
     study: Study
     items: tuple[Item, ...]
     ordered: datetime
+    several_patients: bool = False
 
     def of_kinds(self, kinds: tuple[Kind, ...], done: set[str]) -> list[Item]:
         """What has not arrived yet of the kinds that a destination wants, in the order of its result rows."""
@@ -61,6 +64,8 @@ def parcel_of(database: Database, spool: Spool, claimed: Claim) -> Parcel:
         ordered = session.scalar(select(Job.created).where(Job.id == claimed.id))
         if reading is None or study is None or ordered is None:
             raise Refused("its reading was removed")
+        other = Instance.facts[OTHER_PATIENT].as_string().is_not(None)
+        several = session.scalar(select(Instance.id).where(Instance.study_id == study.id, other).limit(1))
         rows = session.scalars(select(Result).where(Result.reading_id == reading.id).order_by(Result.id))
         try:
             items = [
@@ -74,4 +79,4 @@ def parcel_of(database: Database, spool: Spool, claimed: Claim) -> Parcel:
             ]
         except DataError as error:
             raise Refused(str(error)) from None
-    return Parcel(reading, study, tuple(items), ordered)
+    return Parcel(reading, study, tuple(items), ordered, several is not None)

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from secondread.errors import DataError, UserError
+from secondread.images.image import ImageError
+from secondread.images.read import read_image
 from secondread.preprocessing.prepared import Prepared
 from secondread.readings.reading import Reading as ImageReading
 from secondread.readings.readings import Readings
@@ -90,7 +92,7 @@ def read_study(
         readings = Readings.read(folder)
         scored = [row for row in readings.rows if not row.failed]
         if not scored:
-            _refuse(at, readings, looked)
+            _refuse(at, readings, looked, laid.folder)
         columns = _columns(at, readings, scored, laid, looked)
         results: list[tuple[str, str, Path]] = []
         if not at.shadow:
@@ -122,12 +124,25 @@ class _Looked:
         return ""
 
 
-def _refuse(at: AtWork, readings: Readings, looked: _Looked) -> None:
-    """Say why no image has a score."""
+def _refuse(at: AtWork, readings: Readings, looked: _Looked, folder: Path) -> None:
+    """Say why no image has a score. No other try mends a sound image that does not fit the recipe."""
     broken = [row for row in readings.rows if row.path not in looked.refused]
     if broken:
-        raise CannotRead(f"{at.name}: {for_readers(broken[0].error)}")
+        kind = NotRead if _does_not_fit(at, folder / broken[0].path) else CannotRead
+        raise kind(f"{at.name}: {for_readers(broken[0].error)}")
     raise NotRead(f"{at.name}: {next(iter(looked.refused.values()), 'there is no image in it')}")
+
+
+def _does_not_fit(at: AtWork, image: Path) -> bool:
+    try:
+        read = read_image(image)
+    except ImageError:
+        return False
+    try:
+        at.model.preprocessing.apply(read)
+    except ImageError:
+        return True
+    return False
 
 
 def _left_out(readings: Readings, scored: int) -> str:
