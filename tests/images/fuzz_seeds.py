@@ -142,7 +142,7 @@ def _nifti() -> Iterator[tuple[str, bytes]]:
 
 
 def _grids() -> Iterator[tuple[str, bytes]]:
-    """NRRD and MetaImage, their voxels behind the header."""
+    """NRRD, MetaImage and MGH, their voxels behind the header."""
     voxels = np.stack([_DEEP.astype("<i2")] * 3).tobytes()
     yield "raw.nrrd", _NRRD.format("raw").encode() + voxels
     yield "gzip.nrrd", _NRRD.format("gzip").encode() + gzip.compress(voxels, mtime=0)
@@ -155,6 +155,11 @@ def _grids() -> Iterator[tuple[str, bytes]]:
     colour = _META.replace("SHORT", "UCHAR").replace("24 3", "24 1")
     colour = colour.replace("ElementType", "ElementNumberOfChannels = 3\nElementType")
     yield "colour.mha", colour.format("False").encode() + _COLOUR.tobytes()
+    surfer = nibabel.freesurfer.MGHImage(
+        np.stack([_DEEP.astype(np.float32)] * 3, axis=-1), np.diag([1, 2, 3, 1])
+    )
+    yield "plain.mgh", surfer.to_bytes()
+    yield "packed.mgz", gzip.compress(surfer.to_bytes(), mtime=0)
 
 
 def _pictures() -> Iterator[tuple[str, bytes]]:
@@ -174,10 +179,21 @@ def _pictures() -> Iterator[tuple[str, bytes]]:
         ("colour.bmp", colour, {}),
         ("palette.bmp", colour.convert("P"), {}),
         ("bits.bmp", grey.convert("1"), {}),
+        ("grey.gif", grey, {}),
+        ("palette.gif", colour.convert("P"), {"transparency": 3}),
+        ("exact.webp", colour, {"lossless": True}),
+        ("lossy.webp", colour.convert("RGBA"), {}),
+        ("grey.pgm", grey, {}),
+        ("colour.ppm", colour, {}),
+        ("bits.pbm", grey.convert("1"), {}),
     ):
         buffer = io.BytesIO()
-        picture.save(buffer, {"png": "PNG", "jpg": "JPEG", "bmp": "BMP"}[name[-3:]], **how)
+        kinds = {"jpg": "JPEG", "pgm": "PPM", "pbm": "PPM"}
+        ending = name.rpartition(".")[2]
+        picture.save(buffer, kinds.get(ending, ending.upper()), **how)
         yield name, buffer.getvalue()
+    yield "deep.pgm", b"P5 # of 12 bits\n20 24\n4095\n" + _DEEP.astype(">u2").tobytes()
+    yield "numbers.pgm", b"P2 20 24 255\n" + b" ".join(b"%d" % value for value in _GREY.ravel())
 
 
 def _tiff() -> Iterator[tuple[str, bytes]]:

@@ -33,21 +33,22 @@ def tar() -> bytes:
     return stream.getvalue()
 
 
+def packed(data: bytes) -> bytes:
+    """The same bytes at any time, since they name the test."""
+    return gzip.compress(data, mtime=0)
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (picture("GIF"), "a GIF picture"),
-        (picture("WEBP"), "a WebP picture"),
         (picture("JPEG2000"), "a JPEG 2000 picture"),
-        (picture("PPM"), "a PNM picture"),
         (array(), "a NumPy array .*in an .npz"),
-        (gzip.compress(b"NRRD0004\ntype: short\n\n\0\1"), "an NRRD image, compressed by gzip, .*; unpack it"),
-        (gzip.compress(b"NDims = 3\nElementDataFile = m.raw\n"), "a MetaImage .*gzip.*unpack it first"),
-        (b"\x5c\1\0\0" + bytes(344), "an Analyze header"),
-        (gzip.compress(b"\0\0\0\1\0\0\0\x09" + bytes(300)), "an MGH volume .*gzip"),
+        (packed(b"NRRD0004\ntype: short\n\n\0\1"), "an NRRD image, compressed by gzip, .*; unpack it"),
+        (packed(b"NDims = 3\nElementDataFile = m.raw\n"), "a MetaImage .*gzip.*unpack it first"),
+        (b"\x5c\1\0\0" + bytes(344), "or an Analyze header that says no type"),
         (tar(), "a tar archive.*unpack it"),
-        (gzip.compress(tar()), "a tar archive, compressed by gzip"),
-        (gzip.compress(b"something else"), "compressed by gzip, and no NIfTI; unpack it"),
+        (packed(tar()), "a tar archive, compressed by gzip"),
+        (packed(b"something else"), "compressed by gzip, and no NIfTI; unpack it"),
         (b"%PDF-1.4\n%\xe2\xe3", "a PDF document"),
         (b"of no kind\0\1\2", "first bytes are no known image's"),
     ],

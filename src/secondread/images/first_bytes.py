@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable
+from pathlib import Path
 
 ZIP_MAGIC = b"PK\x03\x04"
-ARE_READ = "DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG, TIFF, BMP and .npz are read"
+ARE_READ = (
+    "DICOM, NIfTI, Analyze, NRRD, MetaImage, MGH, PNG, JPEG, TIFF, BMP, PNM, GIF, WebP and .npz are read"
+)
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00")
@@ -23,32 +26,20 @@ _OTHERS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
     ("an NRRD image", "unpack it first, with gunzip", _begins(b"NRRD0")),
     ("a MetaImage (.mha, .mhd)", "unpack it first, with gunzip", _begins(b"ObjectType =", b"NDims =")),
     (
-        "an Analyze header (.hdr), or a NIfTI whose header does not say that it is one",
+        "a NIfTI whose header does not say that it is one, or an Analyze header that says no type",
         "convert it, with its .img where it has one, to NIfTI (.nii)",
         lambda data: data[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c") and len(data) >= 348,
-    ),
-    (
-        "an MGH volume of FreeSurfer",
-        "convert it to NIfTI, with mri_convert or nibabel",
-        lambda data: data[:6] == b"\0\0\0\1\0\0" and len(data) >= 284,
     ),
     (
         "a NumPy array (.npy)",
         "save it as PNG, TIFF or NIfTI, or many in an .npz as train_images",
         _begins(b"\x93NUMPY"),
     ),
-    ("a GIF picture", _AS_PICTURE, _begins(b"GIF87a", b"GIF89a")),
-    ("a WebP picture", _AS_PICTURE, lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP"),
     ("a JPEG 2000 picture", _AS_PICTURE, _begins(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
     (
         "a HEIF or AVIF picture",
         _AS_PICTURE,
         lambda data: data[4:12] in (b"ftypheic", b"ftypmif1", b"ftypavif"),
-    ),
-    (
-        "a PNM picture (.pgm, .ppm)",
-        _AS_PICTURE,
-        _begins(*(b"P%d%c" % (n, end) for n in range(1, 7) for end in b"\n ")),
     ),
     ("an HDF5 file", "save its images as PNG, TIFF or NIfTI, or in an .npz", _begins(b"\x89HDF\r\n\x1a\n")),
     ("a MATLAB file (.mat)", "save its images as PNG, TIFF or NIfTI, or in an .npz", _begins(b"MATLAB 5.0")),
@@ -65,11 +56,15 @@ def format_of(data: bytes) -> str | None:
     """The format (as `Header.kind` names it) or None, from a file's first KiB."""
     from secondread.images.formats.bmp import is_bmp
     from secondread.images.formats.grids.metaimage_header import is_metaimage
+    from secondread.images.formats.grids.mgh_header import is_mgh
     from secondread.images.formats.grids.nrrd_header import is_nrrd
     from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
     from secondread.images.formats.nifti_header import HEADER_BYTES, is_nifti
+    from secondread.images.formats.nifti_pair import is_analyze
     from secondread.images.formats.png_stream import PNG_MAGIC
+    from secondread.images.formats.pnm import is_pnm
     from secondread.images.formats.raster import JPEG_MAGIC
+    from secondread.images.formats.web_picture import web_kind
 
     if data.startswith(PNG_MAGIC):
         return "png"
@@ -82,10 +77,16 @@ def format_of(data: bytes) -> str | None:
     if data[:4] == ZIP_MAGIC:
         return "npz"
     unpacked = gunzip_start(data, HEADER_BYTES) if data[:2] == GZIP_MAGIC else data[:HEADER_BYTES]
-    if is_nifti(unpacked):
+    if is_nifti(unpacked) or is_analyze(unpacked):
         return "nifti"
+    if is_mgh(unpacked):
+        return "mgh"
     if is_bmp(data):
         return "bmp"
+    if is_pnm(data):
+        return "pnm"
+    if (web := web_kind(data)) is not None:
+        return web
     if is_nrrd(data):
         return "nrrd"
     if is_metaimage(data):
@@ -93,12 +94,17 @@ def format_of(data: bytes) -> str | None:
     return "dicom" if is_dicom(data) else None
 
 
-def what_else(data: bytes) -> tuple[str, str]:
-    """What a file that is no image that is read seems to be, and what to do, from its first KiB."""
+def what_else(data: bytes, path: Path | None = None) -> tuple[str, str]:
+    """What a file that is no image that is read seems to be, and what to do, from its first KiB and from what
+    lies beside it."""
     from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
+    from secondread.images.formats.nifti_pair import header_beside
 
     packed = data[:2] == GZIP_MAGIC
     start = gunzip_start(data, _LOOKED_AT) if packed else data[:_LOOKED_AT]
+    header = None if path is None else header_beside(path)
+    if header is not None:
+        return "the voxels of an image in two files", f"give its header, {header.name}"
     for kind, advice, is_one in _OTHERS:
         if is_one(start):
             return f"{kind}{', compressed by gzip' if packed else ''}, which is not read", advice

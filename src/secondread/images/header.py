@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-VOLUME_KINDS = ("nifti", "nrrd", "metaimage")
+VOLUME_KINDS = ("nifti", "nrrd", "metaimage", "mgh")
 """Kinds of files that hold a volume, whose slices a reference may name."""
 
 
@@ -12,7 +12,8 @@ VOLUME_KINDS = ("nifti", "nrrd", "metaimage")
 class Header:
     """A file's header. Ids and names are as in the file: only what indexes sees them, and hashes them.
 
-    kind         "dicom", "nifti", "nrrd", "metaimage", "png", "jpeg", "tiff", "bmp" or "npz"
+    kind         "dicom", "nifti" (and Analyze), "nrrd", "metaimage", "mgh", "png", "jpeg", "tiff", "bmp",
+                 "pnm", "gif", "webp" or "npz"
     size         rows and columns, or slices, rows and columns; () where the file holds no image by itself
                  (npz)
     rank         2 or 3 as `read_image` would give it; 0 where the file holds no image

@@ -98,24 +98,27 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
     if kind in VOLUME_KINDS:
         return _read_volume(reference, kind, data, limits)
     if kind is not None:
-        from secondread.images.formats import bmp, raster, tiff
+        from secondread.images.formats import bmp, pnm, raster, tiff, web_picture
 
+        if kind in web_picture.WEB_KINDS:
+            return web_picture.read_web_picture(reference, kind, data, limits)
         readers = {
             "png": raster.read_png,
             "jpeg": raster.read_jpeg,
             "tiff": tiff.read_tiff,
             "bmp": bmp.read_bmp,
+            "pnm": pnm.read_pnm,
         }
         return readers[kind](reference, data, limits)
     if (reference.member or "").startswith(f"{vector_table.MEMBER}/") and looks_like_text(data[:512]):
         return vector_table.read_vector(reference, data, limits)
-    raise ImageError(reference.text, *what_else(data))
+    raise ImageError(reference.text, *what_else(data, reference.path))
 
 
 def _read_volume(reference: Reference, kind: str, data: bytes, limits: ReadLimits) -> Image:
     """A volume, or one of its slices; all slices are of one volume that is decoded once."""
     from secondread.images.formats.grids.read_grid import data_state, read_grid
-    from secondread.images.formats.nifti import read_nifti
+    from secondread.images.formats.nifti import read_nifti, voxels_state
 
     def read(whole: Reference) -> Image:
         if kind == "nifti":
@@ -127,7 +130,7 @@ def _read_volume(reference: Reference, kind: str, data: bytes, limits: ReadLimit
         return read(reference)
     frame, axis, number = place
     whole = Reference(reference.text, reference.path, frame)
-    beside = () if kind == "nifti" else data_state(reference, kind, data)
+    beside = voxels_state(reference, data) if kind == "nifti" else data_state(reference, kind, data)
     volume = made_once(
         data, f"volume {frame} {beside}", lambda: read(whole), size=lambda made: made.pixels.nbytes
     )

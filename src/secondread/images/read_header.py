@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secondread.images.first_bytes import format_of, what_else
+from secondread.images.formats.gzipped import GZIP_MAGIC
 from secondread.images.header import Header
 from secondread.images.image import ImageError
 from secondread.images.limits import LARGEST_DEFLATE_RATIO, ReadLimits
@@ -33,7 +34,7 @@ def read_header(path: str | Path) -> Header:
             return read_dicom_header(Path(path), name)
         if kind == "nifti":
             return _nifti_header(name, start, file_bytes)
-        if kind in ("nrrd", "metaimage"):
+        if kind in ("nrrd", "metaimage", "mgh"):
             return _grid_header(name, kind, start, file_bytes)
         if kind == "npz":
             return Header(name, "npz", has_pixels=False)
@@ -45,7 +46,7 @@ def _kind(path: str, start: bytes) -> str:
         raise ImageError(path, "the file is empty (0 bytes)", "copy or export it again")
     kind = format_of(start)
     if kind is None:
-        raise ImageError(path, *what_else(start))
+        raise ImageError(path, *what_else(start, Path(path)))
     return kind
 
 
@@ -71,6 +72,19 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
 
         rows, columns, bits = bmp_size(start)
         return Header(path, kind, (rows, columns), 2, 1 if bits <= 8 else 3)
+    if kind == "pnm":
+        from secondread.images.formats.pnm import pnm_header
+
+        said = pnm_header(start)
+        return Header(path, kind, (said.rows, said.columns), 2, said.channels)
+    if kind in ("gif", "webp"):
+        from secondread.images.formats.web_picture import opened
+
+        with opened(kind, file) as picture:
+            turn = turn_asked_by(picture)
+            rows, columns = picture.height, picture.width
+            size = (rows, columns) if turn is None else turn.size(rows, columns)
+            return Header(path, kind, size, 2, 1 if picture.mode == "L" else 3)
     if kind == "jpeg":
         from PIL import JpegImagePlugin
 
@@ -95,18 +109,26 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
 
 def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
     from secondread.images.formats.grids.placed import size_in_one_orientation
-    from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
-    from secondread.images.formats.nifti_header import HEADER_BYTES, nifti_header
+    from secondread.images.formats.nifti_header import nifti_header
+    from secondread.images.formats.nifti_pair import is_pair, pair_header, unpacked_start, voxels_beside
 
-    header = nifti_header(path, gunzip_start(start, HEADER_BYTES) if start[:2] == GZIP_MAGIC else start)
+    data_file = ""
+    if is_pair(start):
+        header = pair_header(path, Path(path), start)
+        voxels = voxels_beside(Path(path), path)
+        data_file, file_bytes = voxels.name, voxels.stat().st_size
+        packed = voxels.name.lower().endswith(".gz")
+    else:
+        header = nifti_header(path, unpacked_start(start))
+        packed = start[:2] == GZIP_MAGIC
     header.first_byte(path)
     grid = header.grid
     if header.volumes != 1:
         least = math.prod(grid) * header.dtype.itemsize
-        room = file_bytes * (LARGEST_DEFLATE_RATIO if start[:2] == GZIP_MAGIC else 1)
+        room = file_bytes * (LARGEST_DEFLATE_RATIO if packed else 1)
         ReadLimits().check_count(path, header.volumes, "volumes", least_bytes=least, file_bytes=room)
     size, spacing = size_in_one_orientation(grid, header.affine)
-    return Header(path, "nifti", size, len(size), spacing=spacing, frames=header.volumes)
+    return Header(path, "nifti", size, len(size), spacing=spacing, frames=header.volumes, data_file=data_file)
 
 
 def _grid_header(path: str, kind: str, start: bytes, file_bytes: int) -> Header:

@@ -1,4 +1,5 @@
-"""NIfTI-1 and NIfTI-2, plain or gzipped, turned to one orientation with the way back kept."""
+"""NIfTI-1, NIfTI-2 and Analyze, in one file or two, plain or gzipped, turned to one orientation with the way
+back kept."""
 
 from __future__ import annotations
 
@@ -8,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.colour import channels_first, refuse_non_finite
+from secondread.images.formats.grids.beside import bytes_beside
 from secondread.images.formats.grids.placed import in_one_orientation
-from secondread.images.formats.grids.voxels import voxel_bytes
-from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
-from secondread.images.formats.nifti_header import HEADER_BYTES, NiftiHeader, nifti_header
+from secondread.images.formats.grids.voxels import Packing, voxel_bytes
+from secondread.images.formats.gzipped import GZIP_MAGIC
+from secondread.images.formats.nifti_header import NiftiHeader, nifti_header
+from secondread.images.formats.nifti_pair import is_pair, pair_header, unpacked_start, voxels_beside
 from secondread.images.image import Image, ImageError
+from secondread.images.kept_file import state_of
 from secondread.images.limits import ReadLimits
 from secondread.images.precision import as_float
-from secondread.images.source import Reference, digest_of, member_number
+from secondread.images.source import Reference, digest_of, digest_of_parts, member_number
 from secondread.wording.sizes import times
 
 _COLOURS = {"RGB": ("R", "G", "B"), "RGBA": ("R", "G", "B", "A")}
@@ -30,8 +34,8 @@ def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     one. Raises ImageError.
     """
     path = reference.text
-    packed = data[:2] == GZIP_MAGIC
-    header = nifti_header(path, gunzip_start(data, HEADER_BYTES) if packed else data[:HEADER_BYTES])
+    pair = is_pair(data)
+    header = pair_header(path, reference.path, data) if pair else nifti_header(path, unpacked_start(data))
     dtype, shape = header.dtype, header.grid
     start = _chosen_volume(reference, header)
     limits.check_shape(path, shape)
@@ -41,9 +45,19 @@ def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     length = math.prod(shape) * dtype.itemsize
     first = first_byte + start * length
     limits.check_bytes(path, first + length)
-    stored = voxel_bytes(path, data, "gzip" if packed else "raw", first, length)
+    source, digest, size = data, digest_of(data), len(data)
+    if pair:
+        source = bytes_beside(reference, voxels_beside(reference.path, path), limits)
+        digest, size = digest_of_parts((digest, digest_of(source))), size + len(source)
+    packing: Packing = "gzip" if source[:2] == GZIP_MAGIC else "raw"
+    stored = voxel_bytes(path, source, packing, first, length)
     pixels = np.frombuffer(stored, dtype).reshape(shape, order="F")
-    facts = {"format": "NIfTI", "bits": str(8 * dtype.itemsize), "mode": "grey", "file_bytes": str(len(data))}
+    facts = {
+        "format": header.format,
+        "bits": str(8 * dtype.itemsize),
+        "mode": "grey",
+        "file_bytes": str(size),
+    }
     if dtype.names:
         facts["mode"] = "".join(dtype.names)
         pixels = np.stack([pixels[name] for name in dtype.names], axis=-1)
@@ -53,7 +67,12 @@ def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     pixels = channels_first(pixels, facts)
     refuse_non_finite(path, pixels)
     facts["rows"], facts["columns"] = str(pixels.shape[-2]), str(pixels.shape[-1])
-    return Image(pixels, geometry, path, digest_of(data), header=facts)
+    return Image(pixels, geometry, path, digest, header=facts)
+
+
+def voxels_state(reference: Reference, data: bytes) -> tuple[int, ...]:
+    """What tells whether the file beside a header is as it was; () where the voxels follow the header."""
+    return state_of(voxels_beside(reference.path, reference.text)) if is_pair(data) else ()
 
 
 def _chosen_volume(reference: Reference, header: NiftiHeader) -> int:

@@ -20,7 +20,12 @@ _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 def is_nifti(start: bytes) -> bool:
     """Whether a file's (unpacked) first bytes are a NIfTI header."""
-    return start[344:348] in (b"n+1\0", b"ni1\0") or start[4:8] in (b"n+2\0", b"ni2\0")
+    return start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0" or is_nifti_pair(start)
+
+
+def is_nifti_pair(start: bytes) -> bool:
+    """Whether a file's (unpacked) first bytes are a NIfTI header whose voxels lie in another file."""
+    return start[344:348] == b"ni1\0" or start[4:8] == b"ni2\0"
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class NiftiHeader:
     offset     of the first voxel, in bytes, as stated (see `first_byte`)
     affine     4×4, from voxel to RAS+ millimetres, whatever unit the header is in
     slope, intercept   of the values; None where the header gives none
+    format     "NIfTI" or "Analyze"
     """
 
     shape: tuple[int, ...]
@@ -42,6 +48,7 @@ class NiftiHeader:
     slope: float | None
     intercept: float | None
     remarks: tuple[str, ...]
+    format: str = "NIfTI"
 
     @property
     def grid(self) -> tuple[int, int, int]:
@@ -56,22 +63,23 @@ class NiftiHeader:
 
     def first_byte(self, path: str) -> int:
         """Where the voxels start. Raises ImageError for a place that is no whole byte behind the header."""
-        if (
-            not math.isfinite(self.offset)
-            or self.offset != int(self.offset)
-            or self.offset < self.lowest_offset
-        ):
-            raise ImageError(
-                path,
-                f"the header says that voxels start at byte {self.offset:g}, which is within the header "
-                f"({self.lowest_offset} bytes) or no byte",
-                "export the file again",
-            )
-        return int(self.offset)
+        return first_byte_of(path, self.offset, self.lowest_offset)
 
 
-def nifti_header(path: str, start: bytes) -> NiftiHeader:
-    """The header in a file's (unpacked) first bytes.
+def first_byte_of(path: str, offset: float, lowest: int) -> int:
+    """A stated offset as a whole number. Raises ImageError where it is none, or lies within the header."""
+    if not math.isfinite(offset) or offset != int(offset) or offset < lowest:
+        within = f"within the header ({lowest} bytes)" if lowest else "before the file's first byte"
+        raise ImageError(
+            path,
+            f"the header says that voxels start at byte {offset:g}, which is {within} or no byte",
+            "export the file again",
+        )
+    return int(offset)
+
+
+def nifti_header(path: str, start: bytes, *, pair: bool = False) -> NiftiHeader:
+    """The header in a file's (unpacked) first bytes; of a `pair`, whose voxels lie in another file.
 
     The affine is the sform's, else the qform's, else made of the voxel sizes. Raises ImageError for what
     contradicts the standard: lengths, place of the voxels, voxel sizes, affine, slope.
@@ -79,8 +87,6 @@ def nifti_header(path: str, start: bytes) -> NiftiHeader:
     import nibabel
 
     kind = nibabel.Nifti1Header if start[344:348] in (b"n+1\0", b"ni1\0") else nibabel.Nifti2Header
-    if start[344:348] == b"ni1\0" or start[4:8] == b"ni2\0":
-        raise ImageError(path, "a NIfTI pair (.hdr and .img)", "convert it to a single .nii")
     try:
         header = kind(binaryblock=bytes(start[: kind.template_dtype.itemsize]), check=False)
         axes = int(header["dim"][0])
@@ -90,7 +96,7 @@ def nifti_header(path: str, start: bytes) -> NiftiHeader:
         shape = tuple(int(n) for n in header.get_data_shape())
         slope, intercept = _scaling(path, header)
         affine, remarks = _affine(path, header)
-        offset, lowest = float(header["vox_offset"]), int(header.single_vox_offset)
+        offset, lowest = float(header["vox_offset"]), 0 if pair else int(header.single_vox_offset)
         return NiftiHeader(shape, header.get_data_dtype(), offset, lowest, affine, slope, intercept, remarks)
     except ImageError:
         raise

@@ -30,7 +30,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from secondread.errors import UserError
-from secondread.images.formats.grids.beside import named_beside
+from secondread.images.formats.data_beside import named_beside
 from secondread.images.image import ImageError
 from secondread.images.several_files import SEPARATOR, files_of
 from secondread.outputs.whole import remove_unheld, whole_file, write_whole

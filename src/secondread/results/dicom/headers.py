@@ -103,6 +103,10 @@ _NAMES = {
     "nifti": "NIfTI",
     "nrrd": "NRRD",
     "metaimage": "MetaImage",
+    "mgh": "MGH",
+    "pnm": "PNM",
+    "gif": "GIF",
+    "webp": "WebP",
 }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from secondread.images.formats.grids.fields import MOST_HEADER_BYTES
-from secondread.images.formats.grids.metaimage_header import is_metaimage, metaimage_header
-from secondread.images.formats.grids.nrrd_header import is_nrrd, nrrd_header
 from secondread.images.image import ImageError
+from secondread.images.kept_file import kept_bytes
+from secondread.images.limits import ReadLimits
+from secondread.images.source import Reference, read_bytes
 
 _MOST_SHOWN = 100
 _SEVERAL = re.compile(r"%\d*d|\s-?\d+\s+-?\d+\s+-?\d+")
@@ -48,22 +48,11 @@ def _may_be_shown(named: str) -> bool:
     return named.isprintable() and named.isascii() and len(named) <= _MOST_SHOWN
 
 
-def named_beside(header: Path) -> Path | None:
-    """The data file of a header that holds no voxels; None for any other file. Raises OSError."""
-    if header.stat().st_size > MOST_HEADER_BYTES:
-        return None
-    with header.open("rb") as stream:
-        start = stream.read(16)
-        if not start[:1].isalpha() or start.startswith(b"BM"):
-            return None
-        start += stream.read(MOST_HEADER_BYTES)
+def bytes_beside(reference: Reference, place: Path, limits: ReadLimits) -> bytes:
+    """The bytes of a header's file of voxels; kept where one frame after the other is asked for."""
     try:
-        if is_nrrd(start):
-            grid = nrrd_header(str(header), start)
-        elif is_metaimage(start):
-            grid = metaimage_header(str(header), start)
-        else:
-            return None
-        return data_path(header, grid.data_file, str(header)) if grid.data_file else None
-    except ImageError:
-        return None
+        if reference.member is not None:
+            return kept_bytes(place, lambda: read_bytes(place, limits))
+        return read_bytes(place, limits)
+    except ImageError as error:
+        raise ImageError(reference.text, f"its data file: {error.problem}", error.advice) from error

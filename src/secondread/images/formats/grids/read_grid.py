@@ -1,4 +1,4 @@
-"""NRRD and MetaImage: volumes, pictures and series of them; voxels behind the header or beside it."""
+"""NRRD, MetaImage and MGH: volumes, pictures and series of them; voxels behind the header or beside it."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secondread.images.colour import channels_first, refuse_non_finite
-from secondread.images.formats.grids.beside import data_path
+from secondread.images.formats.grids.beside import bytes_beside, data_path
 from secondread.images.formats.grids.grid import VoxelGrid
 from secondread.images.formats.grids.metaimage_header import ends_metaimage_header, metaimage_header
+from secondread.images.formats.grids.mgh_header import mgh_header
 from secondread.images.formats.grids.nrrd_header import ends_nrrd_header, nrrd_header
 from secondread.images.formats.grids.placed import in_one_orientation, size_in_one_orientation
 from secondread.images.formats.grids.voxels import room_for, voxel_bytes
 from secondread.images.header import Header
 from secondread.images.image import Geometry, Image, ImageError
-from secondread.images.kept_file import kept_bytes, state_of
+from secondread.images.kept_file import state_of
 from secondread.images.limits import ReadLimits
-from secondread.images.source import Reference, digest_of, digest_of_parts, member_number, read_bytes
+from secondread.images.source import Reference, digest_of, digest_of_parts, member_number
 from secondread.wording.sizes import times
 
-_HEADERS = {"nrrd": nrrd_header, "metaimage": metaimage_header}
+GRID_KINDS = ("nrrd", "metaimage", "mgh")
+_HEADERS = {"nrrd": nrrd_header, "metaimage": metaimage_header, "mgh": mgh_header}
 
 
 def ends(kind: str, start: bytes) -> bool:
     """Whether a header of that kind ends within a file's first bytes."""
+    if kind == "mgh":
+        return True
     return ends_nrrd_header(start) if kind == "nrrd" else ends_metaimage_header(start)
 
 
 def read_grid(reference: Reference, kind: str, data: bytes, limits: ReadLimits) -> Image:
-    """A file of kind "nrrd" or "metaimage".
+    """A file of one of `GRID_KINDS`.
 
     A volume `[channels, slice, row, column]` in the one orientation, with its affine in millimetres, as of
     NIfTI; one slice, or a file of two axes in space, is a picture. A file of three axes that says nothing of
@@ -45,7 +49,8 @@ def read_grid(reference: Reference, kind: str, data: bytes, limits: ReadLimits) 
     limits.check_shape(path, (*grid.grid, grid.channels))
     source, digest, size = data, digest_of(data), len(data)
     if grid.data_file:
-        source = _beside(reference, grid, limits)
+        place = data_path(reference.path, grid.data_file, path)
+        source = bytes_beside(reference, place, limits)
         digest, size = digest_of_parts((digest, digest_of(source))), size + len(source)
     pixels = _stored(path, grid, source, number, limits)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -120,17 +125,6 @@ def _chosen_frame(reference: Reference, grid: VoxelGrid) -> int:
             "name one with #frame/N, N from 0",
         )
     return 0
-
-
-def _beside(reference: Reference, grid: VoxelGrid, limits: ReadLimits) -> bytes:
-    """The bytes of the file that holds the voxels; kept where one frame after the other is asked for."""
-    place = data_path(reference.path, grid.data_file, reference.text)
-    try:
-        if reference.member is not None:
-            return kept_bytes(place, lambda: read_bytes(place, limits))
-        return read_bytes(place, limits)
-    except ImageError as error:
-        raise ImageError(reference.text, f"its data file: {error.problem}", error.advice) from error
 
 
 def _stored(
