@@ -192,6 +192,9 @@ def _pictures() -> Iterator[tuple[str, bytes]]:
         ending = name.rpartition(".")[2]
         picture.save(buffer, kinds.get(ending, ending.upper()), **how)
         yield name, buffer.getvalue()
+    stream = io.BytesIO()
+    np.save(stream, _COLOUR)
+    yield "colour.npy", stream.getvalue()
     yield "deep.pgm", b"P5 # of 12 bits\n20 24\n4095\n" + _DEEP.astype(">u2").tobytes()
     yield "numbers.pgm", b"P2 20 24 255\n" + b" ".join(b"%d" % value for value in _GREY.ravel())
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 ZIP_MAGIC = b"PK\x03\x04"
 ARE_READ = (
-    "DICOM, NIfTI, Analyze, NRRD, MetaImage, MGH, PNG, JPEG, TIFF, BMP, PNM, GIF, WebP and .npz are read"
+    "DICOM, NIfTI, Analyze, NRRD, MetaImage, MGH, PNG, JPEG, TIFF, BMP, PNM, GIF, WebP, .npy and .npz "
+    "are read"
 )
 TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -29,11 +30,6 @@ _OTHERS: tuple[tuple[str, str, Callable[[bytes], bool]], ...] = (
         "a NIfTI whose header does not say that it is one, or an Analyze header that says no type",
         "convert it, with its .img where it has one, to NIfTI (.nii)",
         lambda data: data[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c") and len(data) >= 348,
-    ),
-    (
-        "a NumPy array (.npy)",
-        "save it as PNG, TIFF or NIfTI, or many in an .npz as train_images",
-        _begins(b"\x93NUMPY"),
     ),
     ("a JPEG 2000 picture", _AS_PICTURE, _begins(b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")),
     (
@@ -61,6 +57,7 @@ def format_of(data: bytes) -> str | None:
     from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
     from secondread.images.formats.nifti_header import HEADER_BYTES, is_nifti
     from secondread.images.formats.nifti_pair import is_analyze
+    from secondread.images.formats.npy import NPY_MAGIC
     from secondread.images.formats.png_stream import PNG_MAGIC
     from secondread.images.formats.pnm import is_pnm
     from secondread.images.formats.raster import JPEG_MAGIC
@@ -76,6 +73,8 @@ def format_of(data: bytes) -> str | None:
         return "tiff"
     if data[:4] == ZIP_MAGIC:
         return "npz"
+    if data.startswith(NPY_MAGIC):
+        return "npy"
     unpacked = gunzip_start(data, HEADER_BYTES) if data[:2] == GZIP_MAGIC else data[:HEADER_BYTES]
     if is_nifti(unpacked) or is_analyze(unpacked):
         return "nifti"

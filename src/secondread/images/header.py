@@ -13,7 +13,7 @@ class Header:
     """A file's header. Ids and names are as in the file: only what indexes sees them, and hashes them.
 
     kind         "dicom", "nifti" (and Analyze), "nrrd", "metaimage", "mgh", "png", "jpeg", "tiff", "bmp",
-                 "pnm", "gif", "webp" or "npz"
+                 "pnm", "gif", "webp", "npy" or "npz"
     size         rows and columns, or slices, rows and columns; () where the file holds no image by itself
                  (npz)
     rank         2 or 3 as `read_image` would give it; 0 where the file holds no image

@@ -98,7 +98,7 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
     if kind in VOLUME_KINDS:
         return _read_volume(reference, kind, data, limits)
     if kind is not None:
-        from secondread.images.formats import bmp, pnm, raster, tiff, web_picture
+        from secondread.images.formats import bmp, npy, pnm, raster, tiff, web_picture
 
         if kind in web_picture.WEB_KINDS:
             return web_picture.read_web_picture(reference, kind, data, limits)
@@ -108,6 +108,7 @@ def _read(reference: Reference, limits: ReadLimits) -> Image:
             "tiff": tiff.read_tiff,
             "bmp": bmp.read_bmp,
             "pnm": pnm.read_pnm,
+            "npy": npy.read_npy,
         }
         return readers[kind](reference, data, limits)
     if (reference.member or "").startswith(f"{vector_table.MEMBER}/") and looks_like_text(data[:512]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from pathlib import Path
@@ -72,6 +73,11 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
 
         rows, columns, bits = bmp_size(start)
         return Header(path, kind, (rows, columns), 2, 1 if bits <= 8 else 3)
+    if kind == "npy":
+        from secondread.images.formats.npy import npy_header
+
+        space, channels, _, _ = npy_header(path, io.BytesIO(start))
+        return Header(path, kind, space, len(space), channels)
     if kind == "pnm":
         from secondread.images.formats.pnm import pnm_header
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 _EXTENSIONS = (
     *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm", ".dicom", ".nii.gz", ".nii", ".npz"),
     *(".nrrd", ".nhdr", ".mha", ".mhd", ".mgh", ".mgz", ".hdr.gz", ".hdr"),
-    *(".pgm", ".ppm", ".pbm", ".pnm", ".gif", ".webp"),
+    *(".pgm", ".ppm", ".pbm", ".pnm", ".gif", ".webp", ".npy"),
 )
 
 

@@ -105,6 +105,7 @@ _NAMES = {
     "metaimage": "MetaImage",
     "mgh": "MGH",
     "pnm": "PNM",
+    "npy": "NumPy array",
     "gif": "GIF",
     "webp": "WebP",
 }
