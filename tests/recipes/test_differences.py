@@ -17,6 +17,17 @@ AUTOENCODERS = [
 AE_FLOW = [name for name, recipe in OF_A_PAPER.items() if recipe.detector["name"] == "aeflow"]
 
 
+OF_COLOURS = {
+    "anomaly-dino", "cflow", "csflow", "efficientad", "fastflow", "mutual-scoring", "padim", "patch-mixture",
+    "patchcore",
+}  # fmt: skip
+"""Detectors whose papers have photographs in colour."""
+
+
+def standardises(recipe: Recipe) -> bool:
+    return any(hasattr(step, "standardise") for step in recipe.preprocessing.steps)
+
+
 def differences(name: str) -> str:
     told = " ".join(OF_A_PAPER[name].about.differences)
     if "All those of the preset aeflow" in told:
@@ -52,3 +63,25 @@ def test_two_glows_name_what_is_not_the_papers_nor_glows(name):
             assert words in told, words
     if len(recipe.preprocessing.size) == 3 and recipe.about.state == "paper":
         assert "stretched to 32" in told
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in OF_A_PAPER.items() if standardises(recipe)])
+def test_a_preset_that_shows_images_by_their_own_deviation_says_so(name):
+    words = (
+        "is standardised over"
+        if "foreground" in str(OF_A_PAPER[name].preprocessing.steps)
+        else "about its mean"
+    )
+    assert words in differences(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, recipe in OF_A_PAPER.items()
+        if recipe.detector["name"] in OF_COLOURS and recipe.preprocessing.colour == "grey"
+    ],
+)
+def test_a_preset_that_makes_coloured_pictures_grey_says_so(name):
+    assert "grey" in differences(name)

@@ -28,8 +28,11 @@ class FeatureNormalisation(nn.Module):
                  per channel and position, so that each place is compared with the same place. "centre": m
                  per channel and position, s per channel, the spread around those m. "none": m = 0, s = 1
     projection   K, or None for P = 1 and K = C
-    kind         "pca": the K directions of largest variance of the standardised features, r their standard
-                 deviations; "random": K random orthonormal directions, drawn in `fit`
+    kind         "pca": the K directions of largest mean square of the standardised features, r its roots;
+                 these are variances but where m = 0 ("none", "scale"): then the first direction is near that
+                 of the features' mean. "random": K random orthonormal directions, drawn in `fit`; r = 1
+
+    To each s of "channel", "position" and "centre" and to each r, `FLOOR` of their root mean square is added.
 
     Everything fitted is a buffer.
     """

@@ -68,6 +68,23 @@ def test_the_foreground_is_what_the_first_component_raises_in_the_middle_whateve
     assert torch.equal(found.view(10, 10), expected)
 
 
+def test_where_both_signs_have_foreground_the_mask_is_not_a_matter_of_the_library_s_sign(monkeypatch):
+    halves = torch.zeros(10, 10, 5)
+    halves[:, :5, 2], halves[:, 5:, 2] = 20.0, -20.0
+    halves += 0.1 * torch.randn(halves.shape, generator=torch.Generator().manual_seed(0))
+    eigh, found = torch.linalg.eigh, []
+    for sign in (1, -1):
+
+        def signed(x, sign=sign):
+            values, vectors = eigh(x)
+            return torch.return_types.linalg_eigh((values, sign * vectors))
+
+        monkeypatch.setattr(torch.linalg, "eigh", signed)
+        found.append(foreground(halves.flatten(0, 1), None, (10, 10), 10.0))
+    assert torch.equal(*found)
+    assert not found[0].all()
+
+
 def test_an_image_without_foreground_counts_whole_and_padding_is_none():
     assert foreground(block(strength=0), None, (10, 10), 10.0).all()
     there = torch.ones(10, 10, dtype=torch.bool)

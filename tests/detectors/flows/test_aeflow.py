@@ -128,6 +128,17 @@ def test_flow_loss_units_differ_by_constants():
     torch.testing.assert_close(terms["bits_per_dimension"] * math.log(2), terms["per_dimension"])
 
 
+def test_the_loss_in_nats_is_of_the_positions_that_padding_leaves():
+    detector, images = conv(flow_loss="nats", alpha=1.0), blobs(2, (32, 32))
+    valid = torch.ones(2, 1, 32, 32, dtype=torch.bool)
+    valid[0, ..., 16:] = False
+    with torch.no_grad():
+        _, _, negative = detector._flow(Batch(images))
+    expected = (negative[0, ..., :4].sum() + negative[1].sum()) / 2
+    found = detector.loss({"normal": Batch(images, valid)}, torch.Generator())["flow"]
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("pool", ["mean", "top", "max"])
 def test_pooling_the_likelihood_grows_from_mean_to_maximum(pool):
     torch.manual_seed(0)

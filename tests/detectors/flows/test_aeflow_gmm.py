@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from in_memory import blobs, fit, score, train_on
@@ -95,6 +97,25 @@ def test_the_loss_is_that_of_the_mixture_and_of_the_normals_reconstruction(rank)
         torch.testing.assert_close(value, expected[name], atol=1e-5, rtol=1e-4)
     held_out = detector.normal_loss({**together, "validation": normal}, torch.Generator())
     assert set(held_out) == {"normal", "reconstruction"}
+
+
+@pytest.mark.parametrize("unit", ["nats", "bits_per_dimension"])
+def test_the_terms_of_likelihood_are_in_the_unit_that_is_asked_for_and_the_others_have_none(unit):
+    batches = {
+        "normal": Batch(blobs(3, SIZE)),
+        "unlabelled": Batch(blobs(4, SIZE, seed=4), others=(Batch(blobs(4, SIZE, seed=5)),)),
+        "abnormal": Batch(blobs(2, SIZE, lesion=True)),
+    }
+    plain, asked = fitted().eval(), tiny(flow_loss=unit).eval()
+    asked.load_state_dict(plain.state_dict())
+    terms = plain.loss(batches, torch.Generator())
+    found = asked.loss(batches, torch.Generator())
+    dimensions = latents_of(plain, batches["normal"].images)[2][0].numel()
+    times = {"nats": dimensions, "bits_per_dimension": 1 / math.log(2)}[unit]
+    for name in ("normal", "unlabelled", "abnormal", "rate", "consistency"):
+        torch.testing.assert_close(found[name], times * terms[name], rtol=1e-4, atol=0)
+    for name in ("cross_entropy", "positive_unlabelled", "reconstruction"):
+        torch.testing.assert_close(found[name], terms[name])
 
 
 def test_positions_that_padding_fills_do_not_count():

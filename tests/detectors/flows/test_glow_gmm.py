@@ -1,4 +1,5 @@
 import math
+import zlib
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from in_memory import blobs, fit, score, train_on
 from torch.distributions import Normal
 from torch.nn.functional import softplus
 
+from secondread.detectors.blocks import class_mixture
 from secondread.detectors.blocks.class_mixture import Latents
 from secondread.detectors.contract import Batch, Generative, ScoringNoise
 from secondread.detectors.detector_settings import OptimiserSettings, StageSettings
@@ -207,6 +209,29 @@ def test_labelled_lesions_rank_higher():
     new = torch.cat((blobs(40, size, seed=5), blobs(40, size, seed=6, lesion=True)))
     odds = score(detector, new).parts["odds"].values
     assert auroc([0] * 40 + [1] * 40, odds.numpy()) > 0.85
+
+
+def test_the_posterior_is_calibrated_on_odds_as_scoring_draws_them(monkeypatch):
+    def seen(normal, unlabelled, rate):
+        odds.append(torch.from_numpy(unlabelled))
+        return 1.0, 0.0
+
+    odds = []
+    monkeypatch.setattr(class_mixture, "calibrated_line", seen)
+    mixture = {"learns_from": ("unlabelled",), "consistency": 0.0, "calibrate": True, "anomaly_rate": 0.5}
+    detector = tiny(bits=2, draws=3, mixture=mixture)
+    unlabelled = blobs(12, (16, 16), seed=1, lesion=True)
+    cohorts = {
+        "normal": blobs(16, (16, 16)),
+        "unlabelled": unlabelled,
+        "validation": blobs(8, (16, 16), seed=3),
+    }
+    stage = StageSettings(steps=3, batch_size=5, optimiser=OptimiserSettings())
+    train_on(detector, cohorts, dict.fromkeys(("normal", "start", "joint", "posterior"), stage))
+    streams = [torch.Generator().manual_seed(zlib.crc32(image.numpy().tobytes())) for image in unlabelled]
+    with torch.no_grad():
+        scored = detector.score(Batch(unlabelled), ScoringNoise(streams), maps=False).parts["odds"].values
+    torch.testing.assert_close(odds[0].float().sort().values, scored.sort().values, atol=1e-4, rtol=1e-4)
 
 
 def test_the_map_is_of_the_odds_or_the_likelihood_or_none():

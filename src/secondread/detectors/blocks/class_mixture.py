@@ -242,18 +242,19 @@ class ClassMixture(nn.Module):
             found["cross_entropy"] = self.settings.cross_entropy * each / 2
         return found
 
-    def calibration(self, s_of: Callable[[Batch], Tensor], frozen: Frozen = None) -> Iterator[Stage]:
-        """The stage `posterior` behind all others, where calibration is asked for. `s_of`: s of images."""
+    def calibration(self, odds_of: Callable[[Batch], Tensor], frozen: Frozen = None) -> Iterator[Stage]:
+        """The stage `posterior` behind all others, where calibration is asked for. `odds_of`: `own_odds` of
+        images, as scoring has them."""
         if not (self.settings.calibrate and "unlabelled" in self.settings.learns_from):
             return
         odds: list[Tensor] = []
 
         def collect(batches: Batches) -> None:
-            odds.append(self._own_odds(s_of(batches["unlabelled"])).double().cpu())
+            odds.append(odds_of(batches["unlabelled"]).double().cpu())
 
         @torch.no_grad()
         def examine(held_out: Iterator[Batch], _: torch.Generator) -> dict[str, float]:
-            normal = torch.cat([self._own_odds(s_of(batch)).double().cpu() for batch in held_out])
+            normal = torch.cat([odds_of(batch).double().cpu() for batch in held_out])
             rate = self.settings.anomaly_rate or min(max(float(self.estimated_rate), LEAST_RATE), 0.5)
             slope, shift = calibrated_line(normal.numpy(), torch.cat(odds).numpy(), rate)
             self.line.copy_(torch.tensor((slope, shift)))
@@ -264,7 +265,7 @@ class ClassMixture(nn.Module):
 
     def log_odds(self, s: Tensor) -> Tensor:
         """log p(abnormal | x) - log p(normal | x), `[n]`, calibrated where that was asked for."""
-        return self.line[0] * self._own_odds(s) + self.line[1]
+        return self.line[0] * self.own_odds(s) + self.line[1]
 
     def log_odds_map(self, z: Tensor, valid: Tensor | None) -> Tensor:
         """Each position's share of the log odds, `[N, 1, *S]`: exact, since Sigma is shared and s a sum."""
@@ -309,8 +310,8 @@ class ClassMixture(nn.Module):
             "among which findings are commoner, or label some abnormal ones",
         )
 
-    def _own_odds(self, s: Tensor) -> Tensor:
-        """As the mixture itself has them."""
+    def own_odds(self, s: Tensor) -> Tensor:
+        """The log odds as the mixture itself has them, `[n]`."""
         posterior = self.mixture.class_log_ratio(s) + self.mixture.log_weights
         return posterior[:, 1] - posterior[:, 0]
 

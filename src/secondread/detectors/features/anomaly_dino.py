@@ -64,9 +64,10 @@ class AnomalyDINO(Detector):
     very many a greedy coreset, as PatchCore makes it (`estimators.coreset`), kept in half precision.
 
     rotations   M also holds the normals turned by each multiple of 45 degrees, about their middle
-    foreground  the first principal component of an image's own patches, before unit length; its sign is
-                turned where at most 35 % of the middle 60 % of the map is above the threshold; the mask is
-                dilated by 3 × 3 and closed. An image without foreground counts whole
+    foreground  the first principal component of an image's own patches, before unit length, with its largest
+                entry positive; its sign is turned where at most 35 % of the middle 60 % of the map is above
+                the threshold; the mask is dilated by 3 × 3 and closed. An image without foreground counts
+                whole
 
     The coreset's random directions are drawn from torch's global generator when the detector is built.
     ValueError for rotations of volumes, and for a pool of less than four banks.
@@ -179,6 +180,7 @@ def foreground(patches: Tensor, there: Tensor | None, grid: tuple[int, ...], thr
         centred = patches.float() - rows.float().mean(dim=0)
         covariance = (centred if there is None else centred[there]).double()
         direction = torch.linalg.eigh(covariance.T @ covariance).eigenvectors[:, -1]
+        direction = direction * direction[direction.abs().argmax()].sign()  # libraries differ in it
         first = (centred @ direction.to(centred)).view(1, 1, *grid)
     mask = first > threshold
     middle = mask[(0, 0, *(slice(int(side * CENTRE), int(side * (1 - CENTRE))) for side in grid))]

@@ -52,7 +52,8 @@ class PaDiM(Detector):
     f_p are `dimensions` random channels of several layers' maps, brought to one grid (the finest in the
     paper; others interpolated or averaged, by where their cells look: `networks.cells`); m_p and C_p mean
     and covariance of the normals at p, with 0.01 I added. The map is interpolated between the cells' centres
-    and blurred.
+    and blurred. Padding enters the Gaussians, as what normals have at that place, and is left out of the
+    image score.
 
     Fitted in one pass without keeping features (`estimators.position_gaussians`). The channels are drawn from
     torch's global generator when the detector is built, and kept as a buffer.

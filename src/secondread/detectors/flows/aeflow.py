@@ -229,14 +229,14 @@ class AEFlow(Detector):
         batch = batches["normal"]
         z, _, negative_log_density = self._flow(batch, generator if self.training else None)
         positions = valid_on(batch.valid, self.map_size)
-        nats_per_dimension = mean_over(negative_log_density, positions).mean() / z.shape[1]
-        unit = {
-            "nats": z[0].numel(),
-            "per_dimension": 1.0,
-            "bits_per_dimension": 1 / torch.log(torch.tensor(2.0)).item(),
-        }[self.settings.flow_loss]
+        each, unit = mean_over(negative_log_density, positions), 1.0
+        if self.settings.flow_loss == "nats":
+            unit = z[0].numel()
+            each = each * (self._positions(z, positions) / z[0, 0].numel())
+        elif self.settings.flow_loss == "bits_per_dimension":
+            unit = 1 / math.log(2)
         return {
-            "flow": self.settings.alpha * unit * nats_per_dimension,
+            "flow": self.settings.alpha * unit * (each.mean() / z.shape[1]),
             "reconstruction": (1 - self.settings.alpha) * self._squared_error(self.decoder(z), batch),
         }
 
@@ -336,6 +336,12 @@ class AEFlow(Detector):
             count = per_channel[0].numel() if positions is None else positions.flatten(1).sum(dim=1)
             return value * channels * count
         return value
+
+    def _positions(self, z: Tensor, valid: Tensor | None) -> Tensor:
+        """How many positions count, `[N]`."""
+        if valid is None:
+            return z.new_full((len(z),), float(z[0, 0].numel()))
+        return valid.flatten(1).sum(dim=1).clamp_min(1).to(z)
 
     def _target(self, batch: Batch) -> Tensor:
         return (2 * batch.images.float() - 1).clamp(-1, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Literal
 
@@ -59,7 +60,8 @@ class AEFlowGMM(AEFlow):
 
     It learns from normals and, as `mixture.learns_from` says, from unlabelled images, labelled abnormal ones,
     or both. Where the recipe augments, every batch holds each image in two changed forms, which the
-    consistency term joins.
+    consistency term joins. `flow_loss` is the unit of the loss's likelihoods (those of cohorts, rate and
+    consistency); `detectors.class_mixture` has them per dimension.
 
     Parts: `posterior` (-log p(normal | x), nats), `odds` (log odds, nats: the same order, without
     rounding), `likelihood` (-log p(x | normal) / D), `reconstruction` (-SSIM), on demand `decoded` and
@@ -113,7 +115,9 @@ class AEFlowGMM(AEFlow):
             validate=self.normal_loss,
             views=2 if self.settings.mixture.consistency else 1,
         )
-        yield from self.classes.calibration(self.pooled, self.frozen)
+        yield from self.classes.calibration(
+            lambda batch: self.classes.own_odds(self.pooled(batch)), self.frozen
+        )
 
     def collect(self, batches: Batches) -> None:
         for name, batch in batches.items():
@@ -202,15 +206,19 @@ class AEFlowGMM(AEFlow):
             count = self._positions(of_z, positions)
             base = -mean_over(nats, positions) * count
             other = pooled.get("other") if name == "unlabelled" else None
-            found[name] = Latents(base, pooled[name], count * of_z.shape[1], other)
+            found[name] = Latents(base, pooled[name], self._divisor(count * of_z.shape[1]), other)
         error = self._squared_error(self.decoder(maps["normal"][0]), batches["normal"])
         return found, {"reconstruction": (1 - self.settings.alpha) * error}
 
-    def _positions(self, z: Tensor, valid: Tensor | None) -> Tensor:
-        """How many positions count, `[N]`."""
-        if valid is None:
-            return z.new_full((len(z),), float(z[0, 0].numel()))
-        return valid.flatten(1).sum(dim=1).clamp_min(1).to(z)
+    def _divisor(self, dimensions: Tensor) -> Tensor:
+        """By what the loss divides an image's nats, `[N]`, from how many dimensions count."""
+        match self.settings.flow_loss:
+            case "nats":
+                return torch.ones_like(dimensions)
+            case "per_dimension":
+                return dimensions
+            case "bits_per_dimension":
+                return dimensions * math.log(2)
 
     @torch.no_grad()
     def _distance_to_normal(

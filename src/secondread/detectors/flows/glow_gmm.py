@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Literal
@@ -118,7 +119,7 @@ class GlowGMM(GlowPosterior):
             diverged_above=DIVERGED,
             views=2 if self.settings.mixture.consistency else 1,
         )
-        yield from self.classes.calibration(self.decisive)
+        yield from self.classes.calibration(self.own_odds)
 
     def collect(self, batches: Batches) -> None:
         for name, batch in batches.items():
@@ -129,6 +130,19 @@ class GlowGMM(GlowPosterior):
         y = self.dequantisation.noisy(batch.images.float(), torch.tensor(0.5))
         with full_precision(y):
             return self._density_and_s(y)[1]
+
+    def own_odds(self, batch: Batch) -> Tensor:
+        """The log odds before calibration, `[N]`: as at scoring the mean over `draws` of the noise, which
+        follows from the image."""
+        images = batch.images.float()
+        seeds = [zlib.crc32(image.cpu().numpy().tobytes()) for image in images]
+        noise = ScoringNoise([torch.Generator().manual_seed(seed) for seed in seeds], images.device)
+        odds = []
+        with full_precision(images):
+            for _ in range(self.settings.draws):
+                y = self.dequantisation.noisy(images, noise.uniform(images.shape[1:]))
+                odds.append(self.classes.own_odds(self._density_and_s(y)[1]))
+        return torch.stack(odds).mean(dim=0)
 
     def joint_loss(self, batches: Batches, generator: torch.Generator) -> dict[str, Tensor]:
         """`ClassMixture.terms` in nats per dimension, with one draw of noise for all images."""

@@ -107,7 +107,7 @@ class RealNVPGMM(Detector):
             each_epoch=self.classes.each_epoch,
             validate=self.normal_loss,
         )
-        yield from self.classes.calibration(lambda batch: self._latents(batch)[1])
+        yield from self.classes.calibration(lambda batch: self.classes.own_odds(self._latents(batch)[1]))
 
     def collect(self, batches: Batches) -> None:
         for name, batch in batches.items():
