@@ -54,6 +54,20 @@ def test_a_score_does_not_depend_on_the_batch(image_score):
     )
 
 
+@pytest.mark.parametrize("image_score", ["max", "mean", "top"])
+def test_what_lies_in_padding_reaches_neither_score_nor_map(image_score):
+    detector = make(image_score=image_score, smoothing=2.0)
+    fit(detector, blobs(8, (32, 32)))
+    images, valid = blobs(2, (32, 32), seed=3), torch.ones(2, 1, 32, 32, dtype=torch.bool)
+    valid[..., 16:] = False
+    before = score(detector, images, valid)
+    places = detector.gaussians.mean.view(*detector.grid, -1)
+    places[:, detector.grid[1] // 2 :] += 1e3
+    after = score(detector, images, valid)
+    torch.testing.assert_close(after.parts["distance"].values, before.parts["distance"].values)
+    torch.testing.assert_close(after.maps["distance"], before.maps["distance"])
+
+
 def test_a_lesion_raises_the_score():
     detector = make(dimensions=40)
     fit(detector, blobs(60, (32, 32)))
