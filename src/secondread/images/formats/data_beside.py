@@ -16,17 +16,16 @@ _PAIRS = (b"\x5c\1\0\0", b"\0\0\1\x5c", b"\x1c\2\0\0", b"\0\0\2\x1c")
 """The lengths of headers of NIfTI-1, Analyze and NIfTI-2, with which they begin."""
 
 
-def named_beside(header: Path) -> Path | None:
-    """The data file of a header that holds no voxels; None for any other file. Raises OSError."""
-    length = header.stat().st_size
+def named_beside(header: Path, length: int) -> Path | None:
+    """The data file of a header of `length` bytes without voxels; None for any other file. Raises OSError."""
     if length > MOST_HEADER_BYTES:
         return None
-    with header.open("rb") as stream:
+    with open(header, "rb", buffering=0) as stream:
         start = stream.read(16)
-        paired = length <= LARGEST_HEADER_FILE and (start[:4] in _PAIRS or start[:2] == GZIP_MAGIC)
-        if not paired and (not start[:1].isalpha() or start.startswith(b"BM")):
-            return None
-        start += stream.read(MOST_HEADER_BYTES)
+    paired = length <= LARGEST_HEADER_FILE and (start[:4] in _PAIRS or start[:2] == GZIP_MAGIC)
+    if not paired and (not start[:1].isalpha() or start.startswith(b"BM")):
+        return None
+    start = header.read_bytes()
     try:
         if paired:
             return voxels_beside(header, str(header)) if is_pair(start) else None

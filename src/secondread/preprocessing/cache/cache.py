@@ -25,6 +25,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -228,25 +229,27 @@ def fingerprint_of(reference: str) -> str | None:
         return None if None in each else _hashed("\n".join(map(str, each)))
     path = Path(reference)
     try:
-        if not path.exists():
+        try:
+            state = path.stat()
+        except (OSError, ValueError):
             whole = reference.rpartition("#")[0]
             if not whole:  # a path of nothing would be the folder in which the command runs
                 return None
             path = Path(whole)
-        if not path.is_dir():
-            beside = named_beside(path)
-            return _fingerprint(path) + ("" if beside is None else f" {_fingerprint(beside)}")
+            state = path.stat()
+        if not stat.S_ISDIR(state.st_mode):
+            beside = named_beside(path, state.st_size)
+            return _said(state) + ("" if beside is None else f" {_said(beside.stat())}")
         from secondread.images.dicom.series import files_below
 
-        parts = [f"{found.relative_to(path)} {_fingerprint(found)}" for found in files_below(path)]
+        parts = [f"{found.relative_to(path)} {_said(found.stat())}" for found in files_below(path)]
         return _hashed("\n".join(parts))
     except (OSError, ValueError, ImageError):
         return None
 
 
-def _fingerprint(path: Path) -> str:
-    stat = path.stat()
-    return f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}"
+def _said(state: os.stat_result) -> str:
+    return f"{state.st_size} {state.st_mtime_ns} {state.st_ctime_ns} {state.st_ino}"
 
 
 def _member(reference: str) -> str:
