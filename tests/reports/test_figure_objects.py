@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_dicom import dicom_dataset
 from matplotlib.figure import Figure
 
 import secondread
@@ -46,6 +47,37 @@ def test_maps_lie_over_their_images(read, tested, mapping_bundle) -> None:
         secondread.show_maps(of_arrays)
     with pytest.raises(UserError, match="2 images were given for 12 readings"):
         secondread.show_maps(of_arrays, arrays[:2])
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in files"])
+def test_maps_of_a_dicom_series_lie_over_its_slices(tmp_path, kept) -> None:
+    shape = (12, 20, 16)
+    for number in range(shape[0]):
+        stored = np.full(shape[1:], 40, np.int16)
+        stored[3:7, 10:14] += 160 * (3 <= number < 6)
+        made = dicom_dataset(
+            stored,
+            SeriesInstanceUID="1.2",
+            ImagePositionPatient=[number * 3.0, 0, 0],
+            ImageOrientationPatient=[0, 1, 0, 0, 0, -1],
+            PixelSpacing=[3, 3],
+        )
+        (tmp_path / "series").mkdir(exist_ok=True)
+        made.save_as(tmp_path / "series" / f"{number}.dcm", enforce_file_format=True)
+    recipe = {
+        "about": {"title": "brightness"},
+        "preprocessing": {"size": [20, 12, 16], "steps": [{"window": {"low": 0, "high": 255}}]},
+        "detector": {"name": "intensity", "erosion": 0},
+    }
+    normal = 40 + np.random.default_rng(0).random((12, 20, 12, 16))
+    bundle = secondread.fit(recipe, normal, workers=0, progress=False)
+    out = tmp_path / "out" if kept == "in files" else None
+    readings = secondread.score(bundle, [tmp_path / "series"], out, maps=True, workers=0)
+    under = secondread.show_maps(readings).axes[1]
+    image, heat = (np.asarray(one.get_array()) for one in under.images)
+    assert image.shape == heat.shape
+    np.testing.assert_array_equal(image > 100, heat > 0.5)
+    assert (image > 100).sum() == 16
 
 
 def test_readings_without_maps_have_none_to_show(fitted, tested) -> None:

@@ -1,6 +1,33 @@
-import pytest
+import base64
+import io
+from pathlib import Path
 
-from secondread.reports.pictures import Drawn, believed, fitted
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from secondread.images.read import read_image
+from secondread.images.write import write_map
+from secondread.reports.pictures import Drawn, Wanted, believed, draw_picture, fitted
+
+
+def middle(data: str, layer: str) -> np.ndarray:
+    """Of what is bright in a layer of a data URI's picture: row and column, as shares of its size."""
+    picture = Image.open(io.BytesIO(base64.b64decode(data.split(",")[1]))).convert("RGBA")
+    values = np.asarray(picture.getchannel(layer), np.float64)
+    return np.argwhere(values > values.max() / 2).mean(axis=0) / values.shape
+
+
+def test_heat_lies_over_what_is_hot_in_a_volume_without_positions(tmp_path: Path):
+    values = np.full((10, 48, 36), 20, np.uint8)
+    values[2:5, 6:14, 22:32] = 200
+    tifffile.imwrite(tmp_path / "volume.tiff", values, photometric="minisblack")
+    image = read_image(tmp_path / "volume.tiff")
+    path = write_map(tmp_path / "map", image.geometry.to_file_axes(image.pixels[0]), image.geometry)
+    drawn = draw_picture(Wanted(str(tmp_path / "volume.tiff"), str(path), (50.0, 200.0)))
+    assert drawn.note == "slice 3 of 10"
+    assert middle(drawn.heat, "A") == pytest.approx(middle(drawn.picture, "R"), abs=0.03)
 
 
 def test_pictures_keep_the_patients_proportions():

@@ -1,12 +1,13 @@
 """A volume's map goes through its NIfTI file and comes out on the slices that it was made on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from made_study import slices, write_enhanced
+from made_study import slices, write_enhanced, write_series
 from read_study import Read, read_series, record, write_study
 
 from secondread.images.read import read_image
@@ -49,6 +50,20 @@ def test_a_series_has_its_maps_values_on_its_own_slices(series: Read, tmp_path: 
         assert np.array_equal(frame, heat[number])
     (group,) = hd.sr.srread(folder / "report.dcm").content.get_image_measurement_groups()
     assert len(group.source_images) == len(series.source.headers)
+
+
+def test_a_volume_of_one_slice_has_its_map_and_its_segmentation(tmp_path: Path):
+    place = slices("oblique")
+    one = replace(place, origins=place.origins[:1])
+    write_series(tmp_path / "series", one, one.positions(0)[5, 6])
+    image = read_image(str(tmp_path / "series"))
+    heat = image.geometry.to_file_axes(image.pixels[0] / np.float32(1000))
+    path = write_map(tmp_path / "map", heat, image.geometry)
+    folder = results(tmp_path, Reading("series", image.digest, score=1.0, map=path))
+    stored = pydicom.dcmread(folder / "0001-parametric-map.dcm")
+    assert np.array_equal(np.frombuffer(stored.FloatPixelData, np.float32).reshape(heat.shape), heat)
+    marked = pydicom.dcmread(folder / "0001-segmentation.dcm").pixel_array
+    assert np.array_equal(marked.reshape(heat.shape) > 0, heat >= 0.5)
 
 
 def test_frames_of_one_file_are_named_by_their_numbers(tmp_path: Path):

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from secondread.images.image import Geometry
+from secondread.images.image import Geometry, Image
 from secondread.images.turn import ORIENTATION_TAG, orientation_of
 from secondread.outputs.whole import whole_file
 
@@ -31,6 +31,28 @@ def write_map(path_stem: str | Path, array: NDArray[np.generic], geometry: Geome
     if values.ndim == 3:
         return _written(Path(f"{path_stem}.nii.gz"), lambda file: write_nifti(file, values, geometry))
     raise ValueError(f"a map has 2 or 3 axes, not {values.ndim}")
+
+
+def map_on(read: Image, image: Image) -> NDArray[np.float32] | None:
+    """A map as it was read from its file (`write_map`), on the array `[*spatial]` of the image that it
+    explains; None where it is of another size.
+
+    It is found by the axes of both files and not by positions: a volume that does not say where it lies has a
+    map with an affine all the same, and is not turned as that asks for. The map of a volume of one slice is
+    read as a picture, and is a volume again here.
+    """
+    values = read.pixels[0].astype(np.float32, copy=False)
+    if image.rank == 3:
+        stored = np.asarray(read.geometry.to_file_axes(values), dtype=np.float32)
+        lengths = tuple(image.size[axis] for axis in image.geometry.file_axes or range(3))
+        own_axes = image.geometry.file_affine is not None
+        expected = lengths if own_axes else lengths[::-1]
+        if stored.ndim == 2 and stored.size == np.prod(expected) and 1 in expected:
+            stored = stored.reshape(expected)
+        if stored.shape != expected:
+            return None
+        values = image.geometry.from_file_axes(stored if own_axes else stored.transpose(2, 1, 0))
+    return values if values.shape == image.size else None
 
 
 def _written(path: Path, write: Callable[[BinaryIO], None]) -> Path:

@@ -17,10 +17,11 @@ from secondread.drawing.palette import INK, METHOD
 from secondread.drawing.panels import visible_range
 from secondread.drawing.style import HEIGHT, STYLE, WIDE, WIDTH
 from secondread.drawing.training_curves import curves_size, draw_curves, with_curves
-from secondread.errors import UserError
+from secondread.errors import DataError, UserError
 from secondread.evaluation.evaluation import Evaluation
 from secondread.images.in_memory import array_of
 from secondread.images.read import read_image
+from secondread.images.write import map_on
 from secondread.readings.maps import hottest_slice
 from secondread.readings.reading import Reading
 from secondread.readings.readings import Readings
@@ -96,22 +97,24 @@ def show_maps(readings: Readings, images: Sequence[Any] | Any = None, *, most: i
     >>> secondread.show_maps(readings, films[:3]).get_size_inches().shape
     (2,)
     """
-    heat = {row.path: found for row in readings if (found := _map_of(readings, row)) is not None}
-    if not heat:
+    kept = readings.maps
+    mapped = [row for row in readings if (row.map is not None if kept is None else row.path in kept)]
+    if not mapped:
         raise UserError("the readings have no maps; score with maps=True")
     if images is not None and len(images) != len(readings):
         raise UserError(f"{len(images)} images were given for {len(readings)} readings; give those scored")
     place = {row.path: number for number, row in enumerate(readings.rows)}
-    shown = sorted((row for row in readings if row.path in heat), key=lambda row: -(row.score or 0.0))[:most]
-    low, high = readings.run.map_scale or visible_range(np.concatenate([heat[r.path].ravel() for r in shown]))
+    shown = sorted(mapped, key=lambda row: -(row.score or 0.0))[:most]
+    drawn = [
+        _picture_and_map(readings, row, None if images is None else images[place[row.path]]) for row in shown
+    ]
+    low, high = readings.run.map_scale or visible_range(np.concatenate([over.ravel() for _, over in drawn]))
     with matplotlib.rc_context(STYLE):
         figure = Drawn(figsize=(WIDE, 2.3 * -(-len(shown) // 2)), layout="constrained")
         grid = figure.subplots(-(-len(shown) // 2), 4, squeeze=False)
         for axes in grid.ravel():
             axes.set_axis_off()
-        for number, row in enumerate(shown):
-            image = _picture_of(readings, row, None if images is None else images[place[row.path]])
-            over = heat[row.path]
+        for number, (row, (image, over)) in enumerate(zip(shown, drawn, strict=True)):
             if over.ndim == 3:
                 over, image = hottest_slice(over, image)
             beside, under = grid[number // 2, 2 * (number % 2) :][:2]
@@ -125,25 +128,33 @@ def show_maps(readings: Readings, images: Sequence[Any] | Any = None, *, most: i
     return figure
 
 
-def _map_of(readings: Readings, row: Reading) -> NDArray[np.float32] | None:
-    """Its map on its file's axes."""
-    if readings.maps is not None:
-        return readings.maps.get(row.path)
-    if row.map is None:
-        return None
-    found = read_image(row.map)
-    return np.asarray(found.geometry.to_file_axes(found.pixels[0]), np.float32)
-
-
-def _picture_of(readings: Readings, row: Reading, given: Any) -> NDArray[np.float32]:
-    """Its grey values on its file's axes; of several channels their mean."""
+def _picture_and_map(
+    readings: Readings, row: Reading, given: Any
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Its grey values, of several channels their mean, and its map, both on the image's array: of a volume
+    `[slice, row, column]`."""
     if given is not None:
         pixels, spatial = array_of(given), len(readings.run.recipe["preprocessing"]["size"])
-        return np.asarray(pixels.mean(axis=0) if pixels.ndim > spatial else pixels, np.float32)
+        grey = pixels.mean(axis=0) if pixels.ndim > spatial else pixels
+        return np.asarray(grey, np.float32), _on_file_axes(readings, row)
     if readings.maps is not None and row.path.isdecimal():
         raise UserError("readings of arrays hold no images; give the arrays that were scored as images")
     image = read_image(readings.reference(row))
-    return np.asarray(image.geometry.to_file_axes(image.pixels.mean(axis=0)), np.float32)
+    found = (
+        map_on(read_image(str(row.map)), image)
+        if readings.maps is None
+        else image.geometry.from_file_axes(readings.maps[row.path])
+    )
+    if found is None or found.shape != image.size:
+        raise DataError(f"{row.path}: its map is not of the image's size; score again with maps=True")
+    return np.asarray(image.pixels.mean(axis=0), np.float32), np.asarray(found, np.float32)
+
+
+def _on_file_axes(readings: Readings, row: Reading) -> NDArray[np.float32]:
+    if readings.maps is not None:
+        return readings.maps[row.path]
+    found = read_image(str(row.map))
+    return np.asarray(found.geometry.to_file_axes(found.pixels[0]), np.float32)
 
 
 def _named(of: Evaluation | Readings | Table) -> dict[str, Callable[[], Figure]]:

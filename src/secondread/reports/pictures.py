@@ -17,6 +17,7 @@ from secondread.images.image import ImageError
 from secondread.images.read import read_image
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Failed
+from secondread.images.write import map_on
 from secondread.readings.display import display
 
 EDGE = 160
@@ -74,12 +75,13 @@ def draw_picture(wanted: Wanted) -> Drawn:
     note = ""
     if wanted.map is not None and wanted.scale is not None:
         try:
-            heat = read_image(wanted.map).pixels[0].astype(np.float32)
+            read = read_image(wanted.map)
         except ImageError as error:
             note = f"map not read: {error.problem}"
-    if heat is not None and heat.shape != shown.shape[1:]:
-        note = f"map of size {heat.shape} on an image of size {shown.shape[1:]}"
-        heat = None
+        else:
+            heat = map_on(read, image)
+            if heat is None:
+                note = f"map of size {read.size} on an image of size {image.size}"
     spacing = image.geometry.spacing
     if shown.ndim == 4:
         number = shown.shape[1] // 2 if heat is None else int(np.argmax(heat.max(axis=(1, 2))))

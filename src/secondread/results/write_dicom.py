@@ -214,10 +214,8 @@ class _Writer:
                 "run the same `secondread score --maps` again"
             ) from None
         values = found.pixels[0].astype(np.float32, copy=False)
-        if values.ndim == 2:
-            return values
-        on_file = found.geometry.to_file_axes(values).transpose(2, 1, 0)  # as `write_map` turned it
-        return on_file.astype(np.float32, copy=False)
+        on_file = found.geometry.to_file_axes(values).astype(np.float32, copy=False)
+        return on_file if found.geometry.file_affine is None else on_file.T  # as `write_map` turned it
 
     def _save(self, made: Dataset, path: Path, source: str) -> None:
         try:

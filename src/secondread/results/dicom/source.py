@@ -123,6 +123,8 @@ class Source(Short):
         another size."""
         count = max(plane.slice for plane in self.planes) + 1
         expected = (count, *self.size) if self.is_volume else self.size
+        if self.is_volume and count == 1 and values.shape == self.size:  # as the file of such a map is read
+            return values[np.newaxis]
         if values.shape != expected:
             raise DataError(
                 f"{self.reference}: the map has {times(values.shape)} values, and the file {times(expected)} "

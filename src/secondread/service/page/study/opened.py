@@ -18,6 +18,7 @@ from secondread.errors import DataError
 from secondread.images.image import Image, ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.read import read_image
+from secondread.images.write import map_on
 from secondread.readings.score_record import ScoreRecord
 from secondread.service.spool.files import Spool
 from secondread.service.store.tables import Instance, Reading
@@ -135,7 +136,7 @@ def _open(place: Place) -> Opened:
         raise DataError(f"the image cannot be shown: {error.problem}") from None
     except FileNotFoundError:
         raise DataError(GONE) from None
-    values = _on_array(heat, image)
+    values = map_on(heat, image)
     scale = None if place.record is None else ScoreRecord.read(place.record).map_scale
     return Opened(image, values, scale or (float(heat.pixels.min()), float(heat.pixels.max())))
 
@@ -153,14 +154,3 @@ def _read(place: Place) -> Image:
             if place.member:
                 raise
         return read_image(place.files[0], limits=LIMITS)  # films of one series are no volume
-
-
-def _on_array(heat: Image, image: Image) -> NDArray[np.float32] | None:
-    """A map as its file has it (`images.write.write_map`), on the image's array; None where it fits none."""
-    values = heat.pixels[0].astype(np.float32, copy=False)
-    if image.rank == 3:
-        stored = heat.geometry.to_file_axes(values)
-        if image.geometry.file_affine is None:
-            stored = stored.transpose(2, 1, 0)
-        values = image.geometry.from_file_axes(stored)
-    return values if values.shape == image.size else None
