@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -17,6 +18,7 @@ from secondread.cohorts.row import Row
 from secondread.errors import UserError
 from secondread.fitting.calibrate import calibrate
 from secondread.fitting.fit import fit
+from secondread.images.workers.pool import Pool
 from secondread.readings.inputs import gather
 from secondread.readings.maps import file_stem
 from secondread.readings.pipeline import read_items
@@ -232,6 +234,27 @@ def test_inputs_may_be_archives_members_and_several(phantoms, tmp_path: Path) ->
         gather([])
     with pytest.raises(UserError, match="--where"):
         gather([film], where=["view=PA"])
+
+
+def test_many_archives_and_volumes_are_listed_by_one_set_of_workers_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        np.savez(tmp_path / f"a{number}.npz", images=np.zeros((2, 8, 8), np.uint8))
+        volume = nibabel.Nifti1Image(np.zeros((5, 6, 7), np.int16), np.eye(4))
+        volume.to_filename(tmp_path / f"v{number}.nii")
+    (tmp_path / "b.npz").write_bytes(b"PK\3\4 cut")
+    begun: list[Pool] = []
+    start = Pool.start
+    monkeypatch.setattr(Pool, "start", lambda pool: (begun.append(pool), start(pool)))
+    given = [str(path) for path in sorted(tmp_path.iterdir())]
+    items = gather(given, rank=2, workers=1).items
+    assert len(begun) == 2
+    assert [item.path.removeprefix(f"{tmp_path}/") for item in items][5:11] == [
+        "a2.npz#images/1", "a3.npz#images/0", "a3.npz#images/1", "b.npz", "v0.nii#slice/axial/0",
+        "v0.nii#slice/axial/1",
+    ]  # fmt: skip
+    assert [bool(item.problem) for item in items[:10]] == [False] * 8 + [True, False]
 
 
 def test_map_names_stay_inside_the_folder_and_apart() -> None:

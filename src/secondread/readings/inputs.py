@@ -149,14 +149,9 @@ def gather(
             folders_as_sequences,
             with_studies,
         )
-        clips = _clips_among(listed, how) if rank == 2 else set()
-        archives = _archives_among(listed, how)
+        apart = {**(_clips_among(listed, how) if rank == 2 else {}), **_archives_among(listed, how)}
         gathered = [
-            _of_clip(str(source), how)
-            if position in clips
-            else archives[position]
-            if position in archives
-            else _items_of(source, how)
+            apart[position] if position in apart else _items_of(source, how)
             for position, source in enumerate(listed)
         ]
     items = [item for found in gathered for item in found.items]
@@ -249,20 +244,21 @@ def _refuse_conditions(file: str, how: _Reading) -> None:
         raise UserError(f"{file}: --where filters rows of a manifest or folder, and this is one file")
 
 
-def _clips_among(sources: Sequence[Source], how: _Reading) -> set[int]:
-    """Which of the sources, by position, are files of several frames or slices; their headers are read in
-    workers."""
+def _clips_among(sources: Sequence[Source], how: _Reading) -> dict[int, Inputs]:
+    """The frames or slices of each file that holds several, by its position among the sources. One set of
+    workers reads all headers."""
     files = {
         position: str(source)
         for position, source in enumerate(sources)
         if isinstance(source, str | Path) and _may_hold_frames(Path(source))
     }
     headers = map_in_workers(read_header, list(files.values()), workers=min(how.workers, len(files)))
-    return {
+    clips = [
         position
         for position, found in zip(files, headers, strict=True)
         if isinstance(found, Done) and (found.value.frames > 1 or _is_volume(found.value))
-    }
+    ]
+    return {position: _of_clip(files[position], how) for position in clips}
 
 
 def _archives_among(sources: Sequence[Source], how: _Reading) -> dict[int, Inputs]:
