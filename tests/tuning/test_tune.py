@@ -11,7 +11,7 @@ from secondread.errors import UserError
 from secondread.recipes.recipe import Recipe
 from secondread.tuning.objectives import caution
 from secondread.tuning.space import Varied
-from secondread.tuning.tune import TRIALS, development, tune
+from secondread.tuning.tune import TABLE, TRIALS, development, tune
 
 pytest.importorskip("optuna")
 VARY = ["detector.bands=4,8,12"]
@@ -84,6 +84,29 @@ def test_a_trial_that_a_stop_cut_short_is_done_again(
     assert again.trials[4].values["detector.bands"] == (4, 8, 12)[place]
 
 
+def test_trials_that_failed_are_done_again_by_the_next_command(
+    recipe, without_test_files, how, tmp_path, monkeypatch
+) -> None:
+    asked = {"out": tmp_path / "out", "trials": 3, "anomalies": ["fpi"], **how}
+
+    def failing(*_: object, **__: object) -> None:
+        raise UserError("no weights here")
+
+    with monkeypatch.context() as without_weights:
+        without_weights.setattr("secondread.tuning.tune.fit", failing)
+        for _ in range(2):
+            with pytest.raises(
+                UserError, match="no trial could be fitted; the first failed: no weights here"
+            ):
+                tune(recipe, without_test_files, VARY, **asked)
+    with (tmp_path / "out" / TABLE).open() as file:
+        failed = [row["detector.bands"] for row in csv.DictReader(file)]
+    again = tune(recipe, without_test_files, VARY, **asked)
+    assert [str(trial.values["detector.bands"]) for trial in again.trials] == failed
+    assert all(trial.value is not None for trial in again.trials)
+    assert tune(recipe, without_test_files, VARY, **asked).trials == again.trials
+
+
 def test_another_search_in_the_folder_is_refused(found, recipe, without_test_files, how) -> None:
     with pytest.raises(UserError, match="a search with another vary was begun there"):
         tune(recipe, without_test_files, ["detector.bands=4,8"], found[1].folder, **how)
@@ -99,6 +122,9 @@ def test_another_search_in_the_folder_is_refused(found, recipe, without_test_fil
         (["detector.bands=4,8", "detector.bands=4,9"], "synthetic", "stands twice"),
         ([], "synthetic", "at least one setting with --vary"),
         (["detector.bandz=4,8"], "synthetic", "bandz"),
+        (["detector.bands=4,-3"], "synthetic", "detector.bands is -3"),
+        (["detector.bands=4..16.5"], "synthetic", "should be a valid integer"),
+        (["detector.bands=4,8", "preprocessing.size=[32,32],[32]"], "synthetic", "preprocessing.size"),
         (["detector.bands=4,8"], "auroc", "chosen without labels"),
         (["detector.bands=4,8"], "held-out", "another loss"),
     ],

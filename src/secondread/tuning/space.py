@@ -73,6 +73,13 @@ class Varied:
             return trial.suggest_int(self.key, self.low, self.high, log=self.logarithmic)
         return trial.suggest_float(self.key, self.low, self.high, log=self.logarithmic)
 
+    def samples(self) -> tuple[Any, ...]:
+        """Its values; of a range both ends and one between, such as may be drawn."""
+        if self.values:
+            return self.values
+        between = self.low + 0.381966 * (self.high - self.low)
+        return self.low, int(between) if isinstance(self.low + self.high, int) else between, self.high
+
     def said(self) -> str:
         """As `parse` takes it."""
         if self.values:

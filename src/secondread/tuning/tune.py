@@ -28,8 +28,11 @@ from secondread.wording.extras import install_command
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.trial import FrozenTrial
 
 PLAN, TRIALS, BEST, TABLE = "tune.json", "trials.log", "best.yaml", "trials.csv"
+INSTEAD = "instead"
+"""Attribute of a trial: the number of the failed one that it does again."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def tune(
     if warned := caution(objective, recipe, anomalies):
         say(f"warning: {warned}", shown=progress)
     for one in varied:
-        _with_values(recipe, {one.key: one.values[0] if one.values else one.low})
+        _refuse_value(recipe, one, [other for other in varied if other is not one])
     with output_folder(out, "tune"):
         _begin(out, recipe, rows, varied, objective, anomalies, seed)
         search = _Search(
@@ -131,6 +134,23 @@ def _with_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
     changed = Recipe.from_mapping(recipe.model_dump(mode="json"), source="--vary", set=settings)
     build_detector(changed, pretrained=False, source="--vary")
     return changed
+
+
+def _refuse_value(recipe: Recipe, one: Varied, others: Sequence[Varied]) -> None:
+    """UserError for a value of this setting that the recipe takes with no value of the others."""
+    beside: list[dict[str, Any]] = [{}]
+    beside += [{other.key: value} for other in others for value in other.samples()]
+    for value in one.samples():
+        refused: UserError | None = None
+        for given in beside:
+            try:
+                _with_values(recipe, {one.key: value, **given})
+                break
+            except UserError as error:
+                refused = refused or error
+        else:
+            assert refused is not None
+            raise refused
 
 
 def _begin(
@@ -184,7 +204,8 @@ class _Search:
         return self._written(ended)
 
     def _study(self) -> Study:
-        """The study in the folder, with the trial that a stop cut short put first in line again."""
+        """The study in the folder, with the trial that a stop cut short put first in line again, and after it
+        those that failed: what they lacked may be there now."""
         import optuna
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
@@ -195,7 +216,11 @@ class _Search:
         )
         for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            study.enqueue_trial(trial.params)
+            study.enqueue_trial(trial.params, user_attrs=_instead(trial))
+        queued = _replaced(study)
+        for trial in study.get_trials(deepcopy=False):
+            if trial.user_attrs.get("ended") and trial.value is None and trial.number not in queued:
+                study.enqueue_trial(trial.params, user_attrs={INSTEAD: trial.number})
         return study
 
     def _one(self, study: Study, ended: Sequence[Tried], trials: int) -> None:
@@ -244,7 +269,12 @@ class _Search:
 
     @staticmethod
     def _ended(study: Study) -> list[Tried]:
-        trials = [one for one in study.get_trials(deepcopy=False) if one.user_attrs.get("ended")]
+        replaced = _replaced(study)
+        trials = [
+            one
+            for one in study.get_trials(deepcopy=False)
+            if one.user_attrs.get("ended") and one.number not in replaced
+        ]
         return [
             Tried(
                 number, one.user_attrs["values"], one.value, one.user_attrs["seconds"], one.user_attrs["why"]
@@ -262,3 +292,12 @@ class _Search:
         write_whole(self.out / BEST, recipe.to_yaml().encode())
         write_page(self.out / "tune.html", trials, best, self.objective, self.varied)
         return Tuned(recipe, tuple(trials), self.out)
+
+
+def _instead(trial: FrozenTrial) -> dict[str, Any]:
+    return {name: value for name, value in trial.user_attrs.items() if name == INSTEAD}
+
+
+def _replaced(study: Study) -> set[int]:
+    """Numbers of failed trials that others stand in line for, or were done, in place of."""
+    return {one.user_attrs[INSTEAD] for one in study.get_trials(deepcopy=False) if INSTEAD in one.user_attrs}
