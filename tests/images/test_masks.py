@@ -11,6 +11,7 @@ from PIL import Image as Picture
 from secondread.images.image import ImageError
 from secondread.images.masks import mask_on
 from secondread.images.read import read_image
+from secondread.images.write import write_map
 
 SIZE = (14, 12, 9)
 AFFINE = np.array([[-2.0, 0, 0, 30], [0, -2.0, 0, 14], [0, 0, 3.0, -40], [0, 0, 0, 1]])
@@ -180,3 +181,28 @@ def test_a_mask_of_unevenly_spaced_slices_lies_where_the_slices_lie(tmp_path, ma
         fine[tuple(np.round(series.geometry.position(index) + 15).astype(int))] = 1
     found = placed(volume(tmp_path / "m.nii", fine, affine), series)
     assert {tuple(map(int, index)) for index in np.argwhere(found)} == marked
+
+
+@pytest.mark.parametrize("direction", [[1, 0, 0, 0, 1, 0], [1, 0, 0, 0, 0, -1], [0, 1, 0, 0, 0, -1]])
+def test_a_mask_of_one_slice_fits_a_series_of_one(tmp_path, make_dicom, direction):
+    path = make_dicom(
+        np.zeros((6, 7), np.int16),
+        "series/1.dcm",
+        SeriesInstanceUID="1.2",
+        ImagePositionPatient=[5, 6, 7],
+        ImageOrientationPatient=direction,
+        PixelSpacing=[1, 2],
+    )
+    series = read_image(path.parent)
+    assert series.rank == 3
+    marked = np.zeros(series.size, np.uint8)
+    marked[np.unravel_index([3, 11, 30], series.size)] = 1
+    written = write_map(
+        tmp_path / "m", series.geometry.to_file_axes(marked.astype(np.float32)), series.geometry
+    )
+    assert np.array_equal(placed(written, series), marked == 1)
+    elsewhere = nibabel.load(written)
+    elsewhere.affine[:3, 3] += 20
+    volume(tmp_path / "elsewhere.nii.gz", np.asarray(elsewhere.dataobj), elsewhere.affine)
+    with pytest.raises(ImageError, match="lies elsewhere"):
+        placed(tmp_path / "elsewhere.nii.gz", series)

@@ -30,6 +30,8 @@ def mask_on(mask: Image, geometry: Geometry, size: tuple[int, ...], image: str) 
     on the image.
     """
     marked = np.any(mask.pixels != 0, axis=0)
+    if marked.ndim == 2 and len(size) == 3 and 1 in size and mask.geometry.affine is not None:
+        marked = marked[..., np.newaxis]  # one slice, which is read as a picture
     if marked.ndim != len(size):
         raise ImageError(mask.source, f"a mask of rank {marked.ndim} for an image of rank {len(size)}")
     if same_grid(mask.geometry, mask.size, geometry, size):
