@@ -52,6 +52,17 @@ def test_values_are_placed_on_the_image() -> None:
     torch.testing.assert_close(placed, torch.ones(1, 1, 64, 48))
 
 
+def test_cells_in_padding_have_the_lowest_value_of_the_image() -> None:
+    maps = maps_of(strides=(16,))
+    values = torch.tensor([[3.0, 2.0, 99.0]] * 4)[None, None]
+    valid = torch.ones(1, 1, 64, 48, dtype=torch.bool)
+    valid[..., 32:] = False
+    expected = maps.place(torch.tensor([[3.0, 2.0, 2.0]] * 4)[None, None], 0, smoothing=2.0)
+    torch.testing.assert_close(maps.place(values, 0, smoothing=2.0, valid=valid), expected)
+    everywhere = torch.ones_like(valid)
+    assert torch.equal(maps.place(values, 0, valid=everywhere), maps.place(values, 0))
+
+
 def test_an_even_neighbourhood_and_an_encoder_that_learns_are_refused() -> None:
     with pytest.raises(ValidationError, match="should be odd"):
         FeatureMapsSettings(neighbourhood=4)

@@ -74,7 +74,7 @@ def test_padding_does_not_count(image_score):
     images = blobs(2, (32, 32))
     valid = torch.ones(2, 1, 32, 32, dtype=torch.bool)
     valid[..., 16:] = False
-    shown = score(detector, images).maps["distance"][..., :16].flatten(1)
+    shown = score(detector, images, valid).maps["distance"][..., :16].flatten(1)
     expected = {
         "max": shown.amax(dim=1),
         "mean": shown.mean(dim=1),

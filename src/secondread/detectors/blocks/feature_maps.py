@@ -93,24 +93,45 @@ class FeatureMaps(nn.Module):
         ]
         return brought[0] if len(brought) == 1 else torch.cat(brought, dim=1)
 
-    def place(self, values: Tensor, level: int, *, smoothing: float = 0.0) -> Tensor:
+    def place(
+        self, values: Tensor, level: int, *, smoothing: float = 0.0, valid: Tensor | None = None
+    ) -> Tensor:
         """Values `[N, 1, *grid]` of that level's cells on the image's grid, `[N, 1, *size]`, interpolated
-        between the cells' centres and blurred by a Gaussian of `smoothing` pixels."""
-        return gaussian_blur(place(values.float(), self.cells[level], self.size), smoothing)
+        between the cells' centres and blurred by a Gaussian of `smoothing` pixels. With a batch's `valid`,
+        cells in padding have the image's lowest value elsewhere, so that what a detector thinks of padding
+        does not come into the image by interpolation and blur."""
+        shown = values.float()
+        there = self.valid(valid, level)
+        if there is not None:
+            lowest = shown.masked_fill(~there, torch.inf).flatten(1).amin(dim=1)
+            shown = torch.where(there, shown, lowest.view(-1, *[1] * (shown.dim() - 1)))
+        return gaussian_blur(place(shown, self.cells[level], self.size), smoothing)
 
-    def summed(self, values: Iterable[tuple[int, Tensor]], *, smoothing: float = 0.0) -> Tensor:
+    def summed(
+        self,
+        values: Iterable[tuple[int, Tensor]],
+        *,
+        smoothing: float = 0.0,
+        valid: Tensor | None = None,
+    ) -> Tensor:
         """Values `[N, 1, *grid]` of several levels, each with its level's number, at their places on the
-        image's grid, added up and blurred: `[N, 1, *size]`."""
-        return gaussian_blur(self._placed(values).sum(dim=0), smoothing)
+        image's grid (`place`), added up and blurred: `[N, 1, *size]`."""
+        return gaussian_blur(self._placed(values, valid).sum(dim=0), smoothing)
 
-    def mean(self, values: Iterable[tuple[int, Tensor]], *, smoothing: float = 0.0) -> Tensor:
+    def mean(
+        self,
+        values: Iterable[tuple[int, Tensor]],
+        *,
+        smoothing: float = 0.0,
+        valid: Tensor | None = None,
+    ) -> Tensor:
         """The same, the mean over the levels in place of their sum."""
-        return gaussian_blur(self._placed(values).mean(dim=0), smoothing)
+        return gaussian_blur(self._placed(values, valid).mean(dim=0), smoothing)
 
     def averaged(self, layer_map: Tensor) -> Tensor:
         """The mean over the neighbourhood, of the positions of it that lie on the map."""
         return neighbourhood_mean(layer_map, self.neighbourhood)
 
-    def _placed(self, values: Iterable[tuple[int, Tensor]]) -> Tensor:
+    def _placed(self, values: Iterable[tuple[int, Tensor]], valid: Tensor | None) -> Tensor:
         """`[levels, N, 1, *size]`."""
-        return torch.stack([self.place(own, level) for level, own in values])
+        return torch.stack([self.place(own, level, valid=valid) for level, own in values])

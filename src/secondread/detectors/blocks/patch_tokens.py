@@ -77,9 +77,10 @@ class PatchTokens(nn.Module):
         seen = None if there is None else self._on_grid(there)
         return self.settings.pooled(self._on_grid(distances), seen)
 
-    def placed(self, distances: Tensor) -> Tensor:
-        """Distances `[N, positions]` on the image's grid, blurred: `[N, 1, *size]`."""
-        return self.maps.place(self._on_grid(distances), 0, smoothing=self.settings.smoothing)
+    def placed(self, distances: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Distances `[N, positions]` on the image's grid, blurred: `[N, 1, *size]` (`FeatureMaps.place`)."""
+        smoothing = self.settings.smoothing
+        return self.maps.place(self._on_grid(distances), 0, smoothing=smoothing, valid=valid)
 
     def _on_grid(self, values: Tensor) -> Tensor:
         return values.view(len(values), 1, *self.grid)

@@ -200,7 +200,9 @@ class Classic(Detector):
         scores = scores.view(-1, 1, *self.maps.grids[0])
         value = self.settings.pooled(scores, self.maps.valid(batch.valid, 0))
         smoothing = self.settings.smoothing
-        return self.one_part(value, self.maps.place(scores, 0, smoothing=smoothing) if maps else None)
+        if not maps:
+            return self.one_part(value)
+        return self.one_part(value, self.maps.place(scores, 0, smoothing=smoothing, valid=batch.valid))
 
     def map_mixture(self) -> Mixture | None:
         return None if self.maps is None else Mixture({self.part: 1.0}, scaled=False)

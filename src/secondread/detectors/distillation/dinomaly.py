@@ -155,7 +155,9 @@ class Dinomaly(Detector):
             for target, own in zip(targets, self._restored(targets), strict=True)
         ]
         mean = torch.stack(distances).mean(dim=0)
-        anomaly_map = self.maps.summed([(self.level, mean)], smoothing=self.settings.smoothing)
+        anomaly_map = self.maps.summed(
+            [(self.level, mean)], smoothing=self.settings.smoothing, valid=batch.valid
+        )
         value = self.settings.pooled(anomaly_map, batch.valid)
         return self.one_part(value, anomaly_map if maps else None)
 

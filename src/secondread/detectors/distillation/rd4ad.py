@@ -90,7 +90,9 @@ class RD4AD(Detector):
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         teacher = self.maps.of(batch)
         distances = map(cosine_distance_map, teacher, self._rebuilt(teacher))
-        anomaly_map = self.maps.summed(enumerate(distances), smoothing=self.settings.smoothing)
+        anomaly_map = self.maps.summed(
+            enumerate(distances), smoothing=self.settings.smoothing, valid=batch.valid
+        )
         value = self.settings.pooled(anomaly_map, batch.valid)
         return self.one_part(value, anomaly_map if maps else None)
 

@@ -138,7 +138,9 @@ class ReContrast(Detector):
         pairs = chain(zip(frozen, of_own, strict=True), zip(own, of_frozen, strict=True))
         distances = [cosine_distance_map(target, student) for target, student in pairs]
         levels = [*range(len(own)), *range(len(own))]
-        anomaly_map = self.maps.summed(zip(levels, distances, strict=True), smoothing=self.settings.smoothing)
+        anomaly_map = self.maps.summed(
+            zip(levels, distances, strict=True), smoothing=self.settings.smoothing, valid=batch.valid
+        )
         value = self.settings.pooled(anomaly_map, batch.valid)
         return self.one_part(value, anomaly_map if maps else None)
 

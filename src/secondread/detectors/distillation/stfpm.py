@@ -102,7 +102,10 @@ class STFPM(Detector):
     def map_of(self, batch: Batch) -> Tensor:
         pairs = zip(self.maps.of(batch), self._followed(batch.images), strict=True)
         levels = torch.stack(
-            [self.maps.place(2 * cosine_distance_map(*pair), level) for level, pair in enumerate(pairs)]
+            [
+                self.maps.place(2 * cosine_distance_map(*pair), level, valid=batch.valid)
+                for level, pair in enumerate(pairs)
+            ]
         )
         combined = levels.prod(dim=0) if self.settings.combine == "product" else levels.sum(dim=0)
         return gaussian_blur(combined, self.settings.smoothing)

@@ -309,7 +309,7 @@ class MutualScoring(Detector):
             patches = self._patches(own, valid, level)[0]
             scores = reference(patches, self.patients, left_out, self.settings.share, self.cells[level])
             shown.append((level, scores.view(1, 1, *self.maps.grids[level])))
-        anomaly_map = self.maps.mean(shown, smoothing=self.settings.smoothing)
+        anomaly_map = self.maps.mean(shown, smoothing=self.settings.smoothing, valid=valid)
         return self.settings.pooled(anomaly_map, valid)[0], anomaly_map
 
 

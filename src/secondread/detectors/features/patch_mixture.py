@@ -133,7 +133,7 @@ class PatchMixture(Detector):
             found = mixture.mahalanobis(rows)
         distances = found.view(patches.shape[:2])
         value = self.tokens.judged(distances, there)
-        return self.one_part(value, self.tokens.placed(distances) if maps else None)
+        return self.one_part(value, self.tokens.placed(distances, batch.valid) if maps else None)
 
     def notes(self) -> tuple[str, ...]:
         used = int(self.patches_of_normals.kept.sum())

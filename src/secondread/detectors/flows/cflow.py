@@ -138,10 +138,10 @@ class CFlow(Detector):
         maps_of, likelihoods = self.normalised.maps, list(enumerate(self._likelihoods(batch)))
         if self.settings.form == "exp":
             shown = [(level, 1 - torch.exp(own - self.highest[level])) for level, own in likelihoods]
-            anomaly_map = maps_of.summed(shown, smoothing=self.settings.smoothing)
+            anomaly_map = maps_of.summed(shown, smoothing=self.settings.smoothing, valid=batch.valid)
         else:
             shown = [(level, -own) for level, own in likelihoods]
-            anomaly_map = maps_of.mean(shown, smoothing=self.settings.smoothing)
+            anomaly_map = maps_of.mean(shown, smoothing=self.settings.smoothing, valid=batch.valid)
         value = self.settings.pooled(anomaly_map, batch.valid)
         return self.one_part(value, anomaly_map if maps else None)
 

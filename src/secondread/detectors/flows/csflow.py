@@ -116,7 +116,9 @@ class CSFlow(Detector):
         if by_scales and not maps:
             return self.one_part(self._mean(batch, values))
         shown = values if self.settings.map_scales == "all" else values[:1]
-        anomaly_map = self.normalised.maps.mean(enumerate(shown), smoothing=self.settings.smoothing)
+        anomaly_map = self.normalised.maps.mean(
+            enumerate(shown), smoothing=self.settings.smoothing, valid=batch.valid
+        )
         value = self._mean(batch, values) if by_scales else self.settings.pooled(anomaly_map, batch.valid)
         return self.one_part(value, anomaly_map if maps else None)
 

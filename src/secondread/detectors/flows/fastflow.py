@@ -140,7 +140,7 @@ class FastFlow(Detector):
                 case "density":
                     values = -log_density / z.shape[1]
             shown.append((level, values))
-        anomaly_map = self.normalised.maps.mean(shown, smoothing=self.settings.smoothing)
+        anomaly_map = self.normalised.maps.mean(shown, smoothing=self.settings.smoothing, valid=batch.valid)
         value = self.settings.pooled(anomaly_map, batch.valid)
         return self.one_part(value, anomaly_map if maps else None)
 

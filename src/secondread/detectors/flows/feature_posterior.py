@@ -142,7 +142,9 @@ class FeaturePosterior(Detector):
         parts = {name: Part(self.settings.pooled(values, valid)) for name, values in found.items()}
         if not maps:
             return Scores(parts)
-        placed = self.maps.place(found["posterior"], self.settings.grid, smoothing=self.settings.smoothing)
+        placed = self.maps.place(
+            found["posterior"], self.settings.grid, smoothing=self.settings.smoothing, valid=batch.valid
+        )
         return Scores(parts, {"posterior": placed})
 
     def strangeness(self, batch: Batch, noise: ScoringNoise) -> Tensor:

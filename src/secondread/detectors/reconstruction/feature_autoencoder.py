@@ -109,7 +109,7 @@ class FeatureAutoencoder(Detector):
 
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         found = self.dissimilarity(self.features(batch))
-        anomaly_map = self.maps.place(found, 0, smoothing=self.settings.smoothing)
+        anomaly_map = self.maps.place(found, 0, smoothing=self.settings.smoothing, valid=batch.valid)
         value = self.settings.pooled(anomaly_map, self._counted(batch))
         return self.one_part(value, anomaly_map if maps else None)
 

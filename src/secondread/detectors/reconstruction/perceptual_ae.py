@@ -114,7 +114,7 @@ class PerceptualAE(ReconstructionDetector):
             x = one_sided(x, rebuilt, self.settings.residual)
             levels = self.distances(self.seen((x + 1) / 2), rebuilt)
         value = self.over_cells(levels, batch.valid)
-        return self.one_part(value, self.maps.mean(enumerate(levels)) if maps else None)
+        return self.one_part(value, self.maps.mean(enumerate(levels), valid=batch.valid) if maps else None)
 
     @classmethod
     def tiny(cls, rank: int) -> Tiny:
