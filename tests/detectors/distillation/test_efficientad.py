@@ -135,6 +135,17 @@ def test_padding_does_not_count():
     )
 
 
+def test_padding_of_auxiliary_images_is_no_part_of_the_penalty():
+    detector, normal, auxiliary = make(), Batch(blobs(3, SIZE)), blobs(3, SIZE, seed=4)
+    valid = torch.ones(3, 1, *SIZE, dtype=torch.bool)
+    valid[..., 20:] = False
+    foreign = Batch(auxiliary, valid)
+    with torch.no_grad():
+        both = detector.loss({"normal": normal, "auxiliary": foreign}, torch.Generator().manual_seed(0))
+        silent = detector.student(auxiliary).chunk(2, dim=1)[0].square()
+    torch.testing.assert_close(both["penalty"], silent[..., :5].mean())
+
+
 def test_images_smaller_than_a_patch_are_refused_without_padding():
     with pytest.raises(ValueError, match="need images of 33 pixels or more along each axis, not 32"):
         make(padding=False)

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from secondread.detectors.contract import Batch, ScoringNoise
@@ -23,3 +24,10 @@ def test_a_volume_is_as_abnormal_as_its_worst_cube() -> None:
     assert len(cubes) == 8
     assert torch.allclose(found.parts["reconstruction"].values, errors.max(), atol=1e-5)
     assert found.maps["reconstruction"].shape == volume.shape
+
+
+def test_sizes_of_the_shared_network_are_refused_and_its_defaults_are_read() -> None:
+    with pytest.raises(ValueError, match="network is not used by patch-ae; set widths and code in its place"):
+        PatchAESettings(network={"latent": 4})
+    whole = PatchAESettings(widths=(2,)).model_dump()
+    assert PatchAESettings.model_validate(whole).widths == (2,)

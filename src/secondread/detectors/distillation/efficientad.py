@@ -202,8 +202,9 @@ class EfficientAD(Detector):
         valid = self._valid(batch)
         terms = {"hardest": self._hardest(self._differences(batch.images)[0], valid)}
         if AUXILIARY in batches and self.settings.penalty:
-            foreign = self._halves(batches[AUXILIARY].images)[0]
-            terms["penalty"] = self.settings.penalty * foreign.square().mean()
+            foreign = batches[AUXILIARY]
+            silent = mean_over(self._halves(foreign.images)[0].square(), self._valid(foreign)).mean()
+            terms["penalty"] = self.settings.penalty * silent
         lit = changed_light(batch.images, self.settings.light, generator)
         restored = self.autoencoder(lit).float()
         terms["autoencoder"] = mean_over((self._described(lit) - restored).square(), valid).mean()

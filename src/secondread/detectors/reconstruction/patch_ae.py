@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
-from secondread.detectors.blocks.reconstruction import ReconstructionDetector, ReconstructionSettings
+from secondread.detectors.blocks.reconstruction import (
+    NetworkSettings,
+    ReconstructionDetector,
+    ReconstructionSettings,
+)
 from secondread.detectors.contract import Tiny
 from secondread.detectors.detector_settings import StageSettings
 from secondread.networks.autoencoders.patch_autoencoder import PatchAutoencoder
@@ -15,12 +19,19 @@ from secondread.settings.base import Width
 
 
 class PatchAESettings(ReconstructionSettings):
-    """`network` is not used: `widths` has the channels of each halving, and `code` those of the code, which
-    keeps its place (no linear layer), so that patches may have any size that halves so often."""
+    """`network` is not used, and refused where it is set: `widths` has the channels of each halving, and
+    `code` those of the code, which keeps its place (no linear layer), so that patches may have any size that
+    halves so often."""
 
     name: Literal["patch-ae"] = "patch-ae"
     widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=6)] = (16, 32, 64)
     code: Width = 32
+
+    @model_validator(mode="after")
+    def _no_shared_network(self) -> Self:
+        if self.network != NetworkSettings():
+            raise ValueError("network is not used by patch-ae; set widths and code in its place")
+        return self
 
 
 class PatchAE(ReconstructionDetector):

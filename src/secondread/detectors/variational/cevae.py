@@ -35,7 +35,8 @@ class CeVAE(VAE):
 
     Sources: D. Zimmerer, S. A. A. Kohl, J. Petersen, F. Isensee, K. H. Maier-Hein, Context-encoding
     variational autoencoder for unsupervised anomaly detection, 2018; the authors' code (MIC-DKFZ/mood), whose
-    counts and sides are these.
+    counts and sides are these; there the second of two squares takes the first one's place, here both are
+    erased.
     """
 
     Settings = CeVAESettings

@@ -84,8 +84,8 @@ class PatchTeachers(nn.Module):
         L_c = sum over i < j of (correlation of dimensions i and j of T(a) over the batch)²
 
     each with its weight, means over the patches a of a batch. D is a linear layer, needed for learning alone.
-    Patches come from random places, at scales at which `across` of them lie side by side in the image's
-    shorter side, uniformly.
+    Patches come from random places, padding among them, at scales at which `across` of them lie side by side
+    in the image's shorter side, uniformly.
 
     They learn from the recipe's auxiliary images (`cohorts.auxiliary`), natural ones in the paper, and from
     the normals themselves where there are none.
