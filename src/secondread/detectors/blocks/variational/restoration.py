@@ -64,6 +64,9 @@ def restored(
     differences of neighbours along each axis. Padding stays as it is. Nothing is drawn, so that
     an image's restoration is its own.
 
+    Steps have one length, and TV has a kink where neighbours have changed alike: x goes to and fro there by
+    some multiples of rate * weight, and the sum of energy and TV may end above its start.
+
     Sources: S. You, K. C. Tezcan, X. Chen, E. Konukoglu, Unsupervised lesion detection via image restoration
     with a normative prior, MIDL 2019; steps, rate and the other form of TV as in C. Baur et al., Autoencoders
     for unsupervised anomaly segmentation in brain MR images, Medical Image Analysis 2021.
