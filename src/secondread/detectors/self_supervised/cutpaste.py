@@ -51,7 +51,9 @@ class CutPasteSettings(DetectorSettings):
         "encoder.layer empty = its last level",
     )
     anomalies: AnyAnomalySettings = Field(
-        PastedSettings(), description="what is drawn; each variant of the kind is a class"
+        PastedSettings(),
+        description="what is drawn; each variant of the kind is a class, and is drawn into every image, "
+        "whatever `share` says",
     )
     head: Annotated[tuple[Width, ...], Field(max_length=64)] = Field(
         (*[512] * 8, 128), description="widths of the layers between embedding and classes"
