@@ -9,6 +9,7 @@ from secondread.detectors.contract import Batch
 from secondread.detectors.features.feature_subspace import FeatureSubspace, FeatureSubspaceSettings
 from secondread.errors import UserError
 from secondread.estimators.shrunk_gaussian import samples_in
+from secondread.estimators.subspace import Subspace
 
 RANDOM = EncoderSettings(name="resnet18", weights="random")
 
@@ -65,6 +66,25 @@ def test_positions_in_padding_are_not_learnt_from():
     detector = make(strides=(4,))
     detector.collect({"normal": Batch(blobs(20, (32, 32)), valid)})
     assert samples_in(detector.sums[0]) == 20 * 8 * 4
+
+
+def test_what_lies_in_padding_does_not_reach_the_map(monkeypatch):
+    detector = make(strides=(4,), smoothing=2.0)
+    fit(detector, blobs(8, (32, 32)))
+    valid = torch.ones(1, 1, 32, 32, dtype=torch.bool)
+    valid[..., 16:] = False
+    outside = (torch.arange(64) % 8 >= 4).float()
+    plain, strange = Subspace.forward, [0.0]
+
+    def forward(self, x):
+        return plain(self, x) + (strange[0] * outside if len(x) == 64 else 0.0)
+
+    monkeypatch.setattr(Subspace, "forward", forward)
+    shown = []
+    for amount in (0.0, 1e3):
+        strange[0] = amount
+        shown.append(score(detector, blobs(1, (32, 32), seed=3), valid).maps["level_1"])
+    torch.testing.assert_close(*shown)
 
 
 def test_the_last_two_levels_that_the_encoder_names_are_taken_without_a_word():

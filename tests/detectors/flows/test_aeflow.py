@@ -149,6 +149,20 @@ def test_pooling_the_likelihood_grows_from_mean_to_maximum(pool):
     assert (value > mean + 1e-4).all() == (pool != "mean")
 
 
+def test_what_lies_in_padding_does_not_reach_the_map():
+    detector, images = conv(map="likelihood"), blobs(2, (32, 32))
+    valid = torch.ones(2, 1, 32, 32, dtype=torch.bool)
+    valid[..., 16:] = False
+    z, log, nats = detector._flow(Batch(images))
+    shown = []
+    for amount in (0.0, 1e3):
+        nats[..., 4:] += amount
+        with torch.no_grad():
+            found = detector.scores_of(Batch(images, valid), z, log, nats / 8, maps=True)
+        shown.append(found.maps["likelihood"])
+    torch.testing.assert_close(*shown)
+
+
 def test_padding_is_left_out_of_parts():
     detector = conv()
     images = blobs(2, (32, 32))

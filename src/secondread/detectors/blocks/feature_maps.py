@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from secondread.detectors.blocks.encoder_settings import STRIDES, build_encoder, encoder_kind, refuse_learning
 from secondread.detectors.blocks.pooled_features import LevelsSettings
-from secondread.detectors.blocks.valid_positions import valid_on
+from secondread.detectors.blocks.valid_positions import lowest_in_padding, valid_on
 from secondread.detectors.contract import Batch
 from secondread.networks.by_rank import neighbourhood_mean
 from secondread.networks.cells import place, resample
@@ -100,11 +100,7 @@ class FeatureMaps(nn.Module):
         between the cells' centres and blurred by a Gaussian of `smoothing` pixels. With a batch's `valid`,
         cells in padding have the image's lowest value elsewhere, so that what a detector thinks of padding
         does not come into the image by interpolation and blur."""
-        shown = values.float()
-        there = self.valid(valid, level)
-        if there is not None:
-            lowest = shown.masked_fill(~there, torch.inf).flatten(1).amin(dim=1)
-            shown = torch.where(there, shown, lowest.view(-1, *[1] * (shown.dim() - 1)))
+        shown = lowest_in_padding(values.float(), self.valid(valid, level))
         return gaussian_blur(place(shown, self.cells[level], self.size), smoothing)
 
     def summed(

@@ -23,6 +23,15 @@ def valid_on(valid: Tensor | None, size: tuple[int, ...]) -> Tensor | None:
     return share >= most.clamp_max(0.5)
 
 
+def lowest_in_padding(values: Tensor, there: Tensor | None) -> Tensor:
+    """`[N, 1, *S]` with each image's lowest value in the place of those that are not `there`, of that shape
+    and one at least (None = all): before interpolation and blur, which would bring them into the image."""
+    if there is None:
+        return values
+    lowest = values.masked_fill(~there, torch.inf).flatten(1).amin(dim=1)
+    return torch.where(there, values, lowest.view(-1, *[1] * (values.dim() - 1)))
+
+
 def foreground_of(images: Tensor, valid: Tensor | None, above: float | None) -> Tensor | None:
     """bool `[N, 1, *S]`: what is valid and, where `above` is given, has a sum over channels above it; None
     where all is."""

@@ -15,7 +15,7 @@ from secondread.detectors.blocks.encoder_settings import (
     refuse_learning,
 )
 from secondread.detectors.blocks.pooled_features import Grids, LevelsSettings, pooled_to_cells, refuse_finer
-from secondread.detectors.blocks.valid_positions import valid_on
+from secondread.detectors.blocks.valid_positions import lowest_in_padding, valid_on
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -153,7 +153,7 @@ class FeatureSubspace(Detector):
             name: Part(subspace(x))
             for name, subspace, x in zip(self.pooled, self._of_score(), rows, strict=True)
         }
-        return Scores(parts, self._placed(found) if maps else {})
+        return Scores(parts, self._placed(found, batch.valid) if maps else {})
 
     def mixture(self) -> Mixture:
         return Mixture(dict.fromkeys(self.pooled, 1.0))
@@ -187,12 +187,13 @@ class FeatureSubspace(Detector):
             for side in self.settings.grids
         ]
 
-    def _placed(self, maps: Sequence[Tensor]) -> dict[str, Tensor]:
+    def _placed(self, maps: Sequence[Tensor], valid: Tensor | None) -> dict[str, Tensor]:
         """The distance at each position on the image's grid, `[N, 1, *size]`, of each level."""
         placed = {}
         for name, subspace, h, cells in zip(self.places, self._of_places(), maps, self.cells, strict=True):
             rows = h.movedim(1, -1)
             distance = subspace(rows.flatten(0, -2)).view(rows.shape[:-1])[:, None]
+            distance = lowest_in_padding(distance, valid_on(valid, tuple(distance.shape[2:])))
             placed[name] = gaussian_blur(place(distance, cells, self.size), self.settings.smoothing)
         return placed
 

@@ -17,7 +17,7 @@ from secondread.detectors.blocks.encoder_settings import (
     encoder_ranks,
 )
 from secondread.detectors.blocks.feature_flow import FlowSettings, NormalisationSettings
-from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
+from secondread.detectors.blocks.valid_positions import highest_over, lowest_in_padding, mean_over, valid_on
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -270,7 +270,7 @@ class AEFlow(Detector):
         if maps and self.settings.map != "likelihood":
             shown["residual"] = residual
         if maps and self.settings.map != "residual":
-            shown["likelihood"] = place(per_channel, self.cells[-1], self.size)
+            shown["likelihood"] = place(lowest_in_padding(per_channel, positions), self.cells[-1], self.size)
         return Scores(
             {
                 name: Part(v, "two" if name in self.settings.two_tailed else "upper")
