@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from secondread.images.image import Geometry, Image, ImageError
 from secondread.images.source import digest_of
+from secondread.wording.numbers import count
 
 CHANNELS = (1, 3)
 """Of a grey and of a colour image."""
@@ -50,7 +51,10 @@ def _refuse_channels(source: str, shape: Sequence[int], rank: int, files: int) -
     if shape[-1] in CHANNELS:
         advice = f"its last axis seems to be the channels: move it with np.moveaxis(images, -1, {-rank - 1})"
     elif rank == 2:
-        advice = "a stack of slices is a volume: take a recipe for volumes, or give each slice as an image"
+        advice = (
+            "a stack of slices is a volume: take a recipe for volumes (rank=3 of manifest_of_arrays), or "
+            "give each slice as an image"
+        )
     else:
         advice = f"give [C, *spatial] with C 1 or 3{f' or {files}' if files > 1 else ''}"
     raise ImageError(source, f"{shape[0]} channels in an image of shape {tuple(shape)}", advice)
@@ -61,8 +65,8 @@ def _refuse_thin(source: str, shape: Sequence[int], rank: int) -> None:
     if rank == 3 and shape[0] in CHANNELS:
         raise ImageError(
             source,
-            f"an image of shape {tuple(shape)} may be a volume of {shape[0]} slices or a picture with its "
-            "channels",
+            f"an image of shape {tuple(shape)} may be a volume of {count(shape[0], 'slice')} or a picture "
+            "with its channels",
             f"give a volume as [1, {', '.join(map(str, shape))}], and pictures to a recipe for pictures",
         )
 

@@ -81,6 +81,8 @@ def holed() -> np.ndarray:
         (np.zeros((3, 8, 8, 3)), {}, "np.moveaxis\\(images, -1, -3\\)"),
         (np.zeros((3, 64, 8, 8)), {}, "64 channels.*a recipe for volumes"),
         (np.zeros((3, 3, 8, 8)), {"rank": 3}, "may be a volume of 3 slices or a picture"),
+        (np.zeros((3, 1, 8, 8)), {"rank": 3}, "may be a volume of 1 slice or a picture"),
+        (np.zeros((3, 9, 8, 8)), {}, "recipe for volumes \\(rank=3 of manifest_of_arrays\\)"),
         ([np.zeros((3, 8, 8))], {"rank": 3}, "may be a volume of 3 slices"),
         (np.zeros((3, 5, 8, 8, 8)), {"rank": 3}, "give \\[C, \\*spatial\\] with C 1 or 3"),
         (np.zeros((0, 8, 8)), {}, "at least one array"),

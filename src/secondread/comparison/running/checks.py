@@ -13,6 +13,7 @@ from secondread.fitting.checks.problem import Problem, found, refuse
 from secondread.recipes.outside_code import allow_code_of
 from secondread.recipes.recipe import Recipe
 from secondread.wording.lists import few
+from secondread.wording.numbers import count
 
 Check = Callable[[Recipe, str], list[Problem]]
 """Problems of one fit, from its recipe and what messages call it."""
@@ -82,12 +83,13 @@ def outline_of(plan: Plan, look: Look, folder: Path) -> list[str]:
         recipe = plan.recipe(Run(method.name, plan.seeds[0]))
         detector, cohorts = second_look(recipe, plan.manifest, look, source=method.source)
         sizes = {name: len(getattr(cohorts, name)) for name in (*PARTS, "auxiliary")}
-        prepared, count = recipe.preprocessing, sum(sizes.values())
+        prepared, images = recipe.preprocessing, sum(sizes.values())
         numbers = sum(value.numel() for value in detector.state_dict().values())
         lines += [
             f"{method.name}: {', '.join(f'{size:,} {name}' for name, size in sizes.items() if size)}, as "
             f"{times((prepared.channels, *prepared.size))} (up to "
-            f"{in_words(bytes_of_images(prepared, count))} on disk); {numbers:,} numbers in the detector",
+            f"{in_words(bytes_of_images(prepared, images))} on disk); "
+            f"{count(numbers, 'number')} in the detector",
             *(
                 f"  {line}"
                 for line in stage_lines(
