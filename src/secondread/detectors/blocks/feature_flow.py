@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from secondread.detectors.blocks.feature_maps import FeatureMaps
@@ -88,6 +88,16 @@ class NormalisationSettings(Settings):
         if generator is None or not self.noise:
             return h
         return h + self.noise * torch.randn(h.shape, generator=generator, device=generator.device).to(h)
+
+
+def _without_noise(settings: NormalisationSettings) -> NormalisationSettings:
+    if settings.noise:
+        raise ValueError("noise is not used here: no flow trains on these features")
+    return settings
+
+
+NormalisationWithoutNoise = Annotated[NormalisationSettings, AfterValidator(_without_noise)]
+"""Of detectors that have no flow."""
 
 
 class NormalisedMaps(nn.Module):

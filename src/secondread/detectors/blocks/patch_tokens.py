@@ -8,7 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from secondread.detectors.blocks.feature_flow import NormalisationSettings, NormalisedMaps
+from secondread.detectors.blocks.feature_flow import (
+    NormalisationSettings,
+    NormalisationWithoutNoise,
+    NormalisedMaps,
+)
 from secondread.detectors.blocks.feature_maps import FeatureMaps, FeatureMapsSettings
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
 from secondread.detectors.contract import Batch, Batches
@@ -18,7 +22,7 @@ class PatchTokensSettings(FeatureMapsSettings, PooledMapSettings):
     """A base beside `DetectorSettings`. `image_score` and `top_share` are of the patches' distances, not of
     the map's pixels."""
 
-    features: NormalisationSettings = Field(
+    features: NormalisationWithoutNoise = Field(
         NormalisationSettings(standardise="none"),
         description="what each level's map passes before patches are brought to unit length",
     )

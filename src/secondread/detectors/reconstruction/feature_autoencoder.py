@@ -11,7 +11,11 @@ from pydantic import Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn import functional
 
-from secondread.detectors.blocks.feature_flow import NormalisationSettings, NormalisedMaps
+from secondread.detectors.blocks.feature_flow import (
+    NormalisationSettings,
+    NormalisationWithoutNoise,
+    NormalisedMaps,
+)
 from secondread.detectors.blocks.feature_maps import FeatureMaps, FeatureMapsSettings
 from secondread.detectors.blocks.pooled_map import PooledMapSettings
 from secondread.detectors.blocks.valid_positions import mean_over
@@ -28,7 +32,7 @@ DROPOUT: dict[int, type[nn.Module]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 class FeatureAutoencoderSettings(FeatureMapsSettings, PooledMapSettings, DetectorSettings):
     name: Literal["feature-autoencoder"] = "feature-autoencoder"
     image_score: Literal["max", "mean", "top"] = "top"
-    features: NormalisationSettings = Field(
+    features: NormalisationWithoutNoise = Field(
         NormalisationSettings(standardise="none"), description="what each level's map passes first"
     )
     widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=8)] = Field(

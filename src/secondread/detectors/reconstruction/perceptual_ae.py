@@ -9,7 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from secondread.detectors.blocks.feature_flow import NormalisationSettings, NormalisedMaps
+from secondread.detectors.blocks.feature_flow import (
+    NormalisationSettings,
+    NormalisationWithoutNoise,
+    NormalisedMaps,
+)
 from secondread.detectors.blocks.feature_maps import FeatureMaps, FeatureMapsSettings
 from secondread.detectors.blocks.reconstruction import (
     NetworkSettings,
@@ -32,7 +36,7 @@ LEAST = 1e-6
 class PerceptualAESettings(FeatureMapsSettings, ReconstructionSettings):
     name: Literal["perceptual-ae"] = "perceptual-ae"
     network: NetworkSettings = NetworkSettings(hidden=1024)
-    features: NormalisationSettings = Field(
+    features: NormalisationWithoutNoise = Field(
         NormalisationSettings(standardise="channel"),
         description="what each level's map passes before it is compared",
     )
