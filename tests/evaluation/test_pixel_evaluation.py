@@ -3,6 +3,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from made_dicom import dicom_dataset
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from PIL import Image as Picture
 
@@ -93,4 +94,24 @@ def test_a_slice_in_nifti_meets_its_mask_in_another_orientation(tmp_path, lesion
     turn = ornt_transform(io_orientation(AFFINE), axcodes2ornt("ARS"))
     single.as_reoriented(turn).to_filename(mask)
     found = read_map_and_mask(_Pair(perfect_map(tmp_path, image), str(mask), str(image)))
+    assert dice(*found) == 1.0
+
+
+def test_a_map_of_unevenly_spaced_slices_meets_a_mask_of_another_grid(tmp_path):
+    (tmp_path / "series").mkdir()
+    for number, height in enumerate((0, 2, 6, 8, 13)):
+        made = dicom_dataset(
+            np.where(number == 2, np.pad(np.ones((3, 4)), ((2, 7), (5, 3))), 0).astype(np.int16),
+            SeriesInstanceUID="1.2",
+            ImagePositionPatient=[0, 0, height],
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            PixelSpacing=[1, 1],
+        )
+        made.save_as(tmp_path / "series" / f"{number}.dcm", enforce_file_format=True)
+    image = str(tmp_path / "series")
+    mask = np.zeros((12, 12, 16), np.uint8)
+    mask[5:9, 2:5, 6] = 1
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0])
+    nibabel.Nifti1Image(mask, affine).to_filename(tmp_path / "m.nii")
+    found = read_map_and_mask(_Pair(perfect_map(tmp_path, image), str(tmp_path / "m.nii"), image))
     assert dice(*found) == 1.0

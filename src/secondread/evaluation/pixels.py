@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from secondread.evaluation.cases import Failure
 from secondread.evaluation.estimates import Resampling
 from secondread.evaluation.packed_cases import Case, PackedCases
-from secondread.images.image import Geometry, Image, ImageError
+from secondread.images.image import Image, ImageError
 from secondread.images.masks import mask_on, same_grid
 from secondread.images.read import read_image
 from secondread.images.workers.map_in_workers import map_in_workers
 from secondread.images.workers.outcome import Failed
+from secondread.images.write import map_on
 from secondread.metrics.pixel_intervals import pixel_intervals
 from secondread.metrics.pixels import PixelAccumulator, PixelMetrics
 from secondread.packed import Chosen
@@ -125,14 +126,13 @@ def read_map_and_mask(pair: _Pair) -> tuple[NDArray[np.float32], NDArray[np.bool
 
 
 def _on_array(map_: Image, image: Image) -> NDArray[np.float32]:
-    """The map on the image's array grid. Of a volume without positions it was written as columns, rows and
-    slices, under an affine of our own (see `write_map`)."""
-    values = map_.pixels[0].astype(np.float32)
-    geometry: Geometry = image.geometry
-    if values.ndim == 3 and geometry.affine is None:
-        values = geometry.from_file_axes(map_.geometry.to_file_axes(values).transpose(2, 1, 0))
-    elif values.ndim == 3 and not same_grid(map_.geometry, values.shape, geometry, image.size):
+    """The map on the image's array grid. It was written on the even grid of the affine, also where slices
+    lie unevenly too; of a volume without positions under an affine of our own (see `write_map`)."""
+    even = replace(image.geometry, slice_origins=None)
+    placed = map_.rank == 3 and even.affine is not None
+    if placed and not same_grid(map_.geometry, map_.size, even, image.size):
         raise ImageError(map_.source, "the map does not lie on its image's grid", "score again with --maps")
-    if values.shape != image.size:
+    values = map_on(map_, image)
+    if values is None:
         raise ImageError(map_.source, "the map is not of its image's size", "score again with --maps")
     return values
