@@ -127,7 +127,7 @@ def read_map_and_mask(pair: _Pair) -> tuple[NDArray[np.float32], NDArray[np.bool
 
 def _on_array(map_: Image, image: Image) -> NDArray[np.float32]:
     """The map on the image's array grid. It was written on the even grid of the affine, also where slices
-    lie unevenly too; of a volume without positions under an affine of our own (see `write_map`)."""
+    lie unevenly; of a volume without positions under an affine of our own (see `write_map`)."""
     even = replace(image.geometry, slice_origins=None)
     placed = map_.rank == 3 and even.affine is not None
     if placed and not same_grid(map_.geometry, map_.size, even, image.size):
