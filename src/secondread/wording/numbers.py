@@ -25,11 +25,16 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A rate in a sentence, with two digits or three where needed: `5 %`, `0.077 %`, `10.6 %`."""
+    """A rate in a sentence, with two digits or three where needed, of what is left of all where it is nearly all:
+    `5 %`, `0.077 %`, `10.6 %`, `99.99 %`."""
     if value is None or math.isnan(value):
         return NOTHING
     per_cent = 100 * value
-    digits = 1 if per_cent >= 10 or per_cent <= 0 else min(9, 1 - math.floor(math.log10(per_cent)))
+    digits = 1
+    if 0 < per_cent < 10:
+        digits = min(9, 1 - math.floor(math.log10(per_cent)))
+    elif 99 < per_cent < 100:
+        digits = min(9, -math.floor(math.log10(100 - per_cent)))
     text = f"{per_cent:.{digits}f}"
     return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
 
