@@ -25,8 +25,8 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A rate in a sentence, with two digits or three where needed, of what is left of all where it is nearly all:
-    `5 %`, `0.077 %`, `10.6 %`, `99.99 %`."""
+    """A rate in a sentence, with two digits or three where needed, and as many as tell it from all: `5 %`,
+    `0.077 %`, `10.6 %`, `99.99 %`."""
     if value is None or math.isnan(value):
         return NOTHING
     per_cent = 100 * value
