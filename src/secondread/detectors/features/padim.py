@@ -15,7 +15,7 @@ from secondread.detectors.blocks.encoder_settings import (
     layers_of_strides,
     refuse_learning,
 )
-from secondread.detectors.blocks.valid_positions import highest_over, mean_over, valid_on
+from secondread.detectors.blocks.valid_positions import highest_over, lowest_in_padding, mean_over, valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.position_gaussians import PositionGaussians
@@ -52,8 +52,8 @@ class PaDiM(Detector):
     f_p are `dimensions` random channels of several layers' maps, brought to one grid (the finest in the
     paper; others interpolated or averaged, by where their cells look: `networks.cells`); m_p and C_p mean
     and covariance of the normals at p, with 0.01 I added. The map is interpolated between the cells' centres
-    and blurred. Padding enters the Gaussians, as what normals have at that place; at scoring it is 0 in the
-    map and left out of the image score.
+    and blurred. Padding enters the Gaussians, as what normals have at that place; at scoring it has the
+    image's lowest distance in the map, and is left out of the image score.
 
     Fitted in one pass without keeping features (`estimators.position_gaussians`). The channels are drawn from
     torch's global generator when the detector is built, and kept as a buffer.
@@ -92,8 +92,7 @@ class PaDiM(Detector):
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         distance = self.gaussians(self._features(batch.images)).reshape(-1, 1, *self.grid)
         valid = valid_on(batch.valid, self.grid)
-        if valid is not None:
-            distance = distance.masked_fill(~valid, 0)
+        distance = lowest_in_padding(distance, valid)
         if self.settings.image_score == "mean":
             value = mean_over(distance, valid)
             return self.one_part(value, self._map(distance) if maps else None)

@@ -17,7 +17,7 @@ from secondread.detectors.blocks.encoder_settings import (
     layers_of_strides,
     refuse_learning,
 )
-from secondread.detectors.blocks.valid_positions import valid_on
+from secondread.detectors.blocks.valid_positions import lowest_in_padding, valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.coreset import CoresetPool
@@ -68,8 +68,8 @@ class PatchCore(Detector):
 
     x* is the patch vector of largest d, m* its nearest in the bank, N(m*) the `neighbours` bank vectors
     nearest to m*, itself among them. The map holds d at the cells' centres (`networks.cells`), interpolated
-    between them and blurred. Positions in padding
-    enter neither the bank nor the maximum, and are 0 in the map.
+    between them and blurred. Positions in padding enter neither the bank nor the maximum, and have the
+    image's lowest distance in the map.
 
     x_p     each layer's channels at the `neighbourhood` positions per axis around p, zero outside the map, in
             one row; the row averaged down (or stretched) to `dimensions`; coarser layers
@@ -141,17 +141,15 @@ class PatchCore(Detector):
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         patches = torch.stack(list(self._patches(batch.images)))
         found, index = nearest(patches.flatten(0, 1), self.bank, 1)
-        distance, index = found.view(patches.shape[:2]), index.view(patches.shape[:2])
-        valid = valid_on(batch.valid, self.grid)
-        if valid is not None:
-            distance = distance.masked_fill(~valid.flatten(1), 0)
+        shown = lowest_in_padding(found.view(-1, 1, *self.grid), valid_on(batch.valid, self.grid))
+        distance, index = shown.flatten(1), index.view(patches.shape[:2])
         worst = distance.argmax(dim=1, keepdim=True)
         value = distance.gather(1, worst)[:, 0]
         every = torch.arange(len(patches), device=patches.device)
         value = value * self._weight(patches[every, worst[:, 0]], value, index.gather(1, worst)[:, 0])
         if not maps:
             return self.one_part(value)
-        placed = place(distance.view(-1, 1, *self.grid), self.cells[0], self.size)
+        placed = place(shown, self.cells[0], self.size)
         return self.one_part(value, gaussian_blur(placed, self.settings.smoothing))
 
     def notes(self) -> tuple[str, ...]:
