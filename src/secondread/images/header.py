@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-VOLUME_KINDS = ("nifti", "nrrd", "metaimage", "mgh")
+GRID_KINDS = ("nrrd", "metaimage", "mgh")
+"""Kinds that `formats.grids` reads."""
+VOLUME_KINDS = ("nifti", *GRID_KINDS)
 """Kinds of files that hold a volume, whose slices a reference may name."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from secondread.images.first_bytes import format_of, what_else
 from secondread.images.formats.gzipped import GZIP_MAGIC
-from secondread.images.header import Header
+from secondread.images.header import GRID_KINDS, Header
 from secondread.images.image import ImageError
 from secondread.images.limits import LARGEST_DEFLATE_RATIO, ReadLimits
 from secondread.images.refusal import refusing
@@ -35,7 +35,7 @@ def read_header(path: str | Path) -> Header:
             return read_dicom_header(Path(path), name)
         if kind == "nifti":
             return _nifti_header(name, start, file_bytes)
-        if kind in ("nrrd", "metaimage", "mgh"):
+        if kind in GRID_KINDS:
             return _grid_header(name, kind, start, file_bytes)
         if kind == "npz":
             return Header(name, "npz", has_pixels=False)

@@ -24,7 +24,6 @@ from secondread.images.limits import ReadLimits
 from secondread.images.source import Reference, digest_of, digest_of_parts, member_number
 from secondread.wording.sizes import times
 
-GRID_KINDS = ("nrrd", "metaimage", "mgh")
 _HEADERS = {"nrrd": nrrd_header, "metaimage": metaimage_header, "mgh": mgh_header}
 
 
@@ -36,7 +35,7 @@ def ends(kind: str, start: bytes) -> bool:
 
 
 def read_grid(reference: Reference, kind: str, data: bytes, limits: ReadLimits) -> Image:
-    """A file of one of `GRID_KINDS`.
+    """A file of one of `header.GRID_KINDS`.
 
     A volume `[channels, slice, row, column]` in the one orientation, with its affine in millimetres, as of
     NIfTI; one slice, or a file of two axes in space, is a picture. A file of three axes that says nothing of
