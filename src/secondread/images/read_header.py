@@ -84,8 +84,10 @@ def _picture_header(file: Path, path: str, kind: str, start: bytes) -> Header:
         said = pnm_header(start)
         return Header(path, kind, (said.rows, said.columns), 2, said.channels)
     if kind in ("gif", "webp"):
-        from secondread.images.formats.web_picture import opened
+        from secondread.images.formats.web_picture import opened, webp_size
 
+        if kind == "webp":
+            ReadLimits().check_shape(path, (*webp_size(start), 4))
         with opened(kind, file) as picture:
             turn = turn_asked_by(picture)
             rows, columns = picture.height, picture.width

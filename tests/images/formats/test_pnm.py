@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from secondread.images.formats.web_picture import webp_size
 from secondread.images.image import ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.read import read_image
@@ -106,6 +107,25 @@ def test_gif_and_webp_of_one_frame_are_read_as_the_png_of_them(tmp_path: Path, k
         np.testing.assert_array_equal(one.pixels, other.pixels)
         assert one.header["format"].upper() == kind
         assert read_header(path).size == (5, 7)
+
+
+def test_the_size_of_a_webp_is_known_before_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "a.webp"
+    transparent = Picture.fromarray(COLOUR).convert("RGBA")
+    transparent.putalpha(128)
+    for picture, how in (
+        (Picture.fromarray(COLOUR), {"lossless": True}),
+        (Picture.fromarray(COLOUR), {"quality": 80}),
+        (transparent, {"quality": 80}),
+    ):
+        picture.save(path, "WEBP", **how)
+        assert webp_size(path.read_bytes()) == (5, 7), how
+    data = bytearray(path.read_bytes())
+    assert data[12:16] == b"VP8X"
+    data[24:30] = b"\xfe\x3f\0\xfe\x3f\0"
+    path.write_bytes(data)
+    with pytest.raises(ImageError, match="16383"):
+        read_image(path, limits=ReadLimits(max_voxels=10**8))
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP"])

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from secondread.images.formats.raster import damaged, finish, samples_of
-from secondread.images.image import Image, ImageError
+from secondread.images.image import Damaged, Image, ImageError
 from secondread.images.limits import ReadLimits
 from secondread.images.source import Reference
 from secondread.images.turn import turn_asked_by
@@ -20,6 +20,21 @@ def web_kind(start: bytes) -> str | None:
     if start.startswith((b"GIF87a", b"GIF89a")):
         return "gif"
     return "webp" if start[:4] == b"RIFF" and start[8:12] == b"WEBP" else None
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Rows and columns of a WebP, from its first 30 bytes: Pillow takes memory for them as soon as it opens one.
+    Raises ValueError."""
+    if len(data) < 30:
+        raise Damaged("no header")
+    if data[12:16] == b"VP8X":
+        columns, rows = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    elif data[12:16] == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        columns, rows = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        columns, rows = (int.from_bytes(data[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    return rows, columns
 
 
 def opened(kind: str, stream: Any) -> Any:
@@ -37,6 +52,8 @@ def read_web_picture(reference: Reference, kind: str, data: bytes, limits: ReadL
     """A GIF or a WebP. One that moves is refused. Raises ImageError."""
     name = _NAMES[kind]
     try:
+        if kind == "webp":
+            limits.check_shape(reference.text, (*webp_size(data), 4))
         with opened(kind, io.BytesIO(data)) as picture:
             limits.check_shape(reference.text, (picture.height, picture.width, len(picture.getbands())))
             if getattr(picture, "is_animated", False):
