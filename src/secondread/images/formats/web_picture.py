@@ -23,8 +23,8 @@ def web_kind(start: bytes) -> str | None:
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
-    """Rows and columns of a WebP, from its first 30 bytes: Pillow takes memory for them as soon as it opens one.
-    Raises ValueError."""
+    """Rows and columns of a WebP, from its first 30 bytes; opening one takes memory for them at once. Raises
+    ValueError."""
     if len(data) < 30:
         raise Damaged("no header")
     if data[12:16] == b"VP8X":
