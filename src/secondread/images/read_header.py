@@ -120,14 +120,14 @@ def _nifti_header(path: str, start: bytes, file_bytes: int) -> Header:
     from secondread.images.formats.nifti_header import nifti_header
     from secondread.images.formats.nifti_pair import is_pair, pair_header, unpacked_start, voxels_beside
 
-    data_file = ""
-    if is_pair(start):
-        header = pair_header(path, Path(path), start)
+    data_file, beginning = "", unpacked_start(start)
+    if is_pair(beginning):
+        header = pair_header(path, Path(path), beginning)
         voxels = voxels_beside(Path(path), path)
         data_file, file_bytes = voxels.name, voxels.stat().st_size
         packed = voxels.name.lower().endswith(".gz")
     else:
-        header = nifti_header(path, unpacked_start(start))
+        header = nifti_header(path, beginning)
         packed = start[:2] == GZIP_MAGIC
     header.first_byte(path)
     grid = header.grid

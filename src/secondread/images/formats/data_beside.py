@@ -9,7 +9,12 @@ from secondread.images.formats.grids.fields import MOST_HEADER_BYTES
 from secondread.images.formats.grids.metaimage_header import is_metaimage, metaimage_header
 from secondread.images.formats.grids.nrrd_header import is_nrrd, nrrd_header
 from secondread.images.formats.gzipped import GZIP_MAGIC
-from secondread.images.formats.nifti_pair import LARGEST_HEADER_FILE, is_pair, voxels_beside
+from secondread.images.formats.nifti_pair import (
+    LARGEST_HEADER_FILE,
+    is_pair,
+    unpacked_start,
+    voxels_beside,
+)
 from secondread.images.image import ImageError
 
 _PAIRS = (b"\x5c\1\0\0", b"\0\0\1\x5c", b"\x1c\2\0\0", b"\0\0\2\x1c")
@@ -28,7 +33,7 @@ def named_beside(header: Path, length: int) -> Path | None:
     start = header.read_bytes()
     try:
         if paired:
-            return voxels_beside(header, str(header)) if is_pair(start) else None
+            return voxels_beside(header, str(header)) if is_pair(unpacked_start(start)) else None
         if is_nrrd(start):
             grid = nrrd_header(str(header), start)
         elif is_metaimage(start):

@@ -34,8 +34,9 @@ def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
     one. Raises ImageError.
     """
     path = reference.text
-    pair = is_pair(data)
-    header = pair_header(path, reference.path, data) if pair else nifti_header(path, unpacked_start(data))
+    beginning = unpacked_start(data)
+    pair = is_pair(beginning)
+    header = pair_header(path, reference.path, beginning) if pair else nifti_header(path, beginning)
     dtype, shape = header.dtype, header.grid
     start = _chosen_volume(reference, header)
     limits.check_shape(path, shape)
@@ -72,7 +73,8 @@ def read_nifti(reference: Reference, data: bytes, limits: ReadLimits) -> Image:
 
 def voxels_state(reference: Reference, data: bytes) -> tuple[int, ...]:
     """What tells whether the file beside a header is as it was; () where the voxels follow the header."""
-    return state_of(voxels_beside(reference.path, reference.text)) if is_pair(data) else ()
+    pair = is_pair(unpacked_start(data))
+    return state_of(voxels_beside(reference.path, reference.text)) if pair else ()
 
 
 def _chosen_volume(reference: Reference, header: NiftiHeader) -> int:

@@ -63,19 +63,15 @@ class NiftiHeader:
 
     def first_byte(self, path: str) -> int:
         """Where the voxels start. Raises ImageError for a place that is no whole byte behind the header."""
-        return first_byte_of(path, self.offset, self.lowest_offset)
-
-
-def first_byte_of(path: str, offset: float, lowest: int) -> int:
-    """A stated offset as a whole number. Raises ImageError where it is none, or lies within the header."""
-    if not math.isfinite(offset) or offset != int(offset) or offset < lowest:
-        within = f"within the header ({lowest} bytes)" if lowest else "before the file's first byte"
-        raise ImageError(
-            path,
-            f"the header says that voxels start at byte {offset:g}, which is {within} or no byte",
-            "export the file again",
-        )
-    return int(offset)
+        offset, lowest = self.offset, self.lowest_offset
+        if not math.isfinite(offset) or offset != int(offset) or offset < lowest:
+            within = f"within the header ({lowest} bytes)" if lowest else "before the file's first byte"
+            raise ImageError(
+                path,
+                f"the header says that voxels start at byte {offset:g}, which is {within} or no byte",
+                "export the file again",
+            )
+        return int(offset)
 
 
 def nifti_header(path: str, start: bytes, *, pair: bool = False) -> NiftiHeader:

@@ -13,7 +13,6 @@ from secondread.images.formats.gzipped import GZIP_MAGIC, gunzip_start
 from secondread.images.formats.nifti_header import (
     HEADER_BYTES,
     NiftiHeader,
-    first_byte_of,
     is_nifti_pair,
     nifti_header,
 )
@@ -31,13 +30,13 @@ _DAMAGED = "an Analyze header that cannot be read: damaged, or not what it says 
 _REPAIR = "repair the header, or convert the image to NIfTI"
 
 
-def is_pair(data: bytes) -> bool:
-    """Whether a file's bytes, plain or packed, are a header whose voxels lie in another file."""
-    start = unpacked_start(data)
+def is_pair(start: bytes) -> bool:
+    """Whether a file's unpacked first bytes are a header whose voxels lie in another file."""
     return is_nifti_pair(start) or is_analyze(start)
 
 
 def unpacked_start(data: bytes) -> bytes:
+    """The first bytes of a file, plain or packed, as many as a header has."""
     return gunzip_start(data, HEADER_BYTES) if data[:2] == GZIP_MAGIC else data[:HEADER_BYTES]
 
 
@@ -78,9 +77,8 @@ def header_beside(voxels: Path) -> Path | None:
     return None if stem is None else _first_there(voxels, stem, _HEADERS)
 
 
-def pair_header(path: str, file: Path, data: bytes) -> NiftiHeader:
-    """The header in a file's bytes. Raises ImageError for what contradicts the format."""
-    start = unpacked_start(data)
+def pair_header(path: str, file: Path, start: bytes) -> NiftiHeader:
+    """The header in a file's unpacked first bytes. Raises ImageError for what contradicts the format."""
     if is_nifti_pair(start):
         return nifti_header(path, start, pair=True)
     header = _analyze(path, start)
@@ -106,7 +104,6 @@ def _analyze(path: str, start: bytes) -> NiftiHeader:
         affine = np.array(header.get_best_affine(), np.float64)
         about = about_axes(path, affine, _REPAIR)
         offset = float(header["vox_offset"])
-        first_byte_of(path, offset, 0)
         return NiftiHeader(
             shape,
             header.get_data_dtype(),
