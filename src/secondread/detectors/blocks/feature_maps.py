@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from secondread.detectors.blocks.encoder_settings import STRIDES, build_encoder, encoder_kind, refuse_learning
 from secondread.detectors.blocks.pooled_features import LevelsSettings
-from secondread.detectors.blocks.valid_positions import lowest_in_padding, valid_on
+from secondread.detectors.blocks.valid_positions import placed, valid_on
 from secondread.detectors.contract import Batch
 from secondread.networks.by_rank import neighbourhood_mean
-from secondread.networks.cells import place, resample
+from secondread.networks.cells import resample
 from secondread.networks.encoder import map_places
 from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.settings.base import Window
@@ -100,8 +100,8 @@ class FeatureMaps(nn.Module):
         between the cells' centres and blurred by a Gaussian of `smoothing` pixels. With a batch's `valid`,
         cells in padding have the image's lowest value elsewhere, so that what a detector thinks of padding
         does not come into the image by interpolation and blur."""
-        shown = lowest_in_padding(values.float(), self.valid(valid, level))
-        return gaussian_blur(place(shown, self.cells[level], self.size), smoothing)
+        there = self.valid(valid, level)
+        return placed(values.float(), there, self.cells[level], self.size, smoothing)
 
     def summed(
         self,

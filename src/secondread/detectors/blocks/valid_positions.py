@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from secondread.networks.as_graph import written_as_graph
 from secondread.networks.by_rank import area_resize, channel_mean
+from secondread.networks.cells import Cells, place
+from secondread.networks.gaussian_blur import gaussian_blur
 
 
 def valid_on(valid: Tensor | None, size: tuple[int, ...]) -> Tensor | None:
@@ -30,6 +33,14 @@ def lowest_in_padding(values: Tensor, there: Tensor | None) -> Tensor:
         return values
     lowest = values.masked_fill(~there, torch.inf).flatten(1).amin(dim=1)
     return torch.where(there, values, lowest.view(-1, *[1] * (values.dim() - 1)))
+
+
+def placed(
+    values: Tensor, there: Tensor | None, cells: Cells, size: Sequence[int], smoothing: float = 0.0
+) -> Tensor:
+    """Values `[N, 1, *grid]` of `cells` on an image's grid, `[N, 1, *size]`: interpolated between the cells'
+    centres and blurred by a Gaussian of `smoothing` pixels, with the image's lowest value in padding."""
+    return gaussian_blur(place(lowest_in_padding(values, there), cells, size), smoothing)
 
 
 def foreground_of(images: Tensor, valid: Tensor | None, above: float | None) -> Tensor | None:

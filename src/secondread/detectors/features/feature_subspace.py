@@ -15,7 +15,7 @@ from secondread.detectors.blocks.encoder_settings import (
     refuse_learning,
 )
 from secondread.detectors.blocks.pooled_features import Grids, LevelsSettings, pooled_to_cells, refuse_finer
-from secondread.detectors.blocks.valid_positions import lowest_in_padding, valid_on
+from secondread.detectors.blocks.valid_positions import placed, valid_on
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -31,9 +31,7 @@ from secondread.detectors.detector_settings import DetectorSettings, StageSettin
 from secondread.estimators.reservoir import add_to_reservoir
 from secondread.estimators.shrunk_gaussian import Moments, add_moments
 from secondread.estimators.subspace import Subspace
-from secondread.networks.cells import place
 from secondread.networks.encoder import EncoderSettings, map_places
-from secondread.networks.gaussian_blur import gaussian_blur
 
 
 class FeatureSubspaceSettings(LevelsSettings, DetectorSettings):
@@ -189,13 +187,13 @@ class FeatureSubspace(Detector):
 
     def _placed(self, maps: Sequence[Tensor], valid: Tensor | None) -> dict[str, Tensor]:
         """The distance at each position on the image's grid, `[N, 1, *size]`, of each level."""
-        placed = {}
+        found = {}
         for name, subspace, h, cells in zip(self.places, self._of_places(), maps, self.cells, strict=True):
             rows = h.movedim(1, -1)
             distance = subspace(rows.flatten(0, -2)).view(rows.shape[:-1])[:, None]
-            distance = lowest_in_padding(distance, valid_on(valid, tuple(distance.shape[2:])))
-            placed[name] = gaussian_blur(place(distance, cells, self.size), self.settings.smoothing)
-        return placed
+            there = valid_on(valid, tuple(distance.shape[2:]))
+            found[name] = placed(distance, there, cells, self.size, self.settings.smoothing)
+        return found
 
     def _widths(self) -> list[int]:
         return [len(subspace.mean) for subspace in self._of_score()]

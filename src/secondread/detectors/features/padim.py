@@ -15,13 +15,11 @@ from secondread.detectors.blocks.encoder_settings import (
     layers_of_strides,
     refuse_learning,
 )
-from secondread.detectors.blocks.valid_positions import highest_over, lowest_in_padding, mean_over, valid_on
+from secondread.detectors.blocks.valid_positions import highest_over, mean_over, placed, valid_on
 from secondread.detectors.contract import Batch, Batches, Detector, Scores, ScoringNoise, Stage, Tiny
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.estimators.position_gaussians import PositionGaussians
-from secondread.networks.cells import place
 from secondread.networks.encoder import EncoderSettings, chosen_channels, map_places
-from secondread.networks.gaussian_blur import gaussian_blur
 from secondread.settings.base import Width
 
 
@@ -92,12 +90,11 @@ class PaDiM(Detector):
     def score(self, batch: Batch, noise: ScoringNoise, *, maps: bool) -> Scores:
         distance = self.gaussians(self._features(batch.images)).reshape(-1, 1, *self.grid)
         valid = valid_on(batch.valid, self.grid)
-        distance = lowest_in_padding(distance, valid)
         if self.settings.image_score == "mean":
             value = mean_over(distance, valid)
-            return self.one_part(value, self._map(distance) if maps else None)
+            return self.one_part(value, self._map(distance, valid) if maps else None)
         share = self.settings.top_share if self.settings.image_score == "top" else 0.0
-        anomaly_map = self._map(distance)
+        anomaly_map = self._map(distance, valid)
         value = highest_over(anomaly_map, batch.valid, share)
         return self.one_part(value, anomaly_map if maps else None)
 
@@ -113,10 +110,9 @@ class PaDiM(Detector):
         size = (32, 32) if rank == 2 else (8, 32, 32)
         return Tiny(settings, 1, size, {"gaussians": StageSettings(epochs=1, batch_size=4)})
 
-    def _map(self, distance: Tensor) -> Tensor:
+    def _map(self, distance: Tensor, valid: Tensor | None) -> Tensor:
         """`[N, 1, *size]` from the distances `[N, 1, *grid]`."""
-        placed = place(distance, self.cells[self.settings.grid], self.size)
-        return gaussian_blur(placed, self.settings.smoothing)
+        return placed(distance, valid, self.cells[self.settings.grid], self.size, self.settings.smoothing)
 
     @torch.no_grad()
     def _features(self, images: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from secondread.detectors.blocks.encoder_settings import (
     encoder_ranks,
 )
 from secondread.detectors.blocks.feature_flow import FlowSettings, NormalisationSettings
-from secondread.detectors.blocks.valid_positions import highest_over, lowest_in_padding, mean_over, valid_on
+from secondread.detectors.blocks.valid_positions import highest_over, mean_over, placed, valid_on
 from secondread.detectors.contract import (
     Batch,
     Batches,
@@ -32,7 +32,6 @@ from secondread.detectors.contract import (
 )
 from secondread.detectors.detector_settings import DetectorSettings, StageSettings
 from secondread.networks.by_rank import channel_mean
-from secondread.networks.cells import place
 from secondread.networks.decoder import Decoder
 from secondread.networks.encoder import EncoderSettings, chosen_channels, map_places
 from secondread.networks.precision import full_precision
@@ -270,7 +269,7 @@ class AEFlow(Detector):
         if maps and self.settings.map != "likelihood":
             shown["residual"] = residual
         if maps and self.settings.map != "residual":
-            shown["likelihood"] = place(lowest_in_padding(per_channel, positions), self.cells[-1], self.size)
+            shown["likelihood"] = placed(per_channel, positions, self.cells[-1], self.size)
         return Scores(
             {
                 name: Part(v, "two" if name in self.settings.two_tailed else "upper")
