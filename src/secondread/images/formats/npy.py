@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,22 @@ from secondread.images.source import Reference, digest_of
 
 NPY_MAGIC = b"\x93NUMPY"
 _COLOURS = (1, 3, 4)
-_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 _AS = "save it as [rows, columns], [slices, rows, columns], or either with 3 colours as its last axis"
+
+
+def array_header(path: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether in Fortran's order, and type, from an array's first bytes.
+
+    Raises ImageError for a format that is not read, and ValueError for bytes that are no header.
+    """
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    if version == (2, 0):
+        return np.lib.format.read_array_header_2_0(stream)
+    raise ImageError(
+        path, f"arrays of NumPy format {version} are not read", "save them again with numpy.save or savez"
+    )
 
 
 def npy_header(path: str, stream: io.BytesIO) -> tuple[tuple[int, ...], int, bool, np.dtype[Any]]:
@@ -31,10 +42,7 @@ def npy_header(path: str, stream: io.BytesIO) -> tuple[tuple[int, ...], int, boo
     and a first axis of 1 is none. Raises ImageError for what may be either, and for arrays that are no image.
     """
     with refusing(path, "a NumPy array whose header cannot be read", "save it again with numpy.save"):
-        version = np.lib.format.read_magic(stream)
-        if version not in _HEADERS:
-            raise ImageError(path, f"NumPy format {version} is not read", "save it again with numpy.save")
-        shape, fortran, dtype = _HEADERS[version](stream)
+        shape, fortran, dtype = array_header(path, stream)
     if dtype.kind not in "buif":
         raise ImageError(path, f"an array of {dtype} is no image", "save numbers, as float32 or integers")
     space = shape[1:] if len(shape) > 2 and shape[0] == 1 else shape

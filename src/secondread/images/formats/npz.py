@@ -7,11 +7,11 @@ import zipfile
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from secondread.images.colour import channels_first, refuse_non_finite
+from secondread.images.formats.npy import array_header
 from secondread.images.image import VECTOR, Geometry, Image, ImageError
 from secondread.images.limits import LARGEST_DEFLATE_RATIO, ReadLimits
 from secondread.images.refusal import refusing
@@ -48,7 +48,7 @@ def list_members(path: str | Path) -> list[Member]:
             if entry.flag_bits & 1:
                 raise ImageError(str(path), "an encrypted archive", "save it without a password")
             with archive.open(entry) as stream:
-                shape, _, dtype = _array_header(str(path), stream)
+                shape, _, dtype = array_header(str(path), stream)
                 start = stream.tell()
             if dtype.hasobject:
                 continue
@@ -110,7 +110,7 @@ class _OpenArray:
             raise
 
     def _check(self, reference: Reference, name: str) -> None:
-        self.shape, self.fortran, self.dtype = _array_header(reference.text, self.stream)
+        self.shape, self.fortran, self.dtype = array_header(reference.text, self.stream)
         self.start = self.stream.tell()
         self.spacing = _spacing(self.archive)
         if self.dtype.hasobject:
@@ -183,7 +183,7 @@ def _spacing(archive: zipfile.ZipFile) -> tuple[float, ...]:
     if "spacing.npy" not in archive.namelist():
         return ()
     with archive.open("spacing.npy") as stream:
-        shape, _, dtype = _array_header("spacing", stream)
+        shape, _, dtype = array_header("spacing", stream)
         if shape not in ((2,), (3,)) or dtype.kind not in "uif":
             return ()
         values = np.frombuffer(stream.read(shape[0] * dtype.itemsize), dtype)
@@ -203,14 +203,3 @@ def _open_array(reference: Reference, name: str) -> _OpenArray:
             _open_arrays.popitem(last=False)[1].close()
     _open_arrays.move_to_end(key)
     return _open_arrays[key]
-
-
-def _array_header(path: str, stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(stream)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(stream)
-    raise ImageError(
-        path, f"arrays of NumPy format {version} are not read", "save them again with numpy.savez"
-    )
